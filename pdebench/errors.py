@@ -1,0 +1,64 @@
+"""Every error that pdebench raises on purpose, in one tree.
+
+PdebenchError                what went wrong, where, and what to do, in one sentence; `exit_code` is the CLI's
+ +- SuiteError               a suite, or an override of it, that cannot be run         (exit code 2)
+ +- DataError                images that are missing, damaged or of the wrong kind     (exit code 2)
+ +- ModelError               a backbone that cannot be built as asked                  (exit code 2)
+ +- MetricError              a metric whose extractor or weights are not to be had     (exit code 2)
+ +- ResultsError             a results folder that cannot be read or written           (exit code 2)
+ +- Diverged                 a loss that is no longer finite; ends a cell, not a sweep
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PdebenchError(Exception):
+    """Base of all errors that are shown as one sentence, without a traceback."""
+
+    exit_code = 2
+
+
+class SuiteError(PdebenchError):
+    """A suite file, a key in it or an override on the command line is wrong.
+
+    Rendered as `file:line: key: what is wrong; what to do`, leaving out what is not known.
+    """
+
+    def __init__(self, message: str, *, file: str | None = None, line: int | None = None, key: str | None = None):
+        self.message, self.file, self.line, self.key = message, file, line, key
+        place = "" if file is None else f"{file}:{line}: " if line is not None else f"{file}: "
+        super().__init__(f"{place}{key}: {message}" if key else f"{place}{message}")
+
+
+class DataError(PdebenchError):
+    """A data set is not installed, fails its checksum, or cannot serve the resolution asked for."""
+
+
+class ModelError(PdebenchError):
+    """A model name, size or option is unknown or does not fit the grid of tokens."""
+
+
+class MetricError(PdebenchError):
+    """A metric cannot be computed here; said before training, with what to install or pass."""
+
+
+class ResultsError(PdebenchError):
+    """A results folder is missing, in use by another run, or not writable."""
+
+
+class Diverged(PdebenchError):
+    """The training loss became NaN or infinite."""
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """A clause that names the nearest known word, or lists the known ones when none is near."""
+    options = sorted(known)
+    near = difflib.get_close_matches(str(word), options, n=1, cutoff=0.55) or [
+        option for option in options if option.lower() == str(word).lower()
+    ]
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known: {', '.join(options)}" if options else "none are known here"

@@ -1,0 +1,1 @@
+"""Backbones: one shell, many token mixers. Knows nothing of suites, data or measurement."""

@@ -1,0 +1,266 @@
+"""The shell of a diffusion transformer: patches, conditioning, blocks, head. What mixes tokens is a parameter.
+
+Architecture, initialisation and parameter names follow facebookresearch/DiT (arXiv 2212.09748), whose state dict
+loads into the `DiT` family unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ValidationError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pdebench.errors import ModelError, did_you_mean
+from pdebench.models.mixers.base import Mixer, Place
+from pdebench.models.registry import Family, check, parse_name
+from pdebench.models.sizes import SIZES, Size
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """adaLN: `x` (B, N, D) scaled and shifted by one vector a sample, each (B, D)."""
+    return torch.addcmul(shift.unsqueeze(1), x, 1 + scale.unsqueeze(1))
+
+
+class PatchEmbed(nn.Module):
+    """Images (B, C, H, W) to tokens (B, N, D) in raster order.
+
+    The weights are those of DiT's strided convolution, applied as what it is: one matrix product.
+    """
+
+    def __init__(self, patch: int, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.proj = nn.Conv2d(in_channels, width, kernel_size=patch, stride=patch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        (batch, channels, height, width), p = x.shape, self.patch
+        patches = x.view(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
+        return F.linear(patches.reshape(batch, -1, channels * p * p), self.proj.weight.flatten(1), self.proj.bias)
+
+
+class TimestepEmbedder(nn.Module):
+    """Scalar times (B,) to vectors (B, D) by sinusoids of 256 channels and an MLP."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, channels: int = 256, max_period: float = 10_000.0) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width))
+        exponents = torch.arange(channels // 2, dtype=torch.float32) / (channels // 2)
+        self.register_buffer("frequencies", torch.exp(-math.log(max_period) * exponents), persistent=False)
+
+    def forward(self, t: Tensor) -> Tensor:
+        angles = t[:, None].float() * self.frequencies
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=-1))  # type: ignore[no-any-return]
+
+
+class LabelEmbedder(nn.Module):
+    """Class labels (B,) to vectors (B, D); the last row of the table stands for "no class"."""
+
+    def __init__(self, num_classes: int, width: int) -> None:
+        super().__init__()
+        self.embedding_table = nn.Embedding(num_classes + 1, width)
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.embedding_table(y)  # type: ignore[no-any-return]
+
+
+class Mlp(nn.Module):
+    """Two linear layers with tanh GELU between them."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.act = nn.GELU(approximate="tanh")
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """DiT's adaLN-zero block around any token mixer."""
+
+    def __init__(self, place: Place, mixer: Mixer, mlp_hidden: int) -> None:
+        super().__init__()
+        width = place.width
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.mixer = mixer
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.mlp = Mlp(width, mlp_hidden)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c).chunk(6, dim=1)
+        x = torch.addcmul(x, gate1.unsqueeze(1), self.mixer(modulate(self.norm1(x), shift1, scale1), c))
+        return torch.addcmul(x, gate2.unsqueeze(1), self.mlp(modulate(self.norm2(x), shift2, scale2)))
+
+
+class FinalLayer(nn.Module):
+    """adaLN and a linear map from tokens to patches."""
+
+    def __init__(self, width: int, patch: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm_final = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.linear = nn.Linear(width, patch * patch * out_channels)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        shift, scale = self.adaLN_modulation(c).chunk(2, dim=1)
+        return self.linear(modulate(self.norm_final(x), shift, scale))  # type: ignore[no-any-return]
+
+
+class Backbone(nn.Module):
+    """A diffusion transformer with the token mixer of `family`.
+
+    Called as `model(x, t, y=None)`: images or latents `x` (B, C, H, W), times `t` (B,) in the unit that the task
+    chose, labels `y` (B,), -1 (or `y=None`) meaning "no class". Returns (B, C, H, W), twice the channels with
+    `learn_sigma`.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        size: Size,
+        patch: int,
+        options: BaseModel,
+        *,
+        input_size: int,
+        in_channels: int,
+        num_classes: int | None,
+        learn_sigma: bool,
+    ) -> None:
+        super().__init__()
+        depth, width, heads = size
+        self.patch, self.in_channels, self.num_classes = patch, in_channels, num_classes
+        self.out_channels = 2 * in_channels if learn_sigma else in_channels
+        self.grid = (input_size // patch, input_size // patch)
+        self.x_embedder = PatchEmbed(patch, in_channels, width)
+        self.t_embedder = TimestepEmbedder(width)
+        self.y_embedder = None if num_classes is None else LabelEmbedder(num_classes, width)
+        # frozen, but a parameter, as in the reference: published parameter counts include it
+        self.pos_embed = nn.Parameter(torch.zeros(1, self.grid[0] * self.grid[1], width), requires_grad=False)
+        mixer_class = family.mixer_class()
+        hidden = mixer_class.mlp_hidden(width, options)
+        places = [Place(width, heads, self.grid, layer, depth) for layer in range(depth)]
+        self.blocks = nn.ModuleList(Block(place, mixer_class(place, options), hidden) for place in places)  # type: ignore[call-arg]
+        self.final_layer = FinalLayer(width, patch, self.out_channels)
+        self.mixer_implementation = mixer_class.implementation
+        self._initialise()
+        self.register_load_state_dict_pre_hook(_accept_reference_names)
+
+    def _initialise(self) -> None:
+        """Xavier linears and zero biases, then what the reference and the mixers set otherwise."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        patches = self.x_embedder.proj
+        nn.init.xavier_uniform_(patches.weight.view(patches.weight.shape[0], -1))
+        nn.init.zeros_(patches.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            self.pos_embed.copy_(sincos_position_embedding(self.grid, self.pos_embed.shape[-1]))
+        nn.init.normal_(self.t_embedder.mlp[0].weight, std=0.02)  # type: ignore[arg-type]
+        nn.init.normal_(self.t_embedder.mlp[2].weight, std=0.02)  # type: ignore[arg-type]
+        if self.y_embedder is not None:
+            nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
+        for module in self.modules():
+            if isinstance(module, Mixer):
+                module.initialise()
+        heads = [block.adaLN_modulation[-1] for block in self.blocks]  # type: ignore[index, union-attr]
+        for zeroed in [*heads, self.final_layer.adaLN_modulation[-1], self.final_layer.linear]:
+            nn.init.zeros_(zeroed.weight)  # type: ignore[arg-type, union-attr]
+            nn.init.zeros_(zeroed.bias)  # type: ignore[arg-type, union-attr]
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """Predict for noisy images `x` (B, C, H, W) at times `t` (B,), given labels `y` (B,) or none."""
+        c = self.t_embedder(t)
+        if self.y_embedder is not None:
+            assert self.num_classes is not None
+            if y is None:
+                y = torch.full((x.shape[0],), -1, device=x.device)
+            c = c + self.y_embedder(torch.where(y < 0, self.num_classes, y))
+        tokens = self.x_embedder(x) + self.pos_embed
+        for block in self.blocks:
+            tokens = block(tokens, c)
+        return self._unpatchify(self.final_layer(tokens, c))
+
+    def _unpatchify(self, tokens: Tensor) -> Tensor:
+        """(B, N, p p C) to (B, C, H, W)."""
+        (h, w), p = self.grid, self.patch
+        patches = tokens.view(-1, h, w, p, p, self.out_channels)
+        return patches.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.out_channels, h * p, w * p)
+
+
+def create_model(
+    name: str,
+    *,
+    input_size: int = 32,
+    in_channels: int = 4,
+    num_classes: int | None = 1000,
+    learn_sigma: bool = False,
+    **options: Any,
+) -> Backbone:
+    """Build a backbone by name, e.g. `create_model("PDE-SSM-DiT-S/2", states=4)`.
+
+    Args:
+        name: FAMILY-SIZE/PATCH; `pdebench list models` shows them.
+        input_size: side of the images or latents in pixels, a multiple of the patch.
+        in_channels: channels of the images or latents.
+        num_classes: classes to condition on, or None for an unconditional model.
+        learn_sigma: predict a variance beside the mean, as DiT's published models do.
+        **options: the family's own options.
+
+    Under `torch.device("meta")` it allocates nothing.
+
+    Raises:
+        ModelError: an unknown name or option, or an input size that the patch does not divide.
+    """
+    family, size, patch = parse_name(name)
+    try:
+        chosen = family.options(**options)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        option = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            hint = did_you_mean(option, family.options.model_fields)
+            raise ModelError(f"{name} takes no option '{option}'; {hint}") from None
+        raise ModelError(f"{name}: option '{option}': {problem['msg']}, not {problem['input']!r}") from None
+    check(family.name, size, patch, chosen.model_dump(), input_size)
+    return Backbone(
+        family,
+        SIZES[size],
+        patch,
+        chosen,
+        input_size=input_size,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        learn_sigma=learn_sigma,
+    )
+
+
+def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
+    """Frozen 2-D sine-cosine position embedding, (1, h w, width), as in MAE and DiT: columns first, then rows."""
+    h, w = grid
+    omega = 10_000.0 ** (-torch.arange(width // 4, dtype=torch.float64, device="cpu") / (width / 4))
+    rows, columns = torch.meshgrid(
+        torch.arange(h, dtype=torch.float64, device="cpu"),
+        torch.arange(w, dtype=torch.float64, device="cpu"),
+        indexing="ij",
+    )
+    halves = []
+    for position in (columns, rows):
+        angles = position.reshape(-1, 1) * omega
+        halves += [angles.sin(), angles.cos()]
+    return torch.cat(halves, dim=1).float().unsqueeze(0)
+
+
+def _accept_reference_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Load DiT's published key names, in which the mixer of a block is called `attn`."""
+    for key in [key for key in state if key.startswith(f"{prefix}blocks.") and ".attn." in key]:
+        state[key.replace(".attn.", ".mixer.")] = state.pop(key)

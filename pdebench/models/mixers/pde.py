@@ -1,0 +1,184 @@
+"""The PDE-SSM operator and the token mixer around it (arXiv 2603.13663).
+
+    du/dt = div(K grad u) - v . grad u + r u      u(0) = B x      y = C u(tau) + D x      on the unit torus
+
+solved exactly in Fourier space: `u_hat(k, tau) = exp(tau (-k^T K k - i v . k + r)) u_hat(k, 0)`. `symbol.py` forms the
+symbol, `spectral.py` applies it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pdebench.models.mixers.base import Mixer, Place
+from pdebench.models.mixers.spectral import spectral_product
+from pdebench.models.mixers.symbol import SummedPropagators, Wavenumbers
+from pdebench.models.options import PDEOptions
+
+# r may not pass this, so |G| <= e for any parameters: enough to sharpen, too little to explode
+MAX_REACTION = 1.0
+# lengths in units of the domain are kept where their squares are finite and their frequencies resolvable
+LOG_LENGTH_RANGE = (-14.0, 3.0)
+
+
+class PDEOperator(nn.Module):
+    """`y = C exp(tau L) B x + D x` for each channel of a grid, `L` a convection-diffusion-reaction operator.
+
+    Every channel has `S` states whose symbols are summed before the product, so the cost of the transforms does not
+    depend on `S`. `tau` is 1 (only `tau K`, `tau v` and `tau r` matter) unless given per sample. `B` and `C` of one
+    state are one number, their product `c`. `K` and `v` are in units of the domain: the same weights are the same
+    operator on any grid.
+
+    Args:
+        channels: D.
+        grid: tokens (h, w) of the grid it is initialised for; it can be called on any other.
+        options: which terms there are; see `PDEOptions`.
+    """
+
+    def __init__(self, channels: int, grid: tuple[int, int], options: PDEOptions) -> None:
+        super().__init__()
+        self.channels, self.grid, self.options = channels, grid, options
+        shape = (channels, options.states)
+        lengths = {"full": 2, "diagonal": 2, "isotropic": 1, "off": 0}[options.diffusion]
+        # K = L L^T, L = [[exp(log_length[0]), 0], [shear, exp(log_length[-1])]] / sqrt(2): positive definite always,
+        # and exp(log_length) = sqrt(2 K) is the distance that diffusion covers in tau = 1
+        self.log_length = nn.Parameter(torch.empty(lengths, *shape)) if lengths else None
+        self.shear = nn.Parameter(torch.empty(shape)) if options.diffusion == "full" else None
+        self.velocity = nn.Parameter(torch.empty(2, *shape)) if options.convection else None
+        self.reaction = nn.Parameter(torch.empty(shape)) if options.reaction else None
+        self.readout = nn.Parameter(torch.empty(shape))  # c = C B
+        self.skip = nn.Parameter(torch.empty(channels))  # D
+        self._cached: tuple[object, Tensor] | None = None
+        self.initialise()
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Lengths log-spaced from half a token to 0.3 of the domain, drifts of the same size in random directions."""
+        shape = (self.channels, self.options.states)
+        count = shape[0] * shape[1]
+        shortest, longest = 0.5 / max(self.grid), 0.3
+        device = self.readout.device
+        log_lengths = torch.linspace(math.log(shortest), math.log(longest), count, device=device).view(shape)
+        if self.log_length is not None:
+            self.log_length.copy_(log_lengths.expand_as(self.log_length))
+        if self.shear is not None:
+            self.shear.zero_()
+        if self.velocity is not None:
+            angle = torch.rand(shape, device=device) * (2 * math.pi)
+            self.velocity.copy_(torch.stack([angle.sin(), angle.cos()]) * log_lengths.exp())
+        if self.reaction is not None:
+            self.reaction.zero_()
+        nn.init.normal_(self.readout, std=self.options.states**-0.5)
+        nn.init.ones_(self.skip)
+
+    def bounded_reaction(self) -> Tensor:
+        """r (D, S): equal to the parameter near 0, never above MAX_REACTION."""
+        assert self.reaction is not None
+        at_zero = math.log(math.expm1(MAX_REACTION))  # softplus(at_zero) = MAX_REACTION
+        slope = 1 / (1 - math.exp(-MAX_REACTION))  # makes dr/dparameter = 1 at 0
+        return MAX_REACTION - F.softplus(at_zero - slope * self.reaction)
+
+    def diffusion_tensor(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """K_yy, K_xx and, where K is full, K_yx, each (D, S), in units of the domain squared."""
+        assert self.log_length is not None
+        length = self.log_length.clamp(*LOG_LENGTH_RANGE).exp() * 0.5**0.5
+        l_yy, l_xx = length[0], length[-1]
+        if self.shear is None:
+            return l_yy.square(), l_xx.square(), None
+        shear = self.shear * 0.5**0.5
+        return l_yy.square(), l_xx.square() + shear.square(), l_yy * shear
+
+    def symbol(self, h: int, w: int, tau: Tensor | None = None) -> Tensor:
+        """Half-spectrum symbol G of shape (D, h, w // 2 + 1), or (B, D, h, w // 2 + 1) for `tau` of shape (B, D)."""
+        waves = Wavenumbers.of(h, w, self._domain, self.skip.dtype, self.skip.device)
+        exponents: list[Tensor | None] = [None] * 5  # tau times K_yy, K_xx, K_yx, v_y, v_x
+        if self.log_length is not None:
+            exponents[:3] = self.diffusion_tensor()
+        if self.velocity is not None:
+            exponents[3:] = self.velocity
+        gain: Tensor = self.readout
+        rate = None if self.reaction is None else self.bounded_reaction()
+        if tau is not None:
+            scale = tau[..., None]  # (B, D, 1): over the states
+            exponents = [None if term is None else term * scale for term in exponents]
+            gain = gain.expand(len(tau), -1, -1)
+            rate = None if rate is None else rate * scale
+        if rate is not None:
+            gain = gain * torch.exp(rate)
+        propagated: Tensor = SummedPropagators.apply(gain, *exponents, *waves)
+        return propagated + self.skip[:, None, None]
+
+    @property
+    def _domain(self) -> int:
+        """Side of the torus in units of the image's side: 2 where zero padding doubles the grid."""
+        return 2 if self.options.padding == "zero" else 1
+
+    def forward(self, x: Tensor, tau: Tensor | None = None) -> Tensor:
+        """Apply to `x` (B, D, h, w), real, float32 or float64; `tau` (B, D) is positive, 1 where not given."""
+        h, w = x.shape[-2:]
+        if self._domain == 1:
+            return spectral_product(x, self._current_symbol(h, w, tau))
+        padded = F.pad(x, (0, w, 0, h))
+        return spectral_product(padded, self._current_symbol(2 * h, 2 * w, tau))[..., :h, :w]
+
+    def train(self, mode: bool = True) -> Self:
+        """As in every module; also forgets the symbol."""
+        self._cached = None
+        return super().train(mode)
+
+    def _current_symbol(self, h: int, w: int, tau: Tensor | None) -> Tensor:
+        """The symbol; in eval mode, where no gradient is wanted, kept between calls until a parameter changes.
+
+        Not in training mode: fused optimisers write to parameters without raising the version that tells so.
+        """
+        if self.training or tau is not None or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            self._cached = None
+            return self.symbol(h, w, tau)
+        key = (h, w, tuple((p.data_ptr(), p._version) for p in self.parameters()))
+        if self._cached is None or self._cached[0] != key:
+            self._cached = (key, self.symbol(h, w))
+        return self._cached[1]
+
+
+class PDEMixer(Mixer):
+    """in-projection, PDE solve, (SiLU gate), out-projection.
+
+    Kept: the operator's symbol. Ours, each an option: states beyond one, the gate, `tau` moved by the conditioning
+    vector, zero padding.
+    """
+
+    implementation: ClassVar[str] = "rfft2"
+
+    def __init__(self, place: Place, options: PDEOptions) -> None:
+        super().__init__()
+        self.grid = place.grid
+        self.in_proj = nn.Linear(place.width, place.width)
+        self.gate = nn.Linear(place.width, place.width) if options.gate else None
+        self.log_tau = nn.Linear(place.width, place.width) if options.selective else None
+        self.operator = PDEOperator(place.width, place.grid, options)
+        self.out_proj = nn.Linear(place.width, place.width)
+
+    def initialise(self) -> None:
+        """A selective operator starts at tau = 1."""
+        if self.log_tau is not None:
+            nn.init.zeros_(self.log_tau.weight)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Mix tokens `x` (B, N, D); the transforms run in float32 under any autocast."""
+        batch, tokens, width = x.shape
+        u = self.in_proj(x).transpose(1, 2)
+        # FFTs have no bf16: the one cast, which also writes the channels-first layout that the transforms want
+        u = u.to(torch.promote_types(u.dtype, torch.float32), memory_format=torch.contiguous_format)
+        tau = None
+        if self.log_tau is not None:
+            tau = self.log_tau(F.silu(c)).to(u.dtype).clamp(-4, 4).exp()
+        mixed = self.operator(u.reshape(batch, width, *self.grid), tau)
+        mixed = mixed.reshape(batch, width, tokens).transpose(1, 2)
+        if self.gate is not None:
+            mixed = mixed * F.silu(self.gate(x))
+        return self.out_proj(mixed)  # type: ignore[no-any-return]

@@ -1,0 +1,37 @@
+"""What each family lets a suite choose.
+
+These models stand apart from the mixers that read them because a suite is checked without importing torch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class NoOptions(BaseModel):
+    """A family with nothing to choose."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PDEOptions(BaseModel):
+    """The PDE-SSM operator's terms and its surroundings; an off term has no parameters and costs nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    states: int = Field(default=1, ge=1, le=64, description="S, the states of a channel; the paper's form is 1")
+    diffusion: Literal["full", "diagonal", "isotropic", "off"] = Field(
+        default="full", description="form of the diffusion tensor K, symmetric positive definite"
+    )
+    convection: bool = Field(default=True, description="the term - v . grad u")
+    reaction: bool = Field(default=True, description="the term r u, with r bounded above")
+    gate: bool = Field(default=False, description="a SiLU gate beside the solve, as in gated SSMs")
+    selective: bool = Field(
+        default=False, description="the conditioning vector moves tau, so the operator depends on the sample"
+    )
+    padding: Literal["periodic", "zero"] = Field(
+        default="periodic",
+        description="zero: pad the grid to twice its size, so that nothing wraps around the image's edges",
+    )

@@ -1,0 +1,283 @@
+"""The exact properties of the PDE-SSM operator, each against something computed another way."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdebench.models.mixers.pde import MAX_REACTION, PDEOperator
+from pdebench.models.mixers.spectral import spectral_product
+from pdebench.models.options import PDEOptions
+
+SIDES = st.integers(3, 7)
+FORMS = ("full", "diagonal", "isotropic", "off")
+
+
+def operator(h: int, w: int, channels: int = 2, seed: int = 0, spread: float = 1.0, **options: object) -> PDEOperator:
+    """A float64 operator with every parameter moved away from its initial value."""
+    torch.manual_seed(seed)
+    built = PDEOperator(channels, (h, w), PDEOptions(**options)).double()
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.add_(spread * 0.3 * torch.randn_like(parameter))
+    return built
+
+
+def differentiation(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Dense first- and second-derivative matrices of n points on a periodic unit interval (Trefethen 2000, ch. 3)."""
+    k = 2j * np.pi * np.fft.fftfreq(n, 1 / n)
+    first = k.copy()
+    if n % 2 == 0:
+        first[n // 2] = 0
+    transform = np.fft.fft(np.eye(n), axis=0)
+    inverse = np.fft.ifft(np.eye(n), axis=0)
+    return (inverse * first @ transform).real, (inverse * k**2 @ transform).real
+
+
+def dense_generator(op: PDEOperator, h: int, w: int, channel: int, state: int) -> np.ndarray:
+    """L = div(K grad) - v . grad + r on the flattened h x w grid."""
+    (dy, dyy), (dx, dxx) = differentiation(h), differentiation(w)
+    eye_h, eye_w = np.eye(h), np.eye(w)
+    generator = np.zeros((h * w, h * w))
+    if op.log_length is not None:
+        k_yy, k_xx, k_yx = (0 if k is None else k[channel, state].item() for k in op.diffusion_tensor())
+        generator += k_yy * np.kron(dyy, eye_w) + k_xx * np.kron(eye_h, dxx) + 2 * k_yx * np.kron(dy, dx)
+    if op.velocity is not None:
+        v_y, v_x = op.velocity[:, channel, state].tolist()
+        generator -= v_y * np.kron(dy, eye_w) + v_x * np.kron(eye_h, dx)
+    if op.reaction is not None:
+        generator += op.bounded_reaction()[channel, state].item() * np.eye(h * w)
+    return generator
+
+
+@given(h=SIDES, w=SIDES, states=st.sampled_from([1, 3]), diffusion=st.sampled_from(FORMS), seed=st.integers(0, 99))
+def test_equals_the_matrix_exponential(h: int, w: int, states: int, diffusion: str, seed: int) -> None:
+    op = operator(h, w, states=states, diffusion=diffusion, seed=seed)
+    x = torch.randn(1, 2, h, w, dtype=torch.float64)
+    y = op(x)
+    for channel in range(2):
+        flat = x[0, channel].flatten().numpy()
+        expected = op.skip[channel].item() * flat
+        for state in range(states):
+            propagator = scipy.linalg.expm(dense_generator(op, h, w, channel, state))
+            expected = expected + op.readout[channel, state].item() * (propagator @ flat)
+        np.testing.assert_allclose(y[0, channel].detach().flatten().numpy(), expected, atol=1e-10)
+
+
+@given(h=SIDES, w=SIDES, tau=st.floats(0.1, 3))
+def test_selective_tau_scales_time(h: int, w: int, tau: float) -> None:
+    op = operator(h, w, states=2)
+    x = torch.randn(1, 2, h, w, dtype=torch.float64)
+    y = op(x, torch.full((1, 2), tau, dtype=torch.float64))
+    flat = x[0, 1].flatten().numpy()
+    expected = op.skip[1].item() * flat
+    for state in range(2):
+        expected = expected + op.readout[1, state].item() * (
+            scipy.linalg.expm(tau * dense_generator(op, h, w, 1, state)) @ flat
+        )
+    np.testing.assert_allclose(y[0, 1].detach().flatten().numpy(), expected, atol=1e-10)
+
+
+@given(h=st.integers(2, 9), w=st.integers(2, 9), diffusion=st.sampled_from(FORMS), seed=st.integers(0, 99))
+def test_real_in_real_out(h: int, w: int, diffusion: str, seed: int) -> None:
+    op = operator(h, w, diffusion=diffusion, states=2, seed=seed)
+    half = op.symbol(h, w).detach()
+    rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    mirrored = half[:, -rows % h, (-columns % w).clamp(max=w // 2)].conj()
+    full = torch.where(columns <= w // 2, half[:, rows, columns.clamp(max=w // 2)], mirrored)
+    x = torch.randn(3, 2, h, w, dtype=torch.float64)
+    complex_road = torch.fft.ifft2(torch.fft.fft2(x) * full)
+    assert complex_road.imag.abs().max() < 1e-12
+    torch.testing.assert_close(op(x), complex_road.real, atol=1e-12, rtol=1e-12)
+
+
+@given(t1=st.floats(0.05, 2), t2=st.floats(0.05, 2), diffusion=st.sampled_from(FORMS))
+def test_semigroup(t1: float, t2: float, diffusion: str) -> None:
+    op = operator(6, 5, diffusion=diffusion)
+    with torch.no_grad():
+        op.skip.zero_()
+        op.readout.fill_(1)
+
+    def symbol(tau: float) -> torch.Tensor:
+        return op.symbol(6, 5, torch.full((1, 2), tau, dtype=torch.float64))
+
+    torch.testing.assert_close(symbol(t1 + t2), symbol(t1) * symbol(t2), atol=1e-12, rtol=1e-10)
+
+
+def only(h: int, w: int, **terms: object) -> PDEOperator:
+    """One channel, one state, D = 0, c = 1, and just the terms named."""
+    switched_off = {"diffusion": "off", "convection": False, "reaction": False}
+    op = PDEOperator(1, (h, w), PDEOptions(**(switched_off | terms))).double()
+    with torch.no_grad():
+        op.skip.zero_()
+        op.readout.fill_(1)
+    return op
+
+
+@pytest.mark.parametrize(("h", "w"), [(5, 7), (9, 9), (5, 11)])
+def test_pure_convection_by_whole_tokens_is_a_roll(h: int, w: int) -> None:
+    op = only(h, w, convection=True)
+    x = torch.randn(2, 1, h, w, dtype=torch.float64)
+    for down, right in [(1, 0), (0, 2), (-2, 3)]:
+        with torch.no_grad():
+            op.velocity.copy_(torch.tensor([down / h, right / w], dtype=torch.float64).view(2, 1, 1))
+        torch.testing.assert_close(op(x), x.roll((down, right), (2, 3)), atol=1e-12, rtol=0)
+
+
+def test_pure_convection_on_an_even_grid_is_a_roll_of_what_the_grid_resolves() -> None:
+    op = only(8, 8, convection=True)
+    x = torch.randn(1, 1, 8, 8, dtype=torch.float64)
+    spectrum = torch.fft.rfft2(x)
+    spectrum[..., 4, :] = 0
+    spectrum[..., 4] = 0
+    x = torch.fft.irfft2(spectrum, s=(8, 8))
+    with torch.no_grad():
+        op.velocity.copy_(torch.tensor([3 / 8, -2 / 8]).view(2, 1, 1))
+    torch.testing.assert_close(op(x), x.roll((3, -2), (2, 3)), atol=1e-12, rtol=0)
+
+
+def test_pure_diffusion_of_a_point_is_the_periodised_gaussian() -> None:
+    n = 33
+    op = only(n, n, diffusion="full")
+    with torch.no_grad():
+        op.log_length.copy_(torch.tensor([0.10, 0.16]).log().view(2, 1, 1))
+        op.shear.fill_(0.05)
+        point = torch.zeros(1, 1, n, n, dtype=torch.float64)
+        point[..., 0, 0] = 1
+        measured = op(point)[0, 0]
+    k_yy, k_xx, k_yx = (k.item() for k in op.diffusion_tensor())
+    covariance = 2 * np.array([[k_yy, k_yx], [k_yx, k_xx]])  # of the heat kernel after tau = 1
+    inverse, determinant = np.linalg.inv(covariance), np.linalg.det(covariance)
+    wraps = np.arange(-4, 5)
+    y = (np.arange(n) / n)[:, None, None, None] + wraps[None, None, :, None]
+    x = (np.arange(n) / n)[None, :, None, None] + wraps[None, None, None, :]
+    quadratic = inverse[0, 0] * y**2 + 2 * inverse[0, 1] * y * x + inverse[1, 1] * x**2
+    density = np.exp(-quadratic / 2).sum((2, 3)) / (2 * math.pi * math.sqrt(determinant))
+    np.testing.assert_allclose(measured.numpy(), density / n**2, atol=1e-9)
+
+
+@given(h=SIDES, w=SIDES, diffusion=st.sampled_from(FORMS))
+def test_without_reaction_the_mean_is_conserved(h: int, w: int, diffusion: str) -> None:
+    op = operator(h, w, diffusion=diffusion, reaction=False)
+    with torch.no_grad():
+        op.skip.zero_()
+        op.readout.fill_(1)
+    x = torch.randn(1, 2, h, w, dtype=torch.float64)
+    torch.testing.assert_close(op(x).mean((2, 3)), x.mean((2, 3)))
+
+
+@given(
+    spread=st.sampled_from([1.0, 10.0, 100.0, 1e4]),
+    seed=st.integers(0, 99),
+    single=st.booleans(),
+    form=st.sampled_from(FORMS),
+)
+def test_never_grows_without_bound(spread: float, seed: int, single: bool, form: str) -> None:
+    op = operator(8, 7, spread=spread, seed=seed, diffusion=form)
+    with torch.no_grad():
+        op.skip.zero_()
+        op.readout.fill_(1)
+    op = op.float() if single else op
+    gain = op.symbol(8, 7).abs()
+    bound = op.bounded_reaction().clamp(min=0).exp()[..., None]
+    assert torch.isfinite(gain).all()
+    assert (gain <= bound * (1 + 1e-5)).all()
+    assert op.bounded_reaction().max() <= MAX_REACTION
+
+
+def test_an_exponent_beyond_float_range_is_exactly_zero_and_has_no_nan_gradient() -> None:
+    for form in ("full", "diagonal", "isotropic"):
+        op = PDEOperator(1, (8, 8), PDEOptions(diffusion=form))
+        with torch.no_grad():
+            op.log_length.fill_(3.0)
+            op.skip.zero_()
+        symbol = op.symbol(8, 8)
+        assert (symbol[:, 1:, 1:] == 0).all()
+        op(torch.randn(1, 1, 8, 8, requires_grad=True)).square().sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in op.parameters())
+
+
+def test_off_terms_have_no_parameters() -> None:
+    def count(**options: object) -> int:
+        return sum(p.numel() for p in PDEOperator(1, (8, 8), PDEOptions(**options)).parameters())
+
+    assert count() == 3 + 2 + 1 + 1 + 1  # K, v, r, c, D
+    assert count(diffusion="diagonal") == count() - 1
+    assert count(diffusion="isotropic") == count() - 2
+    assert count(diffusion="off") == count() - 3
+    assert count(convection=False) == count() - 2
+    assert count(reaction=False) == count() - 1
+    assert count(states=4) == 4 * (count() - 1) + 1
+
+
+def test_same_weights_are_the_same_operator_on_a_finer_grid() -> None:
+    op = operator(16, 16, channels=3, states=2)
+    y, x = torch.meshgrid(torch.arange(64.0).double() / 64, torch.arange(64.0).double() / 64, indexing="ij")
+    wave = 2 * math.pi * torch.stack([2 * x + y, 3 * y - x, x - 4 * y])
+    fine = (wave.cos() + 0.3).unsqueeze(0)  # band-limited: both grids resolve it
+    torch.testing.assert_close(op(fine[..., ::4, ::4]), op(fine)[..., ::4, ::4], atol=1e-10, rtol=0)
+
+
+def test_zero_padding_does_not_wrap_around() -> None:
+    corner = torch.zeros(1, 1, 16, 16, dtype=torch.float64)
+    corner[..., 0, 0] = 1
+    opposite = {}
+    for padding in ("periodic", "zero"):
+        op = only(16, 16, diffusion="isotropic", padding=padding)
+        with torch.no_grad():
+            op.log_length.fill_(math.log(0.1))
+            opposite[padding] = op(corner)[0, 0, -1, -1].item()
+            inside = op(corner)[0, 0, 1, 1].item()
+    assert opposite["periodic"] > 0.5 * inside
+    assert abs(opposite["zero"]) < 1e-6 * inside
+
+
+@pytest.mark.parametrize("options", [
+    {"diffusion": form, "states": states, "padding": padding}
+    for form in FORMS for states in (1, 2) for padding in ("periodic", "zero")
+])  # fmt: skip
+@pytest.mark.parametrize("grid", [(4, 5), (3, 4)])
+@pytest.mark.parametrize("selective", [False, True])
+def test_gradients(options: dict[str, object], grid: tuple[int, int], selective: bool) -> None:
+    op = operator(*grid, channels=2, **options)
+    x = torch.randn(2, 2, *grid, dtype=torch.float64, requires_grad=True)
+    tau = (0.5 + torch.rand(2, 2, dtype=torch.float64)).requires_grad_() if selective else None
+    names = [name for name, _ in op.named_parameters()]
+
+    def call(x: torch.Tensor, tau: torch.Tensor | None, *parameters: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(op, dict(zip(names, parameters, strict=True)), (x, tau))
+
+    assert torch.autograd.gradcheck(call, (x, tau, *op.parameters()))
+
+
+@pytest.mark.parametrize("grid", [(4, 4), (5, 3)])
+def test_half_spectrum_adjoint_equals_autograd(grid: tuple[int, int]) -> None:
+    h, w = grid
+    x = torch.randn(3, 2, h, w, dtype=torch.float64, requires_grad=True)
+    kernel = torch.randn(2, h, w, dtype=torch.float64, requires_grad=True)
+    ours = spectral_product(x, torch.fft.rfft2(kernel))
+    plain = torch.fft.irfft2(torch.fft.rfft2(x) * torch.fft.rfft2(kernel), s=(h, w))
+    torch.testing.assert_close(ours, plain)
+    weights = torch.randn_like(plain)
+    for got, wanted in zip(
+        torch.autograd.grad((ours * weights).sum(), (x, kernel)),
+        torch.autograd.grad((plain * weights).sum(), (x, kernel)),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_sampling_reuses_the_symbol_until_a_parameter_changes() -> None:
+    op = operator(6, 6).eval()
+    x = torch.randn(1, 2, 6, 6, dtype=torch.float64)
+    with torch.no_grad():
+        first = op(x)
+        assert op._current_symbol(6, 6, None) is op._current_symbol(6, 6, None)
+        op.readout.mul_(2)
+        assert not torch.equal(op(x), first)
