@@ -1,0 +1,228 @@
+"""Decoded images on disk: written once and atomically, read as memory maps, checked on every opening.
+
+An entry is four arrays and a description, `<stem>-<resolution>-<digest>.{train,validation}[.labels].npy`
+and `.json`. Each is written to a temporary file, synchronised and renamed; the description comes last and
+holds the sha256 of each split, so an entry without one does not exist and a damaged one is seen and
+rebuilt. What is written depends on the key alone, so two processes that build one entry at once write the
+same bytes, and it does not matter whose rename comes last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from pdebench.data import pixels
+from pdebench.data.source import SPLITS, Sample, Skipped, Split
+from pdebench.data.split import RECIPE
+from pdebench.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_FORMAT = "cache-1"
+_ABANDONED_AFTER = 24 * 3600.0
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One split as it lies in the cache, and what happened while the whole entry was decoded."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    checksum: str
+    skipped: tuple[Skipped, ...]
+    enlarged: int
+    decoded: int
+
+
+def cache_folder() -> Path:
+    """`$PDEBENCH_CACHE`, or `pdebench` in the platform's folder for a user's caches."""
+    if own := os.environ.get("PDEBENCH_CACHE"):
+        return Path(own).expanduser()
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
+        return Path(xdg) / "pdebench"
+    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local) / "pdebench" / "Cache"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "pdebench"
+
+
+def cached(
+    stem: str, resolution: int, key: str, split: Split, decode: Callable[[], Iterable[Sample | Skipped]]
+) -> Entry:
+    """The entry of `key` (whatever decides its content), made with `decode` where it is absent or damaged.
+
+    `decode` yields the samples of both splits in their final order, each (3, resolution, resolution). Raises
+    DataError when the cache folder cannot be written.
+    """
+    import PIL
+
+    # The decoders and resampling filters of another Pillow may round otherwise.
+    recipe = [_FORMAT, RECIPE, pixels.DECODE_RECIPE, PIL.__version__, stem, resolution, key]
+    digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
+    folder = cache_folder()
+    base = folder / f"{stem}-{resolution}-{digest}"
+    if (entry := _open(base, resolution, split)) is not None:
+        return entry
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        _build(base, resolution, decode())
+    except OSError as error:
+        raise DataError(
+            f"cannot write the image cache in {folder}: {error.strerror or error}; free some space there or "
+            "set PDEBENCH_CACHE to another folder"
+        ) from error
+    if (entry := _open(base, resolution, split)) is None:
+        raise DataError(
+            f"the image cache {base.name} in {folder} cannot be read back; set PDEBENCH_CACHE to another folder"
+        )
+    return entry
+
+
+def _file(base: Path, suffix: str) -> Path:
+    return base.with_name(base.name + suffix)
+
+
+def _checksum(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+    """sha256 (hex) over pixels, labels and shape."""
+    return _finish(hashlib.sha256(images.reshape(-1).data), labels, images.shape)
+
+
+def _finish(pixels_seen: hashlib._Hash, labels: NDArray[np.int64], shape: tuple[int, ...]) -> str:
+    pixels_seen.update(labels.data)
+    pixels_seen.update(repr(shape).encode())
+    return pixels_seen.hexdigest()
+
+
+def _open(base: Path, resolution: int, split: Split) -> Entry | None:
+    """The entry, or None where it is absent, truncated or altered."""
+    import numpy as np
+
+    try:
+        about: dict[str, Any] = json.loads(_file(base, ".json").read_text(encoding="utf-8"))
+        count = about["counts"][split]
+        if count:
+            images = np.load(_file(base, f".{split}.npy"), mmap_mode="r", allow_pickle=False)
+            labels = np.load(_file(base, f".{split}.labels.npy"), allow_pickle=False)
+        else:  # an empty file cannot be mapped
+            images = np.empty((0, 3, resolution, resolution), np.uint8)
+            labels = np.empty(0, np.int64)
+        if images.shape != (count, 3, resolution, resolution) or images.dtype != np.uint8:
+            return None
+        if labels.shape != (count,) or labels.dtype != np.int64:
+            return None
+        if _checksum(images, labels) != about["checksums"][split]:
+            return None
+        skipped = tuple(Skipped(name, reason) for name, reason in about["skipped"])
+        return Entry(
+            images,
+            labels,
+            about["checksums"][split],
+            skipped,
+            about["enlarged"],
+            sum(about["counts"].values()),
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+
+
+def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> None:
+    """Decode everything, a split a file, without holding more than one image in memory."""
+    import numpy as np
+
+    labels: dict[Split, list[int]] = {split: [] for split in SPLITS}
+    skipped: list[Skipped] = []
+    enlarged = 0
+    shape = (3, resolution, resolution)
+    with contextlib.ExitStack() as stack:
+        writers = {split: stack.enter_context(_ArrayWriter(_file(base, f".{split}.npy"), shape)) for split in SPLITS}
+        for sample in samples:
+            if isinstance(sample, Skipped):
+                skipped.append(sample)
+                continue
+            writers[sample.split].append(sample.pixels)
+            labels[sample.split].append(sample.label)
+            enlarged += sample.enlarged
+    checksums = {}
+    for split in SPLITS:
+        array = np.asarray(labels[split], np.int64)
+        with _replacing(_file(base, f".{split}.labels.npy")) as stream:
+            np.save(stream, array, allow_pickle=False)
+        checksums[split] = _finish(writers[split].digest, array, (len(array), *shape))
+    about = {
+        "counts": {split: len(labels[split]) for split in SPLITS},
+        "checksums": checksums,
+        "skipped": [[item.name, item.reason] for item in skipped],
+        "enlarged": enlarged,
+    }
+    with _replacing(_file(base, ".json")) as stream:
+        stream.write(json.dumps(about, indent=1).encode())
+
+
+class _ArrayWriter:
+    """Appends images to an .npy file of yet unknown length; the file appears, whole, when the block ends."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self._replacing = _replacing(path)
+        self._shape = shape
+        self._count = 0
+        self.digest = hashlib.sha256()
+
+    def __enter__(self) -> _ArrayWriter:
+        self._stream = self._replacing.__enter__()
+        self._write_header()
+        return self
+
+    def append(self, image: NDArray[np.uint8]) -> None:
+        """Add one image, C-contiguous, of the shape given."""
+        block = image.reshape(self._shape).tobytes()
+        self._stream.write(block)
+        self.digest.update(block)
+        self._count += 1
+
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is None:
+            self._stream.seek(0)
+            self._write_header()  # of the same length: numpy pads it so that the first axis may grow in place
+        self._replacing.__exit__(*exception)
+
+    def _write_header(self) -> None:
+        import numpy as np
+
+        shape = (self._count, *self._shape)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._stream, header)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A temporary file that takes the place of `path` when the block ends, and vanishes when it fails."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as stream:  # the umask decides who else may read it, as with any file
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Clear temporary files that a killed process left more than a day ago."""
+    for leftover in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER:
+                leftover.unlink()

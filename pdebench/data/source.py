@@ -1,0 +1,116 @@
+"""What a data set is: a `Source` that checks and loads, and the `ImageSet` that it loads.
+
+Nothing here imports numpy, so that a suite's data section can be checked in milliseconds.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pdebench.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Split = Literal["train", "validation"]
+SPLITS: tuple[Split, Split] = ("train", "validation")
+
+
+class DataConfig(Protocol):
+    """The part of a suite's `data:` section that a source reads; flipping is the training loop's business."""
+
+    @property
+    def name(self) -> str:
+        """The source's name in the registry."""
+
+    @property
+    def resolution(self) -> int:
+        """Side of the square images, in pixels."""
+
+    @property
+    def path(self) -> Path | None:
+        """The user's images; None for packaged sources."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """One split of a data set, wholly decoded.
+
+    `images` is uint8 of shape (N, 3, H, W), RGB, 0..255, usually a read-only memory map. `labels` is int64 of
+    shape (N,) with values in [0, len(class_names)), or None for a set without classes. The order is fixed
+    and mixed: any leading slice is a fair sample. `checksum` is the sha256 (hex) of the images and labels;
+    `skipped` counts what the source as a whole left out (broken files, photographs that are too small).
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    class_names: tuple[str, ...] | None
+    name: str
+    resolution: int
+    split: Split
+    checksum: str
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decoded image on its way into the cache: uint8 (3, H, W); label -1 where there are no classes."""
+
+    split: Split
+    pixels: NDArray[np.uint8]
+    label: int = -1
+    enlarged: bool = False
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+class Source(ABC):
+    """A data set. Subclasses set the three attributes; `resolutions` is None where any will do."""
+
+    name: str
+    summary: str
+    resolutions: tuple[int, ...] | None = None
+
+    @abstractmethod
+    def check(self, config: DataConfig) -> None:
+        """Raise DataError for all that is cheap to see and would make `load` fail. Imports no torch."""
+
+    @abstractmethod
+    def class_count(self, config: DataConfig) -> int | None:
+        """Number of classes, known without decoding; None for a set without labels."""
+
+    @abstractmethod
+    def load(self, config: DataConfig, split: Split) -> ImageSet:
+        """Return one split, decoding into the cache first where that has not been done."""
+
+    def check_resolution(self, config: DataConfig) -> None:
+        """Raise DataError when the resolution is not offered."""
+        if self.resolutions is not None and config.resolution not in self.resolutions:
+            offered = ", ".join(map(str, self.resolutions))
+            raise DataError(
+                f"data set '{self.name}' has no images of {config.resolution} px: "
+                f"set data.resolution to one of {offered}"
+            )
+        if config.resolution < 1:
+            raise DataError(f"data.resolution is {config.resolution}: it must be at least 1 px")
+
+    def check_no_path(self, config: DataConfig) -> None:
+        """Raise DataError when a packaged source is given a path, which it would silently ignore."""
+        if config.path is not None:
+            raise DataError(
+                f"data set '{self.name}' comes from packages and takes no path: remove data.path, or use "
+                "data.name: folder for your own images"
+            )
