@@ -1,0 +1,83 @@
+"""What a number was measured on. Importing this imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+# What decides how fast something runs: two records with the same values of these may be compared.
+_FINGERPRINT = ("device", "cpu", "cores", "threads", "allocator", "platform", "torch_version")
+_ALLOCATOR = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+
+
+def describe() -> dict[str, Any]:
+    """Columns of a record that name the machine, the software and the code, with a fingerprint of the first two."""
+    import psutil
+    import torch
+
+    cuda = torch.cuda.is_available()
+    found: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "driver": _nvidia_driver() if cuda else None,
+        "cpu": _cpu_name(),
+        "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "threads": torch.get_num_threads(),
+        "allocator": " ".join(f"{name}={os.environ[name]}" for name in _ALLOCATOR if name in os.environ) or "default",
+        "load_average": os.getloadavg()[0],
+        "platform": f"{platform.system()} {platform.machine()}",
+        "python_version": platform.python_version(),
+        "torch_version": torch.__version__,
+        "pdebench_version": _version(),
+        **_git(),
+    }
+    identity = json.dumps({key: found[key] for key in _FINGERPRINT}, sort_keys=True)
+    return {"machine_fingerprint": hashlib.sha256(identity.encode()).hexdigest()[:12], **found}
+
+
+@cache
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _git() -> dict[str, Any]:
+    """Commit of the checkout that this code runs from, and whether files that git tracks were changed."""
+    here = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # an installed package may lie inside somebody else's repository: only a checkout of our own counts
+    if not (here / ".git").exists():
+        return {"git_commit": None, "git_dirty": None}
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if changed is None else bool(changed)}
+
+
+def _nvidia_driver() -> str | None:
+    path = Path("/proc/driver/nvidia/version")
+    return path.read_text().splitlines()[0] if path.exists() else None
+
+
+def _version() -> str:
+    try:
+        return version("pdebench-mixers")
+    except PackageNotFoundError:
+        return "unknown"
