@@ -1,0 +1,234 @@
+"""The sections of a suite and the cell they make, as pydantic models; importing this imports no torch.
+
+Descriptions of fields are what an editor shows: they go into the JSON Schema of a suite file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from pdebench.errors import did_you_mean
+from pdebench.models.registry import FAMILIES
+from pdebench.models.sizes import SIZES
+
+
+def data_names() -> list[str]:
+    """The names of the registered data sets."""
+    from pdebench.data.registry import SOURCES  # imports no torch or numpy either, but asks for entry points
+
+    return list(SOURCES)
+
+
+def metric_names() -> list[str]:
+    """The names of the registered metrics."""
+    from pdebench.measure.quality import METRICS
+
+    return list(METRICS)
+
+
+def _known(kind: str, word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    if word not in known:
+        message = f"unknown {kind} '{word}'; {did_you_mean(word, known)}"
+        # pydantic formats the message as a template; braces of the word must not count.
+        raise PydanticCustomError("unknown_name", "{message}", {"message": message})
+    return word
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise PydanticCustomError("repeated", "{message}", {"message": f"'{name}' is listed twice; keep one"})
+    return names
+
+
+FamilyName = Annotated[str, AfterValidator(lambda name: _known("family", name, FAMILIES))]
+SizeName = Annotated[str, AfterValidator(lambda name: _known("size", name, SIZES))]
+DataName = Annotated[str, AfterValidator(lambda name: _known("data set", name, data_names()))]
+MetricName = Annotated[str, AfterValidator(lambda name: _known("metric", name, metric_names()))]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """The images to learn."""
+
+    name: DataName = Field(description="A registered data set; see `pdebench list data`.")
+    resolution: int = Field(gt=0, description="Side of the square images, in pixels.")
+    path: Path | None = Field(default=None, description="Folder of images; only for the data set `folder`.")
+    flip: bool = Field(default=True, description="Mirror training images left to right at random.")
+
+
+class ModelConfig(Section):
+    """The backbone: a token mixer's family in the one shell.
+
+    The family's own options stand beside these keys; those left out are filled in with its defaults.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    family: FamilyName = Field(description="The token mixer; see `pdebench list models`.")
+    size: SizeName = Field(description="Depth, width and heads by name: S to XL are DiT's, smaller ones are for CPUs.")
+    patch: int = Field(gt=0, description="Side of a patch in pixels; one patch is one token.")
+
+    @model_validator(mode="after")
+    def _fill_in_options(self) -> Self:
+        options = FAMILIES[self.family].options.model_validate_json(json.dumps(self.options), strict=True)
+        if self.__pydantic_extra__ is not None:
+            self.__pydantic_extra__.update(options.model_dump(mode="json"))
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The family's options, defaults included; `FAMILIES[family].options(**options)` types them."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class TrainConfig(Section):
+    """How the model learns: AdamW on the flow-matching loss."""
+
+    steps: int = Field(gt=0, description="Optimiser steps.")
+    batch_size: int = Field(gt=0, description="Images in a step, over all devices.")
+    lr: float = Field(gt=0, description="AdamW's learning rate, after the warmup.")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant",
+        description="The learning rate after the warmup: held, or down to 0 along a cosine.",
+    )
+    warmup: int = Field(default=0, ge=0, description="Steps over which the learning rate rises from 0.")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's decoupled weight decay.")
+    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="AdamW's two decay rates of the moments.")
+    clip: float | None = Field(default=None, gt=0, description="Largest norm of the gradient; null does not clip.")
+    ema: float = Field(
+        default=0.9999, ge=0, lt=1, description="Decay of the moving average of weights that is sampled from."
+    )
+    label_dropout: float = Field(
+        default=0.1, ge=0, le=1, description="Share of labels hidden, for classifier-free guidance."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="Arithmetic in training; auto takes bf16 where the device is fast at it."
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Seed of the weights, the order of the data and the noise."
+    )
+
+
+class EvaluateConfig(Section):
+    """What is measured of a trained model."""
+
+    samples: int = Field(default=0, ge=0, description="Images to generate for the metrics; 0 generates none.")
+    sampler: Literal["euler", "heun"] = Field(default="heun", description="Solver of the flow's equation.")
+    nfe: int = Field(default=50, gt=0, description="Evaluations of the network for one image; heun spends two a step.")
+    guidance: float = Field(default=1.0, ge=0, description="Classifier-free guidance scale; 1 is none.")
+    batch_size: int = Field(default=64, gt=0, description="Images generated at a time.")
+    metrics: Annotated[tuple[MetricName, ...], AfterValidator(_distinct)] = Field(
+        default=(), description="Quality metrics of the samples; see `pdebench list metrics`."
+    )
+    every: int | None = Field(
+        default=None,
+        gt=0,
+        description="Steps between evaluations of the validation loss, which always ends training.",
+    )
+
+    @model_validator(mode="after")
+    def _metrics_have_samples(self) -> Self:
+        if self.metrics and not self.samples:
+            message = "metrics are asked for but samples is 0; set evaluate.samples, or leave metrics out"
+            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "metrics"})
+        return self
+
+    @model_validator(mode="after")
+    def _heun_takes_two(self) -> Self:
+        if self.sampler == "heun" and self.nfe % 2:
+            message = f"nfe {self.nfe} is odd, but heun spends two evaluations a step; make it even, or take euler"
+            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "nfe"})
+        return self
+
+
+# The name is a folder's: without '/' and '.', it cannot climb out of the results folder.
+SuiteName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        max_length=64,
+        description="Name of the study and of its results folder: lower-case letters, digits, '-' and '_'.",
+    ),
+]
+Task = Annotated[Literal["generation"], Field(description="What is learned.")]
+
+
+class Header(Section):
+    """What a suite says of itself."""
+
+    suite: SuiteName
+    description: str = Field(default="", description="What the study asks, in a sentence or two.")
+    task: Task = "generation"
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+}
+
+
+class Cell(Section):
+    """One point of a suite's grid, with every default written out.
+
+    `id` says which experiment this is: the same point in two suites has one id.
+    """
+
+    suite: SuiteName
+    task: Task = "generation"
+    data: DataConfig
+    model: ModelConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @cached_property
+    def id(self) -> str:
+        """The first 12 hexadecimal digits of the SHA-256 of the configuration without the suite's name."""
+        config = {key: value for key, value in self.config().items() if key != "suite"}
+        canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def config(self) -> dict[str, Any]:
+        """Everything as nested plain data: text, numbers, booleans, None, lists and dicts."""
+        return self.model_dump(mode="json")
+
+    def flat(self) -> dict[str, Any]:
+        """What makes the cell, one dotted key a value: `task`, `data.name`, ... (not the suite's name)."""
+        config = self.config()
+        nested = {f"{section}.{key}": value for section in SECTIONS for key, value in config[section].items()}
+        return {"task": config["task"], **nested}
+
+    def to_yaml(self) -> str:
+        """The cell as `config.yaml` holds it."""
+        from pdebench.yaml_source import dump_yaml
+
+        return dump_yaml(self.config())
+
+    @classmethod
+    def from_yaml(cls, text: str, file: str = "config.yaml") -> Cell:
+        """Read what `to_yaml` wrote.
+
+        Raises:
+            SuiteError: the text is not a cell's; names `file` and the line.
+        """
+        from pdebench.validation import cell_from_source
+        from pdebench.yaml_source import read_text
+
+        return cell_from_source(read_text(text, file))

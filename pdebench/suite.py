@@ -1,0 +1,257 @@
+"""A suite file and its cells: sections, grid, include, exclude and overrides; imports no torch.
+
+Whatever is wrong with a suite, one `SuiteError` names the first problem in the file, before anything runs.
+Problems of single keys and values come first; then those that only a combination of them shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pdebench.config import (
+    SECTIONS,
+    Cell,
+    DataConfig,
+    EvaluateConfig,
+    ModelConfig,
+    TrainConfig,
+)
+from pdebench.errors import SuiteError, did_you_mean
+from pdebench.matrix import Entry, Expansion, expand
+from pdebench.suite_draft import HEADER, Draft, check
+from pdebench.suite_schema import json_schema
+from pdebench.validation import Problem, fields, first, known_keys, nearest_key, resolve
+from pdebench.yaml_source import Place, Source, Where, dotted, dump_yaml, read_file, read_value, show
+
+__all__ = [
+    "Cell",
+    "DataConfig",
+    "EvaluateConfig",
+    "ModelConfig",
+    "Suite",
+    "TrainConfig",
+    "json_schema",
+    "load_suite",
+    "shipped_suites",
+]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A study as it runs: overrides applied, and what they made void taken out.
+
+    Attributes:
+        name: slug; names the results folder.
+        description: what the study asks.
+        task: what is learned.
+        sections: `data`, `model`, `train` and `evaluate` as written, before the grid.
+        grid: dotted key to its values.
+        include: entries of dotted keys and values.
+        exclude: as `include`.
+        file: where it was read from.
+    """
+
+    name: str
+    description: str
+    task: str
+    sections: Mapping[str, Mapping[str, Any]]
+    grid: Mapping[str, Sequence[Any]]
+    include: Sequence[Mapping[str, Any]]
+    exclude: Sequence[Mapping[str, Any]]
+    file: str
+    _cells: tuple[Cell, ...]
+
+    def cells(self) -> list[Cell]:
+        """The cells in the order of running: the grid's, its last key fastest, then those of `include`."""
+        return list(self._cells)
+
+    def to_yaml(self) -> str:
+        """The suite as it ran, defaults of its sections included; loads again with equal cells."""
+        document: dict[str, Any] = {"suite": self.name, "description": self.description, "task": self.task}
+        for section, model in SECTIONS.items():
+            defaults = {key: field["default"] for key, field in fields(model).items() if "default" in field}
+            document[section] = {
+                **self.sections[section],
+                **{k: v for k, v in defaults.items() if k not in self.sections[section]},
+            }
+        matrix = {"grid": self.grid, "include": self.include, "exclude": self.exclude}
+        return dump_yaml(document | {key: value for key, value in matrix.items() if value})
+
+
+def shipped_suites() -> dict[str, Path]:
+    """The suites that come with the package, by the name that `load_suite` takes."""
+    package = Path(__file__).resolve().parent
+    # A wheel carries the folder inside the package; a checkout has it beside the package.
+    folder = package / "suites" if (package / "suites").is_dir() else package.parent / "suites"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite:
+    """Read a suite, check all of it and expand its grid.
+
+    Args:
+        path_or_name: a file, or a bare name: `./suites/NAME.yaml`, then a suite shipped with the package.
+        overrides: `KEY=VALUE` each, the value in YAML: `train.lr=1e-4`, `grid.model.family=[DiT]`.
+
+    Raises:
+        SuiteError: the first problem, with its file, line and key.
+    """
+    source = read_file(_find(str(path_or_name)))
+    draft = check(source)
+    if not overrides:
+        return _finish(draft, None)
+    return _finish(check(_overridden(source, overrides)), draft)
+
+
+def _find(name: str) -> Path:
+    path = Path(name)
+    if "/" in name or "\\" in name or path.suffix in (".yaml", ".yml"):
+        if path.exists() or not path.parent.is_dir():
+            return path  # reading says what is wrong with a path that is not there
+        siblings = [str(path.parent / other.name) for other in path.parent.glob("*.y*ml")]
+        raise SuiteError(
+            f"there is no such file; {did_you_mean(name, siblings)}" if siblings else "there is no such file",
+            file=name,
+        )
+    local = Path("suites") / f"{name}.yaml"
+    if name and local.is_file():
+        return local
+    known = {**{path.stem: path for path in Path("suites").glob("*.yaml")}, **shipped_suites()}
+    if name in known:
+        return known[name]
+    raise SuiteError(f"there is no suite of the name '{name}'; {did_you_mean(name, known)}")
+
+
+def _overridden(source: Source, overrides: Sequence[str]) -> Source:
+    """The source with `KEY=VALUE` texts written over it."""
+    places: dict[str, Place] = {}
+    for text in overrides:
+        place = Place(f"--set {text}")
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        section, dot, field = key.partition(".")
+        if not equals or not key:
+            raise place.error("must be KEY=VALUE, such as train.lr=1e-4")
+        if key in places:
+            raise place.error("is set twice; keep one", key)
+        if section == "grid" and dot:
+            where: Where = ("grid", field)
+        elif key in HEADER:
+            where = (key,)
+        elif section in SECTIONS and dot:
+            where = (section, field)
+        else:
+            known = [*HEADER, *known_keys(), *(f"grid.{swept}" for swept in known_keys())]
+            raise place.error(f"there is no such key to set; {nearest_key(key, known)}", key)
+        places[key] = place
+        source = source.replaced(where, read_value(value, place.file), place)
+    _refuse_hidden(source, places)
+    return source
+
+
+def _refuse_hidden(source: Source, places: Mapping[str, Place]) -> None:
+    """Refuse an override that the grid or an include would write over, unseen."""
+    grid, include = source.data.get("grid") or {}, source.data.get("include") or []
+    for key, place in places.items():
+        if key in grid:
+            line = source.place(("grid", key)).line
+            at = f" on line {line}" if line else ""
+            raise place.error(f"the grid{at} sweeps this key; override grid.{key} instead, with a list", key)
+        for index, entry in enumerate(include):
+            if key in entry:
+                line = source.place(("include", index, key)).line
+                raise place.error(f"an include sets this key on line {line}; edit it in the file", key)
+
+
+def _finish(draft: Draft, written: Draft | None) -> Suite:
+    """Expand a draft into cells. `written` is the draft before overrides, where there were any.
+
+    An override narrows or widens the grid; entries of include and exclude that thereby lose their object are
+    dropped, while one that never had any is a mistake in the file.
+    """
+    include, exclude, errors = list(draft.include), list(draft.exclude), []
+    before = None if written is None else expand(written.grid, written.include, written.exclude)
+    lost = {i for i, extends in enumerate(before.extends) if extends} if before else set()
+    after = expand(draft.grid, include, exclude, only_extend=lost)
+    for index, dropped in enumerate(after.excludes):
+        if not dropped and not (before and before.excludes[index]):
+            errors.append(
+                _error(draft, ("exclude", index), "matches no combination of the grid, so it excludes nothing")
+            )
+    for index, entry in enumerate(include):
+        if after.extends[index] and all(key in draft.grid for key in entry) and not before:
+            errors.append(_error(draft, ("include", index), "repeats a combination of the grid and adds nothing to it"))
+    if not after.points and not errors:
+        errors.append(_error(draft, ("exclude",), "leaves no combination of the grid to run"))
+    cells = _cells(draft, after, errors)
+    if errors:
+        raise first(errors)
+    return Suite(
+        name=draft.header.suite,
+        description=draft.header.description,
+        task=draft.header.task,
+        sections=draft.sections,
+        grid={key: [setting.value for setting in settings] for key, settings in draft.grid.items()},
+        include=[_plain(entry) for i, entry in enumerate(include) if after.extends[i] or i not in lost],
+        exclude=[_plain(entry) for i, entry in enumerate(exclude) if after.excludes[i]],
+        file=draft.source.file,
+        _cells=tuple(cells),
+    )
+
+
+def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list[Cell]:
+    cells: dict[str, Cell] = {}
+    points: dict[str, Entry] = {}
+    for point in expansion.points:
+        raw: dict[str, Any] = {"suite": draft.header.suite, "task": draft.header.task}
+        raw |= {section: dict(values) for section, values in draft.sections.items()}
+        for key, setting in point.items():
+            section, _, field = key.partition(".")
+            raw[section][field] = setting.value
+        cell = resolve(raw)
+        if not isinstance(cell, Cell):
+            errors += [_located(draft, point, problem) for problem in cell]
+            continue
+        # The grid alone cannot give one cell twice, since its lists hold no value twice. An include can, by
+        # spelling out what the sections say anyway; to run it once, silently, would leave its author with
+        # fewer cells than were written down.
+        if cell.id in cells:
+            where = next(iter(point.values())).where[:2]
+            message = f"gives {_name(point)}, the same cell as {_name(points[cell.id])}; drop one of them"
+            errors.append(_error(draft, where, message))
+        cells[cell.id], points[cell.id] = cell, point
+    return list(cells.values())
+
+
+def _located(draft: Draft, point: Entry, problem: Problem) -> SuiteError:
+    """The error of a combination, at the value of it that is to blame."""
+    where, key = problem.where, dotted(problem.where)
+    if problem.missing:
+        # A combination of its own that an include lacks something for; else the section lacks it for all.
+        alone = point and all(setting.where[0] == "include" for setting in point.values())
+        at = next(iter(point.values())).where[:2] if alone else where
+        return draft.source.place(at).error(f"is missing; set it under '{where[0]}:' or in the grid", key)
+    swept = [point[key] for key in map(dotted, (where[:2], *problem.shared)) if key in point]
+    at = (*swept[0].where, *(where[2:] if dotted(where[:2]) in point else ())) if swept else where
+    # Of the combination, only the sections that the problem is about tell the reader anything.
+    about = {way[0] for way in (where, *problem.shared)}
+    rest = {name: setting for name, setting in point.items() if name.partition(".")[0] in about}
+    combination = f", in the combination {_name(rest)}" if len(rest) > len(swept[:1]) else ""
+    return draft.source.place(at).error(problem.message + combination, dotted(at))
+
+
+def _error(draft: Draft, where: Where, message: str) -> SuiteError:
+    return draft.source.place(where).error(message, dotted(where))
+
+
+def _name(point: Entry) -> str:
+    if not point:
+        return "of the sections alone"
+    return ", ".join(f"{key}={s.value if isinstance(s.value, str) else show(s.value)}" for key, s in point.items())
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return {key: setting.value for key, setting in entry.items()}

@@ -1,0 +1,152 @@
+"""A suite file checked key by key and value by value, before its grid is expanded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pdebench.config import SECTIONS, Header
+from pdebench.errors import SuiteError, did_you_mean
+from pdebench.matrix import Entry, Setting, identity
+from pdebench.models.registry import FAMILIES
+from pdebench.validation import check_header, check_section, fields, first, known_keys, nearest_key
+from pdebench.yaml_source import Source, Where, dotted, show
+
+HEADER = tuple(fields(Header))
+_TOP = (*HEADER, *SECTIONS, "grid", "include", "exclude")
+_MOST_POINTS = 10_000  # a grid beyond this is a slip, and expanding it would look like a hang
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A suite whose every key and value is right by itself; combinations of them are not yet looked at."""
+
+    source: Source
+    header: Header
+    sections: Mapping[str, Mapping[str, Any]]
+    grid: Mapping[str, Sequence[Setting]]
+    include: Sequence[Entry]
+    exclude: Sequence[Entry]
+
+
+class _Checker:
+    """Collects the problems of single keys and values of a source."""
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.errors: list[SuiteError] = []
+
+    def report(self, where: Where, message: str) -> None:
+        self.errors.append(self.source.place(where).error(message, dotted(where) or None))
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for section in SECTIONS:
+            found[section] = self.source.data.get(section, {})
+            if not isinstance(found[section], dict):
+                self.report((section,), f"must be keys and values, not {show(found[section])}")
+                found[section] = {}
+        return found
+
+    def grid(self) -> dict[str, list[Setting]]:
+        grid = self.source.data.get("grid", {})
+        if not isinstance(grid, dict) or (not grid and "grid" in self.source.data):
+            self.report(("grid",), f"must be keys with lists of values, not {show(grid)}; or leave grid out")
+            return {}
+        settings: dict[str, list[Setting]] = {}
+        for key, values in grid.items():
+            if not isinstance(values, list):
+                self.report(("grid", key), f"must be a list of values, such as [{show(values)}], not {show(values)}")
+            elif not values:
+                self.report(
+                    ("grid", key),
+                    "is an empty list, which leaves nothing to run; list a value or drop the key",
+                )
+            else:
+                settings[key] = [Setting(value, ("grid", key, index)) for index, value in enumerate(values)]
+        return settings
+
+    def entries(self, name: str) -> list[dict[str, Setting]]:
+        entries = self.source.data.get(name, [])
+        if not isinstance(entries, list) or (not entries and name in self.source.data):
+            self.report(
+                (name,),
+                f"must be a list of entries, each with dotted keys, not {show(entries)}; or leave {name} out",
+            )
+            return []
+        settings: list[dict[str, Setting]] = []
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, dict) or not entry:
+                self.report(
+                    (name, index),
+                    f"must be dotted keys and values, such as {{train.seed: 0}}, not {show(entry)}",
+                )
+            else:
+                settings.append({key: Setting(value, (name, index, key)) for key, value in entry.items()})
+        return settings
+
+    def setting(self, key: str, setting: Setting, families: Sequence[str]) -> None:
+        """Check one value of the grid, of an include or of an exclude."""
+        section, _, field = key.partition(".")
+        known = known_keys()
+        if key in known:
+            for problem in check_section(section, {field: setting.value}, families, partial=True):
+                self.report((*setting.where, *problem.where[2:]), problem.message)
+        elif not any(error.key == dotted(setting.where) for error in self.errors):
+            where = setting.where[:2] if setting.where[0] == "grid" else setting.where
+            self.report(where, f"there is no such key to set; {nearest_key(key, known)}")
+
+
+def check(source: Source) -> Draft:
+    """Check every key and value by itself.
+
+    Raises:
+        SuiteError: the first problem in the file.
+    """
+    checker = _Checker(source)
+    for key in source.data:
+        if key not in _TOP:
+            section = next((s for s, m in SECTIONS.items() if key in fields(m) or key.startswith(f"{s}.")), None)
+            hint = f"it belongs under '{section}:'" if section else did_you_mean(key, _TOP)
+            checker.report((key,), f"unknown key; {hint}")
+    header = {key: source.data[key] for key in HEADER if key in source.data}
+    for problem in check_header(header):
+        if not problem.missing:
+            checker.report(problem.where, problem.message)
+        elif not checker.errors:  # a misspelt key is also missing; the spelling is what to say
+            checker.report(problem.where, "is missing; start with 'suite: NAME'")
+
+    sections, grid = checker.sections(), checker.grid()
+    include, exclude = checker.entries("include"), checker.entries("exclude")
+    families = _families(sections["model"], grid, include)
+    for section, raw in sections.items():
+        for problem in check_section(section, raw, families, partial=True):
+            checker.report(problem.where, problem.message)
+    for key, settings in grid.items():
+        seen = set()
+        for setting in settings:
+            checker.setting(key, setting, families)
+            if identity(setting.value) in seen:
+                checker.report(setting.where, f"{show(setting.value)} is listed twice; keep one")
+            seen.add(identity(setting.value))
+    written = source.data.get("grid")
+    swept = written if isinstance(written, dict) else {}  # keys with a wrong list too: they were meant
+    for entry in (*include, *exclude):
+        for key, setting in entry.items():
+            checker.setting(key, setting, families)
+            if setting.where[0] == "exclude" and key not in swept and key in known_keys():
+                checker.report(setting.where, f"exclude matches keys of the grid only; {nearest_key(key, swept)}")
+    if (size := math.prod(map(len, grid.values()))) > _MOST_POINTS:
+        checker.report(("grid",), f"has {size:,} combinations; the most is {_MOST_POINTS:,}")
+    if checker.errors:
+        raise first(checker.errors)
+    return Draft(source, Header(**header), sections, grid, include, exclude)
+
+
+def _families(model: Mapping[str, Any], grid: Mapping[str, Sequence[Setting]], include: Sequence[Entry]) -> list[str]:
+    """The families that the model may be of; all of them where none is named yet."""
+    named = [model.get("family"), *(s.value for s in grid.get("model.family", ()))]
+    named += [entry["model.family"].value for entry in include if "model.family" in entry]
+    return [family for family in FAMILIES if family in named] or list(FAMILIES)

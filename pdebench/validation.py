@@ -1,0 +1,263 @@
+"""What is wrong with a section or a cell, in plain sentences; pydantic finds it, its wording is not shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from pdebench.config import SECTIONS, Cell, Header
+from pdebench.errors import ModelError, SuiteError, did_you_mean
+from pdebench.models import registry
+from pdebench.models.registry import FAMILIES
+from pdebench.yaml_source import Source, Where, dotted, show
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong at `where`, a way into a suite's sections.
+
+    Attributes:
+        missing: a key without a default is not there.
+        shared: the other keys that it takes to be wrong; the one that a grid sets is to blame.
+    """
+
+    where: Where
+    message: str
+    missing: bool = False
+    shared: tuple[Where, ...] = ()
+
+
+@cache
+def fields(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of each field of a model, by name."""
+    schema = model.model_json_schema()
+    return {name: _inline(field, schema.get("$defs", {})) for name, field in schema.get("properties", {}).items()}
+
+
+def options_of(family: str) -> dict[str, Any]:
+    """The JSON Schema of each option of a family, by name."""
+    return fields(FAMILIES[family].options)
+
+
+@cache
+def known_keys() -> tuple[str, ...]:
+    """Every dotted key that a suite may set or sweep, options of all families included."""
+    own = [f"{section}.{key}" for section, model in SECTIONS.items() for key in fields(model)]
+    return (*own, *sorted({f"model.{key}" for family in FAMILIES for key in options_of(family)}))
+
+
+def nearest_key(key: str, known: Iterable[str]) -> str:
+    """A clause that names the nearest dotted key; `lr` is near `train.lr`."""
+    known = list(known)
+    ends = [word for word in known if word.endswith(f".{key}")]
+    return f"did you mean '{ends[0]}'?" if ends else did_you_mean(key, known)
+
+
+def check_header(raw: Raw) -> list[Problem]:
+    """Problems of the keys `suite`, `description` and `task`."""
+    return [_translated(error, Header, raw, ()) for error in _errors(Header, raw)]
+
+
+def check_section(section: str, raw: Raw, families: Sequence[str], partial: bool) -> list[Problem]:
+    """Problems of one section.
+
+    Args:
+        section: `data`, `model`, `train` or `evaluate`.
+        raw: its keys and values.
+        families: the families that the model may be of; an option has to be right for one of them.
+        partial: other keys come from the grid, so none is missing and those given are judged one by one.
+    """
+    model = SECTIONS[section]
+    if section != "model":
+        errors = _errors(model, raw)
+        problems = [_translated(error, model, raw, (section,)) for error in errors if error["loc"] or not partial]
+    else:
+        own = {key: value for key, value in raw.items() if key in fields(model)}
+        problems = [_translated(error, model, own, (section,)) for error in _errors(model, own)]
+        options = {key: value for key, value in raw.items() if key not in own}
+        for key, value in options.items():
+            problems += _check_option(key, value, families)
+        if not partial and not problems:
+            options_model = FAMILIES[families[0]].options
+            problems += [
+                _translated(error, options_model, options, (section,)) for error in _errors(options_model, options)
+            ]
+    return [problem for problem in problems if not (partial and problem.missing)]
+
+
+def resolve(raw: Raw) -> Cell | list[Problem]:
+    """Build the cell of nested plain data, or say everything that is wrong with it."""
+    try:
+        cell = Cell.model_validate_json(json.dumps(raw), strict=True)
+    except ValidationError:
+        family = raw.get("model", {}).get("family")
+        families = [family] if isinstance(family, str) and family in FAMILIES else list(FAMILIES)
+        problems = check_header({key: raw[key] for key in raw if key not in SECTIONS})
+        for section in SECTIONS:
+            problems += check_section(section, raw.get(section, {}), families, partial=False)
+        return problems
+    model = raw["model"]
+    everything = tuple(("model", key) for key in model)
+    if cell.data.resolution % cell.model.patch:
+        message = f"resolution {cell.data.resolution} is not divisible by patch {cell.model.patch}"
+        return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
+    try:
+        choice = cell.model
+        registry.check(choice.family, choice.size, choice.patch, choice.options, cell.data.resolution)
+    except ModelError as error:
+        return [Problem(("model", "family"), str(error), shared=(*everything, ("data", "resolution")))]
+    return cell
+
+
+def cell_from_source(source: Source) -> Cell:
+    """Read a cell's own file.
+
+    Raises:
+        SuiteError: its first problem.
+    """
+    for key, value in source.data.items():
+        if key in SECTIONS and not isinstance(value, dict):
+            raise source.place((key,)).error(f"must be keys and values, not {show(value)}", key)
+    cell = resolve(source.data)
+    if isinstance(cell, Cell):
+        return cell
+    # A misspelt key is also missing; the spelling is what to say.
+    problems = [problem for problem in cell if not problem.missing] or cell
+    raise first([source.place(p.where).error(p.message, dotted(p.where) or None) for p in problems])
+
+
+def first(errors: Sequence[SuiteError]) -> SuiteError:
+    """The error that comes first in the file.
+
+    Those of overrides, which have no line, come before: the file has then been checked without them, so
+    what else is wrong comes of them.
+    """
+    return min(errors, key=lambda error: error.line or 0)
+
+
+def _check_option(key: str, value: object, families: Sequence[str]) -> list[Problem]:
+    where: Where = ("model", key)
+    takers = [family for family in families if key in options_of(family)]
+    if not takers:
+        elsewhere = [family for family in FAMILIES if key in options_of(family)]
+        if elsewhere:
+            do = "do" if len(elsewhere) > 1 else "does"
+            message = f"{', '.join(families)} takes no option '{key}'; {', '.join(elsewhere)} {do}"
+            return [Problem(where, message)]
+        return [Problem(where, _unknown_key(key, "model", families))]
+    tried = [_value_problems(FAMILIES[family].options, key, value) for family in takers]
+    return [] if not all(tried) else tried[0]
+
+
+def _value_problems(options: type[BaseModel], key: str, value: object) -> list[Problem]:
+    errors = [error for error in _errors(options, {key: value}) if error["loc"][:1] == (key,)]
+    return [_translated(error, options, {key: value}, ("model",)) for error in errors]
+
+
+def _errors(model: type[BaseModel], raw: Raw) -> list[Any]:
+    # Through JSON because that is where pydantic's strict mode takes a list for a tuple and text for a path.
+    try:
+        model.model_validate_json(json.dumps(raw), strict=True)
+    except ValidationError as error:
+        return list(error.errors(include_url=False))
+    return []
+
+
+def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> Problem:
+    kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
+    if "message" in context:  # written by config.py for a reader
+        inside = (context["field"],) if "field" in context else _plain(loc)
+        return Problem((*above, *inside), context["message"])
+    if kind == "value_error" or not loc:
+        return Problem((*above, *_plain(loc)), str(context.get("error", error["msg"])))
+    key = str(loc[0])
+    if kind == "extra_forbidden":
+        return Problem((*above, key), _unknown_key(key, above[0] if above else "", ()))
+    if kind == "missing" and len(loc) == 1:
+        return Problem((*above, key), "is missing", missing=True)
+    schema, value = fields(model)[key], raw[key]
+    if kind == "literal_error" and isinstance(value, str):
+        return Problem((*above, key), f"unknown value {show(value)}; {did_you_mean(value, _choices(schema))}")
+    return Problem((*above, *_plain(loc)), f"must be {describe(schema)}, not {show(value)}")
+
+
+def _unknown_key(key: str, section: str | int, families: Sequence[str]) -> str:
+    known = list(fields(SECTIONS[str(section)] if section else Header))
+    known += [option for family in families for option in options_of(family)]
+    others = [other for other, model in SECTIONS.items() if other != section and key in fields(model)]
+    if section and others:
+        return f"unknown key; it belongs under '{others[0]}:'"
+    return f"unknown key; {did_you_mean(key, set(known))}"
+
+
+def _plain(loc: Sequence[str | int]) -> Where:
+    """The way without the names pydantic adds for members of a union."""
+    return (*loc[:1], *(part for part in loc[1:] if isinstance(part, int)))
+
+
+def _choices(schema: Mapping[str, Any]) -> list[str]:
+    if "anyOf" in schema:
+        return [choice for part in schema["anyOf"] for choice in _choices(part)]
+    return [str(choice) for choice in schema.get("enum", [schema["const"]] if "const" in schema else [])]
+
+
+def describe(schema: Mapping[str, Any]) -> str:
+    """What a value has to be, in words, from its JSON Schema."""
+    if "anyOf" in schema:
+        return " or ".join(describe(part) for part in schema["anyOf"])
+    if choices := _choices(schema):
+        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    match schema.get("type"):
+        case "integer":
+            return f"a whole number{_bounds(schema)}"
+        case "number":
+            return f"a number{_bounds(schema)}"
+        case "boolean":
+            return "true or false"
+        case "null":
+            return "null"
+        case "string" if "pattern" in schema:
+            return f"at most {schema['maxLength']} lower-case letters, digits, '-' and '_'"
+        case "array" if "prefixItems" in schema:
+            items = schema["prefixItems"]
+            return f"a list of {len(items)} values, each {describe(items[0])}"
+        case "array":
+            return f"a list, each item {describe(schema.get('items', {}))}"
+        case "object":
+            return "keys and values"
+    return "text"
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    words = {
+        "exclusiveMinimum": "above",
+        "minimum": "of at least",
+        "exclusiveMaximum": "below",
+        "maximum": "at most",
+    }
+    found = [f"{word} {schema[bound]:g}" for bound, word in words.items() if schema.get(bound, 1e18) < 1e18]
+    return f" {' and '.join(found)}" if found else ""
+
+
+def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """The schema without references, so that it can stand in another document."""
+    if isinstance(schema, list):
+        return [_inline(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        target = _inline(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        return {
+            **target,
+            **{key: _inline(part, definitions) for key, part in schema.items() if key != "$ref"},
+        }
+    return {
+        key: _inline(part, definitions) for key, part in schema.items() if key != "title" or not isinstance(part, str)
+    }
