@@ -1,0 +1,243 @@
+"""The training loop: AdamW, warm-up and decay, clipping, EMA, autocast; deterministic from a seed."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pdebench.config import TrainConfig
+from pdebench.errors import Diverged
+from pdebench.tasks import generation
+
+# Losses are read back this often: on a GPU each read waits for the device.
+READ_EVERY = 10
+
+
+@dataclass
+class Curve:
+    """What is kept of every step; columns of `curve.parquet`."""
+
+    step: list[int] = field(default_factory=list)
+    images: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # since the first step began, evaluations left out
+    train_loss: list[float] = field(default_factory=list)
+    val_loss: list[float | None] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    grad_norm: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Trained:
+    """A trained model, its EMA, and how the training went.
+
+    `step_seconds` and `data_seconds` hold one number a step: the whole step, and the wait for its batch in it.
+    """
+
+    model: nn.Module
+    ema: nn.Module
+    curve: Curve
+    step_seconds: list[float]
+    data_seconds: list[float]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher is told after a step."""
+
+    step: int
+    steps: int
+    loss: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Images:
+    """The tensors of one split: uint8 (N, 3, H, W), and int64 labels (N,) or None."""
+
+    pixels: Tensor
+    labels: Tensor | None
+
+    def batches(self, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Endless batches: every epoch in a new order, no image twice in an epoch, no batch short."""
+        left = torch.empty(0, dtype=torch.int64)
+        while True:
+            while len(left) < batch_size:
+                left = torch.cat([left, torch.randperm(len(self.pixels), generator=generator)])
+            index, left = left[:batch_size], left[batch_size:]
+            yield self.pixels[index], None if self.labels is None else self.labels[index]
+
+
+def resolve_precision(asked: str, device: torch.device) -> str:
+    """`fp32` or `bf16`: `auto` takes bf16 where the device has matrix units for it."""
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The autocast context of a precision."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """The rate of `step` (counted from 0): a linear warm-up, then constant or a half cosine down to 0."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    if config.schedule == "constant":
+        return config.lr
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the average towards the model; early on with a decay of at most (1 + step) / (10 + step).
+
+    The ramp (as in TensorFlow's ExponentialMovingAverage) keeps the initial weights out of the average of a short run.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    averaged: list[Tensor] = list(ema.parameters())
+    current: list[Tensor] = list(model.parameters())
+    torch._foreach_lerp_(averaged, current, 1 - decay)
+
+
+def train(
+    model: nn.Module,
+    data: Images,
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    precision: str,
+    flip: bool = False,
+    validate_every: int | None = None,
+    validate: Callable[[nn.Module], float] | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> Trained:
+    """Train `model` for `config.steps` steps.
+
+    Args:
+        model: on `device`; trained in place.
+        data: the training images, in host memory.
+        config: the suite's `train` section.
+        device: where the model is.
+        precision: `fp32` or `bf16`, as `resolve_precision` gave it.
+        flip: mirror images left to right with probability 1/2.
+        validate_every: steps between calls of `validate`; None calls it after the last step only.
+        validate: gives the validation loss of a model.
+        watch: called after every READ_EVERY-th step.
+
+    Raises:
+        Diverged: the loss is NaN or infinite.
+    """
+    ema = copy.deepcopy(model).eval().requires_grad_(False)
+    model.train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+    )
+    # One source of randomness for the order of the data and one for what the task draws: neither moves the other.
+    order = Generator().manual_seed(config.seed)
+    draws = Generator(device).manual_seed(config.seed + 1)
+    batches = data.batches(config.batch_size, order)
+    clock = _Clock(device)
+    curve, waits, pending = Curve(), [], []
+    for step in range(config.steps):
+        clock.begin()
+        pixels, labels = next(batches)
+        if flip:
+            mirrored = torch.rand(len(pixels), generator=order) < 0.5
+            pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
+        images = generation.to_model(pixels.to(device, non_blocking=True))
+        labels = None if labels is None else labels.to(device, non_blocking=True)
+        waits.append(clock.waited())
+        rate = learning_rate(config, step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with autocast(precision, device):
+            value = generation.loss(model, images, labels, draws, config.label_dropout)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        if config.clip is None:
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        else:
+            norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimizer.step()
+        update_ema(ema, model, config.ema, step)
+        clock.end()
+        pending.append((value.detach(), norm.detach(), rate))
+        last = step + 1 == config.steps
+        due = validate is not None and (last or (validate_every is not None and (step + 1) % validate_every == 0))
+        if last or due or len(pending) == READ_EVERY:
+            _read(pending, curve, config)
+            watch(Progress(step + 1, config.steps, curve.train_loss[-1], config.batch_size / clock.last()))
+        if due and validate is not None:
+            curve.val_loss[-1] = validate(model.eval())
+            model.train()
+    seconds = clock.seconds()
+    total = 0.0
+    for one in seconds:
+        total += one
+        curve.seconds.append(total)
+    return Trained(model.eval(), ema, curve, seconds, waits)
+
+
+def _read(pending: list[tuple[Tensor, Tensor, float]], curve: Curve, config: TrainConfig) -> None:
+    """Bring the pending losses to the host, and stop where one is not finite."""
+    for value, norm, rate in pending:
+        step = len(curve.step) + 1
+        loss = value.item()
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss became {loss} at step {step} of {config.steps} (lr {rate:.2g})")
+        curve.step.append(step)
+        curve.images.append(step * config.batch_size)
+        curve.train_loss.append(loss)
+        curve.val_loss.append(None)
+        curve.lr.append(rate)
+        curve.grad_norm.append(norm.item())
+    pending.clear()
+
+
+class _Clock:
+    """Seconds of each step: CUDA events read once at the end, `perf_counter` elsewhere."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+        self.steps: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self.host: list[float] = []
+        self.began = 0.0
+
+    def begin(self) -> None:
+        self.began = time.perf_counter()
+        if self.cuda:
+            events = (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+            events[0].record()
+            self.steps.append(events)
+
+    def waited(self) -> float:
+        """Host seconds since the step began."""
+        return time.perf_counter() - self.began
+
+    def end(self) -> None:
+        self.host.append(time.perf_counter() - self.began)
+        if self.cuda:
+            self.steps[-1][1].record()
+
+    def last(self) -> float:
+        """Seconds of the latest step, for watching; on a GPU the host's, which only launches."""
+        return self.host[-1]
+
+    def seconds(self) -> list[float]:
+        """One number a step."""
+        if not self.cuda:
+            return self.host
+        torch.cuda.synchronize()
+        return [begin.elapsed_time(end) / 1000 for begin, end in self.steps]

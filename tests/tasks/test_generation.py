@@ -1,0 +1,188 @@
+"""Flow matching and its samplers, against flows whose solution is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pdebench.tasks import generation
+
+
+class Velocity(nn.Module):
+    """A given function of (x, t in [0, 1], y) as the network, which remembers what it was called with."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.calls: list[tuple[Tensor, Tensor, Tensor | None]] = []
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        t = t / generation.TIME_SCALE
+        self.calls.append((x, t, y))
+        return self.function(x, t, y)
+
+
+def images(count: int = 6, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, 4, 4), dtype=torch.uint8, generator=generator)
+
+
+# ---- pixels
+
+
+def test_every_pixel_value_survives_the_round_trip() -> None:
+    values = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, -1, -1)
+    scaled = generation.to_model(values)
+    assert scaled.dtype == torch.float32
+    assert (scaled.min(), scaled.max()) == (-1, 1)
+    assert torch.equal(generation.to_pixels(scaled), values)
+
+
+def test_pixels_are_clipped_not_wrapped() -> None:
+    assert generation.to_pixels(torch.tensor([-7.0, 1.01, 9.0])).tolist() == [0, 255, 255]
+
+
+# ---- the loss
+
+
+def test_the_exact_velocity_has_no_loss() -> None:
+    clean = generation.to_model(images())
+    model = Velocity(lambda x, t, y: (clean - x) / (1 - t.view(-1, 1, 1, 1)))
+    assert generation.loss(model, clean, None, torch.Generator().manual_seed(0)).item() < 1e-6
+
+
+def test_the_path_runs_from_noise_to_the_image() -> None:
+    clean, noise = generation.to_model(images(3)), torch.randn(3, 3, 4, 4)
+    model = Velocity(lambda x, t, y: torch.zeros_like(x))
+    errors = generation.velocity_error(model, clean, None, torch.tensor([0.0, 1.0, 0.25]), noise)
+    x, t, _ = model.calls[0]
+    torch.testing.assert_close(t, torch.tensor([0.0, 1.0, 0.25]))
+    torch.testing.assert_close(x[0], noise[0])
+    torch.testing.assert_close(x[1], clean[1])
+    torch.testing.assert_close(x[2], 0.25 * clean[2] + 0.75 * noise[2])
+    torch.testing.assert_close(errors, (clean - noise).square().mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (1.0, 1000, 1000), (0.1, 60, 140)])
+def test_label_dropout_hides_its_share(share: float, low: int, high: int) -> None:
+    labels = torch.arange(1000) % 10
+    model = Velocity(lambda x, t, y: x)
+    generation.loss(model, torch.zeros(1000, 3, 1, 1), labels, torch.Generator().manual_seed(0), share)
+    seen = model.calls[0][2]
+    assert seen is not None
+    assert low <= (seen == -1).sum() <= high
+    assert ((seen == -1) | (seen == labels)).all()
+
+
+def test_without_labels_there_is_nothing_to_hide() -> None:
+    model = Velocity(lambda x, t, y: x)
+    generation.loss(model, torch.zeros(2, 3, 1, 1), None, torch.Generator().manual_seed(0), 1.0)
+    assert model.calls[0][2] is None
+
+
+# ---- the validation loss
+
+
+def network(x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+    """Something that depends on all three inputs, sample by sample."""
+    assert y is not None
+    return torch.sin(3 * x) * t.view(-1, 1, 1, 1) + 0.1 * y.view(-1, 1, 1, 1)
+
+
+def test_validation_loss_is_the_same_whatever_happened_before() -> None:
+    pixels, labels = images(7), torch.arange(7)
+    first = generation.validation_loss(Velocity(network), pixels, labels)
+    torch.manual_seed(123)
+    torch.rand(5)
+    state = torch.get_rng_state()
+    assert generation.validation_loss(Velocity(network), pixels, labels) == first
+    assert torch.equal(torch.get_rng_state(), state)
+    assert generation.validation_loss(Velocity(network), pixels, labels, seed=1) != first
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
+def test_validation_loss_does_not_depend_on_the_batch_size(batch_size: int) -> None:
+    pixels, labels = images(7), torch.arange(7)
+    expected = generation.validation_loss(Velocity(network), pixels, labels)
+    got = generation.validation_loss(Velocity(network), pixels, labels, batch_size=batch_size)
+    assert got == pytest.approx(expected, rel=1e-6)
+
+
+def test_validation_times_cover_each_part_once_and_labels_are_shown() -> None:
+    model, labels = Velocity(network), torch.arange(5)
+    generation.validation_loss(model, images(5), labels, draws=4)
+    times = torch.stack([t for _, t, _ in model.calls])
+    assert times.shape == (4, 5)
+    assert ((times * 4).long() == torch.arange(4)[:, None]).all()
+    assert all(torch.equal(y, labels) for _, _, y in model.calls if y is not None)
+
+
+# ---- samplers
+
+
+def solution_error(sampler: str, nfe: int) -> float:
+    """At t = 1, for dx/dt = x + t, whose solution is (x_0 + 1) e^t - t - 1."""
+    noise = torch.tensor([0.5, -1.0], dtype=torch.float64).view(2, 1, 1, 1)
+    model = Velocity(lambda x, t, y: x + t.view(-1, 1, 1, 1))
+    found = generation.sample(model, noise, sampler=sampler, nfe=nfe)
+    return float((found - ((noise + 1) * math.e - 2)).abs().max())
+
+
+@pytest.mark.parametrize(("sampler", "nfe", "order"), [("euler", 64, 1), ("heun", 32, 2)])
+def test_samplers_converge_with_their_order(sampler: str, nfe: int, order: int) -> None:
+    coarse, fine = solution_error(sampler, nfe), solution_error(sampler, 2 * nfe)
+    assert math.log2(coarse / fine) == pytest.approx(order, abs=0.15)
+
+
+@pytest.mark.parametrize(("sampler", "nfe"), [("euler", 1), ("euler", 7), ("heun", 2), ("heun", 8)])
+def test_nfe_is_what_the_network_is_called(sampler: str, nfe: int) -> None:
+    for guidance in (1.0, 2.0):
+        model = Velocity(lambda x, t, y: x)
+        generation.sample(
+            model, torch.ones(2, 1, 1, 1), torch.tensor([0, 1]), sampler=sampler, nfe=nfe, guidance=guidance
+        )
+        assert len(model.calls) == nfe
+        assert {len(x) for x, _, _ in model.calls} == {2 if guidance == 1 else 4}
+
+
+def test_heun_wants_an_even_nfe() -> None:
+    with pytest.raises(ValueError, match="nfe must be even, not 5"):
+        generation.sample(Velocity(lambda x, t, y: x), torch.ones(1, 1, 1, 1), sampler="heun", nfe=5)
+
+
+def test_the_exact_flow_lands_on_the_image() -> None:
+    clean = generation.to_model(images(3))
+    model = Velocity(lambda x, t, y: (clean - x) / (1 - t.view(-1, 1, 1, 1)))
+    found = generation.sample(model, torch.randn(clean.shape), sampler="euler", nfe=10)
+    assert torch.equal(generation.to_pixels(found), images(3))
+
+
+# ---- guidance
+
+
+def labelled(x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+    """A constant velocity: the label's number, -1 where it is hidden."""
+    assert y is not None
+    return y.view(-1, 1, 1, 1).float().expand_as(x)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 1.5, 4.0])
+@pytest.mark.parametrize("sampler", ["euler", "heun"])
+def test_guidance_goes_from_unconditional_through_conditional_and_on(sampler: str, scale: float) -> None:
+    noise, labels = torch.randn(3, 2, 1, 1), torch.tensor([0, 3, 7])
+    found = generation.sample(Velocity(labelled), noise, labels, sampler=sampler, nfe=4, guidance=scale)
+    moved = -1 + scale * (labels + 1)
+    torch.testing.assert_close(found, noise + moved.view(-1, 1, 1, 1), atol=1e-5, rtol=1e-5)
+
+
+def test_sampling_keeps_the_noise_and_records_no_gradient() -> None:
+    noise = torch.randn(2, 1, 1, 1)
+    before = noise.clone()
+    weight = torch.ones((), requires_grad=True)
+    found = generation.sample(Velocity(lambda x, t, y: weight * x), noise, nfe=4)
+    assert torch.equal(noise, before)
+    assert not found.requires_grad
