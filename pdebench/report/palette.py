@@ -1,0 +1,92 @@
+"""One colour and one shape a family, the same in chart, key and table, on a light page and a dark one.
+
+Neighbours in the order differ in lightness as well as in hue, and the shape repeats what the colour says,
+so that the charts can be read without colour. Charts leave colours to Vega's configuration: on the page they
+are CSS variables, so that one drawing follows the reader's colour scheme and the printer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+LIGHT = (
+    "#0067b1",
+    "#d1500a",
+    "#00896b",
+    "#a8459f",
+    "#a87400",
+    "#3f93cf",
+    "#8b2252",
+    "#5645a8",
+    "#77841a",
+    "#6f4e37",
+    "#5f6875",
+)
+DARK = (
+    "#55aaf5",
+    "#ff8c52",
+    "#2fc9a0",
+    "#e08ad8",
+    "#f0bd3d",
+    "#a9ddfb",
+    "#f0709f",
+    "#a79aff",
+    "#c6d04a",
+    "#cfa98c",
+    "#a3acb8",
+)
+SHAPES = (
+    "M0,-1A1,1,0,1,1,0,1A1,1,0,1,1,0,-1Z",  # disc
+    "M-.89,-.89H.89V.89H-.89Z",  # square
+    "M0,-1.1L1.05,.8H-1.05Z",  # triangle up
+    "M0,-1.25L1.05,0L0,1.25L-1.05,0Z",  # diamond
+    "M-.4,-1.1H.4V-.4H1.1V.4H.4V1.1H-.4V.4H-1.1V-.4H-.4Z",  # plus
+    "M0,1.1L1.05,-.8H-1.05Z",  # triangle down
+    "M-.5,-1L0,-.5L.5,-1L1,-.5L.5,0L1,.5L.5,1L0,.5L-.5,1L-1,.5L-.5,0L-1,-.5Z",  # cross
+    "M1.1,0L-.8,1.05V-1.05Z",  # triangle right
+    "M0,-1.1L1.05,-.34L.65,.89H-.65L-1.05,-.34Z",  # pentagon
+    "M-1.1,0L.8,1.05V-1.05Z",  # triangle left
+    "M0,-1.2L.3,-.35L1.2,-.35L.48,.15L.75,1L0,.5L-.75,1L-.48,.15L-1.2,-.35L-.3,-.35Z",  # star
+)
+"""SVG paths within about 1 of the origin, as Vega takes them."""
+
+
+def css() -> str:
+    """The palette as CSS variables `--family-0` and on, for both schemes."""
+    light = "".join(f"--family-{place}:{colour};" for place, colour in enumerate(LIGHT))
+    dark = "".join(f"--family-{place}:{colour};" for place, colour in enumerate(DARK))
+    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def page_config() -> dict[str, Any]:
+    """Vega-Lite's `config` on the page: ink from the text around it, legends left to the page's own."""
+    ink = "currentColor"
+    return {
+        "background": None,
+        "aria": False,  # the figure carries one sentence; hundreds of labelled marks would drown it
+        "font": "inherit",
+        "view": {"stroke": None},
+        "range": {
+            "category": [f"var(--family-{place})" for place in range(len(LIGHT))],
+            "symbol": list(SHAPES),
+        },
+        "axis": {
+            "labelColor": ink,
+            "labelOpacity": 0.72,
+            "labelFontSize": 11,
+            "labelOverlap": True,
+            "titleColor": ink,
+            "titleOpacity": 0.9,
+            "titleFontSize": 11.5,
+            "titleFontWeight": 500,
+            "titlePadding": 8,
+            "domainColor": ink,
+            "domainOpacity": 0.45,
+            "tickColor": ink,
+            "tickOpacity": 0.45,
+            "tickSize": 4,
+            "gridColor": ink,
+            "gridOpacity": 0.1,
+        },
+        "axisX": {"grid": False},
+    }

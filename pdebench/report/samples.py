@@ -1,0 +1,96 @@
+"""Sample grids for the page: one a family, size and resolution, re-encoded so that all of them stay small."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+from PIL import Image
+
+from pdebench.report import words
+from pdebench.report.tidy import finished, records
+
+TOTAL_BYTES = 2_000_000
+MAX_SIDE = 768
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One picture with its caption; `uri` is None where the file could not be read."""
+
+    family: str
+    caption: str
+    alt: str
+    uri: str | None
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """The grids of one data set and resolution, side by side."""
+
+    label: str
+    grids: tuple[Grid, ...]
+
+
+def sample_rows(table: pd.DataFrame, folder: Path) -> list[GridRow]:
+    """Read `folder/cells/<cell>/samples.png` of one run a family, size and resolution.
+
+    The run is the lowest seed of the family's best setting by validation loss: not the best-looking one.
+    """
+    done = finished(table)
+    paths = {cell: folder / "cells" / str(cell) / "samples.png" for cell in done["cell"].dropna()}
+    done = done[[cell in paths and paths[cell].is_file() for cell in done["cell"]]]
+    if done.empty:
+        return []
+    chosen = []
+    for _, group in done.groupby(["data.name", "data.resolution", "model.family", "model.size"], dropna=False):
+        medians = group.groupby("setting")["val_loss"].transform("median")
+        order = group.assign(_median=medians).sort_values(["_median", "setting", "train.seed"], kind="stable")
+        chosen.append(order.index[0])
+    picked = done.loc[sorted(chosen)]
+    share = TOTAL_BYTES // len(picked)
+    several = picked["data.name"].nunique() > 1
+    rows = []
+    for key, group in picked.groupby(["data.name", "data.resolution"], dropna=False, sort=True):
+        name, resolution = cast(tuple[Any, Any], key)
+        side = words.MISSING if pd.isna(resolution) else f"{resolution:g} px"
+        label = f"{name}, {side}" if several else side
+        sizes = group["model.size"].nunique() > 1
+        grids = []
+        for row in records(group):
+            family, seed = str(row["model.family"]), row["train.seed"]
+            who = f"{family} {row['model.size']}" if sizes and row["model.size"] else family
+            facts = [f"validation loss {words.number(row['val_loss'])}"]
+            facts += [f"seed {seed:g}"] if pd.notna(seed) else []
+            caption = f"{side}, {', '.join(facts)}"
+            uri, width, height = encode(paths[row["cell"]], share)
+            grids.append(Grid(who, caption, f"Images drawn by {who}: {caption}", uri, width, height))
+        rows.append(GridRow(label, tuple(grids)))
+    return rows
+
+
+def encode(path: Path, limit: int) -> tuple[str | None, int, int]:
+    """The picture as a data URI of at most about `limit` bytes, its width and height; None if damaged."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                image = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return None, 0, 0
+    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    data = b""
+    for options in ({"lossless": True}, {"quality": 90}, {"quality": 75}, {"quality": 50}, {"quality": 25}):
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", method=4, **options)
+        data = buffer.getvalue()
+        if len(data) * 4 / 3 <= limit:
+            break
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}", image.width, image.height

@@ -1,0 +1,192 @@
+"""The tables of the page: every row of the results, the failures, the machines, and the conventions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from pdebench.report import words
+from pdebench.report.tidy import frechet_columns, kid_columns, measured, metric_title, records
+
+LEADING = (
+    "model.family",
+    "data.resolution",
+    "model.size",
+    "train.seed",
+    "status",
+    "val_loss",
+    "val_loss_ema",
+    "train_loss",
+)
+ALWAYS = ("model.family", "data.resolution", "status", "val_loss")
+DERIVED = ("setting", "train_images_per_s_q1", "train_images_per_s_q3")
+MACHINE = (
+    "machine_fingerprint",
+    "device",
+    "cpu",
+    "threads",
+    "memory_bytes",
+    "platform",
+    "precision_used",
+    "allocator",
+    "torch_version",
+    "python_version",
+    "pdebench_version",
+    "git_commit",
+    "git_dirty",
+)
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """What is shown, what is sorted by (empty when missing), and the full text where the cell shows less."""
+
+    text: str
+    key: str
+    full: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: its headers (column name, whether its values are numbers) and rows of cells."""
+
+    columns: list[tuple[str, bool]]
+    rows: list[list[TableCell]]
+    constant: list[tuple[str, str]]
+    empty: list[str]
+
+
+def full_table(table: pd.DataFrame) -> Grid:
+    """Every row, and every column that tells rows apart; the others are listed once, or as empty."""
+    shown = table.drop(columns=[name for name in DERIVED if name in table])
+    columns = [*LEADING, *frechet_columns(shown), *kid_columns(shown)]
+    columns += [str(name) for name in shown if name not in columns]
+    columns = [name for name in columns if name in shown]
+    empty = [name for name in columns if name not in ALWAYS and all(words.missing(value) for value in shown[name])]
+    texts = {name: [cell(name, value) for value in shown[name]] for name in columns}
+    constant = [
+        (name, texts[name][0].full or texts[name][0].text)
+        for name in columns
+        if name not in (*ALWAYS, *empty) and len(shown) > 1 and len({entry.key for entry in texts[name]}) == 1
+    ]
+    left = [name for name in columns if name not in {*empty, *(name for name, _ in constant)}]
+    numeric = [(name, pd.api.types.is_numeric_dtype(shown[name]) and shown[name].dtype != bool) for name in left]
+    rows = [list(row) for row in zip(*(texts[name] for name in left), strict=True)] if left else []
+    return Grid(numeric, rows, constant, empty)
+
+
+def cell(column: str, value: Any) -> TableCell:
+    """One value of the table as text, with its sort key."""
+    if words.missing(value):
+        return TableCell(words.MISSING, "")
+    if isinstance(value, bool | np.bool_):
+        return TableCell("yes" if value else "no", str(int(value)))
+    if isinstance(value, int | float | np.number):
+        plain = f"{float(value):.17g}"
+        whole = column.endswith(("seed", "_sha256", "resolution")) and float(value).is_integer()
+        if column.endswith("_bytes"):
+            return TableCell(words.size(value), plain, f"{float(value):,.0f} bytes")
+        text = str(int(value)) if whole else words.number(value)
+        return TableCell(text, plain, plain if plain != text else "")
+    if isinstance(value, list | tuple | dict | np.ndarray):
+        value = json.dumps(value, default=lambda item: item.tolist() if hasattr(item, "tolist") else str(item))
+    text = str(value)
+    limit = 12 if column in ("metric_weights_sha256", "git_commit", "cell", "machine_fingerprint") else 60
+    return TableCell(text, text) if len(text) <= limit else TableCell(text[:limit] + "…", text, text)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that did not finish."""
+
+    cell: str
+    who: str
+    status: str
+    message: str
+
+
+def failures(table: pd.DataFrame) -> list[Failure]:
+    """Every row whose status is not `done`."""
+    found = []
+    for row in records(table[table["status"] != "done"]):
+        side = f"{row['data.resolution']:g} px" if pd.notna(row["data.resolution"]) else words.MISSING
+        who = [str(row["model_name"] or row["model.family"]), side]
+        who += [row["setting"]] if row["setting"] else []
+        who += [f"seed {row['train.seed']:g}"] if pd.notna(row["train.seed"]) else []
+        found.append(
+            Failure(
+                str(row["cell"] or words.MISSING),
+                ", ".join(who),
+                str(row["status"] or "no status"),
+                str(row["message"] or words.MISSING),
+            )
+        )
+    return found
+
+
+def machines(table: pd.DataFrame) -> list[list[tuple[str, str]]]:
+    """One list of facts for each machine and software that ran cells, with how many."""
+    present = [name for name in MACHINE if name in table and table[name].notna().any()]
+    if not present:
+        return []
+    found = []
+    known = table[table[present].notna().any(axis=1)].copy()
+    for _, rows in known.groupby("machine_fingerprint"):
+        for name in present:  # a cell that failed early knows its machine and not the rest
+            values = rows[name].dropna()
+            if values.nunique() == 1:
+                known.loc[rows.index, name] = values.iloc[0]
+    plain = known[present].map(lambda value: cell("", value).full or cell("", value).text)
+    for name in {"memory_bytes"} & set(present):
+        plain[name] = known[name].map(words.size)
+    for key, rows in plain.groupby(present, dropna=False, sort=True):
+        facts = [
+            (name.replace("_bytes", "").replace("_", " "), str(value))
+            for name, value in zip(present, cast(tuple[Any, ...], key), strict=True)
+        ]
+        found.append([*facts, ("cells", str(len(rows)))])
+    return found
+
+
+def dirty(table: pd.DataFrame) -> bool:
+    """Whether some cell ran from a work tree with uncommitted changes."""
+    return "git_dirty" in table and any(value is True or value == 1 for value in table["git_dirty"].dropna())
+
+
+def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
+    """For each quality score that was computed, the conditions that make its number mean something."""
+    facts = []
+    for column in measured(done, [*frechet_columns(done), *kid_columns(done)]):
+        rows = done[done[column].notna()]
+        parts = []
+        for name, title in (
+            ("metric_samples", "samples"),
+            ("metric_reference_count", "reference images"),
+            ("metric_reference", "reference"),
+            ("metric_extractor", "extractor"),
+            ("metric_resize", "resize"),
+            ("metric_weights_sha256", "weights sha256"),
+        ):
+            values = sorted({cell(name, value).text for value in rows[name].dropna()})
+            parts.append(f"{title} {words.listed(values) if values else words.MISSING}")
+        facts.append((f"{metric_title(column)} ({column})", "; ".join(parts)))
+    return facts
+
+
+def small_samples(done: pd.DataFrame) -> int:
+    """How many finished cells scored fewer samples than the extractor has features."""
+    return sum(value is True or value == 1 for value in done["metric_small_sample"].dropna())
+
+
+def uncounted(done: pd.DataFrame) -> list[tuple[str, str]]:
+    """For each family, the operations that its MACs leave out."""
+    found = []
+    for family, rows in done.groupby("model.family", sort=False):
+        names = {part.strip() for text in rows["macs_uncounted"].dropna() for part in str(text).split(",")}
+        names.discard("")
+        found.append((str(family), ", ".join(sorted(names)) or "none"))
+    return found

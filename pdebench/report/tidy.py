@@ -1,0 +1,276 @@
+"""The results table made ready to draw: typed, named, and sorted into fair comparisons.
+
+Everything here keeps one rule: what was not measured stays missing. It is never 0, never left out of a count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+SUBJECT = "PDE-SSM-DiT"
+"""The family that this project is about: the report says first where it is behind."""
+
+FAMILIES = (
+    SUBJECT,
+    "DiT",
+    "Mamba-DiT",
+    "DiS",
+    "ZigMa",
+    "Mamba2-DiT",
+    "DiG",
+    "S4D-DiT",
+    "GFNet-DiT",
+    "AFNO-DiT",
+    "None-DiT",
+)
+"""Fixes the colour and the shape of a family, whatever else is in the table."""
+
+EXTRACTORS = {"efficientnet_lite0": "EfficientNet-Lite0"}
+CONFIG_PREFIXES = ("data.", "model.", "train.", "evaluate.")
+SEED = "train.seed"
+BUDGET = ("model.size", "model.patch", "train.steps", "train.batch_size")
+"""Keys that split a comparison where a family was run with more than one value of them."""
+
+TEXT = (
+    "suite",
+    "cell",
+    "status",
+    "message",
+    "started_at",
+    "finished_at",
+    "data.name",
+    "model.family",
+    "model.size",
+    "model_name",
+    "macs_uncounted",
+    "mixer_implementation",
+    "peak_memory_kind",
+    "metric_reference",
+    "metric_resize",
+    "metric_extractor",
+    "metric_weights_sha256",
+    "machine_fingerprint",
+    "device",
+    "cpu",
+    "precision_used",
+    "allocator",
+    "torch_version",
+    "python_version",
+    "pdebench_version",
+    "git_commit",
+    "platform",
+)
+NUMBERS = (
+    "data.resolution",
+    "model.patch",
+    "train.steps",
+    "train.batch_size",
+    "train.lr",
+    SEED,
+    "seconds_total",
+    "params",
+    "tokens",
+    "macs_forward",
+    "flops_train_step",
+    "flops_train",
+    "images_seen",
+    "train_loss",
+    "val_loss",
+    "val_loss_ema",
+    "train_seconds",
+    "train_step_ms_median",
+    "train_step_ms_q1",
+    "train_step_ms_q3",
+    "train_images_per_s",
+    "sample_images_per_s",
+    "sample_images_per_s_q1",
+    "sample_images_per_s_q3",
+    "peak_memory_bytes",
+    "metric_samples",
+    "metric_reference_count",
+    "threads",
+    "memory_bytes",
+)
+
+
+def tidy(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy of the results table with every column the report asks for, numbers as floats, in a fixed order.
+
+    A missing column becomes a column of missing values; text or an infinity in a numeric column becomes
+    missing. Adds `train_images_per_s_q1`/`_q3` (from the quartiles of the step time) and `setting`, the words
+    that tell a family's runs at one resolution apart (empty where nothing but the seed differs).
+    """
+    table = frame.reset_index(drop=True).copy()
+    for column in TEXT:
+        text = table[column] if column in table else pd.Series(None, index=table.index, dtype=object)
+        table[column] = text.astype(object).where(text.notna(), None)
+    scores = frechet_columns(table) + kid_columns(table)
+    for column in [*NUMBERS, *scores, *(f"{name}_std" for name in kid_columns(table))]:
+        values = table[column] if column in table else pd.Series(np.nan, index=table.index)
+        table[column] = pd.to_numeric(values, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+    if "metric_small_sample" not in table:
+        table["metric_small_sample"] = None
+    for column, quartile in (("train_images_per_s_q1", "q3"), ("train_images_per_s_q3", "q1")):
+        ratio = table["train_step_ms_median"] / table[f"train_step_ms_{quartile}"]
+        table[column] = table["train_images_per_s"] * ratio  # the slow quartile of a step is the low one of a rate
+    table["model.family"] = table["model.family"].fillna("unknown")
+    table["setting"] = settings(table)
+    rank = {name: place for place, name in enumerate(family_order(table))}
+    table["_rank"] = table["model.family"].map(rank)
+    keys = ["data.name", "data.resolution", "_rank", "model.size", "train.steps", "setting", SEED, "cell"]
+    return table.sort_values(keys, kind="stable", na_position="last").drop(columns="_rank").reset_index(drop=True)
+
+
+def finished(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose cell ran to its end."""
+    return table[table["status"] == "done"]
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries by column name."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def family_order(table: pd.DataFrame) -> list[str]:
+    """Every family known to the palette, then those of the table that it does not know, by name."""
+    present = set(table["model.family"].dropna())
+    return [*FAMILIES, *sorted(present - set(FAMILIES))]
+
+
+def families_in(table: pd.DataFrame) -> list[str]:
+    """The families of the table in the order of the palette."""
+    present = set(table["model.family"].dropna())
+    return [family for family in family_order(table) if family in present]
+
+
+def frechet_columns(table: pd.DataFrame) -> list[str]:
+    """Columns that hold a Frechet distance: `fid`, and `fd_<extractor>` for any other extractor."""
+    return [str(column) for column in table if column == "fid" or str(column).startswith("fd_")]
+
+
+def kid_columns(table: pd.DataFrame) -> list[str]:
+    """Columns that hold a kernel distance: `kid`, and `kid_<extractor>`."""
+    names = [str(column) for column in table]
+    return [name for name in names if name == "kid" or (name.startswith("kid_") and not name.endswith("_std"))]
+
+
+def measured(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Those of the columns that hold a number in at least one row."""
+    return [column for column in columns if column in table and table[column].notna().any()]
+
+
+def metric_title(column: str) -> str:
+    """`fd_efficientnet_lite0` as a reader says it: `Fréchet distance (EfficientNet-Lite0)`."""
+    kind, _, extractor = column.partition("_")
+    title = {"fid": "FID", "fd": "Fréchet distance", "kid": "KID"}.get(kind, column)
+    return f"{title} ({EXTRACTORS.get(extractor, extractor)})" if extractor else title
+
+
+def settings(table: pd.DataFrame) -> pd.Series:
+    """For each row, what varies within its family at its resolution: `lr 0.001, size S`."""
+    columns = [str(name) for name in table if str(name).startswith(CONFIG_PREFIXES)]
+    hidden = {SEED, "model.family", "data.resolution", "data.name", "data.path"}
+    columns = [name for name in columns if name not in hidden]
+    if table.empty:
+        return pd.Series([], index=table.index, dtype=object)
+    plain = table[columns].map(_plain)
+    groups = [table["data.name"].fillna(""), table["data.resolution"].fillna(-1), table["model.family"]]
+    varying = [name for name in columns if (plain[name].groupby(groups).nunique() > 1).any()]
+    words = [
+        ", ".join(f"{name.split('.', 1)[1]} {row[name]}" for name in varying if row[name] != "")
+        for row in plain.to_dict("records")
+    ]
+    return pd.Series(words, index=table.index, dtype=object)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple | dict | np.ndarray):
+        return json.dumps(value, default=list)
+    if value is None or pd.isna(value):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One family in a comparison, at its best setting by validation loss; one row a seed."""
+
+    family: str
+    rows: pd.DataFrame
+    setting: str
+    tried: int
+
+    def values(self, column: str) -> pd.Series:
+        """What was measured, one number a seed, without the missing."""
+        return self.rows[column].dropna() if column in self.rows else pd.Series(dtype=float)
+
+    def median(self, column: str) -> float:
+        """Median over seeds; NaN where nothing was measured."""
+        values = self.values(column)
+        return float(values.median()) if len(values) else float("nan")
+
+    def spread(self, column: str) -> tuple[float, float]:
+        """Lowest and highest over seeds, and over the quartiles within a run where the record has them."""
+        low, high = (f"{column}_q1", f"{column}_q3")
+        lows = self.values(low) if low in self.rows and len(self.values(low)) else self.values(column)
+        highs = self.values(high) if high in self.rows and len(self.values(high)) else self.values(column)
+        return float(lows.min()), float(highs.max())
+
+    def only(self, column: str) -> Any:
+        """The value that all rows share, None where they differ or have none."""
+        values = self.rows[column].dropna().unique()
+        return values[0] if len(values) == 1 else None
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Families that may be compared: one data set, one resolution, one budget."""
+
+    label: str
+    resolution: float
+    entries: tuple[Entry, ...]
+
+    def ranking(self, column: str, *, lower: bool) -> list[Entry]:
+        """Entries with a number in the column, the best first."""
+        known = [entry for entry in self.entries if len(entry.values(column))]
+        return sorted(known, key=lambda entry: entry.median(column) * (1 if lower else -1))
+
+
+def contests(done: pd.DataFrame) -> list[Contest]:
+    """Split finished rows into fair comparisons, each family entered once, at its best setting.
+
+    Size, patch, steps and batch size split the comparison only where some family was run with several of
+    them: a suite that gives each family a size of its own, to match their cost, still compares them.
+    """
+    if done.empty:
+        return []
+    places = [done["data.name"].fillna(""), done["data.resolution"].fillna(-1), done["model.family"]]
+    split = [key for key in BUDGET if (done[key].groupby(places).nunique() > 1).any()]
+    several_sets = done["data.name"].nunique() > 1
+    found = []
+    for key, rows in done.groupby(["data.name", "data.resolution", *split], dropna=False, sort=True):
+        name, resolution, *budget = cast(tuple[Any, ...], key)
+        words = [str(name)] if several_sets and pd.notna(name) else []
+        words.append(f"{resolution:g} px" if pd.notna(resolution) else "unknown resolution")
+        words += [
+            f"{column.split('.')[1].replace('_', ' ')} {_plain(value)}"
+            for column, value in zip(split, budget, strict=True)
+            if pd.notna(value)
+        ]
+        entries = [_best(family, rows[rows["model.family"] == family]) for family in families_in(rows)]
+        found.append(Contest(", ".join(words), float(resolution), tuple(entries)))
+    return found
+
+
+def _best(family: str, rows: pd.DataFrame) -> Entry:
+    settings = [(setting, group) for setting, group in rows.groupby("setting", sort=True)]
+    order = [(np.nan_to_num(group["val_loss"].median(), nan=np.inf), str(name)) for name, group in settings]
+    _, best = min(order)
+    chosen = next(group for name, group in settings if str(name) == best)
+    return Entry(family, chosen, best, len(settings))

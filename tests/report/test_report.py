@@ -1,0 +1,267 @@
+"""What a reader of the report is told by its words, tables and pictures, for whole and for broken results."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from pdebench.report import charts, tidy, write_report
+
+BOTH = (32, 64)
+NO_CURVES = pd.DataFrame(columns=["cell", "step", "train_loss", "val_loss"])
+
+
+def page(frame: pd.DataFrame, folder: Path, curves: pd.DataFrame = NO_CURVES) -> str:
+    path = write_report(frame, curves, folder)
+    assert path == folder / "report.html"
+    return path.read_text(encoding="utf-8")
+
+
+def section(html: str, name: str) -> str:
+    """A section's text, without tags."""
+    found = re.search(rf'<section id="{name}".*?</section>', html, re.S)
+    assert found, f"no section {name}"
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", found.group())).split())
+
+
+def specs(html: str) -> dict:
+    found = re.search(r'<script type="application/json" id="specs">(.*?)</script>', html, re.S)
+    assert found
+    return json.loads(found.group(1))["charts"]
+
+
+def test_report_is_one_small_file_the_same_each_time(tmp_path: Path) -> None:
+    frame = synthetic.results()
+    synthetic.draw_samples(frame, tmp_path)
+    first = page(frame, tmp_path, synthetic.curves(frame))
+    assert len(first.encode()) < 5_000_000
+    assert first == page(frame, tmp_path, synthetic.curves(frame))
+    assert first == page(frame.sample(frac=1, random_state=0), tmp_path, synthetic.curves(frame))
+    assert not re.search(r'(?:src|href)="(?!#|data:)', first.split("<script>")[0])
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["report.html"]
+
+
+def test_report_does_not_import_torch() -> None:
+    code = "import sys, pdebench.report; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_where_the_subject_is_behind_comes_first(tmp_path: Path) -> None:
+    frame = synthetic.results(resolutions=BOTH)
+    frame.loc[(frame["model.family"] == "PDE-SSM-DiT") & (frame["data.resolution"] == 64), "val_loss"] = 0.25
+    text = section(page(frame, tmp_path), "findings")
+    behind, leads = text.index("Where PDE-SSM-DiT is behind"), text.index("Who leads")
+    assert behind < text.index("Validation loss at 64 px: 0.2500, above DiT’s 0.17") < leads
+    assert behind < text.index("Training throughput at 32 px: 91.0 images/s, below DiT’s 120 images/s") < leads
+    assert "Validation loss at 32 px" not in text[behind:leads]
+
+
+def test_leaders_name_family_number_and_seeds(tmp_path: Path) -> None:
+    text = section(page(synthetic.results(), tmp_path), "findings")
+    assert "At 32 px: PDE-SSM-DiT 0.2119, then DiT 0.2242 (+5.8%)." in text
+    assert "Median of 3 seeds; ranges over seeds do not overlap." in text
+    assert "At 32 px: DiT 120 images/s, 1.32× the 91.0 images/s of PDE-SSM-DiT." in text
+
+
+def test_one_seed_claims_no_interval(tmp_path: Path) -> None:
+    text = section(page(synthetic.results(seeds=(0,)), tmp_path), "findings")
+    assert "One seed: no interval." in text
+    assert "ranges over seeds" not in text
+
+
+def test_overlapping_seeds_are_not_distinguishable(tmp_path: Path) -> None:
+    frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"), resolutions=(32,))
+    frame["val_loss"] = [0.20, 0.22, 0.24, 0.21, 0.23, 0.25]
+    assert "ranges over seeds overlap: not distinguishable" in section(page(frame, tmp_path), "findings")
+
+
+def test_nothing_behind_is_said_too(tmp_path: Path) -> None:
+    frame = synthetic.results(families=("PDE-SSM-DiT", "Mamba-DiT"))
+    assert "Nowhere among what this suite measured" in section(page(frame, tmp_path), "findings")
+
+
+def test_each_family_stands_at_its_best_setting(tmp_path: Path) -> None:
+    rows = [
+        synthetic.row("DiT", 32, 0, **{"train.lr": lr, "val_loss": loss, "cell": f"{lr}"})
+        for lr, loss in ((1e-4, 0.3), (1e-3, 0.2), (1e-2, 0.4))
+    ]
+    text = section(page(pd.DataFrame(rows), tmp_path), "findings")
+    assert "lr 0.001 (best of 3)" in text
+    assert "0.2000" in text
+    assert "0.3000" not in text
+
+
+def test_sizes_of_one_family_are_not_compared_with_each_other(tmp_path: Path) -> None:
+    rows = [
+        synthetic.row(family, 32, 0, **{"model.size": size, "cell": family + size, "val_loss": loss})
+        for family, size, loss in (("DiT", "XXS", 0.3), ("DiT", "S", 0.2), ("PDE-SSM-DiT", "XXS", 0.25))
+    ]
+    text = section(page(pd.DataFrame(rows), tmp_path), "findings")
+    assert "At 32 px, size XXS: PDE-SSM-DiT 0.2500, then DiT 0.3000" in text
+    assert "Validation loss at 32 px" not in text
+
+
+def test_scores_of_different_sample_counts_are_neither_compared_nor_one_curve(tmp_path: Path) -> None:
+    frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"), resolutions=(32,), seeds=(0,))
+    frame["metric_samples"] = [256, 512]
+    html = page(frame, tmp_path)
+    assert "not compared, the sample counts differ (256 and 512)" in section(html, "findings")
+    assert "Sample counts differ (256 and 512): separate curves." in section(html, "quality")
+    one_family = pd.concat([frame.head(1), frame.head(1).assign(metric_samples=512, cell="other")])
+    chart = specs(page(one_family, tmp_path))["fd-efficientnet-lite0-flops-train-32-px"]
+    rows = chart["data"]["values"]
+    assert len({row["curve"] for row in rows}) == 2
+
+
+def test_timings_of_two_machines_are_warned_about_and_not_compared(tmp_path: Path) -> None:
+    frame = synthetic.results(seeds=(0,), resolutions=(32,))
+    frame.loc[0, "machine_fingerprint"] = "another-machine"
+    html = page(frame, tmp_path)
+    assert "2 different machines" in html
+    findings = section(html, "findings")
+    assert "At 32 px: not compared, the cells ran on different machines." in findings
+    assert "Training throughput at 32 px" not in findings
+    assert "At 32 px: PDE-SSM-DiT 0.21" in findings  # a loss does not depend on the machine's speed
+
+
+def test_failures_are_shown_with_their_message_and_kept_out_of_comparisons(tmp_path: Path) -> None:
+    bad = synthetic.failed("Mamba-DiT", 32, 7, "oom", "needed 31 GiB of 24 GiB")
+    frame = pd.concat([synthetic.results(), pd.DataFrame([bad])], ignore_index=True)
+    html = page(frame, tmp_path)
+    text = section(html, "failures")
+    assert "oom" in text
+    assert "Mamba-DiT-XXS/4, 32 px, seed 7" in text
+    assert "needed 31 GiB of 24 GiB" in text
+    assert "9 of 10 cells finished, 1 did not" in html
+    row = next(line for line in html.splitlines() if 'data-key="oom"' in line)
+    assert '<td class="num" data-key="">—</td>' in row
+    assert not re.search(r">0(\.0+)?</td>", row)
+
+
+@pytest.mark.parametrize("field", ["message", "model.family", "suite", "cpu", "model_name"])
+def test_text_from_records_cannot_run(tmp_path: Path, field: str) -> None:
+    attack = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>\"'{{7*7}}"
+    frame = synthetic.results(seeds=(0,))
+    frame[field] = attack
+    frame.loc[0, "status"] = "error"
+    html = page(frame, tmp_path, synthetic.curves(frame))
+    assert "<script>window" not in html
+    assert "<img src=x" not in html
+    assert unescape(html).count("{{7*7}}") > 0
+    assert specs(html)  # still whole JSON
+
+
+def test_small_samples_are_flagged_and_uncounted_operations_listed(tmp_path: Path) -> None:
+    text = section(page(synthetic.results(), tmp_path), "conventions")
+    assert "1 MAC = 2 FLOPs" in text
+    assert "Operations not counted, DiT aten::synthetic_op" in text
+    assert "samples 256; reference images 300" in text
+    assert "covariance is then singular" in text
+    large = synthetic.results().assign(metric_small_sample=False)
+    assert "covariance is then singular" not in section(page(large, tmp_path), "conventions")
+
+
+def test_samples_show_one_seed_of_each_family_and_survive_a_damaged_file(tmp_path: Path) -> None:
+    frame = synthetic.results(resolutions=BOTH)
+    synthetic.draw_samples(frame, tmp_path)
+    broken = frame.loc[0, "cell"]
+    (tmp_path / "cells" / broken / "samples.png").write_bytes(b"not a picture")
+    html = page(frame, tmp_path)
+    assert html.count("data:image/webp;base64,") == 5
+    text = section(html, "samples")
+    assert "The picture could not be read." in text
+    assert "seed 1" not in text
+    assert "validation loss 0.2242, seed 0" in text
+
+
+def test_many_large_sample_grids_stay_under_the_limit(tmp_path: Path) -> None:
+    frame = synthetic.results(resolutions=(64, 256), seeds=(0,))
+    synthetic.draw_samples(frame, tmp_path)
+    assert len(page(frame, tmp_path).encode()) < 5_000_000
+
+
+def test_hundreds_of_cells_stay_under_the_limit(tmp_path: Path) -> None:
+    frame = synthetic.results(resolutions=BOTH, seeds=tuple(range(25)))
+    assert len(page(frame, tmp_path, synthetic.curves(frame)).encode()) < 5_000_000
+
+
+def test_charts_are_valid_vega_lite() -> None:
+    frame = synthetic.results(resolutions=BOTH, seeds=(0, 1))
+    table = tidy.tidy(frame)
+    figures = [charts.quality_figures(table)[0][1][0], *charts.cost_figures(table, "speed")]
+    loss = charts.loss_figure(table, synthetic.curves(frame))
+    assert loss is not None
+    for figure in [*figures, loss]:
+        figure.chart.to_dict(validate=True)
+
+
+def test_throughput_has_quartiles_from_step_times(tmp_path: Path) -> None:
+    frame = synthetic.results(families=("DiT",), resolutions=(32,), seeds=(0,))
+    rows = specs(page(frame, tmp_path))["train-images-per-s"]["data"]["values"]
+    speed = frame.loc[0, "train_images_per_s"]
+    median = next(row for row in rows if row["layer"] == "median")
+    assert median["low"] == pytest.approx(speed / 1.06, rel=1e-4)
+    assert median["high"] == pytest.approx(speed / 0.97, rel=1e-4)
+
+
+def test_a_family_keeps_its_place_in_the_palette(tmp_path: Path) -> None:
+    alone = page(synthetic.results(families=("Mamba-DiT",)), tmp_path)
+    assert 'fill="var(--family-2)"' in alone
+    assert 'fill="var(--family-0)"' not in alone
+    unknown = page(synthetic.results(families=("Mamba-DiT", "Homemade")), tmp_path)
+    assert "Homemade" in section(unknown, "quality")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame(),
+        pd.DataFrame([synthetic.failed("DiT", 32, 0, "killed", "out of memory")]),
+        pd.DataFrame([synthetic.row("DiT", 32, 0)]),
+        synthetic.results(resolutions=(32,), seeds=(0,)),
+        pd.DataFrame({"status": ["done"], "model.family": ["DiT"], "val_loss": [0.2]}),
+        synthetic.results(seeds=(0,)).assign(val_loss=np.nan, fd_efficientnet_lite0="no weights"),
+        synthetic.results(seeds=(0,)).assign(val_loss=np.inf, train_images_per_s=0.0, peak_memory_bytes=None),
+        synthetic.results(seeds=(0,)).convert_dtypes(),
+        synthetic.results(seeds=(0,)).assign(tokens=None),
+    ],
+    ids=[
+        "empty",
+        "all failed",
+        "one cell",
+        "one resolution",
+        "few columns",
+        "nan",
+        "inf",
+        "nullable",
+        "no tokens",
+    ],
+)
+def test_any_table_makes_a_page(tmp_path: Path, frame: pd.DataFrame) -> None:
+    html = page(frame, tmp_path, synthetic.curves(frame) if len(frame) > 2 else NO_CURVES)
+    for name in ("findings", "failures", "table", "environment", "conventions"):
+        assert section(html, name)
+    assert not re.search(r"\b(nan|NaN|None|inf|NaT)\b", html.split("<script")[0].split("</style>")[1])
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page(synthetic.results(seeds=(0,)), tmp_path)
+    before = (tmp_path / "report.html").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_report(synthetic.results(seeds=(0, 1)), NO_CURVES, tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
