@@ -1,0 +1,5 @@
+"""`python -m pdebench`."""
+
+from pdebench.cli import main
+
+main()

@@ -1,0 +1,195 @@
+"""The command `pdebench`. Verbs only call the room that does the work; heavy imports stand where they are used."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pdebench.errors import PdebenchError
+
+app = typer.Typer(
+    name="pdebench",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Train, measure and compare token mixers for diffusion transformers: PDE-SSM-DiT against DiT and Mamba.\n\n"
+    "Start with `pdebench run quickstart`, then open `results/quickstart/report.html`.",
+)
+
+SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="A suite file, or the name of a shipped suite.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. `train.steps=50`. Repeatable.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+class Retry(StrEnum):
+    """Which cells that have a record to run again."""
+
+    failed = "failed"
+
+
+class Listed(StrEnum):
+    """What `pdebench list` can list."""
+
+    suites = "suites"
+    models = "models"
+    data = "data"
+    metrics = "metrics"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from pdebench import __version__
+
+        typer.echo(f"pdebench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@app.command()
+def run(
+    suite: SuiteArgument,
+    results: Annotated[Path | None, typer.Option(help="Results folder. Default: results/<suite>.")] = None,
+    override: SetOption = [],  # noqa: B006 (typer reads it, nobody writes it)
+    retry: Annotated[Retry | None, typer.Option(help="`failed`: also run cells again that failed.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what is not done yet of a suite, then write its tables and report.
+
+    The same command again resumes. Exit status: 0 all cells done, 2 the suite cannot run, 4 some cell failed,
+    130 interrupted.
+
+    Example: `pdebench run quickstart --set train.steps=50 --results /tmp/try`
+    """
+    from rich.console import Console
+
+    from pdebench.run import run_suite
+    from pdebench.suite import load_suite
+    from pdebench.summary import print_outcome
+    from pdebench.watch import LiveTable, PlainLines
+
+    study = load_suite(suite, override)
+    # with --json standard output is the result's alone
+    console = Console(stderr=as_json)
+    watcher = LiveTable if console.is_terminal else PlainLines
+    outcome = run_suite(
+        study,
+        results or Path("results") / study.name,
+        lambda cells, skipped: watcher(console, cells, skipped),
+        retry_failed=retry is Retry.failed,
+    )
+    if as_json:
+        typer.echo(json.dumps(outcome.records, indent=1))
+    print_outcome(console, outcome, suite)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Rebuild a folder's tables and report from its cells.
+
+    Example: `pdebench report results/quickstart`
+    """
+    from pdebench.report import write_report
+    from pdebench.store import write_tables
+
+    table, curves = write_tables(results)
+    page = write_report(table, curves, results)
+    typer.echo(json.dumps({"report": str(page), "cells": len(table)}) if as_json else f"wrote {page}")
+
+
+@app.command()
+def validate(
+    suite: SuiteArgument,
+    override: SetOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Check a suite and count its cells; nothing is run.
+
+    Example: `pdebench validate my_suite.yaml`
+    """
+    from pdebench.suite import load_suite
+
+    study = load_suite(suite, override)
+    cells = study.cells()
+    if as_json:
+        typer.echo(json.dumps({"suite": study.name, "cells": [{"cell": cell.id, **cell.flat()} for cell in cells]}))
+        return
+    typer.echo(f"{study.file}: suite '{study.name}' is valid: {len(cells)} cell{'s' * (len(cells) != 1)}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a suite, with which an editor completes and checks.
+
+    Example: `pdebench schema > suite.schema.json`, then begin a suite with
+    `# yaml-language-server: $schema=suite.schema.json`
+    """
+    from pdebench.suite import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))
+
+
+@app.command(name="list")
+def list_(
+    what: Annotated[Listed, typer.Argument(help="What to list.")],
+    as_json: JsonOption = False,
+) -> None:
+    """List suites, models, data sets or metrics.
+
+    Example: `pdebench list models`
+    """
+    from pdebench.listing import LISTS, print_rows
+
+    rows = LISTS[what.value]()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        print_rows(rows)
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A cell's checkpoint.safetensors.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("samples.png"),
+    count: Annotated[int, typer.Option(min=1, max=4096, help="Images, in a square grid.")] = 64,
+    label: Annotated[int | None, typer.Option(min=0, help="Class of all images. Default: all classes in turn.")] = None,
+    guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance scale; 1 is none.")] = 1.0,
+    nfe: Annotated[int, typer.Option(min=2, help="Evaluations of the network (Heun: even).")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+) -> None:
+    """Generate images from a trained cell.
+
+    Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`
+    """
+    from pdebench.sampling import sample_checkpoint
+
+    page = sample_checkpoint(checkpoint, out, count=count, label=label, guidance=guidance, nfe=nfe, seed=seed)
+    typer.echo(f"wrote {page}")
+
+
+def main() -> Any:
+    """Entry point: errors raised on purpose become one sentence and their exit status."""
+    try:
+        return app()
+    except PdebenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,1 @@
+"""Running cells: each in a process of its own."""

@@ -1,0 +1,81 @@
+"""The columns of a record: what a finished cell leaves, as one flat, typed row.
+
+Besides these, a record has every key of its cell's configuration, dotted as a suite writes it (`model.family`,
+`train.lr`). A number that was not measured is null, never 0. Importing this imports no pandas.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Status = Literal["done", "diverged", "oom", "killed", "error", "interrupted"]
+
+# name: (pandas dtype, meaning)
+COLUMNS: dict[str, tuple[str, str]] = {
+    "suite": ("string", "name of the suite that ran the cell"),
+    "cell": ("string", "identity of the cell: a hash of its resolved configuration"),
+    "status": ("string", "done, diverged, oom, killed, error or interrupted"),
+    "message": ("string", "what went wrong, in a sentence"),
+    "started_at": ("string", "UTC"),
+    "finished_at": ("string", "UTC"),
+    "seconds_total": ("Float64", "wall-clock seconds of the cell's process"),
+    "model_name": ("string", "as `create_model` takes it"),
+    "params": ("Int64", "parameters, the frozen position embedding included"),
+    "tokens": ("Int64", "tokens of an image"),
+    "macs_forward": ("Int64", "multiply-accumulates of one image's forward pass"),
+    "macs_uncounted": ("string", "operations that the MACs leave out"),
+    "flops_train_step": ("Int64", "3 x 2 x MACs x batch, no recomputation"),
+    "flops_train": ("Float64", "flops_train_step x steps"),
+    "mixer_implementation": ("string", "what ran the token mixer"),
+    "classes": ("Int64", "classes the model is conditioned on; null: unconditional"),
+    "train_images": ("Int64", "images of the training split"),
+    "data_checksum": ("string", "sha256 of the training split"),
+    "data_skipped": ("Int64", "images of the source that were left out"),
+    "images_seen": ("Int64", "steps x batch"),
+    "train_loss": ("Float64", "training loss, mean of the last tenth of the steps"),
+    "val_loss": ("Float64", "loss on held-out images, trained weights"),
+    "val_loss_ema": ("Float64", "loss on held-out images, averaged weights"),
+    "val_images": ("Int64", "held-out images"),
+    "train_seconds": ("Float64", "seconds of the training steps, evaluations left out"),
+    "train_step_ms_median": ("Float64", "milliseconds of one optimiser step"),
+    "train_step_ms_q1": ("Float64", ""),
+    "train_step_ms_q3": ("Float64", ""),
+    "train_step_ms_n": ("Int64", "steps timed, after the warm-up"),
+    "train_images_per_s": ("Float64", "batch / median step"),
+    "data_wait_ms_median": ("Float64", "milliseconds of a step spent waiting for its batch"),
+    "sample_seconds": ("Float64", "seconds of generating all samples"),
+    "sample_images_per_s": ("Float64", "generated images a second, median over batches"),
+    "sample_images_per_s_q1": ("Float64", ""),
+    "sample_images_per_s_q3": ("Float64", ""),
+    "sample_images_per_s_n": ("Int64", "batches timed, the first left out where there are more"),
+    "peak_memory_bytes": ("Int64", "peak memory of training; see peak_memory_kind"),
+    "peak_memory_kind": ("string", "how the peak was read"),
+    "weights_bytes": ("Int64", "analytic"),
+    "gradients_bytes": ("Int64", "analytic"),
+    "optimizer_bytes": ("Int64", "analytic: AdamW's two moments"),
+    "precision_used": ("string", "fp32 or bf16 (autocast)"),
+    "machine_fingerprint": ("string", "hash of what decides speed; timings compare within one"),
+    "device": ("string", "GPU's name, or cpu"),
+    "driver": ("string", "GPU driver"),
+    "cpu": ("string", ""),
+    "cores": ("Int64", "physical cores"),
+    "threads": ("Int64", "torch's threads"),
+    "memory_bytes": ("Int64", "the machine's memory"),
+    "allocator": ("string", "malloc settings of the process"),
+    "load_average": ("Float64", "1-minute load when the cell began"),
+    "platform": ("string", ""),
+    "python_version": ("string", ""),
+    "torch_version": ("string", ""),
+    "pdebench_version": ("string", ""),
+    "git_commit": ("string", ""),
+    "git_dirty": ("boolean", "tracked files differed from the commit"),
+}  # fmt: skip
+
+
+def dtype_of(column: str) -> str | None:
+    """The pandas dtype of a declared column; metrics are floats but for their texts, counts and flags."""
+    if column in COLUMNS:
+        return COLUMNS[column][0]
+    if column.startswith(("fd_", "kid", "fid", "is_", "precision", "recall")) and "." not in column:
+        return "Float64"
+    return None

@@ -1,0 +1,52 @@
+"""`pdebench sample`: images from a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pdebench.cell import load_checkpoint, png_grid
+from pdebench.errors import ModelError
+from pdebench.store import write_atomic
+from pdebench.tasks import generation
+
+BATCH = 64
+
+
+def sample_checkpoint(
+    checkpoint: Path, out: Path, *, count: int, label: int | None, guidance: float, nfe: int, seed: int
+) -> Path:
+    """Draw `count` images from the averaged weights in `checkpoint` and write them as one PNG.
+
+    Raises:
+        ModelError: the file is no checkpoint, the label is none of its classes, or `nfe` is odd.
+    """
+    model = load_checkpoint(checkpoint)
+    classes = model.num_classes
+    if nfe % 2:
+        raise ModelError(f"nfe {nfe} is odd, but Heun spends two evaluations a step; make it even")
+    if label is not None and (classes is None or label >= classes):
+        known = "it was trained without classes" if classes is None else f"its classes are 0 to {classes - 1}"
+        raise ModelError(f"{checkpoint} has no class {label}: {known}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(device)
+    side = model.grid[0] * model.patch
+    noise = torch.randn(count, model.in_channels, side, side, generator=torch.Generator().manual_seed(seed))
+    labels = None
+    if classes is not None:
+        labels = torch.arange(count) % classes if label is None else torch.full((count,), label)
+    drawn = [
+        generation.sample(
+            model,
+            noise[part].to(device),
+            None if labels is None else labels[part].to(device),
+            nfe=nfe,
+            guidance=guidance,
+        )
+        for part in (slice(begin, begin + BATCH) for begin in range(0, count, BATCH))
+    ]
+    images = generation.to_pixels(torch.cat(drawn)).cpu()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, png_grid(images, columns=max(1, round(count**0.5))))
+    return out

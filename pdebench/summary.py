@@ -1,0 +1,63 @@
+"""The words and the small table that end a run in the terminal."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from pdebench.config import Cell
+from pdebench.run import Outcome, failed_before
+from pdebench.store import Results
+from pdebench.watch import labels
+
+
+def print_outcome(console: Console, outcome: Outcome, suite: str) -> None:
+    """Say what a run did, what failed, and what to do next."""
+
+    def say(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
+
+    again = shlex.join(["pdebench", *sys.argv[1:]])
+    if outcome.records:
+        console.print(_table(outcome))
+    for record in outcome.failed:
+        say(f"{record['status']}: cell {record['cell']}: {record['message']}", "red")
+        say(f"  log: {Results(outcome.folder).cell(record['cell']) / 'log.txt'}")
+    if outcome.interrupted:
+        done = len(outcome.records) - len(outcome.failed)
+        say(f"interrupted: {done} cells are done and kept, {outcome.missing} are left; go on with: {again}")
+    elif not outcome.ran and not outcome.failed:
+        say(f"nothing to do: all {len(outcome.records)} cells are done")
+    if failed_before(outcome.failed) and not outcome.interrupted:
+        say(f"to run what failed again: {again}{'' if '--retry' in sys.argv else ' --retry failed'}")
+    if outcome.records:
+        say(f"report: {outcome.folder / 'report.html'}")
+        say(f"tables: {outcome.folder / 'table.csv'} and table.parquet, one row a cell")
+
+
+def _table(outcome: Outcome) -> Table:
+    """One line a cell: its loss, its first Frechet distance, its speed."""
+    cells = [
+        Cell.from_yaml((Results(outcome.folder).cell(record["cell"]) / "config.yaml").read_text())
+        for record in outcome.records
+    ]
+    names = labels(cells)
+    distance = next((key for record in outcome.records for key in record if key.startswith(("fid", "fd_"))), None)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("cell", overflow="ellipsis", no_wrap=True)
+    for column in ("params", "val loss", *(["FID" if distance == "fid" else "FD"] if distance else []), "train img/s"):
+        table.add_column(column, justify="right", no_wrap=True)
+
+    def number(record: dict[str, object], key: str, form: str, scale: float = 1) -> str:
+        value = record.get(key)
+        return "—" if not isinstance(value, int | float) else format(value / scale, form)
+
+    for record in outcome.records:
+        columns = [number(record, "params", ".2f", 1e6) + " M", number(record, "val_loss", ".4f")]
+        if distance:
+            columns.append(number(record, distance, ".2f"))
+        table.add_row(names[record["cell"]], *columns, number(record, "train_images_per_s", ".0f"))
+    return table

@@ -1,0 +1,191 @@
+"""What a person sees of a run: a live table in a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pdebench.config import Cell
+
+MARKS = {"done": ("done", "green"), "skipped": ("done before", "dim"), "waiting": ("waiting", "dim")}
+STAGES = {"start": "starting", "data": "loading data", "train": "training", "sample": "sampling", "evaluate": "metrics"}
+
+
+def labels(cells: Sequence[Cell]) -> dict[str, str]:
+    """A short name for each cell: its family, and of what else differs just as much as tells the cells apart."""
+    flat = {cell.id: cell.flat() for cell in cells}
+    keys = dict.fromkeys(key for row in flat.values() for key in row)
+    parts: dict[str, tuple[str, ...]] = {identity: (str(row["model.family"]),) for identity, row in flat.items()}
+    for key in keys:
+        values = {identity: str(row.get(key)) for identity, row in flat.items()}
+        told = set(parts.values())
+        if len({(parts[identity], values[identity]) for identity in flat}) == len(told):
+            continue  # what is said already implies it, as a family does its options
+        for identity, value in values.items():
+            if flat[identity].get(key) is not None:
+                word = f"{value} px" if key == "data.resolution" else f"{key.rpartition('.')[2]} {value}"
+                parts[identity] += (word,)
+    return {identity: " · ".join(part) for identity, part in parts.items()}
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 1:02 or 1:02:03."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+class _Running:
+    """What is known of the cell that runs now."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.event: dict[str, Any] = {"stage": "start"}
+        self.loss: float | None = None
+        self.rate: float | None = None
+        self.left: float | None = None
+
+    def take(self, event: dict[str, Any], batch_size: int) -> None:
+        self.event = event
+        if event["stage"] == "train":
+            self.loss, self.rate = event["loss"], event["images_per_second"]
+            self.left = (event["steps"] - event["step"]) * batch_size / self.rate
+        else:
+            self.rate = self.left = None
+
+
+class LiveTable:
+    """One row a cell, redrawn in place; a context manager around the run."""
+
+    def __init__(self, console: Console, cells: Sequence[Cell], skipped: Sequence[Cell]) -> None:
+        self.console, self.cells, self.names = console, cells, labels(cells)
+        self.ends: dict[str, dict[str, Any]] = {cell.id: {"status": "skipped"} for cell in skipped}
+        self.now: tuple[Cell, _Running] | None = None
+        self.live = Live(console=console, get_renderable=self.table, refresh_per_second=4, transient=False)
+
+    def __enter__(self) -> LiveTable:
+        self.live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.now = None
+        self.live.__exit__(*error)
+
+    def started(self, cell: Cell) -> None:
+        """See Watcher."""
+        self.now = (cell, _Running())
+
+    def progress(self, cell: Cell, event: dict[str, Any]) -> None:
+        """See Watcher."""
+        assert self.now is not None
+        self.now[1].take(event, cell.train.batch_size)
+
+    def ended(self, cell: Cell, record: dict[str, Any]) -> None:
+        """See Watcher."""
+        self.ends[cell.id], self.now = record, None
+
+    def table(self) -> Table:
+        """The table as it stands; a long suite shows what surrounds the running cell."""
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=False)
+        table.add_column("cell", no_wrap=True, overflow="ellipsis")
+        table.add_column("", no_wrap=True)
+        table.add_column("", no_wrap=True, width=12)
+        for column in ("loss", "images/s", "left"):
+            table.add_column(column, justify="right", no_wrap=True)
+        first, last = self._window()
+        if first:
+            table.add_row(Text(f"… {first} above", style="dim"))
+        for cell in self.cells[first:last]:
+            table.add_row(self.names[cell.id], *self._columns(cell))
+        if last < len(self.cells):
+            table.add_row(Text(f"… {len(self.cells) - last} below", style="dim"))
+        return table
+
+    def _window(self) -> tuple[int, int]:
+        """The rows that fit: all, or those around the cell that runs."""
+        room = max(3, self.console.height - 5)
+        if len(self.cells) <= room:
+            return 0, len(self.cells)
+        at = next((i for i, cell in enumerate(self.cells) if self.now and cell.id == self.now[0].id), len(self.ends))
+        first = min(max(0, at - room // 2), len(self.cells) - room)
+        return first, first + room
+
+    def _columns(self, cell: Cell) -> tuple[Any, ...]:
+        if self.now and cell.id == self.now[0].id:
+            state = self.now[1]
+            step, steps = state.event.get("step"), state.event.get("steps")
+            bar = (
+                ProgressBar(total=steps, completed=step or 0, width=12)
+                if steps
+                else duration(time.monotonic() - state.began)
+            )
+            return (
+                Text(STAGES[state.event["stage"]], style="cyan"),
+                bar,
+                "" if state.loss is None else f"{state.loss:.4f}",
+                "" if state.rate is None else f"{state.rate:.0f}",
+                "" if state.left is None else duration(state.left),
+            )
+        end = self.ends.get(cell.id, {"status": "waiting"})
+        word, style = MARKS.get(end["status"], (end["status"], "red"))
+        took, loss, rate = end.get("seconds_total"), end.get("val_loss"), end.get("train_images_per_s")
+        return (
+            Text(word, style=style),
+            f"in {duration(took)}" if took else "",
+            "" if loss is None else f"{loss:.4f}",
+            "" if rate is None else f"{rate:.0f}",
+            "",
+        )
+
+
+class PlainLines:
+    """A line when a cell starts, now and then while it runs, and when it ends."""
+
+    EVERY = 15.0  # seconds between lines of progress
+
+    def __init__(self, console: Console, cells: Sequence[Cell], skipped: Sequence[Cell]) -> None:
+        self.console, self.names = console, labels(cells)
+        self.numbers = {cell.id: i for i, cell in enumerate(cells, 1)}
+        self.spoke = 0.0
+
+    def __enter__(self) -> PlainLines:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+    def _say(self, cell: Cell, text: str) -> None:
+        self.spoke = time.monotonic()
+        self.console.print(
+            f"[{self.numbers[cell.id]}/{len(self.numbers)}] {self.names[cell.id]}: {text}",
+            soft_wrap=True, highlight=False, markup=False,
+        )  # fmt: skip
+
+    def started(self, cell: Cell) -> None:
+        """See Watcher."""
+        self._say(cell, "started")
+
+    def progress(self, cell: Cell, event: dict[str, Any]) -> None:
+        """See Watcher."""
+        if event["stage"] == "train" and time.monotonic() - self.spoke > self.EVERY:
+            state = _Running()
+            state.take(event, cell.train.batch_size)
+            self._say(
+                cell,
+                f"step {event['step']}/{event['steps']}, loss {event['loss']:.4f}, "
+                f"{event['images_per_second']:.0f} images/s, {duration(state.left or 0)} left",
+            )
+
+    def ended(self, cell: Cell, record: dict[str, Any]) -> None:
+        """See Watcher."""
+        if record["status"] == "done":
+            self._say(cell, f"done in {duration(record['seconds_total'])}, validation loss {record['val_loss']:.4f}")
+        else:
+            self._say(cell, f"{record['status']}: {record['message']}")

@@ -1,0 +1,224 @@
+"""Whole runs as a user sees them: real processes, real training on a tiny folder of images."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import pdebench
+
+SUITE = """\
+suite: tiny
+data: {{name: folder, path: {images}, resolution: 16, flip: false}}
+model: {{family: DiT, size: XXS, patch: 8}}
+train: {{steps: {steps}, batch_size: 4, lr: 1e-3}}
+evaluate: {{samples: 4, nfe: 2, batch_size: 4}}
+grid:
+  model.family: [DiT, PDE-SSM-DiT]
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A suite file of two cells on 40 small generated images in two classes."""
+    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        path = tmp_path / "images" / ("red" if i % 2 else "blue") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
+    return write_suite(tmp_path)
+
+
+def write_suite(folder: Path, steps: int = 3, more: str = "") -> Path:
+    path = folder / "tiny.yaml"
+    path.write_text(SUITE.format(images=folder / "images", steps=steps) + more)
+    return path
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "pdebench", *map(str, arguments)]
+
+
+def pdebench_run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=240)
+
+
+def identities(results: Path) -> dict[str, float]:
+    """Each record's cell and the time at which its file was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in results.glob("cells/*/record.json")}
+
+
+def test_a_run_leaves_records_tables_and_a_report_and_the_same_command_does_nothing(
+    suite: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "out"
+    first = pdebench_run("run", suite, "--results", results)
+    assert first.returncode == 0, first.stdout + first.stderr
+    table = pdebench.load_results(results)
+    assert list(table["status"]) == ["done", "done"]
+    assert list(table["model.family"]) == ["DiT", "PDE-SSM-DiT"]
+    assert str(table["params"].dtype) == "Int64"
+    for column in ("val_loss", "macs_forward", "train_images_per_s", "sample_images_per_s", "peak_memory_bytes"):
+        assert (table[column] > 0).all(), column
+    assert "MALLOC_TOP_PAD_" in table["allocator"][0]
+    pd.testing.assert_frame_equal(pd.read_parquet(results / "table.parquet"), table)
+    assert len(pd.read_csv(results / "table.csv")) == 2
+    curves = pd.read_parquet(results / "curves.parquet")
+    assert list(curves["step"]) == [1, 2, 3, 1, 2, 3]
+    assert "PDE-SSM-DiT" in (results / "report.html").read_text()
+    assert json.loads((results / "machine.json").read_text())["device"] == table["device"][0]
+
+    before = identities(results)
+    again = pdebench_run("run", suite, "--results", results)
+    assert again.returncode == 0
+    assert "nothing to do: all 2 cells are done" in again.stdout
+    assert identities(results) == before
+
+    # a changed suite runs only what changed; what it no longer has stays on disk, outside the tables
+    write_suite(tmp_path, more="include: [{model.family: DiT, train.lr: 2e-3}]\n")
+    changed = pdebench_run("run", suite, "--results", results)
+    assert changed.returncode == 0, changed.stderr
+    after = identities(results)
+    assert len(after) == 3
+    assert {name: after[name] for name in before} == before
+    assert len(pdebench.load_results(results)) == 2
+
+    # the same seed gives the same loss to the last digit
+    other = tmp_path / "other"
+    assert pdebench_run("run", write_suite(tmp_path), "--results", other).returncode == 0
+    assert list(pdebench.load_results(other)["val_loss"]) == list(table["val_loss"])
+
+    sampled = pdebench_run(
+        "sample", next(results.glob("cells/*/checkpoint.safetensors")), "--out", tmp_path / "s.png", "--count", 4,
+        "--nfe", 2, "--label", 1, "--guidance", 2,
+    )  # fmt: skip
+    assert sampled.returncode == 0, sampled.stderr
+    assert Image.open(tmp_path / "s.png").size == (2 * 18 + 2, 2 * 18 + 2)
+
+
+def test_a_failing_cell_is_recorded_and_the_sweep_goes_on(suite: Path, tmp_path: Path) -> None:
+    results = tmp_path / "out"
+    write_suite(tmp_path, steps=12, more="include: [{model.family: DiT, train.lr: 1e15}]\n")
+    done = pdebench_run("run", suite, "--results", results, "--json")
+    assert done.returncode == 4
+    failed, fine = json.loads(done.stdout)
+    assert failed["status"] == "diverged"
+    assert "became" in failed["message"]
+    assert fine["status"] == "done"
+    assert "--retry failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    before = identities(results)
+    assert pdebench_run("run", suite, "--results", results).returncode == 4
+    assert identities(results) == before  # a failure stands until it is retried by name
+    assert pdebench_run("run", suite, "--results", results, "--retry", "failed").returncode == 4
+    assert identities(results)[failed["cell"]] != before[failed["cell"]]
+    assert identities(results)[fine["cell"]] == before[fine["cell"]]
+    assert "diverged" in (results / "report.html").read_text()
+
+
+def workers() -> list[int]:
+    """Processes of cells, on Linux."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"pdebench.execute.worker" in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition: object, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the cell's process under /proc")
+def test_interrupting_and_killing_lose_nothing(suite: Path, tmp_path: Path) -> None:
+    results = tmp_path / "out"
+    write_suite(tmp_path, steps=100_000)
+    run = command("run", suite, "--results", results)
+
+    # Ctrl-C: the cell's process ends, nothing is half written, and the way on is said
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for(workers)
+    time.sleep(1)
+    second = pdebench_run("run", suite, "--results", results)
+    assert second.returncode == 2
+    assert "another run is filling" in second.stderr
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "go on with: pdebench run" in output
+    wait_for(lambda: not workers())
+    assert identities(results) == {}
+
+    # kill -9 of the whole run: its cell's process does not live on
+    process = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(workers)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not workers())
+
+    # kill -9 of a cell: it is recorded as killed, and the next run takes it up again
+    process = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(2):
+        wait_for(workers)
+        victim = workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda victim=victim: victim not in workers())
+    assert process.wait(timeout=60) == 4
+    assert list(pdebench.load_results(results)["status"]) == ["killed", "killed"]
+    assert "SIGKILL" in pdebench.load_results(results)["message"][0]
+    finished = pdebench_run("run", write_suite(tmp_path, steps=2), "--results", results)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert list(pdebench.load_results(results)["status"]) == ["done", "done"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "quickstat"], "did you mean 'quickstart'?"),
+        (["run", "quickstart", "--set", "train.stepz=3"], "did you mean 'steps'?"),
+        (["report", "nowhere"], "there is no results folder nowhere"),
+        (["sample", "nothing.safetensors"], "is not a checkpoint of pdebench"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_status_2(arguments: list[str], message: str) -> None:
+    done = pdebench_run(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_missing_data_is_said_before_anything_is_trained(suite: Path, tmp_path: Path) -> None:
+    results = tmp_path / "out"
+    done = pdebench_run("run", suite, "--results", results, "--set", f"data.path={tmp_path / 'gone'}")
+    assert done.returncode == 2
+    assert "gone" in done.stderr
+    assert not list(results.glob("cells/*"))
+
+
+def test_a_torn_record_cannot_be_taken_for_one(suite: Path, tmp_path: Path) -> None:
+    """A crash while a record is written leaves a temporary file, which is no record."""
+    cell = pdebench.load_suite(suite).cells()[0]
+    folder = tmp_path / "out" / "cells" / cell.id
+    folder.mkdir(parents=True)
+    (folder / ".record.json.1.tmp").write_text('{"suite": "tiny", "sta')
+    done = pdebench_run("run", suite, "--results", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "out").glob("cells/*/.*.tmp"))

@@ -1,0 +1,58 @@
+"""The command as a newcomer meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"COLUMNS": "80", "PATH": "", "HOME": "/nonexistent"}
+    return subprocess.run(
+        [sys.executable, "-m", "pdebench", *arguments], capture_output=True, text=True, timeout=60, env=environment
+    )
+
+
+@pytest.mark.parametrize("verb", ["run", "report", "validate", "schema", "list", "sample"])
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    shown = pdebench(verb, "--help")
+    assert shown.returncode == 0
+    assert "Example: pdebench" in shown.stdout
+
+
+@pytest.mark.parametrize("what", ["suites", "models", "data", "metrics"])
+def test_lists_fit_80_columns_and_have_json(what: str) -> None:
+    shown = pdebench("list", what)
+    assert shown.returncode == 0
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert len(json.loads(pdebench("list", what, "--json").stdout)) >= 1
+
+
+def test_validate_counts_cells() -> None:
+    assert "is valid: 6 cells" in pdebench("validate", "quickstart").stdout
+    assert len(json.loads(pdebench("validate", "quickstart", "--json").stdout)["cells"]) == 6
+
+
+def test_quick_verbs_import_neither_torch_nor_pandas() -> None:
+    script = (
+        "import sys; from pdebench.cli import app\n"
+        "try: app({arguments})\n"
+        "except SystemExit: pass\n"
+        "heavy = {{'torch', 'pandas', 'numpy', 'altair'}} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    for arguments in (["--help"], ["validate", "quickstart"], ["list", "models"], ["list", "metrics"], ["schema"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script.format(arguments=arguments)], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_public_names() -> None:
+    import pdebench as package
+
+    assert package.__all__ == ["create_model", "load_results", "load_suite"]
+    assert all(callable(getattr(package, name)) for name in package.__all__)

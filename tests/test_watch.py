@@ -1,0 +1,84 @@
+"""What a person sees of a run."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pdebench.config import Cell
+from pdebench.suite import load_suite
+from pdebench.watch import LiveTable, PlainLines, duration, labels
+
+DONE = {"status": "done", "message": None, "seconds_total": 61.2, "val_loss": 0.25, "train_images_per_s": 480.0}
+
+
+@pytest.fixture
+def cells() -> list[Cell]:
+    return load_suite("quickstart").cells()
+
+
+def shown(watcher: LiveTable, console: Console) -> str:
+    console.print(watcher.table())
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    return output.getvalue()
+
+
+def test_labels_say_what_tells_cells_apart_and_no_more(cells: list[Cell]) -> None:
+    assert list(labels(cells).values())[:2] == ["PDE-SSM-DiT · 32 px", "DiT · 32 px"]
+    assert len(set(labels(cells).values())) == 6
+    assert list(labels(cells[:1]).values()) == ["PDE-SSM-DiT"]
+    many = load_suite("learning_rates").cells()
+    assert len(set(labels(many).values())) == len(many)
+
+
+def test_the_live_table_fits_80_columns_and_follows_a_cell(cells: list[Cell]) -> None:
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=False)
+    watcher = LiveTable(console, cells, skipped=cells[:1])
+    watcher.started(cells[1])
+    event: dict[str, Any] = {"stage": "train", "step": 30, "steps": 120, "loss": 0.5, "images_per_second": 96.0}
+    watcher.progress(cells[1], event)
+    text = shown(watcher, console)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "done before" in text
+    assert "training" in text
+    assert "0.5000" in text
+    assert "0:30" in text  # 90 steps of 32 images at 96 images/s
+    watcher.ended(cells[1], DONE)
+    watcher.ended(cells[2], DONE | {"status": "oom", "val_loss": None})
+    text = shown(watcher, console)
+    assert "in 1:01" in text
+    assert "oom" in text
+
+
+def test_a_long_suite_shows_what_surrounds_the_running_cell() -> None:
+    many = load_suite("learning_rates").cells()
+    console = Console(file=io.StringIO(), width=80, height=15, force_terminal=False)
+    watcher = LiveTable(console, many, skipped=many[:30])
+    watcher.started(many[30])
+    text = shown(watcher, console)
+    assert len(text.splitlines()) <= 15
+    assert labels(many)[many[30].id][:20] in text
+    assert "above" in text
+    assert "below" in text
+
+
+def test_plain_lines_number_the_cells(cells: list[Cell]) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with PlainLines(console, cells, skipped=[]) as watcher:
+        watcher.started(cells[1])
+        watcher.ended(cells[1], DONE)
+        watcher.ended(cells[2], DONE | {"status": "error", "message": "ValueError: no"})
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    lines = output.getvalue().splitlines()
+    assert lines[0] == "[2/6] DiT · 32 px: started"
+    assert "validation loss 0.2500" in lines[1]
+    assert lines[2].endswith("error: ValueError: no")
+
+
+def test_duration() -> None:
+    assert [duration(5), duration(65), duration(3665)] == ["0:05", "1:05", "1:01:05"]
