@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -84,6 +85,7 @@ def run(
     from pdebench.watch import LiveTable, PlainLines
 
     study = load_suite(suite, override)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: as cleanly as by Ctrl-C
     # with --json standard output is the result's alone
     console = Console(stderr=as_json)
     watcher = LiveTable if console.is_terminal else PlainLines

@@ -152,19 +152,20 @@ def test_interrupting_and_killing_lose_nothing(suite: Path, tmp_path: Path) -> N
     write_suite(tmp_path, steps=100_000)
     run = command("run", suite, "--results", results)
 
-    # Ctrl-C: the cell's process ends, nothing is half written, and the way on is said
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_for(workers)
-    time.sleep(1)
-    second = pdebench_run("run", suite, "--results", results)
-    assert second.returncode == 2
-    assert "another run is filling" in second.stderr
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "go on with: pdebench run" in output
-    wait_for(lambda: not workers())
-    assert identities(results) == {}
+    # Ctrl-C, or TERM: the cell's process ends, nothing is half written, and the way on is said
+    for way in (signal.SIGINT, signal.SIGTERM):
+        process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        wait_for(workers)
+        if way is signal.SIGINT:
+            second = pdebench_run("run", suite, "--results", results)
+            assert second.returncode == 2
+            assert "another run is filling" in second.stderr
+        process.send_signal(way)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 130, output
+        assert "go on with: pdebench run" in output
+        wait_for(lambda: not workers())
+        assert identities(results) == {}
 
     # kill -9 of the whole run: its cell's process does not live on
     process = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,0 +1,91 @@
+"""The results folder: whole files or none, typed tables, records that survive."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from pdebench.errors import ResultsError
+from pdebench.preflight import preflight
+from pdebench.store import Results, frame_of, load_results, write_atomic, write_json
+from pdebench.suite import load_suite
+
+WRITER = """
+import sys
+from pathlib import Path
+from pdebench.store import write_json
+n = 0
+while True:
+    n += 1
+    write_json(Path(sys.argv[1]), {"n": n, "filler": ["x" * 1000] * 2000, "end": n})
+"""
+
+
+def test_a_record_is_whole_however_its_writer_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    seen = set()
+    for attempt in range(6):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)])
+        while not path.exists():
+            time.sleep(0.01)
+        time.sleep(0.05 + 0.013 * attempt)
+        writer.kill()
+        writer.wait()
+        record = json.loads(path.read_text())
+        assert record["n"] == record["end"]
+        seen.add(record["n"])
+        path.unlink()
+    assert seen
+
+
+def test_nan_is_not_written_as_a_number(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "record.json", {"val_loss": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_columns_are_typed_even_where_nothing_was_measured() -> None:
+    frame = frame_of(
+        [
+            {"cell": "a", "status": "done", "model.family": "DiT", "train.lr": 1, "params": 3, "val_loss": 1},
+            {"cell": "b", "status": "oom", "model.family": "DiT", "train.betas": [0.9, 0.99], "message": "no"},
+        ]
+    )
+    assert str(frame["params"].dtype) == "Int64"
+    assert str(frame["val_loss"].dtype) == "Float64"
+    assert frame["val_loss"].isna().tolist() == [False, True]
+    assert frame["train.betas"][1] == "0.9, 0.99"
+    assert str(frame["status"].dtype) == "string"
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    cell = tmp_path / "cells" / "abc"
+    cell.mkdir(parents=True)
+    write_atomic(cell / "record.json", '{"half": ')
+    with pytest.raises(ResultsError, match=r"abc/record\.json is not a record"):
+        load_results(tmp_path)
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="pdebench run SUITE"):
+        load_results(tmp_path)
+
+
+def test_a_folder_is_held_by_one_run(tmp_path: Path) -> None:
+    with Results(tmp_path).locked(), pytest.raises(ResultsError, match="another run"), Results(tmp_path).locked():
+        pass
+    with Results(tmp_path).locked():  # let go again
+        pass
+
+
+def test_a_full_disk_is_said_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 9, 2**20))
+    with pytest.raises(ResultsError, match="1 MiB free"):
+        preflight(load_suite("quickstart").cells(), tmp_path)
