@@ -20,6 +20,8 @@ from pdebench.report.tidy import (
     metric_title,
 )
 
+FEWEST_SAMPLES = 5  # timings behind quartiles that say anything
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -159,7 +161,7 @@ def _certainty(measure: Measure, better: Entry, worse: Entry) -> str:
     column = measure.column
     single = min(len(better.values(column)), len(worse.values(column))) == 1
     quartiles = measure.kind == "rate" and all(
-        len(entry.values(f"{column}_q1")) and len(entry.values(f"{column}_q3")) for entry in (better, worse)
+        (entry.values(f"{column}_n") >= FEWEST_SAMPLES).any() for entry in (better, worse)
     )
     if single and not quartiles:
         seeds = _seeds([better, worse], column)

@@ -87,10 +87,12 @@ NUMBERS = (
     "train_step_ms_median",
     "train_step_ms_q1",
     "train_step_ms_q3",
+    "train_step_ms_n",
     "train_images_per_s",
     "sample_images_per_s",
     "sample_images_per_s_q1",
     "sample_images_per_s_q3",
+    "sample_images_per_s_n",
     "peak_memory_bytes",
     "metric_samples",
     "metric_reference_count",
@@ -103,7 +105,7 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy of the results table with every column the report asks for, numbers as floats, in a fixed order.
 
     A missing column becomes a column of missing values; text or an infinity in a numeric column becomes
-    missing. Adds `train_images_per_s_q1`/`_q3` (from the quartiles of the step time) and `setting`, the words
+    missing. Adds `train_images_per_s_q1`/`_q3`/`_n` (from the step time) and `setting`, the words
     that tell a family's runs at one resolution apart (empty where nothing but the seed differs).
     """
     table = frame.reset_index(drop=True).copy()
@@ -119,6 +121,7 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     for column, quartile in (("train_images_per_s_q1", "q3"), ("train_images_per_s_q3", "q1")):
         ratio = table["train_step_ms_median"] / table[f"train_step_ms_{quartile}"]
         table[column] = table["train_images_per_s"] * ratio  # the slow quartile of a step is the low one of a rate
+    table["train_images_per_s_n"] = table["train_step_ms_n"]
     table["model.family"] = table["model.family"].fillna("unknown")
     table["setting"] = settings(table)
     rank = {name: place for place, name in enumerate(family_order(table))}

@@ -69,6 +69,7 @@ def row(family: str, resolution: int, seed: int, **changes: Any) -> dict[str, An
         "sample_images_per_s": speed / 15,
         "sample_images_per_s_q1": speed / 15.6,
         "sample_images_per_s_q3": speed / 14.8,
+        "sample_images_per_s_n": 7,
         "peak_memory_bytes": 180e6 * relative**0.6 * MEMORY.get(family, 1.0),
         "peak_memory_kind": "VmHWM less the imports",
         "fd_efficientnet_lite0": fd,

@@ -213,6 +213,13 @@ def test_throughput_has_quartiles_from_step_times(tmp_path: Path) -> None:
     assert median["high"] == pytest.approx(speed / 0.97, rel=1e-4)
 
 
+def test_quartiles_of_a_few_timings_claim_nothing(tmp_path: Path) -> None:
+    frame = synthetic.results(resolutions=(32,), seeds=(0,))
+    assert "quartiles do not overlap" in section(page(frame, tmp_path), "findings")
+    few = frame.assign(train_step_ms_n=2, sample_images_per_s_n=1)
+    assert "quartiles" not in section(page(few, tmp_path), "findings")
+
+
 def test_a_family_keeps_its_place_in_the_palette(tmp_path: Path) -> None:
     alone = page(synthetic.results(families=("Mamba-DiT",)), tmp_path)
     assert 'fill="var(--family-2)"' in alone
