@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import jsonschema
@@ -95,3 +96,9 @@ def test_everything_is_described():
 @pytest.mark.parametrize("name", sorted(shipped_suites()))
 def test_shipped_suites_follow_the_schema(validator, name):
     validator.validate(read_file(shipped_suites()[name]).data)
+
+
+def test_the_shipped_schema_is_the_current_one():
+    """Editors read the file beside the suites; `pdebench schema > suites/suite.schema.json` brings it up to date."""
+    shipped = next(iter(shipped_suites().values())).parent / "suite.schema.json"
+    assert json.loads(shipped.read_text()) == json_schema()
