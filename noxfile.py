@@ -30,9 +30,9 @@ def prepare(session: nox.Session) -> None:
         stamp.write_text(wanted)
 
 
-def python(session: nox.Session, *arguments: str, **options: object) -> None:
+def python(session: nox.Session, *arguments: str) -> None:
     """Run the shared environment's python."""
-    session.run(str(BIN / "python"), *arguments, external=True, **options)  # type: ignore[arg-type]
+    session.run(str(BIN / "python"), *arguments, external=True)
 
 
 def browser(session: nox.Session) -> None:
