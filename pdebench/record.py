@@ -6,15 +6,11 @@ Besides these, a record has every key of its cell's configuration, dotted as a s
 
 from __future__ import annotations
 
-from typing import Literal
-
-Status = Literal["done", "diverged", "oom", "killed", "error", "interrupted"]
-
 # name: (pandas dtype, meaning)
 COLUMNS: dict[str, tuple[str, str]] = {
     "suite": ("string", "name of the suite that ran the cell"),
     "cell": ("string", "identity of the cell: a hash of its resolved configuration"),
-    "status": ("string", "done, diverged, oom, killed, error or interrupted"),
+    "status": ("string", "done, diverged, oom, killed or error"),
     "message": ("string", "what went wrong, in a sentence"),
     "started_at": ("string", "UTC"),
     "finished_at": ("string", "UTC"),
@@ -70,6 +66,26 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "git_commit": ("string", ""),
     "git_dirty": ("boolean", "tracked files differed from the commit"),
 }  # fmt: skip
+
+
+# What a cell ran on; `machine.json` and the report's environment show these columns.
+MACHINE = (
+    "machine_fingerprint",
+    "device",
+    "driver",
+    "cpu",
+    "cores",
+    "threads",
+    "memory_bytes",
+    "platform",
+    "precision_used",
+    "allocator",
+    "torch_version",
+    "python_version",
+    "pdebench_version",
+    "git_commit",
+    "git_dirty",
+)
 
 
 def dtype_of(column: str) -> str | None:

@@ -11,13 +11,9 @@ from typing import Any
 from pdebench.config import Cell
 from pdebench.execute.local import FAILED, Watcher, pending, run_cells
 from pdebench.preflight import preflight
+from pdebench.record import MACHINE
 from pdebench.store import Results, write_atomic, write_json, write_tables
 from pdebench.suite import Suite
-
-MACHINE = (
-    "machine_fingerprint", "device", "driver", "cpu", "cores", "threads", "memory_bytes", "allocator", "platform",
-    "python_version", "torch_version", "pdebench_version", "git_commit", "git_dirty",
-)  # fmt: skip
 
 MakeWatcher = Callable[[Sequence[Cell], Sequence[Cell]], AbstractContextManager[Watcher]]
 

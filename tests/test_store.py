@@ -29,7 +29,6 @@ while True:
 
 def test_a_record_is_whole_however_its_writer_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
-    seen = set()
     for attempt in range(6):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)])
         while not path.exists():
@@ -39,9 +38,7 @@ def test_a_record_is_whole_however_its_writer_is_killed(tmp_path: Path) -> None:
         writer.wait()
         record = json.loads(path.read_text())
         assert record["n"] == record["end"]
-        seen.add(record["n"])
         path.unlink()
-    assert seen
 
 
 def test_nan_is_not_written_as_a_number(tmp_path: Path) -> None:

@@ -24,5 +24,3 @@ SIZES: dict[str, Size] = {
     "L": Size(24, 1024, 16),
     "XL": Size(28, 1152, 16),
 }
-
-PATCHES: tuple[int, ...] = (1, 2, 4, 8, 16)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from pdebench.record import MACHINE
 from pdebench.report import words
 from pdebench.report.tidy import frechet_columns, kid_columns, measured, metric_title, records
 
@@ -23,22 +24,7 @@ LEADING = (
     "train_loss",
 )
 ALWAYS = ("model.family", "data.resolution", "status", "val_loss")
-DERIVED = ("setting", "train_images_per_s_q1", "train_images_per_s_q3")
-MACHINE = (
-    "machine_fingerprint",
-    "device",
-    "cpu",
-    "threads",
-    "memory_bytes",
-    "platform",
-    "precision_used",
-    "allocator",
-    "torch_version",
-    "python_version",
-    "pdebench_version",
-    "git_commit",
-    "git_dirty",
-)
+DERIVED = ("setting", "train_images_per_s_q1", "train_images_per_s_q3", "train_images_per_s_n")
 
 
 @dataclass(frozen=True)
