@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.ratio import Effort, Row
 from pdebench.execute.local import cpu_environment
 
-GROUPS = ("operator", "loop", "block", "scan")
+GROUPS = ("operator", "loop", "block", "scan", "ssd", "gla")
 IDLE = 0.5  # load average above which a number here means little
 DISTURBED = 0.1  # cores that others kept busy during one ratio, likewise
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     effort = Effort(seconds=0.0, pairs=4, quick=True) if options.quick else Effort()
-    print(f"{'A / B':<62} {'ratio':>6}  {'95% interval':<14} {'pairs':>5} {'A ms':>8} {'B ms':>8}  verdict")
+    print(f"{'A / B':<62} {'ratio':>6}  {'95% interval':<14} {'pairs':>5} {'A':>8} {'B':>8}      verdict")
     began = time.perf_counter()
     found = []
     for group in options.only:
@@ -72,7 +72,9 @@ def _watched(rows: Iterator[Row]) -> Iterator[tuple[Row, float]]:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios of durations, A over B.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Ratios, A over B, of durations and of peak memory."
+    )
     parser.add_argument("--only", type=_groups, default=GROUPS, metavar="GROUP[,GROUP]", help=f"of {', '.join(GROUPS)}")
     parser.add_argument(
         "--quick", action="store_true", help="one case a group and few pairs: does it run, not how fast"
@@ -91,11 +93,12 @@ def _groups(text: str) -> tuple[str, ...]:
 
 def _line(row: Row, others: float) -> str:
     ratio = row.ratio
-    interval = f"{ratio.low:.3f}-{ratio.high:.3f}"
-    a, b = (1e3 * statistics.median(samples) for samples in (ratio.a, ratio.b))
+    interval = "" if ratio.low is None else f"{ratio.low:.3f}-{ratio.high:.3f}"
+    scale = {"ms": 1e3, "MiB": 2**-20}[row.unit]
+    a, b = (scale * statistics.median(samples) for samples in (ratio.a, ratio.b))
     label = f"{row.group}: {row.name}"
-    disturbed = f"  (disturbed: others kept {others:.1f} cores busy)" if others > DISTURBED else ""
-    figures = f"{ratio.median:6.3f}  {interval:<14} {ratio.pairs:>5} {a:8.2f} {b:8.2f}"
+    disturbed = f"  (disturbed: others kept {others:.1f} cores busy)" if row.unit == "ms" and others > DISTURBED else ""
+    figures = f"{ratio.median:6.3f}  {interval:<14} {ratio.pairs:>5} {a:8.2f} {b:8.2f} {row.unit:<3}"
     return f"{label:<62} {figures}  {row.verdict}{disturbed}"
 
 

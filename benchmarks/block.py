@@ -10,6 +10,7 @@ from benchmarks.ratio import Effort, Row, compare, timed
 from pdebench.models.backbone import Block
 from pdebench.models.mixers.base import Place
 from pdebench.models.registry import FAMILIES
+from pdebench.models.shell import DIT
 from pdebench.training import autocast, resolve_precision
 
 WIDTH, HEADS = 384, 6
@@ -34,7 +35,7 @@ def _work(family: str, side: int, batch: int, precision: str) -> Callable[[], No
     torch.manual_seed(0)
     place = Place(WIDTH, HEADS, (side, side), layer=0, depth=1)
     options, mixer = FAMILIES[family].options(), FAMILIES[family].mixer_class()
-    block = Block(place, mixer(place, options), mixer.mlp_hidden(WIDTH, options))  # type: ignore[call-arg]
+    block = Block(place, mixer(place, options), DIT, 4 * WIDTH)  # type: ignore[call-arg]
     x = torch.randn(batch, side * side, WIDTH, requires_grad=True)
     c, grad = torch.randn(batch, WIDTH), torch.randn_like(x)
     wanted = [x, *block.parameters()]

@@ -1,8 +1,8 @@
-"""Ratios of durations: interleaved pairs in one process, and an interval of their median.
+"""Ratios of durations: interleaved pairs in one process, and an interval of their median. And ratios of peak memory.
 
 Two durations are compared only as neighbours in time: A B B A, again and again. Whatever slows the machine
 for longer than a pair slows both and cancels in the log-ratio; the mirrored order cancels the cost of going
-first.
+first. Peak memory is one figure a process, so a ratio of two has no interval.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -22,11 +23,14 @@ Sample = Callable[[], float]  # does the work and says how many seconds one call
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median of the paired ratios A / B, its 95% interval, and every sample in seconds, pair by pair."""
+    """Median of the paired ratios A / B, its 95% interval, and every sample, pair by pair, in seconds or bytes.
+
+    A single pair has no interval.
+    """
 
     median: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     a: tuple[float, ...]
     b: tuple[float, ...]
 
@@ -38,21 +42,23 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report: what A over B is, and how large it may be."""
+    """One line of the report: what A over B is, how large it may be, and the unit that A and B are shown in."""
 
     group: str
     name: str
     ratio: Ratio
     target: float | None = None
+    unit: Literal["ms", "MiB"] = "ms"
 
     @property
     def verdict(self) -> str:
         """`met` or `missed` where the whole interval says so; an interval around the target says neither."""
         if self.target is None:
             return ""
-        if self.ratio.high <= self.target:
+        low, high = (self.ratio.median if end is None else end for end in (self.ratio.low, self.ratio.high))
+        if high <= self.target:
             word = "met"
-        elif self.ratio.low > self.target:
+        elif low > self.target:
             word = "missed"
         else:
             word = f"undecided ({'under' if self.ratio.median <= self.target else 'over'} by its median)"
@@ -113,3 +119,8 @@ def paired(a: list[float], b: list[float]) -> Ratio:
         tuple(map(float, a)),
         tuple(map(float, b)),
     )
+
+
+def single(a: float, b: float) -> Ratio:
+    """A ratio of two figures that were taken once."""
+    return Ratio(a / b, None, None, (float(a),), (float(b),))

@@ -21,6 +21,7 @@ from pdebench.measure import cost, quality
 from pdebench.measure.memory import PeakMemory, analytic_bytes
 from pdebench.measure.speed import after_warmup, spread
 from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.transfer import at_resolution
 from pdebench.store import write_atomic, write_json
 from pdebench.tasks import generation
 from pdebench.training import Images, Progress, Trained, autocast, resolve_precision, train
@@ -53,7 +54,13 @@ def run_cell(cell: Cell, folder: Path, watch: Watch = lambda event: None) -> dic
     training, held_out = (data_registry.load(cell.data, split) for split in ("train", "validation"))
     classes = None if training.class_names is None else len(training.class_names)
     name = f"{cell.model.family}-{cell.model.size}/{cell.model.patch}"
-    build = {"input_size": cell.data.resolution, "in_channels": 3, "num_classes": classes, **cell.model.options}
+    build = {
+        "input_size": cell.data.resolution,
+        "in_channels": 3,
+        "num_classes": classes,
+        **cell.model.dimensions,
+        **cell.model.options,
+    }
     counted, params = cost.count_by_name(name, **build)
     row: dict[str, Any] = {
         "model_name": name,
@@ -75,11 +82,12 @@ def run_cell(cell: Cell, folder: Path, watch: Watch = lambda event: None) -> dic
     torch.manual_seed(cell.train.seed)
     model = create_model(name, **build).to(device)
     row |= {"mixer_implementation": model.mixer_implementation, **analytic_bytes(model)}
+    watch({"stage": "model", "mixer_implementation": model.mixer_implementation})
     images, validation = _tensors(training), _tensors(held_out)
 
-    def validate(candidate: nn.Module) -> float:
+    def validate(candidate: nn.Module, held_out: Images = validation) -> float:
         with autocast(precision, device):
-            return generation.validation_loss(candidate, validation.pixels.to(device), _to(validation.labels, device))
+            return generation.validation_loss(candidate, held_out.pixels.to(device), _to(held_out.labels, device))
 
     def report(progress: Progress) -> None:
         watch({"stage": "train", **asdict(progress)})
@@ -93,8 +101,14 @@ def run_cell(cell: Cell, folder: Path, watch: Watch = lambda event: None) -> dic
     timings = {"train_step_seconds": trained.step_seconds, "data_wait_seconds": trained.data_seconds}
     _write_curve(trained, folder)
     _write_checkpoint(trained.ema, name, build, folder)
+    subject, reference = trained.ema, training
+    if (side := cell.evaluate.resolution or cell.data.resolution) != cell.data.resolution:
+        elsewhere = cell.data.model_copy(update={"resolution": side})
+        reference, held_out = (data_registry.load(elsewhere, split) for split in ("train", "validation"))
+        subject = at_resolution(trained.ema, name, build, side)
+        row["val_loss_transfer"] = validate(subject, _tensors(held_out))
     if cell.evaluate.samples:
-        row |= _evaluate(cell, trained.ema, training, device, precision, folder, timings, watch)
+        row |= _evaluate(cell, subject, reference, device, precision, folder, timings, watch)
     write_json(folder / "timings.json", timings)
     return row
 
@@ -177,7 +191,7 @@ def _evaluate(
     batches, seconds = [], []
     for begin in range(0, count, size):
         watch({"stage": "sample", "step": begin, "steps": count})
-        shape = (min(size, count - begin), 3, cell.data.resolution, cell.data.resolution)
+        shape = (min(size, count - begin), 3, reference.resolution, reference.resolution)
         noise = torch.randn(shape, generator=noise_of).to(device)
         given = None if labels is None else labels[begin : begin + len(noise)].to(device)
         started = time.perf_counter()

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pdebench.errors import did_you_mean
-from pdebench.models.registry import FAMILIES
+from pdebench.errors import DimensionError, did_you_mean
+from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.models.sizes import SIZES
 
 
@@ -83,13 +83,31 @@ class ModelConfig(Section):
     family: FamilyName = Field(description="The token mixer; see `pdebench list models`.")
     size: SizeName = Field(description="Depth, width and heads by name: S to XL are DiT's, smaller ones are for CPUs.")
     patch: int = Field(gt=0, description="Side of a patch in pixels; one patch is one token.")
+    depth: int | None = Field(default=None, gt=0, description="Blocks, in place of the size's.")
+    width: int | None = Field(default=None, gt=0, description="Channels of a token, in place of the size's.")
+    heads: int | None = Field(default=None, gt=0, description="Heads of the mixer, in place of the size's.")
+    mlp_hidden: int | None = Field(default=None, gt=0, description="Hidden width of the MLP, in place of the family's.")
 
     @model_validator(mode="after")
-    def _fill_in_options(self) -> Self:
-        options = FAMILIES[self.family].options.model_validate_json(json.dumps(self.options), strict=True)
+    def _fill_in_options_and_dimensions(self) -> Self:
+        family = FAMILIES[self.family]
+        options = family.options.model_validate_json(json.dumps(self.options), strict=True)
         if self.__pydantic_extra__ is not None:
             self.__pydantic_extra__.update(options.model_dump(mode="json"))
+        try:
+            dimensions = family.dimensions(self.size, options, **self.dimensions)
+        except DimensionError as error:
+            shared = ["heads", "width"] if family.heads else []
+            context = {"message": str(error), "field": error.key, "shared": shared}
+            raise PydanticCustomError("cross_field", "{message}", context) from None
+        for name, value in dimensions._asdict().items():
+            object.__setattr__(self, name, value)  # frozen from here on
         return self
+
+    @property
+    def dimensions(self) -> dict[str, int | None]:
+        """Depth, width, heads and the MLP's hidden width; null is what the family has none of."""
+        return {name: getattr(self, name) for name in Dimensions._fields}
 
     @property
     def options(self) -> dict[str, Any]:
@@ -133,6 +151,12 @@ class EvaluateConfig(Section):
     nfe: int = Field(default=50, gt=0, description="Evaluations of the network for one image; heun spends two a step.")
     guidance: float = Field(default=1.0, ge=0, description="Classifier-free guidance scale; 1 is none.")
     batch_size: int = Field(default=64, gt=0, description="Images generated at a time.")
+    resolution: int | None = Field(
+        default=None,
+        gt=0,
+        description="Side, in pixels, at which to sample and to measure the loss again (`val_loss_transfer`) with the "
+        "weights as trained; null: where they were trained.",
+    )
     metrics: Annotated[tuple[MetricName, ...], AfterValidator(_distinct)] = Field(
         default=(), description="Quality metrics of the samples; see `pdebench list metrics`."
     )
@@ -155,6 +179,13 @@ class EvaluateConfig(Section):
             message = f"nfe {self.nfe} is odd, but heun spends two evaluations a step; make it even, or take euler"
             raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "nfe"})
         return self
+
+
+class MatchConfig(Section):
+    """Every family is resized to the cost of one, to 2%: see `pdebench/models/matching.py`."""
+
+    by: Literal["params", "macs"] = Field(description="What is made equal: parameters, or MACs of a forward pass.")
+    to: FamilyName = Field(description="The family that keeps its sizes, and whose cost the others are given.")
 
 
 # The name is a folder's: without '/' and '.', it cannot climb out of the results folder.

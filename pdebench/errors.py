@@ -4,6 +4,7 @@ PdebenchError                what went wrong, where, and what to do, in one sent
  +- SuiteError               a suite, or an override of it, that cannot be run         (exit code 2)
  +- DataError                images that are missing, damaged or of the wrong kind     (exit code 2)
  +- ModelError               a backbone that cannot be built as asked                  (exit code 2)
+ |   +- DimensionError       a depth, width, number of heads or MLP that does not fit
  +- MetricError              a metric whose extractor or weights are not to be had     (exit code 2)
  +- ResultsError             a results folder that cannot be read or written           (exit code 2)
  +- Diverged                 a loss that is no longer finite; ends a cell, not a sweep
@@ -39,6 +40,14 @@ class DataError(PdebenchError):
 
 class ModelError(PdebenchError):
     """A model name, size or option is unknown or does not fit the grid of tokens."""
+
+
+class DimensionError(ModelError):
+    """A dimension does not fit the family or the other dimensions; `key` is the one to blame."""
+
+    def __init__(self, key: str, message: str):
+        self.key = key
+        super().__init__(message)
 
 
 class MetricError(PdebenchError):

@@ -23,7 +23,11 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     from pdebench.data import registry
     from pdebench.measure import quality
 
-    for data in dict.fromkeys(cell.data for cell in cells):
+    wanted = [cell.data for cell in cells]
+    wanted += [
+        cell.data.model_copy(update={"resolution": side}) for cell in cells if (side := cell.evaluate.resolution)
+    ]
+    for data in dict.fromkeys(wanted):
         registry.check(data)
     for evaluate in dict.fromkeys(cell.evaluate for cell in cells):
         quality.check(evaluate.metrics, evaluate.samples)

@@ -31,6 +31,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "train_loss": ("Float64", "training loss, mean of the last tenth of the steps"),
     "val_loss": ("Float64", "loss on held-out images, trained weights"),
     "val_loss_ema": ("Float64", "loss on held-out images, averaged weights"),
+    "val_loss_transfer": ("Float64", "val_loss_ema at evaluate.resolution, which was not trained on"),
     "val_images": ("Int64", "held-out images"),
     "train_seconds": ("Float64", "seconds of the training steps, evaluations left out"),
     "train_step_ms_median": ("Float64", "milliseconds of one optimiser step"),
@@ -88,10 +89,16 @@ MACHINE = (
 )
 
 
+# Resolved; null where the family has none, which in a table of such families alone would otherwise be of no type.
+DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
+
+
 def dtype_of(column: str) -> str | None:
     """The pandas dtype of a declared column; metrics are floats but for their texts, counts and flags."""
     if column in COLUMNS:
         return COLUMNS[column][0]
+    if column in DIMENSIONS:
+        return "Int64"
     if column.startswith(("fd_", "kid", "fid", "is_", "precision", "recall")) and "." not in column:
         return "Float64"
     return None

@@ -16,20 +16,24 @@ from pdebench.config import (
     Cell,
     DataConfig,
     EvaluateConfig,
+    MatchConfig,
     ModelConfig,
     TrainConfig,
 )
-from pdebench.errors import SuiteError, did_you_mean
-from pdebench.matrix import Entry, Expansion, expand
+from pdebench.errors import ModelError, SuiteError, did_you_mean
+from pdebench.matrix import Entry, Expansion, Setting, expand, identity
+from pdebench.models import matching
+from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.suite_draft import HEADER, Draft, check
 from pdebench.suite_schema import json_schema
-from pdebench.validation import Problem, fields, first, known_keys, nearest_key, resolve
+from pdebench.validation import NESTED, Problem, fields, first, known_keys, nearest_key, resolve
 from pdebench.yaml_source import Place, Source, Where, dotted, dump_yaml, read_file, read_value, show
 
 __all__ = [
     "Cell",
     "DataConfig",
     "EvaluateConfig",
+    "MatchConfig",
     "ModelConfig",
     "Suite",
     "TrainConfig",
@@ -48,6 +52,7 @@ class Suite:
         description: what the study asks.
         task: what is learned.
         sections: `data`, `model`, `train` and `evaluate` as written, before the grid.
+        match: what the models are resized to, if they are.
         grid: dotted key to its values.
         include: entries of dotted keys and values.
         exclude: as `include`.
@@ -58,6 +63,7 @@ class Suite:
     description: str
     task: str
     sections: Mapping[str, Mapping[str, Any]]
+    match: MatchConfig | None
     grid: Mapping[str, Sequence[Any]]
     include: Sequence[Mapping[str, Any]]
     exclude: Sequence[Mapping[str, Any]]
@@ -77,7 +83,8 @@ class Suite:
                 **self.sections[section],
                 **{k: v for k, v in defaults.items() if k not in self.sections[section]},
             }
-        matrix = {"grid": self.grid, "include": self.include, "exclude": self.exclude}
+        match = self.match and self.match.model_dump()
+        matrix = {"match": match, "grid": self.grid, "include": self.include, "exclude": self.exclude}
         return dump_yaml(document | {key: value for key, value in matrix.items() if value})
 
 
@@ -141,10 +148,11 @@ def _overridden(source: Source, overrides: Sequence[str]) -> Source:
             where: Where = ("grid", field)
         elif key in HEADER:
             where = (key,)
-        elif section in SECTIONS and dot:
+        elif section in NESTED and dot:
             where = (section, field)
         else:
-            known = [*HEADER, *known_keys(), *(f"grid.{swept}" for swept in known_keys())]
+            known = [*HEADER, *known_keys(), *(f"match.{key}" for key in fields(MatchConfig))]
+            known += [f"grid.{swept}" for swept in known_keys()]
             raise place.error(f"there is no such key to set; {nearest_key(key, known)}", key)
         places[key] = place
         source = source.replaced(where, read_value(value, place.file), place)
@@ -194,6 +202,7 @@ def _finish(draft: Draft, written: Draft | None) -> Suite:
         description=draft.header.description,
         task=draft.header.task,
         sections=draft.sections,
+        match=draft.match,
         grid={key: [setting.value for setting in settings] for key, settings in draft.grid.items()},
         include=[_plain(entry) for i, entry in enumerate(include) if after.extends[i] or i not in lost],
         exclude=[_plain(entry) for i, entry in enumerate(exclude) if after.excludes[i]],
@@ -205,6 +214,7 @@ def _finish(draft: Draft, written: Draft | None) -> Suite:
 def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list[Cell]:
     cells: dict[str, Cell] = {}
     points: dict[str, Entry] = {}
+    sizes: dict[str, Dimensions | ModelError] = {}
     for point in expansion.points:
         raw: dict[str, Any] = {"suite": draft.header.suite, "task": draft.header.task}
         raw |= {section: dict(values) for section, values in draft.sections.items()}
@@ -212,18 +222,47 @@ def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list
             section, _, field = key.partition(".")
             raw[section][field] = setting.value
         cell = resolve(raw)
+        if isinstance(cell, Cell) and draft.match:
+            cell = _matched(cell, draft.match, sizes)
         if not isinstance(cell, Cell):
             errors += [_located(draft, point, problem) for problem in cell]
             continue
-        # The grid alone cannot give one cell twice, since its lists hold no value twice. An include can, by
-        # spelling out what the sections say anyway; to run it once, silently, would leave its author with
+        # Values that differ can still give one cell: a null beside the default that it stands for, an include
+        # that spells out what the sections say anyway. To run it once, silently, would leave its author with
         # fewer cells than were written down.
         if cell.id in cells:
-            where = next(iter(point.values())).where[:2]
+            where = _differing(point, points[cell.id]).where
+            where = where if where[0] == "grid" else where[:2]
             message = f"gives {_name(point)}, the same cell as {_name(points[cell.id])}; drop one of them"
             errors.append(_error(draft, where, message))
         cells[cell.id], points[cell.id] = cell, point
     return list(cells.values())
+
+
+def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | ModelError]) -> Cell | list[Problem]:
+    """The cell at the size that a match gives its model; `sizes` holds those found so far, for all seeds alike."""
+    model, resolution = cell.model, cell.data.resolution
+    key = f"{resolution} {model.model_dump_json()}"
+    if key not in sizes:
+        family = FAMILIES[model.family]
+        setting = matching.Setting(model.size, model.patch, resolution, match.by)
+        try:
+            sizes[key] = matching.match(family, family.options(**model.options), FAMILIES[match.to], setting)
+        except ModelError as error:
+            sizes[key] = error
+    size = sizes[key]
+    if isinstance(size, ModelError):
+        shared: tuple[Where, ...] = (("model", "size"), ("model", "patch"), ("data", "resolution"))
+        return [Problem(("model", "family"), str(size), shared=shared)]
+    return cell.model_copy(update={"model": model.model_copy(update=size._asdict())})
+
+
+def _differing(point: Entry, other: Entry) -> Setting:
+    """The first value in which a combination differs from another."""
+    for key, setting in point.items():
+        if key not in other or identity(other[key].value) != identity(setting.value):
+            return setting
+    return next(iter(point.values()))
 
 
 def _located(draft: Draft, point: Entry, problem: Problem) -> SuiteError:

@@ -7,15 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pdebench.config import SECTIONS, Header
+from pdebench.config import SECTIONS, Header, MatchConfig
 from pdebench.errors import SuiteError, did_you_mean
 from pdebench.matrix import Entry, Setting, identity
-from pdebench.models.registry import FAMILIES
-from pdebench.validation import check_header, check_section, fields, first, known_keys, nearest_key
+from pdebench.models.registry import FAMILIES, Dimensions
+from pdebench.validation import (
+    NESTED,
+    check_header,
+    check_match,
+    check_section,
+    fields,
+    first,
+    known_keys,
+    nearest_key,
+)
 from pdebench.yaml_source import Source, Where, dotted, show
 
 HEADER = tuple(fields(Header))
-_TOP = (*HEADER, *SECTIONS, "grid", "include", "exclude")
+_TOP = (*HEADER, *NESTED, "grid", "include", "exclude")
 _MOST_POINTS = 10_000  # a grid beyond this is a slip, and expanding it would look like a hang
 
 
@@ -25,6 +34,7 @@ class Draft:
 
     source: Source
     header: Header
+    match: MatchConfig | None
     sections: Mapping[str, Mapping[str, Any]]
     grid: Mapping[str, Sequence[Setting]]
     include: Sequence[Entry]
@@ -49,6 +59,27 @@ class _Checker:
                 self.report((section,), f"must be keys and values, not {show(found[section])}")
                 found[section] = {}
         return found
+
+    def match(self) -> dict[str, Any] | None:
+        raw = self.source.data.get("match")
+        if "match" in self.source.data and not isinstance(raw, dict):
+            self.report(("match",), f"must be keys and values, such as {{by: params, to: DiT}}, not {show(raw)}")
+            return None
+        problems = [] if raw is None else check_match(raw)
+        # A misspelt key is also missing; the spelling is what to say.
+        for problem in [problem for problem in problems if not problem.missing] or problems:
+            missing = "is missing; match is written {by: params, to: DiT}"
+            self.report(problem.where, missing if problem.missing else problem.message)
+        return raw
+
+    def sized_by_match(self, sections: Mapping[str, Mapping[str, Any]], settings: Sequence[Setting]) -> None:
+        """Refuse what a match chooses: a depth, width, number of heads or MLP that the suite gives too."""
+        written: dict[Where, Any] = {("model", key): sections["model"].get(key) for key in Dimensions._fields}
+        dimensions = {f"model.{key}" for key in Dimensions._fields}
+        written |= {s.where: s.value for s in settings if not dimensions.isdisjoint(s.where)}
+        for where, value in written.items():
+            if value is not None:
+                self.report(where, "match chooses this for each family; leave it out, or leave match out")
 
     def grid(self) -> dict[str, list[Setting]]:
         grid = self.source.data.get("grid", {})
@@ -96,6 +127,9 @@ class _Checker:
                 self.report((*setting.where, *problem.where[2:]), problem.message)
         elif not any(error.key == dotted(setting.where) for error in self.errors):
             where = setting.where[:2] if setting.where[0] == "grid" else setting.where
+            if section == "match":
+                self.report(where, "match is the same for all of a suite; set it under 'match:'")
+                return
             self.report(where, f"there is no such key to set; {nearest_key(key, known)}")
 
 
@@ -108,7 +142,7 @@ def check(source: Source) -> Draft:
     checker = _Checker(source)
     for key in source.data:
         if key not in _TOP:
-            section = next((s for s, m in SECTIONS.items() if key in fields(m) or key.startswith(f"{s}.")), None)
+            section = next((s for s, m in NESTED.items() if key in fields(m) or key.startswith(f"{s}.")), None)
             hint = f"it belongs under '{section}:'" if section else did_you_mean(key, _TOP)
             checker.report((key,), f"unknown key; {hint}")
     header = {key: source.data[key] for key in HEADER if key in source.data}
@@ -118,7 +152,7 @@ def check(source: Source) -> Draft:
         elif not checker.errors:  # a misspelt key is also missing; the spelling is what to say
             checker.report(problem.where, "is missing; start with 'suite: NAME'")
 
-    sections, grid = checker.sections(), checker.grid()
+    match, sections, grid = checker.match(), checker.sections(), checker.grid()
     include, exclude = checker.entries("include"), checker.entries("exclude")
     families = _families(sections["model"], grid, include)
     for section, raw in sections.items():
@@ -138,11 +172,15 @@ def check(source: Source) -> Draft:
             checker.setting(key, setting, families)
             if setting.where[0] == "exclude" and key not in swept and key in known_keys():
                 checker.report(setting.where, f"exclude matches keys of the grid only; {nearest_key(key, swept)}")
+    if match is not None:
+        swept_values = [setting for settings in grid.values() for setting in settings]
+        checker.sized_by_match(sections, [*swept_values, *(s for entry in include for s in entry.values())])
     if (size := math.prod(map(len, grid.values()))) > _MOST_POINTS:
         checker.report(("grid",), f"has {size:,} combinations; the most is {_MOST_POINTS:,}")
     if checker.errors:
         raise first(checker.errors)
-    return Draft(source, Header(**header), sections, grid, include, exclude)
+    matching = None if match is None else MatchConfig(**match)
+    return Draft(source, Header(**header), matching, sections, grid, include, exclude)
 
 
 def _families(model: Mapping[str, Any], grid: Mapping[str, Sequence[Setting]], include: Sequence[Entry]) -> list[str]:

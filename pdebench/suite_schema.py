@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pdebench.config import SECTIONS, Header, data_names, metric_names
-from pdebench.models.registry import FAMILIES
+from pdebench.config import SECTIONS, Header, MatchConfig, data_names, metric_names
+from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.models.sizes import SIZES
 from pdebench.validation import fields, options_of
 
@@ -31,6 +31,9 @@ def json_schema() -> Schema:
     for section, model in SECTIONS.items():
         keys = sections[section] | (any_option if section == "model" else {})
         properties[section] = {**_object(keys), "description": _first_line(model)}
+    match = dict(fields(MatchConfig))
+    match["to"] = {**match["to"], "enum": list(FAMILIES)}
+    properties["match"] = {**_object(match), "required": list(match), "description": _first_line(MatchConfig)}
     properties["grid"] = {
         **_object(swept),
         "minProperties": 1,
@@ -48,7 +51,7 @@ def json_schema() -> Schema:
         "description": "A study: what to compare, on what data, for how long, measured how.",
         **_object(properties),
         "required": ["suite"],
-        "allOf": [_one_family(options), *_required()],
+        "allOf": [_one_family(options), _sized_by_match(), *_required()],
     }
 
 
@@ -91,6 +94,19 @@ def _one_family(options: Mapping[str, Schema]) -> Schema:
     ]
     changed = {"anyOf": [_has("grid", "model.family"), {"required": ["include"]}]}
     return {"if": {"not": changed}, "then": {"properties": {"model": {"allOf": choices}}}}
+
+
+def _sized_by_match() -> Schema:
+    """A match chooses the models' dimensions, so that none is given."""
+    unset = {key: {"type": "null"} for key in Dimensions._fields}
+    grid = {f"model.{key}": {"items": null} for key, null in unset.items()}
+    entry = {f"model.{key}": null for key, null in unset.items()}
+    without = {
+        "model": {"properties": unset},
+        "grid": {"properties": grid},
+        "include": {"items": {"properties": entry}},
+    }
+    return {"if": {"required": ["match"]}, "then": {"properties": without}}
 
 
 def _required() -> list[Schema]:

@@ -10,13 +10,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pdebench.config import SECTIONS, Cell, Header
-from pdebench.errors import ModelError, SuiteError, did_you_mean
-from pdebench.models import registry
+from pdebench.config import SECTIONS, Cell, Header, MatchConfig
+from pdebench.errors import SuiteError, did_you_mean
 from pdebench.models.registry import FAMILIES
 from pdebench.yaml_source import Source, Where, dotted, show
 
 Raw = Mapping[str, Any]
+NESTED: dict[str, type[BaseModel]] = {**SECTIONS, "match": MatchConfig}
+"""What a suite holds keys under: the sections of a cell, and `match`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ def check_header(raw: Raw) -> list[Problem]:
     return [_translated(error, Header, raw, ()) for error in _errors(Header, raw)]
 
 
+def check_match(raw: Raw) -> list[Problem]:
+    """Problems of the keys under `match`."""
+    return [_translated(error, MatchConfig, raw, ("match",)) for error in _errors(MatchConfig, raw)]
+
+
 def check_section(section: str, raw: Raw, families: Sequence[str], partial: bool) -> list[Problem]:
     """Problems of one section.
 
@@ -80,7 +86,8 @@ def check_section(section: str, raw: Raw, families: Sequence[str], partial: bool
         problems = [_translated(error, model, raw, (section,)) for error in errors if error["loc"] or not partial]
     else:
         own = {key: value for key, value in raw.items() if key in fields(model)}
-        problems = [_translated(error, model, own, (section,)) for error in _errors(model, own)]
+        errors = _errors(model, own)
+        problems = [_translated(error, model, own, (section,)) for error in errors if error["loc"] or not partial]
         options = {key: value for key, value in raw.items() if key not in own}
         for key, value in options.items():
             problems += _check_option(key, value, families)
@@ -103,16 +110,20 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         for section in SECTIONS:
             problems += check_section(section, raw.get(section, {}), families, partial=False)
         return problems
-    model = raw["model"]
-    everything = tuple(("model", key) for key in model)
     if cell.data.resolution % cell.model.patch:
         message = f"resolution {cell.data.resolution} is not divisible by patch {cell.model.patch}"
         return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
-    try:
-        choice = cell.model
-        registry.check(choice.family, choice.size, choice.patch, choice.options, cell.data.resolution)
-    except ModelError as error:
-        return [Problem(("model", "family"), str(error), shared=(*everything, ("data", "resolution")))]
+    if (side := cell.evaluate.resolution) is not None and side != cell.data.resolution:
+        where = ("evaluate", "resolution")
+        if side % cell.model.patch:
+            message = f"resolution {side} is not divisible by patch {cell.model.patch}"
+            return [Problem(where, message, shared=(("model", "patch"),))]
+        if FAMILIES[cell.model.family].bound_to_grid:
+            message = (
+                f"{cell.model.family} cannot be evaluated at {side} px: its weights are bound to the grid of "
+                f"{cell.data.resolution} px that it trains on"
+            )
+            return [Problem(where, message, shared=(("model", "family"), ("data", "resolution")))]
     return cell
 
 
@@ -174,7 +185,8 @@ def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> P
     kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
     if "message" in context:  # written by config.py for a reader
         inside = (context["field"],) if "field" in context else _plain(loc)
-        return Problem((*above, *inside), context["message"])
+        shared = tuple((*above, key) for key in context.get("shared", ()))
+        return Problem((*above, *inside), context["message"], shared=shared)
     if kind == "value_error" or not loc:
         return Problem((*above, *_plain(loc)), str(context.get("error", error["msg"])))
     key = str(loc[0])
@@ -189,9 +201,9 @@ def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> P
 
 
 def _unknown_key(key: str, section: str | int, families: Sequence[str]) -> str:
-    known = list(fields(SECTIONS[str(section)] if section else Header))
+    known = list(fields(NESTED[str(section)] if section else Header))
     known += [option for family in families for option in options_of(family)]
-    others = [other for other, model in SECTIONS.items() if other != section and key in fields(model)]
+    others = [other for other, model in NESTED.items() if other != section and key in fields(model)]
     if section and others:
         return f"unknown key; it belongs under '{others[0]}:'"
     return f"unknown key; {did_you_mean(key, set(known))}"

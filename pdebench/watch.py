@@ -15,7 +15,14 @@ from rich.text import Text
 from pdebench.config import Cell
 
 MARKS = {"done": ("done", "green"), "skipped": ("done before", "dim"), "waiting": ("waiting", "dim")}
-STAGES = {"start": "starting", "data": "loading data", "train": "training", "sample": "sampling", "evaluate": "metrics"}
+STAGES = {
+    "start": "starting",
+    "data": "loading data",
+    "model": "starting",
+    "train": "training",
+    "sample": "sampling",
+    "evaluate": "metrics",
+}
 
 
 def labels(cells: Sequence[Cell]) -> dict[str, str]:
@@ -68,6 +75,7 @@ class LiveTable:
         self.console, self.cells, self.names = console, cells, labels(cells)
         self.ends: dict[str, dict[str, Any]] = {cell.id: {"status": "skipped"} for cell in skipped}
         self.now: tuple[Cell, _Running] | None = None
+        self.told: set[tuple[str, str]] = set()
         self.live = Live(console=console, get_renderable=self.table, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> LiveTable:
@@ -86,6 +94,8 @@ class LiveTable:
         """See Watcher."""
         assert self.now is not None
         self.now[1].take(event, cell.train.batch_size)
+        if event["stage"] == "model":
+            self._tell_mixer(cell.model.family, event["mixer_implementation"])
 
     def ended(self, cell: Cell, record: dict[str, Any]) -> None:
         """See Watcher."""
@@ -107,6 +117,12 @@ class LiveTable:
         if last < len(self.cells):
             table.add_row(Text(f"… {len(self.cells) - last} below", style="dim"))
         return table
+
+    def _tell_mixer(self, family: str, implementation: str) -> None:
+        """Above the table, once for each that differs: what runs a family's token mixer."""
+        if (family, implementation) not in self.told:
+            self.told.add((family, implementation))
+            self.console.print(f"{family}: token mixer: {implementation}", highlight=False, markup=False)
 
     def _window(self) -> tuple[int, int]:
         """The rows that fit: all, or those around the cell that runs."""
@@ -174,6 +190,8 @@ class PlainLines:
 
     def progress(self, cell: Cell, event: dict[str, Any]) -> None:
         """See Watcher."""
+        if event["stage"] == "model":
+            self._say(cell, f"token mixer: {event['mixer_implementation']}")
         if event["stage"] == "train" and time.monotonic() - self.spoke > self.EVERY:
             state = _Running()
             state.take(event, cell.train.batch_size)

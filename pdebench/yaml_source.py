@@ -105,7 +105,8 @@ class Source:
             inner = inner[str(key)]
         inner[str(where[-1])] = value
         places = {at: old for at, old in self.places.items() if at[: len(where)] != where}
-        return Source(data, self.file, {**places, where: place})
+        made = {where[:depth]: place for depth in range(1, len(where)) if where[:depth] not in places}
+        return Source(data, self.file, {**places, **made, where: place})
 
 
 def read_file(path: Path) -> Source:

@@ -146,6 +146,42 @@ def test_the_first_problem_of_the_file_is_the_one_that_is_told(suite_file):
     assert message(suite_file).startswith("bad.yaml:4: model.size:")
 
 
+ONE = """\
+suite: one
+data: {name: emoji, resolution: 32}
+model:
+  family: DiT
+  size: S
+  patch: 4
+train: {steps: 10, batch_size: 4, lr: 1e-4}
+"""
+
+# A family, what its model is given too and the grid after it; then the line, the key and the sentence.
+MISFITS = [
+    ("DiT", "  states: 4", "", 7, "model.states: DiT takes no option 'states'; PDE-SSM-DiT does"),
+    ("DiT", "  heads: 5", "", 7, "model.heads: 5 heads do not divide width 384"),
+    ("DiT", "  width: 400", "", 7, "model.width: 6 heads do not divide width 400"),
+    ("DiT", "  heads: 0", "", 7, "model.heads: must be a whole number above 0 or null, not 0"),
+    ("DiT", "  width: 6\n  heads: 6", "", 7, "model.width: width 6 is not a multiple of 4, as DiT needs"),
+    ("DiT", "", "  model.heads: [6, 5]", 9, "grid.model.heads[1]: 5 heads do not divide width 384"),
+    ("DiT", "  width: 384", "  model.heads: [6, 5]", 10, "grid.model.heads[1]: 5 heads do not divide width 384"),
+    ("DiT", "  heads: 6", "  model.width: [384, 400]", 10, "grid.model.width[1]: 6 heads do not divide width 400"),
+    ("DiT", "  heads: 6", "  model.size: [S, L]", 7, "model.heads: 6 heads do not divide width 1024, in the combination model.size=L"),
+    ("PDE-SSM-DiT", "  heads: 6", "", 7, "model.heads: PDE-SSM-DiT has no heads; leave heads out"),
+    ("DiT", "  heads: 6", "  model.family: [DiT, PDE-SSM-DiT]", 7, "model.heads: PDE-SSM-DiT has no heads; leave heads out, in the combination model.family=PDE-SSM-DiT"),
+    ("PDE-SSM-DiT", "  width: 130", "", 7, "model.width: width 130 is not a multiple of 4, as PDE-SSM-DiT needs"),
+    ("DiS", "  mlp_hidden: 64", "", 7, "model.mlp_hidden: DiS has no MLP; leave mlp_hidden out"),
+    ("ZigMa", "", "  model.mlp_hidden: [null, 64]", 9, "grid.model.mlp_hidden[1]: ZigMa has no MLP; leave mlp_hidden out"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "model", "grid", "line", "expected"), MISFITS)
+def test_what_does_not_fit_the_family_or_its_width(suite_file, family, model, grid, line, expected):
+    text = ONE.replace("family: DiT", f"family: {family}").replace("train:", f"{model}\ntrain:" if model else "train:")
+    suite_file.write_text(text + (f"grid:\n{grid}\n" if grid else ""))
+    assert message(suite_file) == f"bad.yaml:{line}: {expected}"
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

@@ -48,7 +48,8 @@ def changed(way: str, value: Any) -> dict[str, Any]:
     [("suite", "other"),
      ("grid/model.family", ["DiT", "PDE-SSM-DiT"]), ("include", [{"model.states": 2}]),
      ("model/diffusion", "off"),
-     ("grid/train.betas", [[0.9, 0.99]]), ("train/steps", 1e4), ("evaluate", None)],
+     ("grid/train.betas", [[0.9, 0.99]]), ("train/steps", 1e4), ("evaluate", None),
+     ("model/width", 256), ("match", {"by": "params", "to": "DiT"})],
 )  # fmt: skip
 def test_accepts(validator, way, value):
     validator.validate(changed(way, value))
@@ -66,10 +67,23 @@ def test_accepts(validator, way, value):
      ("grid/train.seed", ["0"]),
      ("grid/seed", [1]), ("grid/model.family", ["DIT"]), ("grid", {}),
      ("include", [{"model.stats": 2}]),
-     ("include", [{"model.states": "2"}]), ("include", []), ("exclude", [{}])],
+     ("include", [{"model.states": "2"}]), ("include", []), ("exclude", [{}]),
+     ("match", {"by": "flops", "to": "DiT"}), ("match", {"by": "macs", "to": "DIT"}), ("match", {"by": "macs"}),
+     ("match", {"by": "macs", "to": "DiT", "at": 1}), ("grid/match.by", ["macs"])],
 )  # fmt: skip
 def test_refuses(validator, way, value):
     assert not validator.is_valid(changed(way, value))
+
+
+@pytest.mark.parametrize(
+    ("way", "value"),
+    [("model/width", 256), ("grid/model.heads", [2]), ("include", [{"model.depth": 3}]), ("model/mlp_hidden", 64)],
+)  # fmt: skip
+def test_a_match_chooses_the_dimensions(validator, way, value):
+    document = changed(way, value)
+    validator.validate(document)
+    document["match"] = {"by": "macs", "to": "DiT"}
+    assert not validator.is_valid(document)
 
 
 def test_any_familys_options_where_the_grid_sweeps_the_family(validator):
@@ -87,7 +101,7 @@ def test_a_key_may_come_from_the_grid_alone(validator):
 
 def test_everything_is_described():
     schema = json_schema()
-    for section in ("data", "model", "train", "evaluate"):
+    for section in ("data", "model", "train", "evaluate", "match"):
         assert schema["properties"][section]["description"]
         for key, field in schema["properties"][section]["properties"].items():
             assert field.get("description"), f"{section}.{key}"

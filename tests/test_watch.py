@@ -13,6 +13,7 @@ from pdebench.suite import load_suite
 from pdebench.watch import LiveTable, PlainLines, duration, labels
 
 DONE = {"status": "done", "message": None, "seconds_total": 61.2, "val_loss": 0.25, "train_images_per_s": 480.0}
+MODEL = {"stage": "model", "mixer_implementation": "chunked scan in PyTorch"}
 
 
 @pytest.fixture
@@ -54,6 +55,15 @@ def test_the_live_table_fits_80_columns_and_follows_a_cell(cells: list[Cell]) ->
     assert "oom" in text
 
 
+def test_the_live_table_tells_once_what_runs_a_familys_mixer(cells: list[Cell]) -> None:
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=False)
+    watcher = LiveTable(console, cells, skipped=[])
+    for cell in cells[1], cells[4]:  # DiT at both resolutions
+        watcher.started(cell)
+        watcher.progress(cell, MODEL)
+    assert shown(watcher, console).count("DiT: token mixer: chunked scan in PyTorch") == 1
+
+
 def test_a_long_suite_shows_what_surrounds_the_running_cell() -> None:
     many = load_suite("learning_rates").cells()
     console = Console(file=io.StringIO(), width=80, height=15, force_terminal=False)
@@ -70,14 +80,16 @@ def test_plain_lines_number_the_cells(cells: list[Cell]) -> None:
     console = Console(file=io.StringIO(), width=80)
     with PlainLines(console, cells, skipped=[]) as watcher:
         watcher.started(cells[1])
+        watcher.progress(cells[1], MODEL)
         watcher.ended(cells[1], DONE)
         watcher.ended(cells[2], DONE | {"status": "error", "message": "ValueError: no"})
     output = console.file
     assert isinstance(output, io.StringIO)
     lines = output.getvalue().splitlines()
     assert lines[0] == "[2/6] DiT · 32 px: started"
-    assert "validation loss 0.2500" in lines[1]
-    assert lines[2].endswith("error: ValueError: no")
+    assert lines[1] == "[2/6] DiT · 32 px: token mixer: chunked scan in PyTorch"
+    assert "validation loss 0.2500" in lines[2]
+    assert lines[3].endswith("error: ValueError: no")
 
 
 def test_duration() -> None:

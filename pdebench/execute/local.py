@@ -34,21 +34,29 @@ class Watcher(Protocol):
         """A cell has its record."""
 
 
-def cpu_environment() -> dict[str, str]:
-    """Variables that a CPU process must be started with: one thread a core, and memory that is kept, not returned.
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_variables() -> dict[str, str]:
+    """What a CPU process should be started with: one thread a core, and memory that is kept, not returned.
 
     glibc gives freed pages back and faults them in again at every step; keeping them makes training faster and its
-    timings quieter. Variables that the user has set stay.
+    timings quieter.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = {
-        "OMP_NUM_THREADS": str(cores),
-        "MKL_NUM_THREADS": str(cores),
+    return {
+        "OMP_NUM_THREADS": str(usable_cores()),
+        "MKL_NUM_THREADS": str(usable_cores()),
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": "100000000000",
         "MALLOC_TOP_PAD_": "268435456",
     }
-    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def cpu_environment() -> dict[str, str]:
+    """The variables that a CPU process is started with beside the user's, which stay."""
+    return {name: value for name, value in cpu_variables().items() if name not in os.environ}
 
 
 def pending(cells: Iterable[Cell], results: Results, *, retry_failed: bool = False) -> list[Cell]:

@@ -33,6 +33,8 @@ def main(folder: Path) -> None:
     cell = Cell.from_yaml((folder / "config.yaml").read_text(), file=str(folder / "config.yaml"))
 
     def watch(event: dict[str, Any]) -> None:
+        if "mixer_implementation" in event:
+            print(f"{cell.model.family}: token mixer: {event['mixer_implementation']}", flush=True)
         events.write(json.dumps(event) + "\n")
 
     started, clock = datetime.now(UTC), time.monotonic()

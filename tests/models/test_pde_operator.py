@@ -281,3 +281,20 @@ def test_sampling_reuses_the_symbol_until_a_parameter_changes() -> None:
         assert op._current_symbol(6, 6, None) is op._current_symbol(6, 6, None)
         op.readout.mul_(2)
         assert not torch.equal(op(x), first)
+
+
+@pytest.mark.parametrize("diffusion", FORMS)
+@pytest.mark.parametrize("states", [1, 4])
+def test_autocast_does_not_touch_the_operator(diffusion: str, states: int) -> None:
+    """Autocast enters an autograd Function's forward pass, and would round the symbol's products to bf16."""
+    op = operator(8, 8, channels=4, diffusion=diffusion, states=states).float()
+    x = torch.randn(2, 4, 8, 8, requires_grad=True)
+
+    def outcome() -> tuple[torch.Tensor, ...]:
+        y = op(x)
+        return y, *torch.autograd.grad(y.square().sum(), [x, *op.parameters()])
+
+    exact = outcome()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = outcome()
+    assert all(torch.equal(got, wanted) for got, wanted in zip(rounded, exact, strict=True))

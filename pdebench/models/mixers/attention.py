@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +16,7 @@ class Attention(Mixer):
     has is used.
     """
 
-    implementation: ClassVar[str] = "scaled_dot_product_attention"
+    implementation = "scaled_dot_product_attention"
 
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()

@@ -1,25 +1,40 @@
-"""A bidirectional Mamba-1 mixer: the drop-in control for attention."""
+"""A bidirectional Mamba-1 mixer: the drop-in control for attention, and DiS."""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pdebench.models import kernels
 from pdebench.models.mixers.base import Mixer, Place
 from pdebench.models.mixers.causal_convolution import causal_convolution
+from pdebench.models.mixers.scans import orders
 from pdebench.models.mixers.selective_scan import selective_scan
 
 STATES, CONVOLUTION, EXPANSION = 16, 4, 2  # Mamba's published defaults
 DT_MIN, DT_MAX = 1e-3, 1e-1
 
 
+def takes_kernels(u: Tensor) -> bool:
+    """Whether mamba-ssm and causal-conv1d have a kernel for it: on a CUDA device, up to float32."""
+    return u.is_cuda and u.dtype != torch.float64
+
+
+def implementation() -> str:
+    """What the scan and the convolution of a `Direction` are."""
+    scan = kernels.described("selective_scan", "chunked scan in PyTorch")
+    return f"{scan}, {kernels.described('causal_conv1d', 'convolution in PyTorch')}"
+
+
 class Direction(nn.Module):
-    """What one scanning direction has of its own: convolution, x, dt, A and D of Mamba-1 (arXiv 2312.00752)."""
+    """What one scanning direction has of its own: convolution, x, dt, A and D of Mamba-1 (arXiv 2312.00752).
+
+    As in mamba-ssm, the step sizes' bias is added, and all that follows is done, in float32 under any autocast.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -29,6 +44,7 @@ class Direction(nn.Module):
         self.dt_proj = nn.Linear(self.rank, inner)
         self.A_log = nn.Parameter(torch.empty(inner, STATES))
         self.D = nn.Parameter(torch.empty(inner))
+        self.convolution_kernel, self.scan_kernel = kernels.load("causal_conv1d"), kernels.load("selective_scan")
 
     @torch.no_grad()
     def initialise(self) -> None:
@@ -42,35 +58,50 @@ class Direction(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """Scan `u` (B, L, E) from first to last; returns (B, L, E)."""
-        assert self.conv.bias is not None
-        u = F.silu(causal_convolution(u, self.conv.weight.squeeze(1), self.conv.bias))
+        u = self._convolve(u)
         dt, b, c = self.x_proj(u).split([self.rank, STATES, STATES], dim=-1)
-        dt = F.softplus(self.dt_proj(dt).float())
-        y = selective_scan(u, dt, -self.A_log.float().exp(), b, c)
-        return y + self.D * u
+        return self._scan(u, F.linear(dt, self.dt_proj.weight), b, c)
+
+    def _convolve(self, u: Tensor) -> Tensor:
+        """The short convolution and its SiLU."""
+        weight, bias = self.conv.weight.squeeze(1), self.conv.bias
+        assert bias is not None
+        if self.convolution_kernel is None or not takes_kernels(u):
+            return F.silu(causal_convolution(u, weight, bias))
+        # (B, E, L) with the channels next to each other in memory: a layout that the kernel takes as it is
+        y: Tensor = self.convolution_kernel(u.transpose(1, 2), weight, bias, activation="silu")
+        return y.transpose(1, 2)
+
+    def _scan(self, u: Tensor, dt: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        """The recurrence and D's path past it; `dt` (B, L, E) is without its bias."""
+        kind = torch.promote_types(u.dtype, torch.float32)
+        a, bias, skip = -self.A_log.to(kind).exp(), self.dt_proj.bias.to(kind), self.D.to(kind)
+        if self.scan_kernel is None or not takes_kernels(u):
+            return selective_scan(u, F.softplus(dt.to(kind) + bias), a, b, c) + skip * u
+        u, dt, b, c = (part.to(u.dtype).transpose(1, 2) for part in (u, dt, b, c))  # the kernel's layout: (B, E, L)
+        y: Tensor = self.scan_kernel(u, dt, a, b, c, D=skip, delta_bias=bias, delta_softplus=True)
+        return y.transpose(1, 2)
 
 
 class BidirectionalMamba(Mixer):
     """Two scans over the raster order, one from each end, with shared in and out projections.
 
-    Kept: Mamba-1's block with its published defaults in each direction. Changed: two directions are added before the
-    shared gate and out-projection (as in Vision Mamba, arXiv 2401.09417). DiT's MLP stays, narrowed so that the
-    block has as many parameters as DiT's.
+    Kept: Mamba-1's block (arXiv 2312.00752) with its published defaults in each direction, which has its own
+    convolution, x, dt, A and D. Changed: the two directions are added before the shared gate and out-projection, as in
+    Vision Mamba (arXiv 2401.09417).
+
+    In `Mamba-DiT`, the control, DiT's MLP stays, narrowed so that the block has as many parameters as DiT's.
+    In `DiS` (arXiv 2402.05608) this mixer, which is the paper's, is all of a block, and there are twice as many
+    blocks. Changed there, so that only the mixer differs between families: adaLN conditions the blocks where DiS
+    prepends tokens for time and class; DiT's layer norm, position embedding and head stay; there are no long skips
+    from the first half of the blocks to the second.
     """
-
-    implementation: ClassVar[str] = "chunked scan in PyTorch"
-
-    @classmethod
-    def mlp_hidden(cls, width: int, options: BaseModel) -> int:
-        """The hidden width that brings the block to DiT's 18 d^2 + 15 d parameters, in steps of 4, within 1%."""
-        rank = math.ceil(width / 16)
-        mixer = 6 * width**2 + 2 * 2 * width * (2 * rank + 55)
-        rest = 12 * width**2 + 9 * width - mixer  # DiT's attention and MLP, less this mixer
-        return 4 * round((rest - width) / (2 * width + 1) / 4)
 
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()
         inner = EXPANSION * place.width
+        self.implementation = implementation()
+        self.forwards_scan, self.backwards_scan = orders("bidirectional", *place.grid)
         self.in_proj = nn.Linear(place.width, 2 * inner, bias=False)
         self.forwards = Direction(place.width)
         self.backwards = Direction(place.width)
@@ -84,5 +115,6 @@ class BidirectionalMamba(Mixer):
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """Mix tokens `x` (B, N, D) along the raster order, both ways."""
         u, z = self.in_proj(x).chunk(2, dim=-1)
-        y = self.forwards(u) + self.backwards(u.flip(1)).flip(1)
+        y = self.forwards_scan.undo(self.forwards(self.forwards_scan(u)))
+        y = y + self.backwards_scan.undo(self.backwards(self.backwards_scan(u)))
         return self.out_proj(y * F.silu(z))  # type: ignore[no-any-return]

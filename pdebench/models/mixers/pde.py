@@ -9,13 +9,14 @@ symbol, `spectral.py` applies it.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, Place
+from pdebench.models.mixers.kept import Kept
 from pdebench.models.mixers.spectral import spectral_product
 from pdebench.models.mixers.symbol import SummedPropagators, Wavenumbers
 from pdebench.models.options import PDEOptions
@@ -53,7 +54,7 @@ class PDEOperator(nn.Module):
         self.reaction = nn.Parameter(torch.empty(shape)) if options.reaction else None
         self.readout = nn.Parameter(torch.empty(shape))  # c = C B
         self.skip = nn.Parameter(torch.empty(channels))  # D
-        self._cached: tuple[object, Tensor] | None = None
+        self._kept = Kept()
         self.initialise()
 
     @torch.no_grad()
@@ -128,21 +129,14 @@ class PDEOperator(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """As in every module; also forgets the symbol."""
-        self._cached = None
+        self._kept.forget()
         return super().train(mode)
 
     def _current_symbol(self, h: int, w: int, tau: Tensor | None) -> Tensor:
-        """The symbol; in eval mode, where no gradient is wanted, kept between calls until a parameter changes.
-
-        Not in training mode: fused optimisers write to parameters without raising the version that tells so.
-        """
-        if self.training or tau is not None or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            self._cached = None
+        """The symbol; where it does not depend on the sample, kept between calls as `Kept` has it."""
+        if tau is not None:
             return self.symbol(h, w, tau)
-        key = (h, w, tuple((p.data_ptr(), p._version) for p in self.parameters()))
-        if self._cached is None or self._cached[0] != key:
-            self._cached = (key, self.symbol(h, w))
-        return self._cached[1]
+        return self._kept.get(self, (h, w), lambda: self.symbol(h, w))
 
 
 class PDEMixer(Mixer):
@@ -152,7 +146,7 @@ class PDEMixer(Mixer):
     vector, zero padding.
     """
 
-    implementation: ClassVar[str] = "rfft2"
+    implementation = "rfft2"
 
     def __init__(self, place: Place, options: PDEOptions) -> None:
         super().__init__()

@@ -5,85 +5,134 @@
 Only the state at the start of each chunk is kept; backward forms each chunk's states again. The work is done in tiles,
 one chunk of tokens of some samples, so that the dozen passes over it stay near the cache. States are float32 under any
 autocast: they diverge in bfloat16.
+
+Both passes are operators that the compiler calls as they are: traced, 256 tokens are a graph of a thousand nodes, which
+takes it ten seconds a layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 CHUNK = 16  # tokens
 TILE = 2**20  # states that are worked on at a time: 4 MiB in float32, as measured best on two cores
+TILE_GPU = 2**24  # enough work for a launch
 
 
-def _tiles(batch: int, states: int, width: int) -> Iterator[slice]:
-    """Slices of the batch so that a chunk has about TILE states."""
-    size = max(1, TILE // (CHUNK * states * width))
+def _tiles(states: Tensor) -> Iterator[slice]:
+    """Slices of the batch so that a chunk has about TILE states; `states` (chunks, B, N, E)."""
+    _, batch, *each = states.shape
+    size = max(1, (TILE_GPU if states.is_cuda else TILE) // (CHUNK * each[0] * each[1]))
     for begin in range(0, batch, size):
         yield slice(begin, min(batch, begin + size))
 
 
-def _advance(dt: Tensor, driven: Tensor, a: Tensor, b: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """States (T, B, N, E) of one chunk after `state` (B, N, E), and their decays exp(dt A); `driven` is dt u."""
-    decay = (dt.unsqueeze(2) * a).exp_()
-    states = driven.unsqueeze(2) * b.unsqueeze(3)
+def _advance(
+    dt: Tensor, driven: Tensor, a: Tensor, b: Tensor, state: Tensor, states: Tensor, decay: Tensor
+) -> tuple[Tensor, Tensor]:
+    """States (T, B, N, E) of one chunk after `state` (B, N, E), and their decays exp(dt A); `driven` is dt u.
+
+    Both are written into the last two arguments, of CHUNK tokens: fresh memory costs more than what is computed in it.
+    """
+    states, decay = states[: len(dt)], decay[: len(dt)]
+    torch.mul(dt.unsqueeze(2), a, out=decay).exp_()
+    torch.mul(driven.unsqueeze(2), b.unsqueeze(3), out=states)
     for now, keep in zip(states.unbind(), decay.unbind(), strict=True):
         state = now.addcmul_(keep, state)
     return states, decay
 
 
-class SelectiveScan(torch.autograd.Function):
-    """The scan over time-first tensors: `u`, `dt` (L, B, E), `a` (N, E), `b`, `c` (L, B, N) to `y` (L, B, E)."""
+def _time_first(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Views (L, B, ...) of tensors (B, L, ...)."""
+    return tuple(tensor.transpose(0, 1) for tensor in tensors)
 
-    @staticmethod
-    def forward(ctx: FunctionCtx, u: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:  # type: ignore[override]
-        length, batch, _ = u.shape
-        if u.is_meta:
-            return torch.empty_like(u)  # shapes are all there is
-        starts = u.new_zeros(-(-length // CHUNK), batch, *a.shape)
-        y = torch.empty_like(u)
-        for tile in _tiles(batch, *a.shape):
-            state = starts[0, tile]
-            for i, begin in enumerate(range(0, length, CHUNK)):
-                part = (slice(begin, begin + CHUNK), tile)
-                starts[i, tile] = state
-                states, _ = _advance(dt[part], dt[part] * u[part], a, b[part], state)
-                torch.matmul(c[part].unsqueeze(2), states, out=y[part].unsqueeze(2))
-                state = states[-1]
-        ctx.save_for_backward(u, dt, a, b, c, starts)
-        return y
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad_y: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        u, dt, a, b, c, starts = ctx.saved_tensors  # type: ignore[attr-defined]
-        grad_u, grad_dt, grad_b, grad_c = map(torch.empty_like, (u, dt, b, c))
-        grad_a = torch.zeros_like(a)
-        for tile in _tiles(u.shape[1], *a.shape):
-            carried = torch.zeros_like(starts[0, tile])  # gradient of the state that a chunk ends with
-            for i in reversed(range(len(starts))):
-                part = (slice(i * CHUNK, (i + 1) * CHUNK), tile)
-                driven = dt[part] * u[part]
-                states, decay = _advance(dt[part], driven, a, b[part], starts[i, tile])
-                grad_c[part] = (states @ grad_y[part].unsqueeze(3)).squeeze(3)
-                grads = c[part].unsqueeze(3) * grad_y[part].unsqueeze(2)  # of each state, (T, B, N, E)
-                for t in reversed(range(len(grads))):
-                    carried = grads[t].addcmul_(decay[t + 1], carried) if t + 1 < len(grads) else grads[t].add_(carried)
-                grad_driven = (b[part].unsqueeze(2) @ grads).squeeze(2)
-                grad_b[part] = (grads @ driven.unsqueeze(3)).squeeze(3)
-                carried = carried * decay[0]
-                # of the exponent dt A: gradient times decay times the state before
-                exponent = decay.mul_(grads)
-                exponent[1:].mul_(states[:-1])
-                exponent[0].mul_(starts[i, tile])
-                torch.mul(exponent, a, out=grads)
-                grad_dt[part] = torch.addcmul(grads.sum(2), grad_driven, u[part])
-                grad_a += exponent.mul_(dt[part].unsqueeze(2)).sum((0, 1))
-                grad_u[part] = grad_driven.mul_(dt[part])
-        return grad_u, grad_dt, grad_a, grad_b, grad_c
+@torch.library.custom_op("pdebench::selective_scan", mutates_args=())
+def _scan(u: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """`u`, `dt` (B, L, E), `a` (N, E), `b`, `c` (B, L, N), all contiguous, give `y` (B, L, E).
+
+    And the states (chunks, B, N, E) with which the chunks start.
+    """
+    outputs, starts = _outputs(u, dt, a, b, c)
+    y, u, dt, b, c = _time_first(outputs, u, dt, b, c)
+    starts[0] = 0
+    for tile in _tiles(starts):
+        scratch = [starts.new_empty(CHUNK, *starts[0, tile].shape) for _ in range(2)]
+        for i in range(len(starts)):
+            part = (slice(i * CHUNK, (i + 1) * CHUNK), tile)
+            states, _ = _advance(dt[part], dt[part] * u[part], a, b[part], starts[i, tile], *scratch)
+            y[part] = (c[part].unsqueeze(2) @ states).squeeze(2)
+            starts[i + 1 : i + 2, tile] = states[-1]
+    return outputs, starts
+
+
+@_scan.register_fake
+def _outputs(u: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(u), u.new_empty(-(-u.shape[1] // CHUNK), u.shape[0], *a.shape)
+
+
+@torch.library.custom_op("pdebench::selective_scan_backward", mutates_args=())
+def _scan_backward(
+    grad_y: Tensor, u: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, starts: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of `u`, `dt`, `a`, `b` and `c`."""
+    gradients = _gradients(u, dt, a, b, c)
+    grad_a = gradients[2].zero_()
+    grad_u, grad_dt, grad_b, grad_c = _time_first(*gradients[:2], *gradients[3:])
+    grad_y, u, dt, b, c = _time_first(grad_y, u, dt, b, c)
+    for tile in _tiles(starts):
+        carried = torch.zeros_like(starts[0, tile])  # gradient of the state that a chunk ends with
+        *scratch, all_grads = (starts.new_empty(CHUNK, *carried.shape) for _ in range(3))
+        for i in reversed(range(len(starts))):
+            part = (slice(i * CHUNK, (i + 1) * CHUNK), tile)
+            driven = dt[part] * u[part]
+            states, decay = _advance(dt[part], driven, a, b[part], starts[i, tile], *scratch)
+            # a row times a matrix: with a column on the right, the same product takes ten times as long on a CPU
+            grad_c[part] = (grad_y[part].unsqueeze(2) @ states.transpose(2, 3)).squeeze(2)
+            grads = all_grads[: len(states)]  # of each state, (T, B, N, E)
+            torch.mul(c[part].unsqueeze(3), grad_y[part].unsqueeze(2), out=grads)
+            for t in reversed(range(len(grads))):
+                carried = grads[t].addcmul_(decay[t + 1], carried) if t + 1 < len(grads) else grads[t].add_(carried)
+            grad_driven = (b[part].unsqueeze(2) @ grads).squeeze(2)
+            grad_b[part] = (driven.unsqueeze(2) @ grads.transpose(2, 3)).squeeze(2)
+            carried = carried * decay[0]
+            # of the exponent dt A: gradient times decay times the state before
+            exponent = decay.mul_(grads)
+            exponent[1:].mul_(states[:-1])
+            exponent[0].mul_(starts[i, tile])
+            torch.mul(exponent, a, out=grads)
+            grad_dt[part] = torch.addcmul(grads.sum(2), grad_driven, u[part])
+            grad_a += exponent.mul_(dt[part].unsqueeze(2)).sum((0, 1))
+            grad_u[part] = grad_driven.mul_(dt[part])
+    return gradients
+
+
+def _gradients(u: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return torch.empty_like(u), torch.empty_like(dt), torch.empty_like(a), torch.empty_like(b), torch.empty_like(c)
+
+
+@_scan_backward.register_fake
+def _(grad_y: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return _gradients(*inputs[:5])
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _backward(ctx: Any, grad_y: Tensor, _: None) -> tuple[Tensor, ...]:
+    return _scan_backward(grad_y, *ctx.saved_tensors)  # type: ignore[no-any-return]
+
+
+_scan.register_autograd(_backward, setup_context=_save)
+for _operator in (_scan, _scan_backward):
+    for _device in ("cpu", "cuda"):
+        _operator.register_autocast(_device, torch.float32)  # also for the products within; float64 stays
 
 
 def selective_scan(u: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
@@ -92,9 +141,5 @@ def selective_scan(u: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Te
     Float64 stays float64; everything else is computed, and returned, in float32.
     """
     kind = torch.promote_types(u.dtype, torch.float32)
-
-    def time_first(tensor: Tensor) -> Tensor:
-        return tensor.transpose(0, 1).to(kind).contiguous()
-
-    y = SelectiveScan.apply(time_first(u), time_first(dt), a.to(kind).t().contiguous(), time_first(b), time_first(c))
-    return y.transpose(0, 1)  # type: ignore[no-any-return]
+    y, _ = _scan(*(tensor.to(kind).contiguous() for tensor in (u, dt, a.t(), b, c)))
+    return y  # type: ignore[no-any-return]

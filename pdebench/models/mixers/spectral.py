@@ -103,7 +103,7 @@ class HalfSpectrumProduct(torch.autograd.Function):
         spectrum = torch.fft.rfft2(x)
         ctx.save_for_backward(spectrum, symbol)
         ctx.grid = x.shape[-2:]  # type: ignore[attr-defined]
-        return _irfft2(spectrum * symbol, x.shape[-1])
+        return irfft2(spectrum * symbol, x.shape[-1])
 
     @staticmethod
     @once_differentiable
@@ -123,13 +123,13 @@ class HalfSpectrumProduct(torch.autograd.Function):
                 correlation = correlation.sum(0)
             grad_symbol = correlation * weight
         if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
-            grad_x = _irfft2(grad_spectrum.mul_(symbol.conj()), w)
+            grad_x = irfft2(grad_spectrum.mul_(symbol.conj()), w)
         return grad_x, grad_symbol
 
 
-def _irfft2(spectrum: Tensor, w: int) -> Tensor:
+def irfft2(spectrum: Tensor, w: int, norm: str = "backward") -> Tensor:
     """`irfft2`; on a CPU with the column transforms made contiguous, which there is several times faster."""
     if spectrum.device.type == "cuda":
-        return torch.fft.irfft2(spectrum, s=(spectrum.shape[-2], w))  # type: ignore[no-any-return]
-    columns = torch.fft.ifft(spectrum.transpose(-1, -2).contiguous(), dim=-1)
-    return torch.fft.irfft(columns.transpose(-1, -2).contiguous(), n=w, dim=-1)  # type: ignore[no-any-return]
+        return torch.fft.irfft2(spectrum, s=(spectrum.shape[-2], w), norm=norm)  # type: ignore[no-any-return]
+    columns = torch.fft.ifft(spectrum.transpose(-1, -2).contiguous(), dim=-1, norm=norm)
+    return torch.fft.irfft(columns.transpose(-1, -2).contiguous(), n=w, dim=-1, norm=norm)  # type: ignore[no-any-return]

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
+from pdebench.models.mixers.precision import as_given
+
 
 class Wavenumbers(NamedTuple):
     """`k = 2 pi (m, n) / domain` of a half spectrum.
@@ -96,7 +98,8 @@ class SummedPropagators(torch.autograd.Function):
             ],
             -2,
         )
-        decay = _decay((left @ right).clamp_(min=0))
+        with as_given(gain):
+            decay = _decay((left @ right).clamp_(min=0))
         rows, columns = _axis(gain, None, v_y, y, odd_y), _axis(gain, None, v_x, x, odd_x)
         propagators = rows[..., :, None] * columns[..., None, :]
         torch.view_as_real(propagators).mul_(decay[..., None])
@@ -110,7 +113,8 @@ class SummedPropagators(torch.autograd.Function):
             odd_x,
         )
         flat = torch.view_as_real(propagators).flatten(-3)  # (..., S, h w' 2)
-        summed = gain[..., None, :] @ flat
+        with as_given(gain):
+            summed = gain[..., None, :] @ flat
         return torch.view_as_complex(summed.view(*gain.shape[:-1], len(y), len(x), 2))
 
     @staticmethod

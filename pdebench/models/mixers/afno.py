@@ -1,0 +1,107 @@
+"""AFNO's mixer: a small complex MLP on every frequency, the same one for all of them.
+
+    y = x + irfft2(shrink(W2 relu(W1 rfft2(x) + b1) + b2))        (arXiv 2111.13587, sec. 4)
+
+`W1` and `W2` are complex and block-diagonal; `relu` and `shrink` (soft shrinkage, `sign(z) max(|z| - 0.01, 0)`) act on
+real and imaginary parts apart. A shift of the grid turns the phases of the spectrum, which neither of them follows:
+unlike the filters of GFNet and the PDE, AFNO does not commute with translations.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional as F
+
+from pdebench.models.mixers.base import Mixer, Place
+from pdebench.models.mixers.spectral import irfft2
+
+BLOCKS, SPARSITY, SCALE = 8, 0.01, 0.02  # the published defaults
+
+
+class AdaptiveFourier(Mixer):
+    """The whole mixer of AFNO (arXiv 2111.13587; NVlabs/AFNO-transformer), no projections.
+
+    Kept: 8 blocks, hidden factor 1, all frequencies, soft shrinkage at 0.01, transforms normalised by `sqrt(h w)`, all
+    weights and biases N(0, 0.02), and the residual of the mixer's own input. Changed: DiT's block puts a residual and
+    an adaLN gate around the mixer alone.
+    """
+
+    implementation = "rfft2"
+
+    def __init__(self, place: Place, options: BaseModel) -> None:
+        super().__init__()
+        self.grid = place.grid
+        block = place.width // BLOCKS
+        # real and imaginary parts; a block's outputs, then its inputs
+        self.weight1 = nn.Parameter(torch.empty(2, BLOCKS, block, block))
+        self.bias1 = nn.Parameter(torch.empty(2, BLOCKS, block))
+        self.weight2 = nn.Parameter(torch.empty(2, BLOCKS, block, block))
+        self.bias2 = nn.Parameter(torch.empty(2, BLOCKS, block))
+
+    def initialise(self) -> None:
+        """N(0, 0.02) throughout, as published."""
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=SCALE)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Mix tokens `x` (B, N, D); the transforms run in float32 under any autocast."""
+        batch, tokens, width = x.shape
+        h, w = self.grid
+        u = x.transpose(1, 2)
+        u = u.to(torch.promote_types(u.dtype, torch.float32), memory_format=torch.contiguous_format)
+        spectrum = torch.view_as_real(RealTransform.apply(u.reshape(batch, width, h, w)))
+        z = spectrum.view(batch, BLOCKS, width // BLOCKS, -1, 2).movedim(-1, 2).flatten(2, 3)  # (B, 8, 2 D / 8, K)
+        z = F.relu(_as_real(self.weight1) @ z + _as_column(self.bias1))
+        z = F.softshrink(_as_real(self.weight2) @ z + _as_column(self.bias2), SPARSITY)
+        parts = z.unflatten(2, (2, -1)).movedim(2, -1).reshape(batch, width, h, -1, 2)
+        mixed: Tensor = InverseRealTransform.apply(torch.view_as_complex(parts), w)
+        return x + mixed.reshape(batch, width, tokens).transpose(1, 2)
+
+
+def _as_real(weight: Tensor) -> Tensor:
+    """Complex matrices (2, 8, o, i) as real ones (8, 2 o, 2 i) that act on real parts above imaginary ones."""
+    real, imaginary = weight
+    return torch.cat((torch.cat((real, -imaginary), -1), torch.cat((imaginary, real), -1)), -2)
+
+
+def _as_column(bias: Tensor) -> Tensor:
+    """(2, 8, o) to (8, 2 o, 1)."""
+    return bias.transpose(0, 1).reshape(BLOCKS, -1, 1)
+
+
+class RealTransform(torch.autograd.Function):
+    """Unitary `rfft2` of `x` (..., h, w), whose backward is a real transform too: autograd's own is a complex one."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.w = x.shape[-1]  # type: ignore[attr-defined]
+        return torch.fft.rfft2(x, norm="ortho")  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:  # type: ignore[override]
+        w = ctx.w  # type: ignore[attr-defined]
+        return irfft2(grad * _mirrored(grad, w, 0.5), w, "ortho")
+
+
+class InverseRealTransform(torch.autograd.Function):
+    """Unitary `irfft2` of a half spectrum (..., h, w // 2 + 1) to a grid (..., h, w)."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, spectrum: Tensor, w: int) -> Tensor:  # type: ignore[override]
+        return irfft2(spectrum, w, "ortho")
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return torch.fft.rfft2(grad, norm="ortho").mul_(_mirrored(grad, grad.shape[-1], 2.0)), None
+
+
+def _mirrored(like: Tensor, w: int, factor: float) -> Tensor:
+    """(w // 2 + 1,): `factor` for the columns that stand for their mirror images as well, 1 for the others."""
+    weight = torch.ones(w // 2 + 1, dtype=like.real.dtype, device=like.device)
+    weight[1 : (w + 1) // 2] = factor
+    return weight

@@ -1,0 +1,67 @@
+"""GFNet's global filter: a free complex number for each channel and frequency.
+
+    y = irfft2(G * rfft2(x))        (arXiv 2107.00645, eq. 4; G of shape (D, h, w // 2 + 1))
+
+It is the circular convolution by any real kernel as large as the grid: PDE-SSM's mixer without the PDE. Frequencies
+`k` and `-k` of a real grid are one, and of those that the half spectrum holds twice (the columns at 0 and, for an even
+w, at Nyquist) `irfft2` uses the Hermitian part `(G(k) + conj G(-k)) / 2`: the rest of `G` there neither reaches the
+output, which is real for any `G`, nor learns.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from pdebench.models.mixers.base import Mixer, Place
+from pdebench.models.mixers.spectral import spectral_product
+
+
+class GlobalFilter(Mixer):
+    """The whole mixer of GFNet (arXiv 2107.00645): a learnt filter between two transforms, no projections.
+
+    Kept: the filter, its N(0, 0.02) initialisation and its count of parameters. The published code normalises both
+    transforms by `sqrt(h w)`; together they are PyTorch's default pair, which is used here. Changed: DiT's block puts a
+    residual and an adaLN gate around the filter alone; GFNet has one residual around filter and MLP.
+
+    The filter belongs to one grid: the weights serve no other resolution.
+    """
+
+    implementation = "rfft2"
+
+    def __init__(self, place: Place, options: BaseModel) -> None:
+        super().__init__()
+        self.grid = h, w = place.grid
+        self.filter = nn.Parameter(torch.empty(place.width, h, w // 2 + 1, 2))  # real and imaginary parts
+
+    def initialise(self) -> None:
+        """Real and imaginary parts N(0, 0.02), as published."""
+        nn.init.normal_(self.filter, std=0.02)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Mix tokens `x` (B, N, D); the transforms run in float32 under any autocast."""
+        batch, tokens, width = x.shape
+        u = x.transpose(1, 2)
+        u = u.to(torch.promote_types(u.dtype, torch.float32), memory_format=torch.contiguous_format)
+        symbol = hermitian(torch.view_as_complex(self.filter), self.grid[1])
+        mixed = spectral_product(u.reshape(batch, width, *self.grid), symbol)
+        return mixed.reshape(batch, width, tokens).transpose(1, 2)
+
+
+def hermitian(symbol: Tensor, w: int) -> Tensor:
+    """What `irfft2` uses of a half spectrum `symbol` (..., h, w // 2 + 1): the spectrum of a real kernel.
+
+    Columns 0 and, for an even w, w / 2 are their own mirror images and become `(G(k) + conj G(-k)) / 2`.
+    """
+    paired = symbol[..., 1 : (w + 1) // 2]
+    columns = [_hermitian_column(symbol[..., :1]), paired]
+    if w % 2 == 0:
+        columns.append(_hermitian_column(symbol[..., -1:]))
+    return torch.cat(columns, -1)
+
+
+def _hermitian_column(column: Tensor) -> Tensor:
+    """The Hermitian part of a column (..., h, 1), whose row of frequency -m is row h - m."""
+    mirrored = torch.cat((column[..., :1, :], column[..., 1:, :].flip(-2)), -2)
+    return (column + mirrored.conj()) / 2

@@ -1,0 +1,30 @@
+"""What a family's paper changes around its mixer. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The blocks around a mixer; the defaults are DiT's.
+
+    Attributes:
+        mlp: `gelu`: DiT's MLP, 4 times the width; `narrowed`: the same, its hidden width cut so that the block has
+            DiT's parameters; `swiglu`: a gated MLP of three matrices; `none`: the mixer is all of a block, and
+            adaLN has three parts instead of six.
+        deeper: blocks for each block of DiT.
+        norm: `layer`: a layer norm without weights; `rms`: an RMS norm with weights.
+        head_adaln: the head is conditioned, as in DiT.
+        convolution: a 3 x 3 depthwise convolution, the identity at first, ends each block.
+    """
+
+    mlp: Literal["gelu", "narrowed", "swiglu", "none"] = "gelu"
+    deeper: int = 1
+    norm: Literal["layer", "rms"] = "layer"
+    head_adaln: bool = True
+    convolution: bool = False
+
+
+DIT = Shell()

@@ -1,0 +1,35 @@
+"""A trained backbone on another grid of tokens than it was trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from pdebench.errors import ModelError
+from pdebench.models.backbone import Backbone, create_model, sincos_position_embedding
+from pdebench.models.registry import parse_name
+
+
+def at_resolution(model: nn.Module, name: str, build: dict[str, Any], input_size: int) -> Backbone:
+    """The weights of `model`, which is `create_model(name, **build)`, for images of `input_size` px.
+
+    Nothing is trained. The position embedding is taken at the places that the tokens of the new grid have in the
+    trained one, so that the same place in the image keeps its embedding (as PixArt does, arXiv 2310.00426); every other
+    weight is kept.
+
+    Raises:
+        ModelError: the family's weights are bound to one grid, or the patch does not divide `input_size`.
+    """
+    family, _, _ = parse_name(name)
+    if family.bound_to_grid:
+        raise ModelError(f"{name}: the weights of {family.name} are bound to the grid that they were trained on")
+    assert isinstance(model, Backbone)
+    weights = {key: value for key, value in model.state_dict().items() if key != "pos_embed"}
+    moved = create_model(name, **{**build, "input_size": input_size})
+    moved.load_state_dict(weights, strict=False)
+    with torch.no_grad():
+        scale = model.grid[0] / moved.grid[0]
+        moved.pos_embed.copy_(sincos_position_embedding(moved.grid, moved.pos_embed.shape[-1], scale))
+    return moved.to(model.pos_embed.device).train(model.training)
