@@ -15,6 +15,7 @@ import vl_convert
 from markupsafe import Markup
 
 from pdebench.report import palette, tables, words
+from pdebench.report.ablation import ablations
 from pdebench.report.charts import cost_figures, loss_figure, quality_figures
 from pdebench.report.samples import sample_rows
 from pdebench.report.summary import summarise
@@ -53,6 +54,7 @@ def render(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> str:
     return _template().render(
         title=words.listed(sorted({str(name) for name in table["suite"].dropna()})) or "no results",
         summary=summarise(table),
+        ablations=ablations(table),
         subject=SUBJECT,
         families=[(name, order.index(name) % len(palette.LIGHT)) for name in families_in(table)],
         shapes=palette.SHAPES,

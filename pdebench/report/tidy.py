@@ -13,6 +13,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from pdebench.report.options import options_of, setting_of
+
 SUBJECT = "PDE-SSM-DiT"
 """The family that this project is about: the report says first where it is behind."""
 
@@ -34,6 +36,9 @@ FAMILIES = (
 EXTRACTORS = {"efficientnet_lite0": "EfficientNet-Lite0"}
 CONFIG_PREFIXES = ("data.", "model.", "train.", "evaluate.")
 SEED = "train.seed"
+DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
+"""Resolved in every record, whether a suite gave them or they follow from the size, the options or a matched cost."""
+
 BUDGET = ("model.size", "model.patch", "train.steps", "train.batch_size")
 """Keys that split a comparison where a family was run with more than one value of them."""
 
@@ -69,6 +74,7 @@ TEXT = (
 NUMBERS = (
     "data.resolution",
     "model.patch",
+    *DIMENSIONS,
     "train.steps",
     "train.batch_size",
     "train.lr",
@@ -83,6 +89,7 @@ NUMBERS = (
     "train_loss",
     "val_loss",
     "val_loss_ema",
+    "val_loss_transfer",
     "train_seconds",
     "train_step_ms_median",
     "train_step_ms_q1",
@@ -176,20 +183,38 @@ def metric_title(column: str) -> str:
 
 
 def settings(table: pd.DataFrame) -> pd.Series:
-    """For each row, what varies within its family at its resolution: `lr 0.001, size S`."""
-    columns = [str(name) for name in table if str(name).startswith(CONFIG_PREFIXES)]
-    hidden = {SEED, "model.family", "data.resolution", "data.name", "data.path"}
-    columns = [name for name in columns if name not in hidden]
+    """For each row, what varies within its family at its resolution: `lr 0.001, size S, no convection`.
+
+    The family's own options are told by what differs from their defaults, `plain` where nothing does. The
+    resolved dimensions are told only where the rest does not say them.
+    """
     if table.empty:
         return pd.Series([], index=table.index, dtype=object)
-    plain = table[columns].map(_plain)
-    groups = [table["data.name"].fillna(""), table["data.resolution"].fillna(-1), table["model.family"]]
-    varying = [name for name in columns if (plain[name].groupby(groups).nunique() > 1).any()]
-    words = [
-        ", ".join(f"{name.split('.', 1)[1]} {row[name]}" for name in varying if row[name] != "")
-        for row in plain.to_dict("records")
-    ]
-    return pd.Series(words, index=table.index, dtype=object)
+    plain = plain_config(table)
+    families = table["model.family"]
+    groups = [table["data.name"].fillna(""), table["data.resolution"].fillna(-1), families]
+    hidden = {SEED, "model.family", "data.resolution", "data.name", "data.path"}
+    told: dict[str, pd.Series] = {}
+    for name in sorted(map(str, plain), key=lambda name: name in DIMENSIONS):
+        beside = [plain[other] for other in told] if name in DIMENSIONS else []
+        varies = plain[name].groupby([*groups, *beside]).transform("nunique") > 1
+        if varies.any() and name not in hidden:
+            own = [f for f in families.unique() if name in (f"model.{option.name}" for option in options_of(f))]
+            said = varies & (plain[name] != "") & ~families.isin(own)
+            told[name] = plain[name].map(lambda value, name=name: named(name, value)).where(said, "")
+    chosen = pd.Series([str(setting_of(row["model.family"], row)) for row in records(table)], index=table.index)
+    told["options"] = chosen.where(chosen.groupby(groups).transform("nunique") > 1, "")
+    return pd.DataFrame(told).apply(lambda row: ", ".join(filter(None, row)), axis=1).astype(object)
+
+
+def plain_config(table: pd.DataFrame) -> pd.DataFrame:
+    """The configuration of each row as text, empty where a key has no value."""
+    return table[[str(name) for name in table if str(name).startswith(CONFIG_PREFIXES)]].map(_plain)
+
+
+def named(column: str, value: str) -> str:
+    """`train.batch_size` and 32 as `batch size 32`."""
+    return f"{column.split('.', 1)[1].replace('_', ' ')} {value}"
 
 
 def _plain(value: Any) -> str:
@@ -253,25 +278,27 @@ def contests(done: pd.DataFrame) -> list[Contest]:
     """
     if done.empty:
         return []
-    places = [done["data.name"].fillna(""), done["data.resolution"].fillna(-1), done["model.family"]]
-    split = [key for key in BUDGET if (done[key].groupby(places).nunique() > 1).any()]
+    split = budget_split(done)
     several_sets = done["data.name"].nunique() > 1
     found = []
     for key, rows in done.groupby(["data.name", "data.resolution", *split], dropna=False, sort=True):
         name, resolution, *budget = cast(tuple[Any, ...], key)
         words = [str(name)] if several_sets and pd.notna(name) else []
         words.append(f"{resolution:g} px" if pd.notna(resolution) else "unknown resolution")
-        words += [
-            f"{column.split('.')[1].replace('_', ' ')} {_plain(value)}"
-            for column, value in zip(split, budget, strict=True)
-            if pd.notna(value)
-        ]
-        entries = [_best(family, rows[rows["model.family"] == family]) for family in families_in(rows)]
+        words += [named(column, _plain(value)) for column, value in zip(split, budget, strict=True) if pd.notna(value)]
+        entries = [best_entry(family, rows[rows["model.family"] == family]) for family in families_in(rows)]
         found.append(Contest(", ".join(words), float(resolution), tuple(entries)))
     return found
 
 
-def _best(family: str, rows: pd.DataFrame) -> Entry:
+def budget_split(rows: pd.DataFrame) -> list[str]:
+    """The keys of the budget of which some family was run with several values."""
+    places = [rows["data.name"].fillna(""), rows["data.resolution"].fillna(-1), rows["model.family"]]
+    return [key for key in BUDGET if (rows[key].groupby(places).nunique() > 1).any()]
+
+
+def best_entry(family: str, rows: pd.DataFrame) -> Entry:
+    """A family's rows at the setting with the lowest median validation loss."""
     settings = [(setting, group) for setting, group in rows.groupby("setting", sort=True)]
     order = [(np.nan_to_num(group["val_loss"].median(), nan=np.inf), str(name)) for name, group in settings]
     _, best = min(order)

@@ -172,3 +172,30 @@ def test_page_has_landmarks_and_every_picture_a_description(opened: Opened) -> N
     assert page.locator("img:not([alt]), .drawing:not([aria-label])").count() == 0
     description = page.locator(".drawing:has(#chart-val-loss-flops-train-32-px)").get_attribute("aria-label")
     assert "Lowest: PDE-SSM-DiT, 0.2119" in description
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_ablation_scrolls_in_its_own_box_beside_the_settings(  # type: ignore[no-untyped-def]
+    browser, tmp_path: Path, scheme: str
+) -> None:
+    path = write_report(synthetic.ablation(), synthetic.curves(pd.DataFrame([synthetic.row("DiT", 32, 0)])), tmp_path)
+    opened = Opened(browser, path, viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page, box = opened.page, opened.page.locator("#ablation .scroll")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+    name = page.locator(".ablation tbody th").first
+    before = name.bounding_box()
+    box.evaluate("box => box.scrollLeft = 300")
+    assert name.bounding_box() == before  # the name of the setting stays in sight
+    ink, back = page.evaluate(
+        "[...document.querySelectorAll('.forest .whisker')].slice(0, 1).flatMap(line => "
+        "[getComputedStyle(line).stroke, getComputedStyle(document.body).backgroundColor])"
+    )
+    assert ink != back
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 760, "height": 1000})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 760
+    opened.check()
+    page.close()
