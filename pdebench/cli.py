@@ -157,15 +157,42 @@ def list_(
 ) -> None:
     """List suites, models, data sets or metrics.
 
+    Of models: every family and size with its parameters and multiply-accumulates at 256 and 512 px, counted as the
+    list is made.
+
     Example: `pdebench list models`
     """
-    from pdebench.listing import LISTS, print_rows
+    from pdebench.listing import LISTS, models, print_models, print_rows
 
+    if what is Listed.models and not as_json:
+        print_models(models())
+        return
     rows = LISTS[what.value]()
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     else:
         print_rows(rows)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what this machine has for pdebench, what it lacks, and how to get it; nothing is changed or fetched.
+
+    Exit status: 0 a suite can run, 2 something essential is missing.
+
+    Example: `pdebench doctor`
+    """
+    from dataclasses import asdict
+
+    from pdebench.doctor import examine, print_checks
+
+    if as_json:
+        checks = list(examine())
+        ready = not any(check.fatal for check in checks)
+        typer.echo(json.dumps({"ready": ready, "checks": [asdict(check) for check in checks]}, indent=1))
+    else:
+        ready = print_checks(examine())
+    raise typer.Exit(0 if ready else 2)
 
 
 @app.command()

@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from pdebench.models.registry import FAMILIES
+from pdebench.models.sizes import SIZES
+
 
 def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {"COLUMNS": "80", "PATH": "", "HOME": "/nonexistent"}
@@ -16,19 +19,26 @@ def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("verb", ["run", "report", "validate", "schema", "list", "sample"])
+@pytest.mark.parametrize("verb", ["run", "report", "validate", "schema", "list", "sample", "doctor"])
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
     shown = pdebench(verb, "--help")
     assert shown.returncode == 0
     assert "Example: pdebench" in shown.stdout
 
 
-@pytest.mark.parametrize("what", ["suites", "models", "data", "metrics"])
+@pytest.mark.parametrize("what", ["suites", "data", "metrics"])
 def test_lists_fit_80_columns_and_have_json(what: str) -> None:
     shown = pdebench("list", what)
     assert shown.returncode == 0
     assert max(map(len, shown.stdout.splitlines())) <= 80
     assert len(json.loads(pdebench("list", what, "--json").stdout)) >= 1
+
+
+def test_the_models_are_listed_with_every_size_and_cost() -> None:
+    rows = json.loads(pdebench("list", "models", "--json").stdout)
+    shown = {(row["family"], row["size"], row["resolution"]) for row in rows}
+    assert shown == {(family, size, px) for family in FAMILIES for size in SIZES for px in (256, 512)}
+    assert all(row["params"] > 0 and row["macs"] > 0 for row in rows)
 
 
 def test_validate_counts_cells() -> None:
@@ -44,7 +54,14 @@ def test_quick_verbs_import_neither_torch_nor_pandas() -> None:
         "heavy = {{'torch', 'pandas', 'numpy', 'altair'}} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    for arguments in (["--help"], ["validate", "quickstart"], ["list", "models"], ["list", "metrics"], ["schema"]):
+    for arguments in (
+        ["--help"],
+        ["validate", "quickstart"],
+        ["list", "suites"],
+        ["list", "data"],
+        ["list", "metrics"],
+        ["schema"],
+    ):
         done = subprocess.run(
             [sys.executable, "-c", script.format(arguments=arguments)], capture_output=True, text=True, timeout=60
         )
