@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdebench import create_model
@@ -334,3 +334,16 @@ def test_what_runs_is_said(kind: type[Mixer], monkeypatch: pytest.MonkeyPatch) -
     assert built(kind).implementation == "chunked scan in PyTorch, convolution in PyTorch"
     monkeypatch.setattr(kernels, "described", lambda what, fallback: f"a kernel for {what}")
     assert built(kind).implementation == "a kernel for selective_scan, a kernel for causal_conv1d"
+
+
+@pytest.mark.parametrize("family", ["Mamba-DiT", "DiS", "ZigMa", "Mamba2-DiT"])
+def test_projections_start_as_in_mamba_ssm(family: str) -> None:
+    """PyTorch's default for a linear layer, std 1 / sqrt(3 inputs), and a way out that shrinks with the depth."""
+    model = create_model(f"{family}-XS/4", input_size=16)
+    mixer = model.blocks[0].mixer
+    wanted = {"in_proj": 1.0, "out_proj": len(model.blocks) ** -0.5, "x_proj": 1.0}
+    found = {name.rpartition(".")[2]: module for name, module in mixer.named_modules() if isinstance(module, nn.Linear)}
+    for name, factor in wanted.items():
+        if name in found:
+            weight = found[name].weight
+            assert weight.std().item() == pytest.approx(factor * (3 * weight.shape[1]) ** -0.5, rel=0.03), name

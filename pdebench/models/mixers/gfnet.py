@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.spectral import spectral_product
+from pdebench.models.mixers.spectral import road, spectral_product
 
 
 class GlobalFilter(Mixer):
@@ -28,10 +28,9 @@ class GlobalFilter(Mixer):
     The filter belongs to one grid: the weights serve no other resolution.
     """
 
-    implementation = "rfft2"
-
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()
+        self.implementation = road()
         self.grid = h, w = place.grid
         self.filter = nn.Parameter(torch.empty(place.width, h, w // 2 + 1, 2))  # real and imaginary parts
 

@@ -30,6 +30,14 @@ def implementation() -> str:
     return f"{scan}, {kernels.described('causal_conv1d', 'convolution in PyTorch')}"
 
 
+@torch.no_grad()
+def initialise_projections(inward: nn.Linear, outward: nn.Linear, depth: int) -> None:
+    """PyTorch's default for both, the way out divided by the root of the number of blocks, as mamba-ssm has them."""
+    for projection in (inward, outward):
+        nn.init.kaiming_uniform_(projection.weight, a=5**0.5)
+    outward.weight /= depth**0.5
+
+
 class Direction(nn.Module):
     """What one scanning direction has of its own: convolution, x, dt, A and D of Mamba-1 (arXiv 2312.00752).
 
@@ -48,7 +56,8 @@ class Direction(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """S4D-real A, and step sizes log-uniform in [DT_MIN, DT_MAX], as published."""
+        """S4D-real A, step sizes log-uniform in [DT_MIN, DT_MAX], PyTorch's default for x, as published."""
+        nn.init.kaiming_uniform_(self.x_proj.weight, a=5**0.5)
         self.A_log.copy_(torch.arange(1, STATES + 1, device=self.A_log.device).float().log().expand_as(self.A_log))
         nn.init.ones_(self.D)
         nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
@@ -86,9 +95,9 @@ class Direction(nn.Module):
 class BidirectionalMamba(Mixer):
     """Two scans over the raster order, one from each end, with shared in and out projections.
 
-    Kept: Mamba-1's block (arXiv 2312.00752) with its published defaults in each direction, which has its own
-    convolution, x, dt, A and D. Changed: the two directions are added before the shared gate and out-projection, as in
-    Vision Mamba (arXiv 2401.09417).
+    Kept: Mamba-1's block (arXiv 2312.00752) with its published defaults and initialisation in each direction, which has
+    its own convolution, x, dt, A and D. Changed: the two directions are added before the shared gate and
+    out-projection, as in Vision Mamba (arXiv 2401.09417).
 
     In `Mamba-DiT`, the control, DiT's MLP stays, narrowed so that the block has as many parameters as DiT's.
     In `DiS` (arXiv 2402.05608) this mixer, which is the paper's, is all of a block, and there are twice as many
@@ -99,7 +108,7 @@ class BidirectionalMamba(Mixer):
 
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()
-        inner = EXPANSION * place.width
+        inner, self.depth = EXPANSION * place.width, place.depth
         self.implementation = implementation()
         self.forwards_scan, self.backwards_scan = orders("bidirectional", *place.grid)
         self.in_proj = nn.Linear(place.width, 2 * inner, bias=False)
@@ -108,7 +117,8 @@ class BidirectionalMamba(Mixer):
         self.out_proj = nn.Linear(inner, place.width, bias=False)
 
     def initialise(self) -> None:
-        """Mamba's own initialisation of both directions."""
+        """Mamba's own initialisation, of both directions and of what they share."""
+        initialise_projections(self.in_proj, self.out_proj, self.depth)
         self.forwards.initialise()
         self.backwards.initialise()
 

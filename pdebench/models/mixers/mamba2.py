@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pdebench.models import kernels
 from pdebench.models.mixers.base import Mixer, Place
 from pdebench.models.mixers.causal_convolution import causal_convolution
-from pdebench.models.mixers.mamba import takes_kernels
+from pdebench.models.mixers.mamba import initialise_projections, takes_kernels
 from pdebench.models.mixers.scans import orders
 from pdebench.models.mixers.ssd import ssd
 
@@ -30,13 +30,12 @@ class Mamba2(Mixer):
     (XL) times the width, so there is no need for the 64 that they name as the other typical number.
 
     Changed: one direction a layer, in turn the raster order, its reverse, the transpose and the transpose's reverse, as
-    in DiG (arXiv 2405.18428). DiT's MLP stays, narrowed so that the block has as many parameters as DiT's, and its
-    Xavier initialisation is that of both projections.
+    in DiG (arXiv 2405.18428). DiT's MLP stays, narrowed so that the block has as many parameters as DiT's.
     """
 
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()
-        self.inner = EXPANSION * place.width
+        self.inner, self.depth = EXPANSION * place.width, place.depth
         self.heads = self.inner // HEAD
         mixed = self.inner + 2 * STATES  # channels of x, B and C
         directions = orders("cross", *place.grid)
@@ -54,7 +53,8 @@ class Mamba2(Mixer):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """A uniform in [-16, -1], D one, and step sizes log-uniform in [DT_MIN, DT_MAX], as published."""
+        """As published: A uniform in [-16, -1], D one, dt log-uniform in [DT_MIN, DT_MAX], projections as Mamba's."""
+        initialise_projections(self.in_proj, self.out_proj, self.depth)
         self.A_log.uniform_(A_MIN, A_MAX).log_()
         nn.init.ones_(self.D)
         dt = torch.empty_like(self.dt_bias).uniform_(math.log(DT_MIN), math.log(DT_MAX)).exp()

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, Place
 from pdebench.models.mixers.kept import Kept
-from pdebench.models.mixers.spectral import spectral_product
+from pdebench.models.mixers.spectral import road, spectral_product
 from pdebench.models.mixers.symbol import SummedPropagators, Wavenumbers
 from pdebench.models.options import PDEOptions
 
@@ -146,10 +146,9 @@ class PDEMixer(Mixer):
     vector, zero padding.
     """
 
-    implementation = "rfft2"
-
     def __init__(self, place: Place, options: PDEOptions) -> None:
         super().__init__()
+        self.implementation = road(by_sample=options.selective)
         self.grid = place.grid
         self.in_proj = nn.Linear(place.width, place.width)
         self.gate = nn.Linear(place.width, place.width) if options.gate else None

@@ -29,6 +29,11 @@ def spectral_product(x: Tensor, symbol: Tensor) -> Tensor:
     return HalfSpectrumProduct.apply(x, symbol)  # type: ignore[no-any-return]
 
 
+def road(by_sample: bool = False) -> str:
+    """What a mixer's `implementation` says of the road that its product takes on this machine."""
+    return "half spectra (rfft2)" if by_sample or torch.cuda.is_available() else "packed complex fft2"
+
+
 class PackedProduct(torch.autograd.Function):
     """The product for one symbol shared by the batch, two samples to a complex transform."""
 

@@ -7,23 +7,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.mamba import EXPANSION, Direction, implementation
+from pdebench.models.mixers.mamba import EXPANSION, Direction, implementation, initialise_projections
 from pdebench.models.mixers.scans import orders
 
 
 class ZigzagMamba(Mixer):
     """Mamba-1 along one of eight serpentines, the layers taking them in turn (arXiv 2403.13802; CompVis/zigma).
 
-    Kept: the mixer, its eight paths and their order; adaLN with three parts a block, no MLP, twice DiT's depth, an RMS
-    norm with weights, a head without adaLN, and the published widths. Changed, so that only the mixer and these
-    differ between families: a block adds its mixer's output to the residual stream, where ZigMa's code adds the
-    normed stream too; DiT's frozen position embedding, timestep embedder and Xavier initialisation; no stochastic
-    depth (the code's default is 0.1).
+    Kept: the mixer with its initialisation, its eight paths and their order; adaLN with three parts a block, no MLP,
+    twice DiT's depth, an RMS norm with weights, a head without adaLN, and the published widths. Changed, so that only
+    the mixer and these differ between families: a block adds its mixer's output to the residual stream, where ZigMa's
+    code adds the normed stream too; DiT's frozen position embedding and timestep embedder; no stochastic depth (the
+    code's default is 0.1).
     """
 
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()
         inner, zigzags = EXPANSION * place.width, orders("zigzag-8", *place.grid)
+        self.depth = place.depth
         self.implementation = implementation()
         self.scan = zigzags[place.layer % len(zigzags)]
         self.in_proj = nn.Linear(place.width, 2 * inner, bias=False)
@@ -31,7 +32,8 @@ class ZigzagMamba(Mixer):
         self.out_proj = nn.Linear(inner, place.width, bias=False)
 
     def initialise(self) -> None:
-        """Mamba's own initialisation of the direction."""
+        """Mamba's own initialisation."""
+        initialise_projections(self.in_proj, self.out_proj, self.depth)
         self.direction.initialise()
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
