@@ -1,4 +1,7 @@
-"""The settings of a family's own options: what differs from its defaults, in plain words and in a fixed order."""
+"""The settings of a family's own options: what differs from its defaults, in plain words and in a fixed order.
+
+The report and the live table tell runs apart with them. Importing this imports neither torch nor pandas.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from pydantic import BaseModel
 
 from pdebench.models.options import PDEOptions
 from pdebench.models.registry import FAMILIES
-from pdebench.report import words
 
 _ORDER: dict[type[BaseModel], tuple[str, ...]] = {
     PDEOptions: ("diffusion", "convection", "reaction", "states", "gate", "selective", "padding"),
@@ -42,7 +44,7 @@ class Option:
 
     def typed(self, raw: Any) -> Any:
         """A value of the table as the option has it; a missing one is the default, as in records of before it."""
-        if words.missing(raw):
+        if raw is None or str(raw) in ("", "nan", "<NA>"):  # what pandas makes of a null, without importing pandas
             return self.default
         raw = raw.item() if hasattr(raw, "item") else raw
         if isinstance(self.default, bool):

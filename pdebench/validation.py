@@ -113,8 +113,11 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
     if cell.data.resolution % cell.model.patch:
         message = f"resolution {cell.data.resolution} is not divisible by patch {cell.model.patch}"
         return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
-    if (side := cell.evaluate.resolution) is not None and side != cell.data.resolution:
+    if (side := cell.evaluate.resolution) is not None:
         where = ("evaluate", "resolution")
+        if side == cell.data.resolution:
+            message = f"{side} is the resolution that is trained on, which is the default; leave it out, or write null"
+            return [Problem(where, message, shared=(("data", "resolution"),))]
         if side % cell.model.patch:
             message = f"resolution {side} is not divisible by patch {cell.model.patch}"
             return [Problem(where, message, shared=(("model", "patch"),))]

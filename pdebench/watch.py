@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pdebench.config import Cell
+from pdebench.settings import setting_of
 
 MARKS = {"done": ("done", "green"), "skipped": ("done before", "dim"), "waiting": ("waiting", "dim")}
 STAGES = {
@@ -30,6 +32,11 @@ def labels(cells: Sequence[Cell]) -> dict[str, str]:
     flat = {cell.id: cell.flat() for cell in cells}
     keys = dict.fromkeys(key for row in flat.values() for key in row)
     parts: dict[str, tuple[str, ...]] = {identity: (str(row["model.family"]),) for identity, row in flat.items()}
+    settings = {(cell.model.family, str(setting_of(cell.model.family, flat[cell.id]))): None for cell in cells}
+    several = {family for family, count in Counter(family for family, _ in settings).items() if count > 1}
+    for cell in cells:
+        if (family := cell.model.family) in several:
+            parts[cell.id] = (family, str(setting_of(family, flat[cell.id])))
     for key in keys:
         values = {identity: str(row.get(key)) for identity, row in flat.items()}
         told = set(parts.values())

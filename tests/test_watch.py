@@ -32,6 +32,11 @@ def test_labels_say_what_tells_cells_apart_and_no_more(cells: list[Cell]) -> Non
     assert list(labels(cells).values())[:2] == ["PDE-SSM-DiT · 32 px", "DiT · 32 px"]
     assert len(set(labels(cells).values())) == 6
     assert list(labels(cells[:1]).values()) == ["PDE-SSM-DiT"]
+    terms = labels(load_suite("pde_terms").cells())
+    assert list(terms.values())[:2] == ["PDE-SSM-DiT · plain · seed 0", "PDE-SSM-DiT · plain · seed 1"]
+    assert "PDE-SSM-DiT · no diffusion, no reaction · seed 2" in terms.values()
+    assert "DiT · seed 0" in terms.values()
+    assert len(set(terms.values())) == len(terms)
     many = load_suite("learning_rates").cells()
     assert len(set(labels(many).values())) == len(many)
 

@@ -2,7 +2,8 @@
 
 Costs are those of `closed_form.py` for a model of three channels, without labels and without a learned variance: what
 is known of a suite's models before its data is read. On data with classes the label embedding, `(classes + 1) d`
-parameters, comes on top on both sides.
+parameters, comes on top on both sides: with many classes and a small model it can take matched parameters apart by
+more than the tolerance, which the record's `params` shows.
 
 The search changes as little as it can, in this order: nothing; the width, in steps of a head, or of 8 channels where
 there are none; width and depth; the hidden width of the MLP with them. It keeps the family's proportions: width and

@@ -149,7 +149,7 @@ _BUILT_IN = (
     Family(
         "DiS",
         f"{_MIXERS}.mamba:BidirectionalMamba",
-        "bidirectional Mamba-1 without an MLP, twice as deep",
+        "DiS's mixer: bidirectional Mamba-1, no MLP, twice as deep; no long skips",
         "arXiv 2402.05608",
         closed_form.mamba,
         shell=Shell(mlp="none", deeper=2),
@@ -185,7 +185,7 @@ _BUILT_IN = (
     Family(
         "S4D-DiT",
         f"{_MIXERS}.s4d:S4DMixer",
-        "bidirectional S4D by FFT, the PDE's 1-D ancestor",
+        "bidirectional S4D by FFT without gates, the PDE's 1-D ancestor",
         "arXiv 2206.11893",
         closed_form.s4d,
     ),

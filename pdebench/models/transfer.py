@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from pdebench.errors import ModelError
@@ -26,10 +25,7 @@ def at_resolution(model: nn.Module, name: str, build: dict[str, Any], input_size
     if family.bound_to_grid:
         raise ModelError(f"{name}: the weights of {family.name} are bound to the grid that they were trained on")
     assert isinstance(model, Backbone)
-    weights = {key: value for key, value in model.state_dict().items() if key != "pos_embed"}
     moved = create_model(name, **{**build, "input_size": input_size})
-    moved.load_state_dict(weights, strict=False)
-    with torch.no_grad():
-        scale = model.grid[0] / moved.grid[0]
-        moved.pos_embed.copy_(sincos_position_embedding(moved.grid, moved.pos_embed.shape[-1], scale))
+    places = sincos_position_embedding(moved.grid, moved.pos_embed.shape[-1], model.grid[0] / moved.grid[0])
+    moved.load_state_dict({**model.state_dict(), "pos_embed": places})
     return moved.to(model.pos_embed.device).train(model.training)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pdebench.report import words
-from pdebench.report.options import Setting, plain
 from pdebench.report.paired import FEWEST_PAIRS, Difference
 from pdebench.report.studies import Arm, Study, machine_of, studies
 from pdebench.report.summary import Finding
 from pdebench.report.tidy import DIMENSIONS
+from pdebench.settings import Setting, plain
 
 MOST_SEEDS = 4
 """Seeds whose losses are shown one by one; of more, the range is."""

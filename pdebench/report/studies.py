@@ -9,7 +9,6 @@ from functools import cached_property
 
 import pandas as pd
 
-from pdebench.report.options import Setting, options_of, setting_of
 from pdebench.report.paired import Difference, paired
 from pdebench.report.tidy import (
     DIMENSIONS,
@@ -22,6 +21,7 @@ from pdebench.report.tidy import (
     plain_config,
     records,
 )
+from pdebench.settings import Setting, options_of, setting_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from pdebench.report.options import options_of, setting_of
+from pdebench.settings import options_of, setting_of
 
 SUBJECT = "PDE-SSM-DiT"
 """The family that this project is about: the report says first where it is behind."""

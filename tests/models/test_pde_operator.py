@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdebench.models.mixers.pde import MAX_REACTION, PDEOperator
+from pdebench.models.mixers.pde import MAX_REACTION, PDEMixer, PDEOperator
 from pdebench.models.mixers.spectral import spectral_product
 from pdebench.models.options import PDEOptions
+from pdebench.models.place import Place
 
 SIDES = st.integers(3, 7)
 FORMS = ("full", "diagonal", "isotropic", "off")
@@ -298,3 +299,10 @@ def test_autocast_does_not_touch_the_operator(diffusion: str, states: int) -> No
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = outcome()
     assert all(torch.equal(got, wanted) for got, wanted in zip(rounded, exact, strict=True))
+
+
+def test_a_mixer_says_which_road_its_product_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, selective = (PDEMixer(Place(16, 1, (4, 4), 0, 1), PDEOptions(selective=on)) for on in (False, True))
+    assert (plain.implementation, selective.implementation) == ("packed complex fft2", "half spectra (rfft2)")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert PDEMixer(Place(16, 1, (4, 4), 0, 1), PDEOptions()).implementation == "half spectra (rfft2)"

@@ -13,8 +13,9 @@ import pytest
 import synthetic
 from scipy import stats
 
+from pdebench import settings
 from pdebench.models.registry import FAMILIES
-from pdebench.report import ablation, options, write_report
+from pdebench.report import ablation, write_report
 from pdebench.report.ablation import Ablation, Row
 from pdebench.report.paired import paired, student_t
 from pdebench.report.tidy import DIMENSIONS, tidy
@@ -334,12 +335,12 @@ def test_a_setting_reads_as_what_it_changes() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_two_settings_of_a_family_read_alike(family: str) -> None:
     declared = FAMILIES[family].options.model_fields
-    assert {option.name for option in options.options_of(family)} == set(declared)
+    assert {option.name for option in settings.options_of(family)} == set(declared)
     told = ["plain"]
-    for option in options.options_of(family):
+    for option in settings.options_of(family):
         values = [False, True] if isinstance(option.default, bool) else option.values or (1, 2, 3)
         told += [
-            str(options.setting_of(family, {f"model.{option.name}": v})) for v in values if v != option.default and v
+            str(settings.setting_of(family, {f"model.{option.name}": v})) for v in values if v != option.default and v
         ]
     assert len(told) == len(set(told))
 
@@ -409,7 +410,7 @@ def test_the_shipped_suite_is_the_design() -> None:
     found: dict[str, list[int]] = {}
     for cell in cells:
         family = cell.model.family
-        setting = options.setting_of(family, cell.flat())
+        setting = settings.setting_of(family, cell.flat())
         found.setdefault(str(setting) if family == "PDE-SSM-DiT" else family, []).append(cell.train.seed)
     assert set(map(tuple, found.values())) == {(0, 1, 2)}
     names = [line.name for line in study(synthetic.ablation()).rows]
