@@ -126,7 +126,9 @@ class TrainConfig(Section):
         description="The learning rate after the warmup: held, or down to 0 along a cosine.",
     )
     warmup: int = Field(default=0, ge=0, description="Steps over which the learning rate rises from 0.")
-    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's decoupled weight decay.")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="AdamW's decoupled decay of the weights of linear layers and convolutions."
+    )
     betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="AdamW's two decay rates of the moments.")
     clip: float | None = Field(default=None, gt=0, description="Largest norm of the gradient; null does not clip.")
     ema: float = Field(

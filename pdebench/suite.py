@@ -254,7 +254,8 @@ def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | Model
     if isinstance(size, ModelError):
         shared: tuple[Where, ...] = (("model", "size"), ("model", "patch"), ("data", "resolution"))
         return [Problem(("model", "family"), str(size), shared=shared)]
-    return cell.model_copy(update={"model": model.model_copy(update=size._asdict())})
+    parts = {name: getattr(cell, name) for name in Cell.model_fields}
+    return Cell(**{**parts, "model": model.model_copy(update=size._asdict())})
 
 
 def _differing(point: Entry, other: Entry) -> Setting:

@@ -209,7 +209,7 @@ def test_kernels_are_told_with_their_reason_and_their_command(monkeypatch: pytes
     assert (found["kernel selective_scan"].state, found["kernel selective_scan"].remedy) == ("ok", "")
     assert "mamba-ssm 2.2.4" in found["kernel selective_scan"].detail
     assert "libcudart.so.12" in found["kernel ssd"].detail
-    assert found["kernel gla"].remedy == "python -m pip install flash-linear-attention"
+    assert found["kernel gla"].remedy == "python -m pip install 'flash-linear-attention>=0.3'"
     assert not any(check.fatal for check in found.values())
 
 

@@ -299,3 +299,22 @@ def test_autocast_is_off_in_fp32() -> None:
         assert not torch.is_autocast_enabled("cpu")
     with training.autocast("bf16", CPU):
         assert torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("family", ["PDE-SSM-DiT", "Mamba-DiT", "S4D-DiT", "ZigMa"])
+def test_weight_decay_is_for_linear_layers_and_convolutions(family: str) -> None:
+    """Without a gradient to speak of, AdamW only decays: what is not to decay stays where it began."""
+    net = model(family)
+    before = {name: value.clone() for name, value in net.named_parameters()}
+    run(net, steps=1, lr=1e-3, weight_decay=100.0)
+    decayed = {
+        name
+        for name, value in net.named_parameters()
+        if before[name].norm() > 0 and value.norm() < 0.97 * before[name].norm()
+    }
+    layers = {
+        f"{name}.weight"
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and before[f"{name}.weight"].norm() > 0
+    }
+    assert decayed == layers

@@ -4,8 +4,8 @@
 log2 N real FLOPs for a real transform of N points, so 5/4 N log2 N MACs), complex products, scans, and one MAC an
 element of a layer norm. With the last, DiT's published Gflops come out in 23 of their 24 cells (DiT-B/4 at 256 px is
 printed as 5.56; every consistent count gives 5.57). Other pointwise operations and softmax are not counted; they are
-listed in `Cost.uncounted`, never dropped, as are the PDE symbol and S4D's kernel, formed once
-for a whole batch.
+listed in `Cost.uncounted`, never dropped, as are the PDE symbol and S4D's kernel, formed once for a whole batch (a
+selective PDE's once for each sample).
 """
 
 from __future__ import annotations

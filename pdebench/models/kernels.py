@@ -1,12 +1,13 @@
 """The optional CUDA kernels that a mixer uses where they are installed. Importing this imports neither torch nor them.
 
-They compute what our PyTorch code computes, faster. A kernel is looked for once, when the first mixer that has a use
-for it is built, and only where there is a CUDA device; nothing but its import decides.
+They are to compute what our PyTorch code computes, faster. A kernel is looked for once, when the first mixer that has a
+use for it is built, and only where there is a CUDA device; nothing but its import and its version decide.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class Kernel:
         package: the distribution on PyPI.
         families: what uses it.
         instead: what runs where it is absent.
+        least: the oldest version whose function takes the arguments that are given here.
         compiled: a module that the function calls, which its own import does not ask for.
     """
 
@@ -33,13 +35,14 @@ class Kernel:
     package: str
     families: tuple[str, ...]
     instead: str
+    least: str
     compiled: str | None = None
 
     @property
     def remedy(self) -> str:
         """The command that installs it. Packages that compile CUDA need the PyTorch that they will run with."""
         isolation = "" if self.package == "flash-linear-attention" else " --no-build-isolation"
-        return f"python -m pip install{isolation} {self.package}"
+        return f"python -m pip install{isolation} '{self.package}>={self.least}'"
 
 
 KERNELS = {
@@ -49,6 +52,7 @@ KERNELS = {
         "mamba-ssm",
         ("Mamba-DiT", "DiS", "ZigMa"),
         "the chunked scan in PyTorch",
+        "2.2.2",
         compiled="selective_scan_cuda",
     ),
     "causal_conv1d": Kernel(
@@ -57,6 +61,7 @@ KERNELS = {
         "causal-conv1d",
         ("Mamba-DiT", "DiS", "ZigMa", "Mamba2-DiT"),
         "the causal convolution in PyTorch",
+        "1.4",
     ),
     "ssd": Kernel(
         "mamba_ssm.ops.triton.ssd_combined",
@@ -64,6 +69,7 @@ KERNELS = {
         "mamba-ssm",
         ("Mamba2-DiT",),
         "the chunked state space duality in PyTorch",
+        "2.2.2",
     ),
     "gla": Kernel(
         "fla.ops.gla",
@@ -71,6 +77,7 @@ KERNELS = {
         "flash-linear-attention",
         ("DiG",),
         "the chunked gated linear attention in PyTorch",
+        "0.3",  # before, the heads stood before the tokens
     ),
 }
 
@@ -101,7 +108,15 @@ def find(what: str) -> Found:
         return Found(None, reason=f"its import fails with {type(error).__name__}: {first}")
     if not callable(function):
         return Found(None, reason=f"{kernel.module}.{kernel.function} is {function!r}")
-    return Found(function, str(getattr(sys.modules.get(top), "__version__", "")))
+    version = str(getattr(sys.modules.get(top), "__version__", ""))
+    if version and _numbers(version) < _numbers(kernel.least):
+        return Found(None, reason=f"version {version} is too old, {kernel.least} or newer is needed")
+    return Found(function, version)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """`2.2.4.post1` as (2, 2, 4)."""
+    return tuple(int(part) for part in re.match(r"[0-9.]*", version)[0].split(".") if part)  # type: ignore[index]
 
 
 @cache
@@ -124,6 +139,11 @@ def load(what: str) -> Callable[..., Any] | None:
             stacklevel=2,
         )
     return found.function
+
+
+def suit(tensor: Any) -> bool:
+    """Whether the kernels take such a tensor: on a CUDA device, of at most 32 bits."""
+    return bool(tensor.is_cuda and tensor.element_size() <= 4)
 
 
 def described(what: str, fallback: str) -> str:

@@ -66,6 +66,11 @@ class Family:
     bound_to_grid: bool = False
     sizes: Mapping[str, Size] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse what could not be sized: a narrowed MLP is one number for every grid."""
+        if self.shell.mlp == "narrowed" and self.bound_to_grid:
+            raise ModelError(f"family {self.name}: the MLP of a mixer that is bound to its grid cannot be narrowed")
+
     def mixer_class(self) -> type[Mixer]:
         """Import and return the mixer's class."""
         module, _, attribute = self.mixer.partition(":")

@@ -276,7 +276,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     found = Kernel()
     monkeypatch.setattr(kernels, "load", {"gla": found}.get)
     monkeypatch.setattr(kernels, "described", lambda what, fallback: f"the kernel {what}")
-    monkeypatch.setattr(module, "_on_cuda", lambda x: True)
+    monkeypatch.setattr(kernels, "suit", lambda x: True)
     return found
 
 

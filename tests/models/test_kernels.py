@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -158,7 +158,7 @@ def test_an_import_on_the_meta_device_keeps_its_constants(
     """Models are counted on the meta device, and a package that is imported meanwhile serves the real one after."""
     monkeypatch.delitem(sys.modules, "causal_conv1d")
     (tmp_path / "causal_conv1d.py").write_text(
-        "import torch\nONE = torch.ones(1)\ndef causal_conv1d_fn(): return ONE\n__version__ = '1'\n"
+        "import torch\nONE = torch.ones(1)\ndef causal_conv1d_fn(): return ONE\n__version__ = '1.5'\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with torch.device("meta"):
@@ -186,3 +186,23 @@ def test_the_table_says_which_kernels_a_family_uses(monkeypatch: pytest.MonkeyPa
 def test_the_table_needs_no_torch() -> None:
     script = "import sys, pdebench.models.kernels; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_kernels_are_for_cuda_tensors_of_at_most_32_bits() -> None:
+    def tensor(is_cuda: bool, dtype: torch.dtype) -> SimpleNamespace:
+        return SimpleNamespace(is_cuda=is_cuda, element_size=lambda: dtype.itemsize)
+
+    assert kernels.suit(tensor(True, torch.bfloat16))
+    assert kernels.suit(tensor(True, torch.float32))
+    assert not kernels.suit(tensor(True, torch.float64))
+    assert not kernels.suit(torch.zeros(1))
+
+
+@pytest.mark.parametrize("what", kernels.KERNELS)
+def test_an_old_version_whose_arguments_may_differ_is_an_absence(
+    monkeypatch: pytest.MonkeyPatch, cuda: None, what: str
+) -> None:
+    install(monkeypatch, what, version="0.2.9")
+    with pytest.warns(UserWarning, match=r"version 0\.2\.9 is too old, .* or newer is needed") as told:
+        assert kernels.load(what) is None
+    assert f">={kernels.KERNELS[what].least}'" in str(told[0].message)

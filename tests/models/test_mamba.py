@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from torch.nn import functional as F
 from pdebench import create_model
 from pdebench.measure.cost import count_by_name
 from pdebench.models import kernels
-from pdebench.models.mixers import mamba
 from pdebench.models.mixers.base import Mixer, Place
 from pdebench.models.mixers.mamba import BidirectionalMamba
 from pdebench.models.mixers.zigma import ZigzagMamba
@@ -287,7 +285,7 @@ def both_paths(
 
     slow = outcomes()
     assert not calls  # tensors that are not on a CUDA device
-    monkeypatch.setattr(mamba, "takes_kernels", lambda u: True)
+    monkeypatch.setattr(kernels, "suit", lambda u: True)
     fast = outcomes()
     return fast, slow, len(calls)
 
@@ -317,16 +315,6 @@ def test_kernels_are_given_one_type_under_autocast(
     for got, wanted in zip(fast, slow, strict=True):
         assert got.dtype == wanted.dtype
         assert (got - wanted).norm() < 0.05 * wanted.norm()
-
-
-def test_kernels_are_for_cuda_tensors_up_to_float32() -> None:
-    def tensor(is_cuda: bool, dtype: torch.dtype) -> Any:
-        return SimpleNamespace(is_cuda=is_cuda, dtype=dtype)
-
-    assert mamba.takes_kernels(tensor(True, torch.bfloat16))
-    assert mamba.takes_kernels(tensor(True, torch.float32))
-    assert not mamba.takes_kernels(tensor(True, torch.float64))
-    assert not mamba.takes_kernels(torch.zeros(1))
 
 
 @BOTH

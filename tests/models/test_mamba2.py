@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from pdebench.measure.cost import count_by_name
 from pdebench.models import kernels
 from pdebench.models.backbone import create_model
-from pdebench.models.mixers import mamba2 as module
 from pdebench.models.mixers import ssd
 from pdebench.models.mixers.base import Place
 from pdebench.models.mixers.mamba2 import Mamba2
@@ -227,7 +226,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     found = Kernel()
     monkeypatch.setattr(kernels, "load", {"ssd": found, "causal_conv1d": convolution}.get)
     monkeypatch.setattr(kernels, "described", lambda what, fallback: f"the kernel {what}")
-    monkeypatch.setattr(module, "takes_kernels", lambda x: True)
+    monkeypatch.setattr(kernels, "suit", lambda x: True)
     return found
 
 
@@ -239,7 +238,7 @@ def test_the_kernels_are_given_what_they_document(kernel: Kernel, monkeypatch: p
         half = made(x, c)
     fast = made(x, c)
     assert kernel.kinds == [torch.bfloat16, torch.float32]
-    monkeypatch.setattr(module, "takes_kernels", lambda x: False)
+    monkeypatch.setattr(kernels, "suit", lambda x: False)
     ours = made(x, c)
     assert len(kernel.kinds) == 2
     torch.testing.assert_close(fast, ours)

@@ -16,10 +16,6 @@ DECAY_RANK, DECAY_DIVISOR = 16, 16
 GAIN = 2**-2.5
 
 
-def _on_cuda(x: Tensor) -> bool:
-    return x.is_cuda and x.dtype != torch.float64  # which the kernel does not know
-
-
 class DiG(Mixer):
     """Gated linear attention (arXiv 2312.06635) in DiG's four directions (arXiv 2405.18428; hustvl/DiG).
 
@@ -62,7 +58,7 @@ class DiG(Mixer):
 
     def _attended(self, q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> Tensor:
         """(B, N, heads, D / heads) in float32 or more; `q`, `k`, `v` are in the precision of the projections."""
-        if self.kernel is not None and _on_cuda(q):
+        if self.kernel is not None and kernels.suit(q):
             y, _ = self.kernel(q=q, k=k, v=v, g=g)
             return y.float()  # type: ignore[no-any-return]
         return gated_linear_attention(q, k, v, g)

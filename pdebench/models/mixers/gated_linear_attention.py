@@ -20,7 +20,6 @@ bfloat16. Both passes are operators that the compiler calls as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pdebench.models.mixers.precision import as_given
+from pdebench.models.mixers.tiles import tiles
 
 CHUNK = 32  # tokens, a power of two; as measured best of 16, 32 and 64 at heads of 32 keys and 64 values
 TILE = 2**17  # numbers of q that are worked on at a time: 512 KiB in float32, as measured best on one core
@@ -188,20 +188,15 @@ def _plan(q: Tensor) -> tuple[int, int, int]:
     return chunk, max(1, together // chunks), chunk * -(-chunks // tiles)
 
 
-def _parts(count: int, size: int) -> Iterator[slice]:
-    for begin in range(0, count, size):
-        yield slice(begin, min(count, begin + size))
-
-
 @torch.library.custom_op("pdebench::gated_linear_attention", mutates_args=())
 def _attend(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     """`y` (B, L, H, V), and the states (tiles of a sample, B, H, K, V) with which the tiles start."""
     y, starts = _outputs(q, k, v, g)
     chunk, samples, span = _plan(q)
     with as_given(q):
-        for some in _parts(len(q), samples):
+        for some in tiles(len(q), samples):
             state = torch.zeros_like(starts[0, some])
-            for start, tokens in zip(starts, _parts(q.shape[1], span), strict=True):
+            for start, tokens in zip(starts, tiles(q.shape[1], span), strict=True):
                 start[some] = state
                 tile = _Tile([x[some, tokens] for x in (q, k, v, g)], chunk, y.dtype, keep=False)
                 states, state = tile.states(state)
@@ -226,9 +221,9 @@ def _attend_backward(
     grads: tuple[Tensor, Tensor, Tensor, Tensor] = _gradients(grad_y, q, k, v, g, starts)
     chunk, samples, span = _plan(q)
     with as_given(q):
-        for some in _parts(len(q), samples):
+        for some in tiles(len(q), samples):
             last = torch.zeros_like(starts[0, some])
-            for i, tokens in reversed(list(enumerate(_parts(q.shape[1], span)))):
+            for i, tokens in reversed(list(enumerate(tiles(q.shape[1], span)))):
                 tile = _Tile([x[some, tokens] for x in (q, k, v, g)], chunk, starts.dtype, keep=True)
                 states, _ = tile.states(starts[i, some])
                 *found, last = tile.gradients(_cut(grad_y[some, tokens], chunk, starts.dtype), states, last)

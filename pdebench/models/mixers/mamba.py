@@ -19,11 +19,6 @@ STATES, CONVOLUTION, EXPANSION = 16, 4, 2  # Mamba's published defaults
 DT_MIN, DT_MAX = 1e-3, 1e-1
 
 
-def takes_kernels(u: Tensor) -> bool:
-    """Whether mamba-ssm and causal-conv1d have a kernel for it: on a CUDA device, up to float32."""
-    return u.is_cuda and u.dtype != torch.float64
-
-
 def implementation() -> str:
     """What the scan and the convolution of a `Direction` are."""
     scan = kernels.described("selective_scan", "chunked scan in PyTorch")
@@ -75,7 +70,7 @@ class Direction(nn.Module):
         """The short convolution and its SiLU."""
         weight, bias = self.conv.weight.squeeze(1), self.conv.bias
         assert bias is not None
-        if self.convolution_kernel is None or not takes_kernels(u):
+        if self.convolution_kernel is None or not kernels.suit(u):
             return F.silu(causal_convolution(u, weight, bias))
         # (B, E, L) with the channels next to each other in memory: a layout that the kernel takes as it is
         y: Tensor = self.convolution_kernel(u.transpose(1, 2), weight, bias, activation="silu")
@@ -85,7 +80,7 @@ class Direction(nn.Module):
         """The recurrence and D's path past it; `dt` (B, L, E) is without its bias."""
         kind = torch.promote_types(u.dtype, torch.float32)
         a, bias, skip = -self.A_log.to(kind).exp(), self.dt_proj.bias.to(kind), self.D.to(kind)
-        if self.scan_kernel is None or not takes_kernels(u):
+        if self.scan_kernel is None or not kernels.suit(u):
             return selective_scan(u, F.softplus(dt.to(kind) + bias), a, b, c) + skip * u
         u, dt, b, c = (part.to(u.dtype).transpose(1, 2) for part in (u, dt, b, c))  # the kernel's layout: (B, E, L)
         y: Tensor = self.scan_kernel(u, dt, a, b, c, D=skip, delta_bias=bias, delta_softplus=True)

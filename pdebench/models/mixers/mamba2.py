@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pdebench.models import kernels
 from pdebench.models.mixers.base import Mixer, Place
 from pdebench.models.mixers.causal_convolution import causal_convolution
-from pdebench.models.mixers.mamba import initialise_projections, takes_kernels
+from pdebench.models.mixers.mamba import initialise_projections
 from pdebench.models.mixers.scans import orders
 from pdebench.models.mixers.ssd import ssd
 
@@ -71,7 +71,7 @@ class Mamba2(Mixer):
         """The short convolution of x, B and C (B, N, channels) and its SiLU."""
         weight, bias = self.conv.weight.squeeze(1), self.conv.bias
         assert bias is not None
-        if self.convolution_kernel is None or not takes_kernels(u):
+        if self.convolution_kernel is None or not kernels.suit(u):
             return F.silu(causal_convolution(u, weight, bias))
         # (B, channels, N) with the channels next to each other in memory and 8 k of them a token, as the kernel asks
         y: Tensor = self.convolution_kernel(u.contiguous().transpose(1, 2), weight, bias, activation="silu")
@@ -81,7 +81,7 @@ class Mamba2(Mixer):
         """x, B and C (B, N, channels) and raw step sizes (B, N, heads) to (B, N, heads, HEAD), float32 or more."""
         v, b, c = u.split([self.inner, STATES, STATES], dim=-1)
         v, a = v.unflatten(-1, (self.heads, HEAD)), -self.A_log.exp()
-        if self.scan_kernel is not None and takes_kernels(u):
+        if self.scan_kernel is not None and kernels.suit(u):
             v, b, c = v.to(dt.dtype), b.unsqueeze(2).to(dt.dtype), c.unsqueeze(2).to(dt.dtype)  # one group of heads
             y = self.scan_kernel(v, dt, a, b, c, KERNEL_CHUNK, D=self.D, dt_bias=self.dt_bias, dt_softplus=True)
             return y.float()  # type: ignore[no-any-return]

@@ -50,7 +50,7 @@ class Powers(torch.autograd.Function):
         # Re(a b) = Re conj(a) Re b + Im conj(a) Im b
         left = torch.conj_physical(gain.unsqueeze(2) * coarse.unsqueeze(1))  # (D, C, J, N)
         with as_given(z):
-            kernel = _parts(left).flatten(1, 2) @ _parts(fine).transpose(1, 2)  # (D, C J, I)
+            kernel = _as_real(left).flatten(1, 2) @ _as_real(fine).transpose(1, 2)  # (D, C J, I)
         return kernel.view(*gain.shape[:2], -1)[..., :length]
 
     @staticmethod
@@ -62,7 +62,7 @@ class Powers(torch.autograd.Function):
         grid = F.pad(grad, (0, len(jumps) * len(steps) - grad.shape[-1])).view(channels, -1, len(steps))
         basis = torch.stack((fine, fine * steps[:, None]), 2).flatten(2)  # (D, I, 2 N)
         with as_given(grad):
-            thin = grid @ _parts(basis)
+            thin = grid @ _as_real(basis)
         thin = torch.view_as_complex(thin.view(channels, directions, len(jumps), 2, states, 2))
         zeroth, first = thin.unbind(-2)  # (D, C, J, N)
         coarse = coarse.unsqueeze(1)
@@ -77,7 +77,7 @@ def _exp(z: Tensor, times: Tensor) -> Tensor:
     return torch.polar(F.threshold(exponent.real, -NEGLIGIBLE, -torch.inf).exp_(), exponent.imag)
 
 
-def _parts(z: Tensor) -> Tensor:
+def _as_real(z: Tensor) -> Tensor:
     """Complex (..., N) as real (..., 2 N)."""
     return torch.view_as_real(z).flatten(-2)
 

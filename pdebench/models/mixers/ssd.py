@@ -18,7 +18,6 @@ Both passes are operators that the compiler calls as they are: traced, every til
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -26,6 +25,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from pdebench.models.mixers.precision import as_given
+from pdebench.models.mixers.tiles import tiles
 
 CHUNK = 64  # tokens, at most; as measured best of 16, 32, 64 and 128 on two cores at 128 states and heads of 64
 TILE = 2**18  # numbers of x that are worked on at a time: 1 MiB in float32, as measured best on two cores
@@ -35,11 +35,6 @@ FLOOR = -60.0  # e^-60 stands for every smaller decay, far below float32's resol
 
 def _decay(exponents: Tensor, kind: torch.dtype) -> Tensor:
     return exponents.clamp(FLOOR, 0).to(kind).exp_()
-
-
-def _parts(count: int, size: int) -> Iterator[slice]:
-    for begin in range(0, count, size):
-        yield slice(begin, min(count, begin + size))
 
 
 class _Chunks(NamedTuple):
@@ -108,7 +103,7 @@ def _states(chunks: _Chunks, span: int) -> Tensor:
     """The states (B, K - 1, N, H, P) that all chunks but the last end with."""
     batch, count, _, heads, size = chunks.x.shape
     ends = chunks.x.new_empty(batch, count - 1, chunks.b.shape[-1], heads, size)
-    for which in _parts(count - 1, span):
+    for which in tiles(count - 1, span):
         part = chunks.part(which)
         weighted = part.x * (part.leave() * part.dt.unsqueeze(-1))
         ends[:, which] = (part.b.mT @ weighted.flatten(3)).unflatten(3, (heads, size))
@@ -122,10 +117,10 @@ def _forward(chunks: _Chunks, d: Tensor, span: int) -> Tensor:
     """`y` (B, K, Q, H, P)."""
     ends = _states(chunks, span)
     y = chunks.x * d.unsqueeze(-1)
-    for which in _parts(y.shape[1], span):
+    for which in tiles(y.shape[1], span):
         part = chunks.part(which)
         y[:, which] += (part.decays().mul_(part.scores()) @ part.driven()).transpose(2, 3)
-    for which in _parts(y.shape[1] - 1, span):
+    for which in tiles(y.shape[1] - 1, span):
         later = chunks.part(slice(which.start + 1, which.stop + 1))
         read = (later.c @ ends[:, which].flatten(3)).unflatten(3, y.shape[3:])
         y[:, which.start + 1 : which.stop + 1].addcmul_(read, later.enter())
@@ -143,7 +138,7 @@ def _backward(chunks: _Chunks, a: Tensor, d: Tensor, grad_y: Tensor, span: int) 
     # of the exponents that end at a token, of those that begin after it, and of both
     ending, beginning = torch.zeros_like(sums), torch.zeros_like(sums)
 
-    for which in _parts(count - 1, span):  # what later chunks read of the states
+    for which in tiles(count - 1, span):  # what later chunks read of the states
         after = slice(which.start + 1, which.stop + 1)
         part, before = chunks.part(after), ends[:, which].flatten(3)
         entered = grad_y[:, after] * part.enter()
@@ -155,7 +150,7 @@ def _backward(chunks: _Chunks, a: Tensor, d: Tensor, grad_y: Tensor, span: int) 
     for k in reversed(range(count - 2)):
         grad_ends[:, k].addcmul_(grad_ends[:, k + 1], through[:, k + 1])
 
-    for which in _parts(count, span):  # within chunks
+    for which in tiles(count, span):  # within chunks
         part = chunks.part(which)
         scores, decays, driven = part.scores(), part.decays(), part.driven()
         grads = grad_y[:, which].transpose(2, 3).contiguous()
@@ -171,7 +166,7 @@ def _backward(chunks: _Chunks, a: Tensor, d: Tensor, grad_y: Tensor, span: int) 
         beginning[:, which] = exponents.sum(-2, dtype=torch.float64)
     grad_a = (ending - beginning).flip(-1).cumsum(-1).flip(-1)  # segments with j < k <= i, for each k
 
-    for which in _parts(count - 1, span):  # what chunks add to the states
+    for which in tiles(count - 1, span):  # what chunks add to the states
         part, grad_states = chunks.part(which), grad_ends[:, which].flatten(3)
         leave, steps = part.leave(), part.dt.unsqueeze(-1)
         weighted = part.x * (leave * steps)
@@ -198,7 +193,7 @@ def _scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> 
     y = _output(x, dt, a, b, c, d)
     samples, span = _tile(x)
     with as_given(x):
-        for some in _parts(len(x), samples):
+        for some in tiles(len(x), samples):
             found = _forward(_chunks(x[some], dt[some], a, b[some], c[some]), d, span)
             y[some] = found.flatten(1, 2)[:, : x.shape[1]]
     return y  # type: ignore[no-any-return]
@@ -219,7 +214,7 @@ def _scan_backward(
     grads[5].zero_()
     samples, span = _tile(x)
     with as_given(x):
-        for some in _parts(len(x), samples):
+        for some in tiles(len(x), samples):
             chunks = _chunks(x[some], dt[some], a, b[some], c[some])
             found = _backward(chunks, a, d, _cut(grad_y[some], chunks.x.shape[1]), span)
             for i in (0, 1, 3, 4):
