@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.ratio import Effort, Row
-from pdebench.execute.local import cpu_environment
+from pdebench.execute.slots import cpu_environment
 
 GROUPS = ("operator", "loop", "block", "scan", "ssd", "gla")
 IDLE = 0.5  # load average above which a number here means little

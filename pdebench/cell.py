@@ -25,6 +25,7 @@ from pdebench.models.transfer import at_resolution
 from pdebench.store import write_atomic, write_json
 from pdebench.tasks import generation
 from pdebench.training import Images, Progress, Trained, autocast, resolve_precision, train
+from pdebench.training_state import Snapshots
 
 # Samples start from this noise whatever the training seed: families are compared from the same starting points.
 NOISE_SEED = 1234
@@ -33,19 +34,23 @@ GRID = 8  # samples.png shows GRID x GRID images
 Watch = Callable[[dict[str, Any]], None]
 
 
-def run_cell(cell: Cell, folder: Path, watch: Watch = lambda event: None) -> dict[str, Any]:
+def run_cell(
+    cell: Cell, folder: Path, watch: Watch = lambda event: None, snapshots: Snapshots | None = None
+) -> dict[str, Any]:
     """Train, measure and evaluate a cell, leaving its files in `folder`.
 
     Args:
         cell: what to run.
         folder: the cell's folder; it exists.
         watch: told of each stage and of progress in it.
+        snapshots: where training keeps its state, and takes it up again.
 
     Returns:
         The measured columns of the record.
 
     Raises:
         Diverged: the training loss became NaN or infinite.
+        Interrupted: `snapshots` was told to end, and has the state.
         DataError, ModelError, MetricError: what the checks before the run could not see.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -94,7 +99,7 @@ def run_cell(cell: Cell, folder: Path, watch: Watch = lambda event: None) -> dic
 
     trained = train(
         model, images, cell.train, device=device, precision=precision, flip=cell.data.flip,
-        validate_every=cell.evaluate.every, validate=validate, watch=report,
+        validate_every=cell.evaluate.every, validate=validate, watch=report, snapshots=snapshots,
     )  # fmt: skip
     row |= {"peak_memory_bytes": memory.read(), "peak_memory_kind": memory.kind}
     row |= _learned(cell, trained) | {"val_loss_ema": validate(trained.ema)}
@@ -128,6 +133,7 @@ def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
     losses, steps = trained.curve.train_loss, spread(after_warmup(trained.step_seconds))
     tail = losses[-max(1, len(losses) // 10) :]
     return {
+        "resumed_from_step": trained.resumed_from,
         "images_seen": trained.curve.images[-1],
         "train_loss": sum(tail) / len(tail),
         "val_loss": trained.curve.val_loss[-1],

@@ -68,12 +68,16 @@ def run(
     results: Annotated[Path | None, typer.Option(help="Results folder. Default: results/<suite>.")] = None,
     override: SetOption = [],  # noqa: B006 (typer reads it, nobody writes it)
     retry: Annotated[Retry | None, typer.Option(help="`failed`: also run cells again that failed.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Cells at a time. Default: one a GPU, or one on the CPU.")
+    ] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines on standard output.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run what is not done yet of a suite, then write its tables and report.
 
-    The same command again resumes. Exit status: 0 all cells done, 2 the suite cannot run, 4 some cell failed,
-    130 interrupted.
+    The same command again resumes, inside a cell too; several at once share the cells. Exit status: 0 all cells done,
+    2 the suite cannot run, 4 some cell failed, 130 interrupted.
 
     Example: `pdebench run quickstart --set train.steps=50 --results /tmp/try`
     """
@@ -82,17 +86,18 @@ def run(
     from pdebench.run import run_suite
     from pdebench.suite import load_suite
     from pdebench.summary import print_outcome
-    from pdebench.watch import LiveTable, PlainLines
+    from pdebench.watch import JsonLines, LiveTable, PlainLines
 
     study = load_suite(suite, override)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: as cleanly as by Ctrl-C
-    # with --json standard output is the result's alone
-    console = Console(stderr=as_json)
-    watcher = LiveTable if console.is_terminal else PlainLines
+    # with --json, or --log-json, standard output is for programs alone
+    console = Console(stderr=as_json or log_json)
+    watcher = JsonLines if log_json else LiveTable if console.is_terminal else PlainLines
     outcome = run_suite(
         study,
         results or Path("results") / study.name,
         lambda cells, skipped: watcher(console, cells, skipped),
+        workers=workers,
         retry_failed=retry is Retry.failed,
     )
     if as_json:

@@ -190,6 +190,28 @@ class MatchConfig(Section):
     to: FamilyName = Field(description="The family that keeps its sizes, and whose cost the others are given.")
 
 
+class LimitsConfig(Section):
+    """What one cell may take; a cell that takes more ends as `timeout` or `oom`, and the others go on."""
+
+    seconds: float | None = Field(default=None, gt=0, description="Wall-clock seconds of a cell; null: no limit.")
+    memory_gb: float | None = Field(
+        default=None, gt=0, description="Host memory of a cell's process, in GB of 10^9 bytes; null: no limit."
+    )
+
+
+class ExecutionConfig(Section):
+    """How cells are run; nothing here changes what a cell is, so it is no part of its identity."""
+
+    timing: Literal["alone", "shared"] = Field(
+        default="alone",
+        description="alone: a cell has its device, or the CPU, to itself, and is timed. shared: several workers may "
+        "share a CPU; what they would have measured of time is left out.",
+    )
+    checkpoint_seconds: float = Field(
+        default=300.0, ge=0, description="Seconds between saved states of a training, from which it can go on."
+    )
+
+
 # The name is a folder's: without '/' and '.', it cannot climb out of the results folder.
 SuiteName = Annotated[
     str,

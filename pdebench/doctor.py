@@ -113,7 +113,7 @@ def cpu() -> Iterator[Check]:
     """Cores, and the threads that a cell's process will have."""
     import psutil
 
-    from pdebench.execute.local import cpu_variables
+    from pdebench.execute.slots import cpu_variables
     from pdebench.measure.machine import cpu_name
 
     wanted = cpu_variables()["OMP_NUM_THREADS"]
@@ -140,7 +140,7 @@ def memory() -> Iterator[Check]:
 
 def allocator() -> Iterator[Check]:
     """glibc's allocator, which by default returns memory at every step and faults it in again."""
-    from pdebench.execute.local import cpu_variables
+    from pdebench.execute.slots import cpu_variables
 
     wanted = {name: value for name, value in cpu_variables().items() if name.startswith("MALLOC_")}
     other = {name: os.environ[name] for name in wanted if os.environ.get(name, wanted[name]) != wanted[name]}

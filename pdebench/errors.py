@@ -7,6 +7,8 @@ PdebenchError                what went wrong, where, and what to do, in one sent
  |   +- DimensionError       a depth, width, number of heads or MLP that does not fit
  +- MetricError              a metric whose extractor or weights are not to be had     (exit code 2)
  +- ResultsError             a results folder that cannot be read or written           (exit code 2)
+ +- SlotError                more workers or devices than the machine has              (exit code 2)
+ +- Interrupted              a cell that was asked to end; its state is saved
  +- Diverged                 a loss that is no longer finite; ends a cell, not a sweep
 """
 
@@ -56,6 +58,14 @@ class MetricError(PdebenchError):
 
 class ResultsError(PdebenchError):
     """A results folder is missing, in use by another run, or not writable."""
+
+
+class SlotError(PdebenchError):
+    """More workers or devices are asked for than this machine has."""
+
+
+class Interrupted(PdebenchError):
+    """A cell was asked to end, and has saved its state; ends a cell, not a sweep."""
 
 
 class Diverged(PdebenchError):

@@ -6,14 +6,23 @@ Besides these, a record has every key of its cell's configuration, dotted as a s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 # name: (pandas dtype, meaning)
 COLUMNS: dict[str, tuple[str, str]] = {
     "suite": ("string", "name of the suite that ran the cell"),
     "cell": ("string", "identity of the cell: a hash of its resolved configuration"),
-    "status": ("string", "done, diverged, oom, killed or error"),
+    "status": ("string", "done, oom, diverged, timeout, killed, error or interrupted"),
     "message": ("string", "what went wrong, in a sentence"),
     "started_at": ("string", "UTC"),
     "finished_at": ("string", "UTC"),
+    "exit_code": ("Int64", "of the cell's process; negative: the signal that ended it"),
+    "log_tail": ("string", "the last lines of log.txt, where the cell did not end well"),
+    "slot": ("string", "where the cell ran: cpu, some of its cores, or a GPU"),
+    "timing": ("string", "alone: nothing of ours ran beside the cell. shared: it was not timed"),
+    "parent_cpu_share": ("Float64", "processor time of the waiting parent, as a share of the cell's seconds"),
+    "resumed_from_step": ("Int64", "training went on from a saved state of this step; null: it began at 0"),
     "seconds_total": ("Float64", "wall-clock seconds of the cell's process"),
     "model_name": ("string", "as `create_model` takes it"),
     "params": ("Int64", "parameters, the frozen position embedding included"),
@@ -67,6 +76,21 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "git_commit": ("string", ""),
     "git_dirty": ("boolean", "tracked files differed from the commit"),
 }  # fmt: skip
+
+
+TIMINGS = (
+    "train_seconds",
+    "train_step_ms",
+    "train_images_per_s",
+    "data_wait_ms",
+    "sample_seconds",
+    "sample_images_per_s",
+)
+
+
+def without_timings(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what it says of speed: measured beside other work, it would mislead."""
+    return {key: value for key, value in row.items() if not key.startswith(TIMINGS)}
 
 
 # What a cell ran on; `machine.json` and the report's environment show these columns.

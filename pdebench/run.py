@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pdebench.config import Cell
+from pdebench.errors import SlotError
+from pdebench.execute.conditions import Conditions
 from pdebench.execute.local import FAILED, Watcher, pending, run_cells
+from pdebench.execute.slots import slots
 from pdebench.preflight import preflight
 from pdebench.record import MACHINE
-from pdebench.store import Results, write_atomic, write_json, write_tables
+from pdebench.store import Results, write_json, write_tables
 from pdebench.suite import Suite
 
 MakeWatcher = Callable[[Sequence[Cell], Sequence[Cell]], AbstractContextManager[Watcher]]
@@ -26,7 +29,7 @@ class Outcome:
         folder: the results folder.
         ran: cells run now.
         records: the record of every cell of the suite that has one, in the suite's order.
-        missing: cells without a record, after an interruption.
+        missing: cells that are left to run, after an interruption.
         interrupted: the user stopped it.
     """
 
@@ -38,8 +41,13 @@ class Outcome:
 
     @property
     def failed(self) -> list[dict[str, Any]]:
-        """Records of cells that did not end well."""
-        return [record for record in self.records if record["status"] != "done"]
+        """Records of cells that did not end well; one that was asked to end did."""
+        return [record for record in self.records if record["status"] not in ("done", "interrupted")]
+
+    @property
+    def done(self) -> int:
+        """How many cells are done."""
+        return sum(record["status"] == "done" for record in self.records)
 
     @property
     def exit_code(self) -> int:
@@ -47,30 +55,46 @@ class Outcome:
         return 130 if self.interrupted else 4 if self.failed else 0
 
 
-def run_suite(suite: Suite, folder: Path, make_watcher: MakeWatcher, *, retry_failed: bool = False) -> Outcome:
+def run_suite(
+    suite: Suite, folder: Path, make_watcher: MakeWatcher, *, workers: int | None = None, retry_failed: bool = False
+) -> Outcome:
     """Run what has no settled record yet and rebuild the tables and the report.
+
+    Several runs of one suite on one folder share the cells.
 
     Raises:
         PdebenchError: what can be known to fail later, before anything is trained.
     """
     cells, results = suite.cells(), Results(folder)
-    with results.locked():
-        todo = pending(cells, results, retry_failed=retry_failed)
-        preflight(todo, folder)
-        write_atomic(folder / "suite.yaml", suite.to_yaml())
-        write_json(folder / "plan.json", [cell.id for cell in cells])
-        before = {cell.id for cell in todo}
-        interrupted = False
-        if todo:
-            with make_watcher(cells, [cell for cell in cells if cell.id not in before]) as watcher:
-                try:
-                    run_cells(todo, results, watcher)
-                except KeyboardInterrupt:
-                    interrupted = True
-        records = [record for cell in cells if (record := results.record(cell.id)) is not None]
-        if records and (todo or not (folder / "report.html").exists()):
-            _publish(folder, records)
-    return Outcome(folder, len(todo), records, len(cells) - len(records), interrupted)
+    places = slots(workers)
+    if len(places) > 1 and places[0].cores is not None and suite.execution.timing == "alone":
+        raise SlotError(
+            f"--workers {workers} on a CPU: cells side by side slow each other down, and this suite's are timed; set "
+            "execution.timing: shared, which leaves the timings out, or run one worker"
+        )
+    memory = suite.limits.memory_gb
+    conditions = Conditions(
+        suite.limits.seconds,
+        None if memory is None else int(memory * 1e9),
+        suite.execution.checkpoint_seconds,
+        shared=len(places) > 1 and places[0].cores is not None,
+    )
+    results.make(suite.to_yaml(), [cell.id for cell in cells])
+    todo = pending(cells, results, retry_failed=retry_failed)
+    preflight(todo, folder)
+    before = {cell.id for cell in todo}
+    interrupted = False
+    if todo:
+        with make_watcher(cells, [cell for cell in cells if cell.id not in before]) as watcher:
+            try:
+                run_cells(todo, results, watcher, places, conditions, retry_failed=retry_failed)
+            except KeyboardInterrupt:
+                interrupted = True
+    records = [record for cell in cells if (record := results.record(cell.id)) is not None]
+    if records and (todo or not (folder / "report.html").exists()):
+        _publish(folder, records)
+    missing = sum(1 for cell in cells if (results.record(cell.id) or {}).get("status") in (None, "interrupted"))
+    return Outcome(folder, len(todo), records, missing, interrupted)
 
 
 def _publish(folder: Path, records: list[dict[str, Any]]) -> None:

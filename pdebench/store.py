@@ -3,6 +3,7 @@
     results/<suite>/
       suite.yaml plan.json machine.json table.parquet table.csv curves.parquet report.html
       cells/<id>/  config.yaml record.json timings.json log.txt checkpoint.safetensors samples.png curve.parquet
+                   lease and state/ while it is unfinished
 
 The cells are the truth: tables can be rebuilt from them at any time. `plan.json` lists the cells of the suite as it
 last ran; records of cells that a changed suite no longer has stay on disk, outside the tables.
@@ -12,8 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +30,16 @@ TEMPORARY = ".tmp"
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, or a machine that loses power, sees the old one or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-    with temporary.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:  # a full disk has no room for half a file either
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -67,27 +73,30 @@ class Results:
             return list(json.loads(plan.read_text()))
         return sorted(path.parent.name for path in self.folder.glob("cells/*/record.json"))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for one run; raises ResultsError while another process holds it.
+    def make(self, suite: str, plan: Sequence[str]) -> None:
+        """Make the folder and write the suite and its cells' identities into it.
 
-        The lock is the operating system's, so it ends with its holder, however that ends.
+        Raises:
+            ResultsError: it cannot be written, or another run is filling it with another suite.
         """
-        import fcntl
-
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / ".lock").open("a+")
+            (self.folder / ".lock").open("a").close()
         except OSError as error:
             raise ResultsError(f"cannot write to the results folder {self.folder}: {error.strerror}") from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ResultsError(
-                    f"another run is filling {self.folder}: wait for it, or pass --results with another folder"
-                ) from None
-            yield
+        if (self.folder / "plan.json").exists() and self.plan() != list(plan) and self._worked_on():
+            raise ResultsError(
+                f"another run is filling {self.folder} with another suite: wait for it, or pass --results with "
+                "another folder"
+            )
+        write_atomic(self.folder / "suite.yaml", suite)
+        write_json(self.folder / "plan.json", list(plan))
+
+    def _worked_on(self) -> bool:
+        """Whether some run holds a cell."""
+        from pdebench.execute.lease import held_elsewhere
+
+        return any(held_elsewhere(cell) is not None for cell in self.folder.glob("cells/*"))
 
 
 def read_record(cell_folder: Path) -> dict[str, Any] | None:

@@ -16,6 +16,8 @@ from pdebench.config import (
     Cell,
     DataConfig,
     EvaluateConfig,
+    ExecutionConfig,
+    LimitsConfig,
     MatchConfig,
     ModelConfig,
     TrainConfig,
@@ -26,7 +28,7 @@ from pdebench.models import matching
 from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.suite_draft import HEADER, Draft, check
 from pdebench.suite_schema import json_schema
-from pdebench.validation import NESTED, Problem, fields, first, known_keys, nearest_key, resolve
+from pdebench.validation import NESTED, OVERALL, Problem, fields, first, known_keys, nearest_key, resolve
 from pdebench.yaml_source import Place, Source, Where, dotted, dump_yaml, read_file, read_value, show
 
 __all__ = [
@@ -53,6 +55,8 @@ class Suite:
         task: what is learned.
         sections: `data`, `model`, `train` and `evaluate` as written, before the grid.
         match: what the models are resized to, if they are.
+        limits: what a cell may take.
+        execution: how cells are run.
         grid: dotted key to its values.
         include: entries of dotted keys and values.
         exclude: as `include`.
@@ -64,6 +68,8 @@ class Suite:
     task: str
     sections: Mapping[str, Mapping[str, Any]]
     match: MatchConfig | None
+    limits: LimitsConfig
+    execution: ExecutionConfig
     grid: Mapping[str, Sequence[Any]]
     include: Sequence[Mapping[str, Any]]
     exclude: Sequence[Mapping[str, Any]]
@@ -83,8 +89,9 @@ class Suite:
                 **self.sections[section],
                 **{k: v for k, v in defaults.items() if k not in self.sections[section]},
             }
-        match = self.match and self.match.model_dump()
-        matrix = {"match": match, "grid": self.grid, "include": self.include, "exclude": self.exclude}
+        overall = {"match": self.match, "limits": self.limits, "execution": self.execution}
+        matrix: dict[str, Any] = {key: section and section.model_dump() for key, section in overall.items()}
+        matrix |= {"grid": self.grid, "include": self.include, "exclude": self.exclude}
         return dump_yaml(document | {key: value for key, value in matrix.items() if value})
 
 
@@ -151,7 +158,11 @@ def _overridden(source: Source, overrides: Sequence[str]) -> Source:
         elif section in NESTED and dot:
             where = (section, field)
         else:
-            known = [*HEADER, *known_keys(), *(f"match.{key}" for key in fields(MatchConfig))]
+            known = [
+                *HEADER,
+                *known_keys(),
+                *(f"{name}.{key}" for name, model in OVERALL.items() for key in fields(model)),
+            ]
             known += [f"grid.{swept}" for swept in known_keys()]
             raise place.error(f"there is no such key to set; {nearest_key(key, known)}", key)
         places[key] = place
@@ -203,6 +214,8 @@ def _finish(draft: Draft, written: Draft | None) -> Suite:
         task=draft.header.task,
         sections=draft.sections,
         match=draft.match,
+        limits=draft.limits,
+        execution=draft.execution,
         grid={key: [setting.value for setting in settings] for key, settings in draft.grid.items()},
         include=[_plain(entry) for i, entry in enumerate(include) if after.extends[i] or i not in lost],
         exclude=[_plain(entry) for i, entry in enumerate(exclude) if after.excludes[i]],

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pdebench.config import SECTIONS, Header, MatchConfig
+from pdebench.config import SECTIONS, ExecutionConfig, Header, LimitsConfig, MatchConfig
 from pdebench.errors import SuiteError, did_you_mean
 from pdebench.matrix import Entry, Setting, identity
 from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.validation import (
     NESTED,
+    OVERALL,
     check_header,
-    check_match,
+    check_overall,
     check_section,
     fields,
     first,
@@ -25,6 +26,11 @@ from pdebench.yaml_source import Source, Where, dotted, show
 
 HEADER = tuple(fields(Header))
 _TOP = (*HEADER, *NESTED, "grid", "include", "exclude")
+_EXAMPLES = {
+    "match": "{by: params, to: DiT}",
+    "limits": "{seconds: 3600}",
+    "execution": "{timing: shared}",
+}
 _MOST_POINTS = 10_000  # a grid beyond this is a slip, and expanding it would look like a hang
 
 
@@ -35,6 +41,8 @@ class Draft:
     source: Source
     header: Header
     match: MatchConfig | None
+    limits: LimitsConfig
+    execution: ExecutionConfig
     sections: Mapping[str, Mapping[str, Any]]
     grid: Mapping[str, Sequence[Setting]]
     include: Sequence[Entry]
@@ -60,15 +68,16 @@ class _Checker:
                 found[section] = {}
         return found
 
-    def match(self) -> dict[str, Any] | None:
-        raw = self.source.data.get("match")
-        if "match" in self.source.data and not isinstance(raw, dict):
-            self.report(("match",), f"must be keys and values, such as {{by: params, to: DiT}}, not {show(raw)}")
+    def overall(self, section: str) -> dict[str, Any] | None:
+        """The keys of a section that is the same for every cell; None where it is left out."""
+        raw = self.source.data.get(section)
+        if section in self.source.data and not isinstance(raw, dict):
+            self.report((section,), f"must be keys and values, such as {_EXAMPLES[section]}, not {show(raw)}")
             return None
-        problems = [] if raw is None else check_match(raw)
+        problems = [] if raw is None else check_overall(section, raw)
         # A misspelt key is also missing; the spelling is what to say.
         for problem in [problem for problem in problems if not problem.missing] or problems:
-            missing = "is missing; match is written {by: params, to: DiT}"
+            missing = f"is missing; {section} is written {_EXAMPLES[section]}"
             self.report(problem.where, missing if problem.missing else problem.message)
         return raw
 
@@ -127,8 +136,8 @@ class _Checker:
                 self.report((*setting.where, *problem.where[2:]), problem.message)
         elif not any(error.key == dotted(setting.where) for error in self.errors):
             where = setting.where[:2] if setting.where[0] == "grid" else setting.where
-            if section == "match":
-                self.report(where, "match is the same for all of a suite; set it under 'match:'")
+            if section in OVERALL:
+                self.report(where, f"{section} is the same for all of a suite; set it under '{section}:'")
                 return
             self.report(where, f"there is no such key to set; {nearest_key(key, known)}")
 
@@ -152,7 +161,8 @@ def check(source: Source) -> Draft:
         elif not checker.errors:  # a misspelt key is also missing; the spelling is what to say
             checker.report(problem.where, "is missing; start with 'suite: NAME'")
 
-    match, sections, grid = checker.match(), checker.sections(), checker.grid()
+    overall = {section: checker.overall(section) for section in OVERALL}
+    match, sections, grid = overall["match"], checker.sections(), checker.grid()
     include, exclude = checker.entries("include"), checker.entries("exclude")
     families = _families(sections["model"], grid, include)
     for section, raw in sections.items():
@@ -180,7 +190,8 @@ def check(source: Source) -> Draft:
     if checker.errors:
         raise first(checker.errors)
     matching = None if match is None else MatchConfig(**match)
-    return Draft(source, Header(**header), matching, sections, grid, include, exclude)
+    limits, execution = LimitsConfig(**overall["limits"] or {}), ExecutionConfig(**overall["execution"] or {})
+    return Draft(source, Header(**header), matching, limits, execution, sections, grid, include, exclude)
 
 
 def _families(model: Mapping[str, Any], grid: Mapping[str, Sequence[Setting]], include: Sequence[Entry]) -> list[str]:

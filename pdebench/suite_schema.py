@@ -11,7 +11,7 @@ from typing import Any
 from pdebench.config import SECTIONS, Header, MatchConfig, data_names, metric_names
 from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.models.sizes import SIZES
-from pdebench.validation import fields, options_of
+from pdebench.validation import OVERALL, fields, options_of
 
 Schema = dict[str, Any]
 
@@ -34,6 +34,8 @@ def json_schema() -> Schema:
     match = dict(fields(MatchConfig))
     match["to"] = {**match["to"], "enum": list(FAMILIES)}
     properties["match"] = {**_object(match), "required": list(match), "description": _first_line(MatchConfig)}
+    for section in ("limits", "execution"):
+        properties[section] = {**_object(fields(OVERALL[section])), "description": _first_line(OVERALL[section])}
     properties["grid"] = {
         **_object(swept),
         "minProperties": 1,

@@ -27,10 +27,9 @@ def print_outcome(console: Console, outcome: Outcome, suite: str) -> None:
         say(f"{record['status']}: cell {record['cell']}: {record['message']}", "red")
         say(f"  log: {Results(outcome.folder).cell(record['cell']) / 'log.txt'}")
     if outcome.interrupted:
-        done = len(outcome.records) - len(outcome.failed)
-        say(f"interrupted: {done} cells are done and kept, {outcome.missing} are left; go on with: {again}")
+        say(f"interrupted: {outcome.done} cells are done and kept, {outcome.missing} are left; go on with: {again}")
     elif not outcome.ran and not outcome.failed:
-        say(f"nothing to do: all {len(outcome.records)} cells are done")
+        say(f"nothing to do: all {outcome.done} cells are done")
     if failed_before(outcome.failed) and not outcome.interrupted:
         say(f"to run what failed again: {again}{'' if '--retry' in sys.argv else ' --retry failed'}")
     if outcome.records:

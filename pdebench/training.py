@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from pdebench.config import TrainConfig
-from pdebench.errors import Diverged
+from pdebench.errors import Diverged, Interrupted
 from pdebench.tasks import generation
+from pdebench.training_state import Snapshots
 
 # Losses are read back this often: on a GPU each read waits for the device.
 READ_EVERY = 10
@@ -46,6 +47,7 @@ class Trained:
     curve: Curve
     step_seconds: list[float]
     data_seconds: list[float]
+    resumed_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,24 @@ class Images:
     pixels: Tensor
     labels: Tensor | None
 
-    def batches(self, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Endless batches: every epoch in a new order, no image twice in an epoch, no batch short."""
-        left = torch.empty(0, dtype=torch.int64)
-        while True:
-            while len(left) < batch_size:
-                left = torch.cat([left, torch.randperm(len(self.pixels), generator=generator)])
-            index, left = left[:batch_size], left[batch_size:]
-            yield self.pixels[index], None if self.labels is None else self.labels[index]
+
+class Batches:
+    """Endless batches: every epoch in a new order, no image twice in an epoch, no batch short.
+
+    `left`, what is drawn and not yet given out, is all of its state besides the generator's.
+    """
+
+    def __init__(self, images: Images, batch_size: int, generator: Generator) -> None:
+        self.images, self.batch_size, self.generator = images, batch_size, generator
+        self.left = torch.empty(0, dtype=torch.int64)
+
+    def next(self) -> tuple[Tensor, Tensor | None]:
+        """The next batch: uint8 (B, 3, H, W), and its labels (B,) or None."""
+        pixels, labels = self.images.pixels, self.images.labels
+        while len(self.left) < self.batch_size:
+            self.left = torch.cat([self.left, torch.randperm(len(pixels), generator=self.generator)])
+        index, self.left = self.left[: self.batch_size], self.left[self.batch_size :]
+        return pixels[index], None if labels is None else labels[index]
 
 
 def resolve_precision(asked: str, device: torch.device) -> str:
@@ -122,6 +134,7 @@ def train(
     validate_every: int | None = None,
     validate: Callable[[nn.Module], float] | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
+    snapshots: Snapshots | None = None,
 ) -> Trained:
     """Train `model` for `config.steps` steps.
 
@@ -135,9 +148,12 @@ def train(
         validate_every: steps between calls of `validate`; None calls it after the last step only.
         validate: gives the validation loss of a model.
         watch: called after every READ_EVERY-th step.
+        snapshots: where the state is kept; a training that finds one there goes on from it, and ends, on a CPU, with
+            the weights that it would have had without the interruption, bit for bit.
 
     Raises:
         Diverged: the loss is NaN or infinite.
+        Interrupted: `snapshots` was told to end, and has the state.
     """
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     model.train()
@@ -146,12 +162,41 @@ def train(
     # One source of randomness for the order of the data and one for what the task draws: neither moves the other.
     order = Generator().manual_seed(config.seed)
     draws = Generator(device).manual_seed(config.seed + 1)
-    batches = data.batches(config.batch_size, order)
+    batches = Batches(data, config.batch_size, order)
     clock = _Clock(device)
-    curve, waits, pending = Curve(), [], []
-    for step in range(config.steps):
+    curve = Curve()
+    waits: list[float] = []
+    pending: list[tuple[Tensor, Tensor, float]] = []
+    sources = {"order": order, "draws": draws}
+
+    def state() -> dict[str, Any]:
+        return {
+            "model": model.state_dict(),
+            "ema": ema.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "random": {name: source.get_state() for name, source in sources.items()} | _global_random(device),
+            "left": batches.left.clone(),  # a view: saved whole, it would bring its epoch along
+            "curve": asdict(curve),
+            "step_seconds": clock.seconds(),
+            "data_seconds": waits,
+        }
+
+    begin = 0  # steps that an earlier process did
+    if snapshots is not None and (found := snapshots.load()) is not None:
+        begin = found["step"]
+        model.load_state_dict(found["model"])
+        ema.load_state_dict(found["ema"])
+        optimizer.load_state_dict(found["optimizer"])
+        for name, source in sources.items():
+            source.set_state(found["random"][name])
+        _set_global_random(found["random"], device)
+        batches.left, curve, waits = found["left"], Curve(**found["curve"]), found["data_seconds"]
+        clock.earlier = found["step_seconds"]
+    if snapshots is not None:
+        snapshots.training = True
+    for step in range(begin, config.steps):
         clock.begin()
-        pixels, labels = next(batches)
+        pixels, labels = batches.next()
         if flip:
             mirrored = torch.rand(len(pixels), generator=order) < 0.5
             pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
@@ -181,12 +226,30 @@ def train(
         if due and validate is not None:
             curve.val_loss[-1] = validate(model.eval())
             model.train()
+        if snapshots is not None and (last or snapshots.due(step + 1)):
+            _read(pending, curve, config)
+            snapshots.save(step + 1, state())
+            snapshots.training = not last
+            if snapshots.ending:
+                raise Interrupted(f"asked to end, after step {step + 1} of {config.steps}")
     seconds = clock.seconds()
     total = 0.0
     for one in seconds:
         total += one
         curve.seconds.append(total)
-    return Trained(model.eval(), ema, curve, seconds, waits)
+    return Trained(model.eval(), ema, curve, seconds, waits, begin or None)
+
+
+def _global_random(device: torch.device) -> dict[str, Tensor]:
+    """The states of PyTorch's own sources, which a mixer may draw from."""
+    states = {"host": torch.get_rng_state()}
+    return states if device.type != "cuda" else states | {"device": torch.cuda.get_rng_state(device)}
+
+
+def _set_global_random(states: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["host"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["device"], device)
 
 
 def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
@@ -227,6 +290,7 @@ class _Clock:
         self.cuda = device.type == "cuda"
         self.steps: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
         self.host: list[float] = []
+        self.earlier: list[float] = []  # of a training that this one goes on with
         self.began = 0.0
 
     def begin(self) -> None:
@@ -252,6 +316,6 @@ class _Clock:
     def seconds(self) -> list[float]:
         """One number a step."""
         if not self.cuda:
-            return self.host
+            return self.earlier + self.host
         torch.cuda.synchronize()
-        return [begin.elapsed_time(end) / 1000 for begin, end in self.steps]
+        return self.earlier + [begin.elapsed_time(end) / 1000 for begin, end in self.steps]

@@ -10,13 +10,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pdebench.config import SECTIONS, Cell, Header, MatchConfig
+from pdebench.config import SECTIONS, Cell, ExecutionConfig, Header, LimitsConfig, MatchConfig, Section
 from pdebench.errors import SuiteError, did_you_mean
 from pdebench.models.registry import FAMILIES
 from pdebench.yaml_source import Source, Where, dotted, show
 
 Raw = Mapping[str, Any]
-NESTED: dict[str, type[BaseModel]] = {**SECTIONS, "match": MatchConfig}
+# The same for every cell of a suite, and so neither in the grid nor in a cell.
+OVERALL: dict[str, type[Section]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
+NESTED: dict[str, type[Section]] = {**SECTIONS, **OVERALL}
 """What a suite holds keys under: the sections of a cell, and `match`."""
 
 
@@ -66,9 +68,9 @@ def check_header(raw: Raw) -> list[Problem]:
     return [_translated(error, Header, raw, ()) for error in _errors(Header, raw)]
 
 
-def check_match(raw: Raw) -> list[Problem]:
-    """Problems of the keys under `match`."""
-    return [_translated(error, MatchConfig, raw, ("match",)) for error in _errors(MatchConfig, raw)]
+def check_overall(section: str, raw: Raw) -> list[Problem]:
+    """Problems of the keys under `match`, `limits` or `execution`."""
+    return [_translated(error, OVERALL[section], raw, (section,)) for error in _errors(OVERALL[section], raw)]
 
 
 def check_section(section: str, raw: Raw, families: Sequence[str], partial: bool) -> list[Problem]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pdebench.config import Cell
+from pdebench.execute.slots import Slot
 from pdebench.settings import setting_of
 
 MARKS = {"done": ("done", "green"), "skipped": ("done before", "dim"), "waiting": ("waiting", "dim")}
@@ -57,9 +60,10 @@ def duration(seconds: float) -> str:
 
 
 class _Running:
-    """What is known of the cell that runs now."""
+    """What is known of a cell that runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, slot: str) -> None:
+        self.slot = slot
         self.began = time.monotonic()
         self.event: dict[str, Any] = {"stage": "start"}
         self.loss: float | None = None
@@ -81,7 +85,7 @@ class LiveTable:
     def __init__(self, console: Console, cells: Sequence[Cell], skipped: Sequence[Cell]) -> None:
         self.console, self.cells, self.names = console, cells, labels(cells)
         self.ends: dict[str, dict[str, Any]] = {cell.id: {"status": "skipped"} for cell in skipped}
-        self.now: tuple[Cell, _Running] | None = None
+        self.now: dict[str, _Running] = {}
         self.told: set[tuple[str, str]] = set()
         self.live = Live(console=console, get_renderable=self.table, refresh_per_second=4, transient=False)
 
@@ -90,23 +94,23 @@ class LiveTable:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self.now = None
+        self.now.clear()
         self.live.__exit__(*error)
 
-    def started(self, cell: Cell) -> None:
+    def started(self, cell: Cell, slot: Slot) -> None:
         """See Watcher."""
-        self.now = (cell, _Running())
+        self.now[cell.id] = _Running(slot.name)
 
     def progress(self, cell: Cell, event: dict[str, Any]) -> None:
         """See Watcher."""
-        assert self.now is not None
-        self.now[1].take(event, cell.train.batch_size)
+        self.now[cell.id].take(event, cell.train.batch_size)
         if event["stage"] == "model":
             self._tell_mixer(cell.model.family, event["mixer_implementation"])
 
     def ended(self, cell: Cell, record: dict[str, Any]) -> None:
         """See Watcher."""
-        self.ends[cell.id], self.now = record, None
+        self.ends[cell.id] = record
+        self.now.pop(cell.id, None)  # another run may have done it
 
     def table(self) -> Table:
         """The table as it stands; a long suite shows what surrounds the running cell."""
@@ -132,17 +136,16 @@ class LiveTable:
             self.console.print(f"{family}: token mixer: {implementation}", highlight=False, markup=False)
 
     def _window(self) -> tuple[int, int]:
-        """The rows that fit: all, or those around the cell that runs."""
+        """The rows that fit: all, or those around the first cell that runs."""
         room = max(3, self.console.height - 5)
         if len(self.cells) <= room:
             return 0, len(self.cells)
-        at = next((i for i, cell in enumerate(self.cells) if self.now and cell.id == self.now[0].id), len(self.ends))
+        at = next((i for i, cell in enumerate(self.cells) if cell.id in self.now), len(self.ends))
         first = min(max(0, at - room // 2), len(self.cells) - room)
         return first, first + room
 
     def _columns(self, cell: Cell) -> tuple[Any, ...]:
-        if self.now and cell.id == self.now[0].id:
-            state = self.now[1]
+        if (state := self.now.get(cell.id)) is not None:
             step, steps = state.event.get("step"), state.event.get("steps")
             bar = (
                 ProgressBar(total=steps, completed=step or 0, width=12)
@@ -191,16 +194,16 @@ class PlainLines:
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
 
-    def started(self, cell: Cell) -> None:
+    def started(self, cell: Cell, slot: Slot) -> None:
         """See Watcher."""
-        self._say(cell, "started")
+        self._say(cell, f"started on {slot.name}")
 
     def progress(self, cell: Cell, event: dict[str, Any]) -> None:
         """See Watcher."""
         if event["stage"] == "model":
             self._say(cell, f"token mixer: {event['mixer_implementation']}")
         if event["stage"] == "train" and time.monotonic() - self.spoke > self.EVERY:
-            state = _Running()
+            state = _Running("")
             state.take(event, cell.train.batch_size)
             self._say(
                 cell,
@@ -214,3 +217,33 @@ class PlainLines:
             self._say(cell, f"done in {duration(record['seconds_total'])}, validation loss {record['val_loss']:.4f}")
         else:
             self._say(cell, f"{record['status']}: {record['message']}")
+
+
+class JsonLines:
+    """Everything that a watcher is told, one JSON object a line on standard output, for another program."""
+
+    def __init__(self, console: Console, cells: Sequence[Cell], skipped: Sequence[Cell]) -> None:
+        self.names = labels(cells)
+        self._say({"event": "planned", "cells": [cell.id for cell in cells], "done": [cell.id for cell in skipped]})
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+    def _say(self, event: dict[str, Any]) -> None:
+        print(json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}), flush=True)
+
+    def started(self, cell: Cell, slot: Slot) -> None:
+        """See Watcher."""
+        self._say({"event": "started", "cell": cell.id, "name": self.names[cell.id], "slot": slot.name})
+
+    def progress(self, cell: Cell, event: dict[str, Any]) -> None:
+        """See Watcher."""
+        self._say({"event": "progress", "cell": cell.id, **event})
+
+    def ended(self, cell: Cell, record: dict[str, Any]) -> None:
+        """See Watcher."""
+        told = {key: record.get(key) for key in ("status", "message", "val_loss", "seconds_total")}
+        self._say({"event": "ended", "cell": cell.id, **told})

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from pdebench import doctor
 from pdebench.cli import app
 from pdebench.doctor import Check
-from pdebench.execute.local import cpu_variables
+from pdebench.execute.slots import cpu_variables
 from pdebench.measure import extractor_weights
 from pdebench.measure.extractor_weights import INCEPTION, INCEPTION_FILE, INCEPTION_VARIABLE
 from pdebench.models import kernels

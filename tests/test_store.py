@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pdebench.errors import ResultsError
+from pdebench.execute.lease import Leases
 from pdebench.preflight import preflight
 from pdebench.store import Results, frame_of, load_results, write_atomic, write_json
 from pdebench.suite import load_suite
@@ -74,11 +75,18 @@ def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
         load_results(tmp_path)
 
 
-def test_a_folder_is_held_by_one_run(tmp_path: Path) -> None:
-    with Results(tmp_path).locked(), pytest.raises(ResultsError, match="another run"), Results(tmp_path).locked():
-        pass
-    with Results(tmp_path).locked():  # let go again
-        pass
+def test_another_suite_keeps_out_of_a_folder_while_a_run_fills_it(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.make("suite: a\n", ["one", "two"])
+    results.cell("one").mkdir(parents=True)
+    leases = Leases(tmp_path)
+    assert leases.claim(results.cell("one"))
+    results.make("suite: a\n", ["one", "two"])  # the same suite shares
+    with pytest.raises(ResultsError, match="with another suite"):
+        results.make("suite: b\n", ["three"])
+    leases.release(results.cell("one"))
+    results.make("suite: b\n", ["three"])
+    assert results.plan() == ["three"]
 
 
 def test_a_full_disk_is_said_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from itertools import islice
 
 import pytest
 import torch
@@ -19,6 +18,7 @@ from pdebench.models.backbone import Backbone, create_model
 from pdebench.tasks import generation
 from pdebench.training import (
     READ_EVERY,
+    Batches,
     Images,
     Progress,
     Trained,
@@ -51,7 +51,11 @@ def model(family: str = "PDE-SSM-DiT") -> Backbone:
 def run(
     net: nn.Module | None = None, images: Images | None = None, *, precision: str = "fp32", **changes: object
 ) -> Trained:
-    keywords = {name: changes.pop(name) for name in ("validate", "validate_every", "watch", "flip") if name in changes}
+    keywords = {
+        name: changes.pop(name)
+        for name in ("validate", "validate_every", "watch", "flip", "snapshots")
+        if name in changes
+    }
     return train(net or model(), images or data(), config(**changes), device=CPU, precision=precision, **keywords)  # type: ignore[arg-type]
 
 
@@ -169,9 +173,8 @@ def test_auto_takes_bf16_where_there_are_matrix_units(monkeypatch: pytest.Monkey
 def test_every_image_comes_once_an_epoch(count: int, batch_size: int, seed: int) -> None:
     images = Images(torch.arange(count).view(-1, 1, 1, 1), torch.arange(count) + 100)
     epochs = 3
-    batches = list(
-        islice(images.batches(batch_size, torch.Generator().manual_seed(seed)), -(-epochs * count // batch_size))
-    )
+    source = Batches(images, batch_size, torch.Generator().manual_seed(seed))
+    batches = [source.next() for _ in range(-(-epochs * count // batch_size))]
     assert all(len(pixels) == batch_size for pixels, _ in batches)
     assert all(torch.equal(pixels.flatten() + 100, labels) for pixels, labels in batches if labels is not None)
     stream = torch.cat([pixels.flatten() for pixels, _ in batches])
@@ -181,7 +184,8 @@ def test_every_image_comes_once_an_epoch(count: int, batch_size: int, seed: int)
 
 def test_epochs_come_in_new_orders() -> None:
     images = Images(torch.arange(50).view(-1, 1, 1, 1), None)
-    first, second = islice(images.batches(50, torch.Generator().manual_seed(0)), 2)
+    source = Batches(images, 50, torch.Generator().manual_seed(0))
+    first, second = source.next(), source.next()
     assert first[1] is None
     assert not torch.equal(first[0], second[0])
 

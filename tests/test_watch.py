@@ -9,10 +9,12 @@ import pytest
 from rich.console import Console
 
 from pdebench.config import Cell
+from pdebench.execute.slots import Slot
 from pdebench.suite import load_suite
 from pdebench.watch import LiveTable, PlainLines, duration, labels
 
 DONE = {"status": "done", "message": None, "seconds_total": 61.2, "val_loss": 0.25, "train_images_per_s": 480.0}
+CPU = Slot("cpu")
 MODEL = {"stage": "model", "mixer_implementation": "chunked scan in PyTorch"}
 
 
@@ -44,7 +46,7 @@ def test_labels_say_what_tells_cells_apart_and_no_more(cells: list[Cell]) -> Non
 def test_the_live_table_fits_80_columns_and_follows_a_cell(cells: list[Cell]) -> None:
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=False)
     watcher = LiveTable(console, cells, skipped=cells[:1])
-    watcher.started(cells[1])
+    watcher.started(cells[1], CPU)
     event: dict[str, Any] = {"stage": "train", "step": 30, "steps": 120, "loss": 0.5, "images_per_second": 96.0}
     watcher.progress(cells[1], event)
     text = shown(watcher, console)
@@ -64,7 +66,7 @@ def test_the_live_table_tells_once_what_runs_a_familys_mixer(cells: list[Cell]) 
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=False)
     watcher = LiveTable(console, cells, skipped=[])
     for cell in cells[1], cells[4]:  # DiT at both resolutions
-        watcher.started(cell)
+        watcher.started(cell, CPU)
         watcher.progress(cell, MODEL)
     assert shown(watcher, console).count("DiT: token mixer: chunked scan in PyTorch") == 1
 
@@ -73,7 +75,7 @@ def test_a_long_suite_shows_what_surrounds_the_running_cell() -> None:
     many = load_suite("learning_rates").cells()
     console = Console(file=io.StringIO(), width=80, height=15, force_terminal=False)
     watcher = LiveTable(console, many, skipped=many[:30])
-    watcher.started(many[30])
+    watcher.started(many[30], CPU)
     text = shown(watcher, console)
     assert len(text.splitlines()) <= 15
     assert labels(many)[many[30].id][:20] in text
@@ -84,14 +86,14 @@ def test_a_long_suite_shows_what_surrounds_the_running_cell() -> None:
 def test_plain_lines_number_the_cells(cells: list[Cell]) -> None:
     console = Console(file=io.StringIO(), width=80)
     with PlainLines(console, cells, skipped=[]) as watcher:
-        watcher.started(cells[1])
+        watcher.started(cells[1], CPU)
         watcher.progress(cells[1], MODEL)
         watcher.ended(cells[1], DONE)
         watcher.ended(cells[2], DONE | {"status": "error", "message": "ValueError: no"})
     output = console.file
     assert isinstance(output, io.StringIO)
     lines = output.getvalue().splitlines()
-    assert lines[0] == "[2/6] DiT · 32 px: started"
+    assert lines[0] == "[2/6] DiT · 32 px: started on cpu"
     assert lines[1] == "[2/6] DiT · 32 px: token mixer: chunked scan in PyTorch"
     assert "validation loss 0.2500" in lines[2]
     assert lines[3].endswith("error: ValueError: no")

@@ -1,62 +1,45 @@
-"""Run cells on this machine, one at a time, each in a fresh process. Imports no torch."""
+"""Run cells on this machine: a slot for each device, a fresh process a cell. Imports no torch.
+
+The parent sleeps until a cell's process says something, ends, or is beyond its time. Whatever ends a process, its cell
+gets a record with a true status and the next cell starts.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import selectors
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from pdebench.config import Cell
+from pdebench.errors import ResultsError
+from pdebench.execute.child import Child
+from pdebench.execute.conditions import Conditions
+from pdebench.execute.endings import INTERRUPTED, kernel_kills, log_tail, meaning
+from pdebench.execute.lease import BEAT, Leases
+from pdebench.execute.slots import Slot
 from pdebench.store import Results, write_atomic, write_json
 
 # A record with one of these ends a cell until somebody asks for it again; any other is run again by the next run.
-FAILED = ("diverged", "oom", "error")
+FAILED = ("diverged", "oom", "timeout", "error")
 SETTLED = ("done", *FAILED)
+LOOK_AGAIN = 2.0  # seconds between looks at cells that another run holds
 
 
 class Watcher(Protocol):
     """Somebody who is told how a run goes."""
 
-    def started(self, cell: Cell) -> None:
+    def started(self, cell: Cell, slot: Slot) -> None:
         """A cell's process has been started."""
 
     def progress(self, cell: Cell, event: dict[str, Any]) -> None:
         """A cell reached a stage, or moved on in it."""
 
     def ended(self, cell: Cell, record: dict[str, Any]) -> None:
-        """A cell has its record."""
-
-
-def usable_cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def cpu_variables() -> dict[str, str]:
-    """What a CPU process should be started with: one thread a core, and memory that is kept, not returned.
-
-    glibc gives freed pages back and faults them in again at every step; keeping them makes training faster and its
-    timings quieter.
-    """
-    return {
-        "OMP_NUM_THREADS": str(usable_cores()),
-        "MKL_NUM_THREADS": str(usable_cores()),
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": "100000000000",
-        "MALLOC_TOP_PAD_": "268435456",
-    }
-
-
-def cpu_environment() -> dict[str, str]:
-    """The variables that a CPU process is started with beside the user's, which stay."""
-    return {name: value for name, value in cpu_variables().items() if name not in os.environ}
+        """A cell has its record, from here or from another run."""
 
 
 def pending(cells: Iterable[Cell], results: Results, *, retry_failed: bool = False) -> list[Cell]:
@@ -65,66 +48,171 @@ def pending(cells: Iterable[Cell], results: Results, *, retry_failed: bool = Fal
     return [cell for cell in cells if (results.record(cell.id) or {}).get("status") not in settled]
 
 
-def run_cells(cells: Iterable[Cell], results: Results, watcher: Watcher) -> None:
-    """Run cells one after another; a cell that fails leaves a record that says so, and the next one runs.
+def run_cells(
+    cells: Iterable[Cell],
+    results: Results,
+    watcher: Watcher,
+    slots: Sequence[Slot],
+    conditions: Conditions,
+    *,
+    retry_failed: bool = False,
+) -> None:
+    """Run cells, one a slot at a time; another run on the same folder is given its share.
 
-    KeyboardInterrupt ends the running cell's process, without a record, and passes on.
+    KeyboardInterrupt asks the running cells to save their states and end, waits for them, and passes on; a second one
+    ends them at once.
     """
-    for cell in cells:
-        folder = results.cell(cell.id)
-        folder.mkdir(parents=True, exist_ok=True)
+    crew = _Crew(deque(cells), results, watcher, slots, conditions, retry_failed)
+    try:
+        crew.work()
+    except BaseException:
+        crew.dismiss()
+        raise
+
+
+class _Crew:
+    """The slots of this run and the cells that they work on."""
+
+    def __init__(
+        self,
+        todo: deque[Cell],
+        results: Results,
+        watcher: Watcher,
+        slots: Sequence[Slot],
+        conditions: Conditions,
+        retry_failed: bool,
+    ) -> None:
+        self.todo, self.results, self.watcher, self.conditions = todo, results, watcher, conditions
+        self.retry_failed = retry_failed
+        self.free = list(slots)
+        self.running: list[Child] = []
+        self.elsewhere: deque[Cell] = deque()  # held by another run; looked at again until they have records
+        self.leases = Leases(results.folder)
+        self.selector = selectors.DefaultSelector()
+        self.began = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def work(self) -> None:
+        """Until every cell has a record that somebody gave it."""
+        looked = 0.0
+        while self.todo or self.running or self.elsewhere:
+            self._fill()
+            if self.elsewhere and time.monotonic() - looked >= LOOK_AGAIN:
+                looked = time.monotonic()
+                self._look()
+                if self.todo:
+                    continue
+            self._wait()
+
+    def dismiss(self) -> None:
+        """Ask every running cell to end, wait until each has, and give back what they held."""
+        self.todo.clear()
+        self.elsewhere.clear()
+        for child in self.running:
+            child.ask()
+        try:
+            while self.running:
+                self._wait()
+        finally:
+            for child in list(self.running):
+                child.kill()
+                self._finish(child)
+
+    def _fill(self) -> None:
+        """Start a cell in every free slot, leaving out those that others hold or have done."""
+        while self.free and self.todo:
+            cell = self.todo.popleft()
+            folder = self.results.cell(cell.id)
+            folder.mkdir(parents=True, exist_ok=True)
+            if not self.leases.claim(folder):
+                self.elsewhere.append(cell)
+                continue
+            record = self.results.record(cell.id)
+            if record is not None and self._settled(record):  # another run did it since we looked
+                self.leases.release(folder)
+                self.watcher.ended(cell, record)
+                continue
+            self._start(cell, folder)
+
+    def _settled(self, record: dict[str, Any]) -> bool:
+        """Whether a record ends its cell for this run; a failure from before it does not where failures are retried."""
+        if record["status"] == "done":
+            return True
+        fresh = str(record.get("finished_at", "")) >= self.began
+        return record["status"] in FAILED and (fresh or not self.retry_failed)
+
+    def _start(self, cell: Cell, folder: Path) -> None:
         (folder / "record.json").unlink(missing_ok=True)
         write_atomic(folder / "config.yaml", cell.to_yaml())
-        watcher.started(cell)
-        code = None
-        with _worker(folder) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if line.endswith("\n"):  # a killed process may leave half a line
-                    watcher.progress(cell, json.loads(line))
-            code = process.wait()
-        record = results.record(cell.id)
+        slot = self.free.pop(0)
+        child = Child(cell, folder, slot, self.conditions)
+        self.running.append(child)
+        self.selector.register(child, selectors.EVENT_READ)
+        self.watcher.started(cell, slot)
+
+    def _wait(self) -> None:
+        """Sleep until something happens, and see to it."""
+        now = time.monotonic()
+        deadlines = [at - now for child in self.running if (at := child.deadline()) is not None]
+        nap = LOOK_AGAIN if self.elsewhere else BEAT
+        for key, _ in self.selector.select(max(0.0, min([nap, *deadlines]))):
+            child: Child = key.fileobj  # type: ignore[assignment]
+            for event in child.events():
+                self.watcher.progress(child.cell, event)
+            if child.closed:
+                self._finish(child)
+        self.leases.beat()
+        for child in self.running:
+            child.enforce()
+
+    def _look(self) -> None:
+        """Take back cells whose holder is gone; let go of those that got a record."""
+        for _ in range(len(self.elsewhere)):
+            cell = self.elsewhere.popleft()
+            record = self.results.record(cell.id)
+            if record is not None and self._settled(record):
+                self.watcher.ended(cell, record)
+            elif self.free:
+                self.todo.append(cell)
+            else:
+                self.elsewhere.append(cell)
+
+    def _finish(self, child: Child) -> None:
+        """The process is over: its record, true and complete."""
+        self.selector.unregister(child)
+        code = child.wait()
+        self.running.remove(child)
+        self.free.append(child.slot)
+        record = self.results.record(child.cell.id)
         if record is None:  # it was not given the time to write one
-            record = _without_record(cell, code)
-            write_json(folder / "record.json", record)
-        watcher.ended(cell, record)
+            record = _without_record(child, code)
+        seconds = time.monotonic() - child.began
+        record |= {
+            "exit_code": code,
+            "slot": child.slot.name,
+            "parent_cpu_share": round((time.process_time() - child.cpu_began) / max(seconds, 1e-3), 5),
+        }
+        if record["status"] != "done":
+            record["log_tail"] = log_tail(child.folder / "log.txt")
+        try:
+            write_json(child.folder / "record.json", record)
+        except OSError as error:  # without a record the cell counts as not run: nothing is lost, and nothing is false
+            raise ResultsError(
+                f"cannot write the record of {child.folder}: {error.strerror}; make room and run the same command again"
+            ) from None
+        finally:
+            self.leases.release(child.folder)
+        self.watcher.ended(child.cell, record)
 
 
-@contextmanager
-def _worker(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """The process of the cell in `folder`, ended when the block is left early."""
-    environment = os.environ if _has_gpu() else os.environ | cpu_environment()
-    command = [sys.executable, "-m", "pdebench.execute.worker", str(folder)]
-    with (folder / "log.txt").open("w") as log:
-        # a session of its own: Ctrl-C at the terminal reaches this process, which then decides
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
-        process.wait()
-
-
-def _has_gpu() -> bool:
-    return Path("/proc/driver/nvidia/version").exists()
-
-
-def _without_record(cell: Cell, code: int) -> dict[str, Any]:
+def _without_record(child: Child, code: int) -> dict[str, Any]:
     """The record of a process that ended without leaving one."""
-    if code < 0:
-        name = signal.Signals(-code).name
-        status, message = "killed", f"the cell's process was ended by {name}"
-        if name == "SIGKILL":
-            message += "; the kernel sends it when memory runs out"
+    if child.timed_out:
+        status, message = "timeout", f"the cell was stopped at its limit of {child.limit:g} s"
+    elif code == INTERRUPTED or child.asked:
+        status, message = "interrupted", "the cell was asked to end; the next run goes on from its saved state"
     else:
-        status, message = "error", f"the cell's process ended with status {code}; its log.txt says more"
+        status, message = meaning(code, child.kills, kernel_kills())
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    about = {"suite": cell.suite, "cell": cell.id, "status": status, "message": message}
-    return {**about, **cell.flat(), "finished_at": now}
+    about = {"suite": child.cell.suite, "cell": child.cell.id, "status": status, "message": message}
+    took = round(time.monotonic() - child.began, 3)
+    return {**about, **child.cell.flat(), "finished_at": now, "seconds_total": took}

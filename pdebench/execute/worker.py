@@ -1,13 +1,17 @@
-"""The process of one cell: `python -m pdebench.execute.worker CELL_FOLDER`.
+"""The process of one cell: `python -m pdebench.execute.worker CELL_FOLDER CONDITIONS`.
 
-Reads `config.yaml`, leaves a record whatever happens short of being killed, and tells the parent of its progress in
-lines of JSON on standard output. Standard input is the parent's hand: when it lets go, however it ended, so does this.
+Reads `config.yaml`, leaves a record whatever happens short of being ended from outside, and tells the parent of its
+progress in lines of JSON on standard output. Standard input is the parent's hand: when it lets go, however it ended, so
+does this. TERM and USR2 ask it to save its state and end without a record: the next run goes on from there.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
+import resource
+import signal
 import sys
 import threading
 import time
@@ -17,18 +21,21 @@ from pathlib import Path
 from typing import Any
 
 from pdebench.config import Cell
-from pdebench.errors import Diverged
+from pdebench.errors import Diverged, Interrupted
+from pdebench.execute.conditions import Conditions
+from pdebench.execute.endings import ABANDONED, INTERRUPTED
+from pdebench.record import without_timings
 from pdebench.store import TEMPORARY, write_json
 
-ABANDONED = 75  # exit status when the parent is gone
 
-
-def main(folder: Path) -> None:
+def main(folder: Path, conditions: Conditions) -> None:
     """Run the cell in `folder` and write its record."""
+    _take_place(conditions)
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever prints goes to the log
+    faulthandler.enable()
     threading.Thread(target=_follow_parent, daemon=True).start()
-    for leftover in folder.glob(f".*{TEMPORARY}"):
+    for leftover in [*folder.glob(f".*{TEMPORARY}"), *folder.glob(f"state/.*{TEMPORARY}")]:
         leftover.unlink()
     cell = Cell.from_yaml((folder / "config.yaml").read_text(), file=str(folder / "config.yaml"))
 
@@ -38,7 +45,11 @@ def main(folder: Path) -> None:
         events.write(json.dumps(event) + "\n")
 
     started, clock = datetime.now(UTC), time.monotonic()
-    row, status, message = _run(cell, folder, watch)
+    try:
+        row, status, message = _run(cell, folder, conditions, watch)
+    except Interrupted as error:
+        print(error, flush=True)
+        os._exit(INTERRUPTED)
     record = {
         "suite": cell.suite,
         "cell": cell.id,
@@ -50,10 +61,25 @@ def main(folder: Path) -> None:
         "seconds_total": round(time.monotonic() - clock, 3),
         **row,
     }
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # too late to ask: all is done but the record
     write_json(folder / "record.json", record)
+    if status in ("done", "diverged"):  # neither has anything to go on with
+        from pdebench.training_state import Snapshots
+
+        Snapshots(folder / "state").clear()
 
 
-def _run(cell: Cell, folder: Path, watch: Any) -> tuple[dict[str, Any], str, str | None]:
+def _take_place(conditions: Conditions) -> None:
+    """Keep to the slot's cores and to the memory limit; before torch starts a thread."""
+    if conditions.cores is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, conditions.cores)
+    if (
+        conditions.memory is not None
+    ):  # what is allocated; address space alone is no measure, a GPU's driver maps plenty
+        resource.setrlimit(resource.RLIMIT_DATA, (conditions.memory, conditions.memory))
+
+
+def _run(cell: Cell, folder: Path, conditions: Conditions, watch: Any) -> tuple[dict[str, Any], str, str | None]:
     """The measured columns, the status and a message."""
     watch({"stage": "start"})
     row: dict[str, Any] = {}
@@ -62,11 +88,18 @@ def _run(cell: Cell, folder: Path, watch: Any) -> tuple[dict[str, Any], str, str
 
         from pdebench.cell import run_cell
         from pdebench.measure.machine import describe
+        from pdebench.training_state import Snapshots
 
         if threads := os.environ.get("OMP_NUM_THREADS"):
             torch.set_num_threads(int(threads))
+        snapshots = Snapshots(folder / "state", seconds=conditions.checkpoint_seconds)
+        for asks in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(asks, lambda *_: snapshots.end())
         row = describe()
-        return row | run_cell(cell, folder, watch), "done", None
+        row |= {"timing": "shared" if conditions.shared else "alone", **run_cell(cell, folder, watch, snapshots)}
+        return without_timings(row) if conditions.shared else row, "done", None
+    except Interrupted:
+        raise
     except Diverged as error:
         return row, "diverged", str(error)
     except MemoryError as error:
@@ -89,4 +122,4 @@ def _follow_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Conditions.from_json(sys.argv[2]))

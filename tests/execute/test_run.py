@@ -6,52 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from runs import command, pdebench_run, wait_for, workers, write_suite
 
 import pdebench
-
-SUITE = """\
-suite: tiny
-data: {{name: folder, path: {images}, resolution: 16, flip: false}}
-model: {{family: DiT, size: XXS, patch: 8}}
-train: {{steps: {steps}, batch_size: 4, lr: 1e-3}}
-evaluate: {{samples: 4, nfe: 2, batch_size: 4}}
-grid:
-  model.family: [DiT, PDE-SSM-DiT]
-"""
-
-
-@pytest.fixture
-def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A suite file of two cells on 40 small generated images in two classes."""
-    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "cache"))
-    rng = np.random.default_rng(0)
-    for i in range(40):
-        path = tmp_path / "images" / ("red" if i % 2 else "blue") / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
-    return write_suite(tmp_path)
-
-
-def write_suite(folder: Path, steps: int = 3, more: str = "") -> Path:
-    path = folder / "tiny.yaml"
-    path.write_text(SUITE.format(images=folder / "images", steps=steps) + more)
-    return path
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "pdebench", *map(str, arguments)]
-
-
-def pdebench_run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=240)
 
 
 def identities(results: Path) -> dict[str, float]:
@@ -150,45 +112,27 @@ def test_a_failing_cell_is_recorded_and_the_sweep_goes_on(suite: Path, tmp_path:
     assert "diverged" in (results / "report.html").read_text()
 
 
-def workers() -> list[int]:
-    """Processes of cells, on Linux."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"pdebench.execute.worker" in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
-
-
-def wait_for(condition: object, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
-
-
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the cell's process under /proc")
 def test_interrupting_and_killing_lose_nothing(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
     write_suite(tmp_path, steps=100_000)
     run = command("run", suite, "--results", results)
 
-    # Ctrl-C, or TERM: the cell's process ends, nothing is half written, and the way on is said
+    # Ctrl-C, or TERM: the cell's process saves its state and ends, nothing is half written, and the way on is said
     for way in (signal.SIGINT, signal.SIGTERM):
         process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         wait_for(workers)
-        if way is signal.SIGINT:
-            second = pdebench_run("run", suite, "--results", results)
+        if way is signal.SIGINT:  # another suite has no business here
+            second = pdebench_run("run", suite, "--results", results, "--set", "train.lr=2e-3")
             assert second.returncode == 2
-            assert "another run is filling" in second.stderr
+            assert "with another suite" in second.stderr
         process.send_signal(way)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 130, output
+        assert "0 cells are done and kept, 2 are left" in output
         assert "go on with: pdebench run" in output
         wait_for(lambda: not workers())
-        assert identities(results) == {}
+        assert list(pdebench.load_results(results)["status"]) == ["interrupted"]
 
     # kill -9 of the whole run: its cell's process does not live on
     process = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -205,8 +149,10 @@ def test_interrupting_and_killing_lose_nothing(suite: Path, tmp_path: Path) -> N
         os.kill(victim, signal.SIGKILL)
         wait_for(lambda victim=victim: victim not in workers())
     assert process.wait(timeout=60) == 4
-    assert list(pdebench.load_results(results)["status"]) == ["killed", "killed"]
-    assert "SIGKILL" in pdebench.load_results(results)["message"][0]
+    table = pdebench.load_results(results)
+    assert list(table["status"]) == ["killed", "killed"]
+    assert "SIGKILL" in table["message"][0]
+    assert list(table["exit_code"]) == [-9, -9]
     finished = pdebench_run("run", write_suite(tmp_path, steps=2), "--results", results)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert list(pdebench.load_results(results)["status"]) == ["done", "done"]

@@ -1,0 +1,36 @@
+"""Under what conditions a cell's process works; handed to it as one JSON argument. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a suite's `limits` and `execution` say, as the process of a cell needs it.
+
+    Attributes:
+        seconds: after which the parent ends it; None: never.
+        memory: bytes of host memory that it may have; None: all.
+        checkpoint_seconds: between saved states of its training.
+        shared: other cells may run on the same cores, so what it measures of time is left out of its record.
+        cores: those that it may use; None: all that its parent may.
+    """
+
+    seconds: float | None = None
+    memory: int | None = None
+    checkpoint_seconds: float = 300.0
+    shared: bool = False
+    cores: tuple[int, ...] | None = None
+
+    def to_json(self) -> str:
+        """As `from_json` reads it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Conditions:
+        """Read what `to_json` wrote."""
+        found = json.loads(text)
+        cores = found.pop("cores")
+        return cls(**found, cores=None if cores is None else tuple(cores))

@@ -1,0 +1,56 @@
+"""What the end of a cell's process means, where it left no record of its own. Imports no torch."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+TAIL = 20  # lines of the log that a record of a failure holds
+INTERRUPTED = 76  # exit status of a process that was asked to end and has saved its state
+ABANDONED = 75  # exit status of a process whose parent is gone
+
+
+def kernel_kills() -> int:
+    """How many processes the kernel has killed for want of memory, on this machine or in this container."""
+    for line in _lines("/sys/fs/cgroup/memory.events"):
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return next((int(line.split()[1]) for line in _lines("/proc/vmstat") if line.startswith("oom_kill ")), 0)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def meaning(code: int, kills_before: int, kills_now: int) -> tuple[str, str]:
+    """Status and message of a process that ended with `code` (negative: by that signal) and left no record.
+
+    `kills_before` and `kills_now` are `kernel_kills()` at its start and at its end.
+    """
+    if code >= 0:
+        return "error", f"the cell's process ended with status {code}; its log.txt says more"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    if name == "SIGKILL" and kills_now > kills_before:
+        return "oom", "the kernel ended the cell's process because the machine's memory ran out"
+    if name == "SIGKILL":
+        return "killed", "the cell's process was ended by SIGKILL: somebody sent it, or a scheduler did"
+    if name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"):
+        return "error", f"the cell's process crashed with {name}; its log.txt has the place"
+    return "killed", f"the cell's process was ended by {name}"
+
+
+def log_tail(log: Path) -> str | None:
+    """The last lines of a log; None where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 64 * 1024))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return None
+    return "\n".join(lines[-TAIL:]) or None

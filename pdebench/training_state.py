@@ -1,0 +1,88 @@
+"""The state of an unfinished training, kept on disk so that a killed cell goes on where it was.
+
+    state/00000120.pt    everything that step 121 depends on, and what was recorded up to step 120
+
+Files are written whole or not at all, and the newest two are kept: should the machine die while one is written, the
+one before it is still there. They are read with `weights_only`, so a file made to run code cannot.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pdebench.errors import Interrupted
+from pdebench.store import write_atomic
+
+KEPT = 2
+
+
+@dataclass
+class Snapshots:
+    """Saves and finds the states of one cell.
+
+    Attributes:
+        folder: where they are kept; made when the first is saved.
+        seconds: save when this long has passed since the last one.
+        steps: also save after every so many steps; None: by time alone.
+        saved: when, by the monotonic clock.
+    """
+
+    folder: Path
+    seconds: float = 300.0
+    steps: int | None = None
+    saved: float = field(default_factory=time.monotonic)
+    training: bool = False
+    ending: bool = False
+
+    def end(self) -> None:
+        """From a signal's handler: training saves its state after the step that runs, and ends.
+
+        Raises:
+            Interrupted: at once, where nothing is being trained.
+        """
+        if not self.training:
+            raise Interrupted("asked to end")
+        self.ending = True
+
+    def due(self, step: int) -> bool:
+        """Whether a state is to be saved after `step` steps."""
+        by_step = self.steps is not None and step % self.steps == 0
+        return self.ending or by_step or time.monotonic() - self.saved >= self.seconds
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Keep `state`, of tensors and plain data, as that of `step`; forget all but the newest."""
+        buffer = io.BytesIO()
+        torch.save({"step": step, **state}, buffer)
+        self.folder.mkdir(exist_ok=True)
+        write_atomic(self.folder / f"{step:08}.pt", buffer.getvalue())
+        for old in self._files()[KEPT:]:
+            old.unlink(missing_ok=True)
+        self.saved = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest state that can be read, or None."""
+        for path in self._files():
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception:  # a damaged file raises anything; the one before it serves
+                continue
+            if isinstance(state, dict) and "step" in state:
+                return state
+        return None
+
+    def clear(self) -> None:
+        """Forget every state: the training is over."""
+        for path in self._files():
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir():
+            self.folder.rmdir()
+
+    def _files(self) -> list[Path]:
+        """The states, newest first."""
+        return sorted(self.folder.glob("[0-9]*.pt"), reverse=True)
