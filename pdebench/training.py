@@ -193,7 +193,7 @@ def train(
         batches.left, curve, waits = found["left"], Curve(**found["curve"]), found["data_seconds"]
         clock.earlier = found["step_seconds"]
     if snapshots is not None:
-        snapshots.training = True
+        snapshots.training = begin < config.steps
     for step in range(begin, config.steps):
         clock.begin()
         pixels, labels = batches.next()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class Snapshots:
         for path in self._files():
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
-            except Exception:  # a damaged file raises anything; the one before it serves
+            except Exception as error:  # a damaged file raises anything; the one before it serves
+                warnings.warn(f"{path} cannot be read ({type(error).__name__}) and is passed over", stacklevel=2)
                 continue
             if isinstance(state, dict) and "step" in state:
                 return state

@@ -62,8 +62,7 @@ def duration(seconds: float) -> str:
 class _Running:
     """What is known of a cell that runs."""
 
-    def __init__(self, slot: str) -> None:
-        self.slot = slot
+    def __init__(self) -> None:
         self.began = time.monotonic()
         self.event: dict[str, Any] = {"stage": "start"}
         self.loss: float | None = None
@@ -99,7 +98,7 @@ class LiveTable:
 
     def started(self, cell: Cell, slot: Slot) -> None:
         """See Watcher."""
-        self.now[cell.id] = _Running(slot.name)
+        self.now[cell.id] = _Running()
 
     def progress(self, cell: Cell, event: dict[str, Any]) -> None:
         """See Watcher."""
@@ -203,7 +202,7 @@ class PlainLines:
         if event["stage"] == "model":
             self._say(cell, f"token mixer: {event['mixer_implementation']}")
         if event["stage"] == "train" and time.monotonic() - self.spoke > self.EVERY:
-            state = _Running("")
+            state = _Running()
             state.take(event, cell.train.batch_size)
             self._say(
                 cell,

@@ -98,6 +98,13 @@ def test_asked_to_end_it_saves_after_the_step_that_runs_or_ends_at_once_outside_
     def ask(progress: Progress) -> None:
         snapshots.end()
 
+    done = Snapshots(tmp_path / "done")
+    run(snapshots=done, **SETTINGS)
+    again = Snapshots(tmp_path / "done")
+    run(snapshots=again, **SETTINGS)  # goes on after the last step: nothing is trained
+    with pytest.raises(Interrupted, match="asked to end"):
+        again.end()
+
     with pytest.raises(Interrupted, match="after step 10 of 13"):
         run(snapshots=snapshots, watch=ask, **SETTINGS)
     found = snapshots.load()

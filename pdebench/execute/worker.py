@@ -61,7 +61,8 @@ def main(folder: Path, conditions: Conditions) -> None:
         "seconds_total": round(time.monotonic() - clock, 3),
         **row,
     }
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # too late to ask: all is done but the record
+    for asks in (signal.SIGTERM, signal.SIGUSR2):  # too late to ask: all is done but the record
+        signal.signal(asks, signal.SIG_IGN)
     write_json(folder / "record.json", record)
     if status in ("done", "diverged"):  # neither has anything to go on with
         from pdebench.training_state import Snapshots
@@ -73,9 +74,7 @@ def _take_place(conditions: Conditions) -> None:
     """Keep to the slot's cores and to the memory limit; before torch starts a thread."""
     if conditions.cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, conditions.cores)
-    if (
-        conditions.memory is not None
-    ):  # what is allocated; address space alone is no measure, a GPU's driver maps plenty
+    if conditions.memory is not None:  # of what is allocated: of address space a GPU's driver maps any amount
         resource.setrlimit(resource.RLIMIT_DATA, (conditions.memory, conditions.memory))
 
 
