@@ -41,6 +41,7 @@ class Child:
         here = replace(conditions, cores=slot.cores).to_json()
         command = [sys.executable, "-m", "pdebench.execute.worker", str(folder), here]
         with (folder / "log.txt").open("a") as log:
+            self.log_began = log.tell()  # what an earlier process of the cell left stays before it
             # a session of its own: Ctrl-C at the terminal reaches the parent, which then decides
             self.process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 TAIL = 20  # lines of the log that a record of a failure holds
+CRASH = "Fatal Python error"  # how faulthandler begins; every thread's stack may follow
 INTERRUPTED = 76  # exit status of a process that was asked to end and has saved its state
 ABANDONED = 75  # exit status of a process whose parent is gone
 
@@ -45,12 +46,19 @@ def meaning(code: int, kills_before: int, kills_now: int) -> tuple[str, str]:
     return "killed", f"the cell's process was ended by {name}"
 
 
-def log_tail(log: Path) -> str | None:
-    """The last lines of a log; None where there is none."""
+def log_tail(log: Path, begin: int = 0) -> str | None:
+    """The last lines of a log, and what a crash began with if that is further up; None where there is none.
+
+    What stands before byte `begin` is of an earlier process.
+    """
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 64 * 1024))
+            file.seek(max(begin, log.stat().st_size - 64 * 1024))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return None
-    return "\n".join(lines[-TAIL:]) or None
+    tail = lines[-TAIL:]
+    crash = next((at for at in range(len(lines) - 1, -1, -1) if lines[at].startswith(CRASH)), len(lines))
+    if crash < len(lines) - TAIL:
+        tail = [*lines[crash : crash + TAIL // 2], "...", *lines[-TAIL // 2 :]]
+    return "\n".join(tail) or None

@@ -192,7 +192,7 @@ class _Crew:
             "parent_cpu_share": round((time.process_time() - child.cpu_began) / max(seconds, 1e-3), 5),
         }
         if record["status"] != "done":
-            record["log_tail"] = log_tail(child.folder / "log.txt")
+            record["log_tail"] = log_tail(child.folder / "log.txt", child.log_began)
         try:
             write_json(child.folder / "record.json", record)
         except OSError as error:  # without a record the cell counts as not run: nothing is lost, and nothing is false

@@ -40,3 +40,19 @@ def test_the_tail_of_a_log(tmp_path: Path) -> None:
     tail = log_tail(log)
     assert tail is not None
     assert tail.splitlines() == [f"line {i}" for i in range(20_000 - TAIL, 20_000)]
+
+
+def test_the_tail_of_a_crash_has_its_cause_however_many_threads_were_printed_after_it(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text(
+        "Fatal Python error: an older one\nFatal Python error: Segmentation fault\n" + "  File\n" * 200 + "end\n"
+    )
+    tail = log_tail(log)
+    assert tail is not None
+    assert tail.startswith("Fatal Python error: Segmentation fault")
+    assert tail.endswith("end")
+    assert len(tail.splitlines()) <= TAIL + 1
+    began = log.stat().st_size
+    with log.open("a") as later:
+        later.write("stopped at its limit\n")
+    assert log_tail(log, began) == "stopped at its limit"

@@ -71,8 +71,7 @@ def test_a_crash_and_a_hang_are_told_apart_and_the_sweep_goes_on(suite: Path, tm
     results = tmp_path / "out"
     run = command("run", suite, "--results", results, "--set", "train.steps=100000", "--set", "limits.seconds=8")
     process = subprocess.Popen(run, stdout=subprocess.PIPE, text=True)
-    wait_for(workers)
-    time.sleep(3)
+    wait_for(lambda: any("token mixer" in log.read_text() for log in results.glob("cells/*/log.txt")))
     os.kill(workers()[0], signal.SIGSEGV)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 4, output
