@@ -21,6 +21,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "log_tail": ("string", "the last lines of log.txt, where the cell did not end well"),
     "slot": ("string", "where the cell ran: cpu, some of its cores, or a GPU"),
     "timing": ("string", "alone: nothing of ours ran beside the cell. shared: it was not timed"),
+    "isolation": ("string", "fresh: a new process. warm: a fork of one that had imported torch"),
     "parent_cpu_share": ("Float64", "processor time of the waiting parent, as a share of the cell's seconds"),
     "resumed_from_step": ("Int64", "training went on from a saved state of this step; null: it began at 0"),
     "seconds_total": ("Float64", "wall-clock seconds of the cell's process"),

@@ -78,6 +78,7 @@ def run_suite(
         None if memory is None else int(memory * 1e9),
         suite.execution.checkpoint_seconds,
         shared=len(places) > 1 and places[0].cores is not None,
+        warm=suite.execution.isolation == "warm",
     )
     results.make(suite.to_yaml(), [cell.id for cell in cells])
     todo = pending(cells, results, retry_failed=retry_failed)

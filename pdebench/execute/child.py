@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +16,14 @@ from typing import Any
 from pdebench.config import Cell
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.endings import kernel_kills
+from pdebench.execute.process import Forked, Fresh, Process
 from pdebench.execute.slots import Slot
 
 GRACE = 30.0  # seconds between asking a process to end and ending it
 
 
 class Child:
-    """A fresh process that runs one cell in one slot.
-
-    Its standard output brings events, one JSON object a line. Its standard input is the parent's hand: when it
-    closes, however the parent ended, so does the process.
-    """
+    """A process that runs one cell in one slot; its standard output brings events, one JSON object a line."""
 
     def __init__(self, cell: Cell, folder: Path, slot: Slot, conditions: Conditions) -> None:
         self.cell, self.folder, self.slot, self.limit = cell, folder, slot, conditions.seconds
@@ -37,23 +33,18 @@ class Child:
         self.timed_out = self.asked = False
         self._deadline = None if self.limit is None else self.began + self.limit
         self._text = b""
-        environment = {**os.environ, **slot.environment}
-        here = replace(conditions, cores=slot.cores).to_json()
-        command = [sys.executable, "-m", "pdebench.execute.worker", str(folder), here]
-        with (folder / "log.txt").open("a") as log:
-            self.log_began = log.tell()  # what an earlier process of the cell left stays before it
-            # a session of its own: Ctrl-C at the terminal reaches the parent, which then decides
-            self.process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
-        assert self.process.stdout is not None
-        os.set_blocking(self.process.stdout.fileno(), False)
+        log = folder / "log.txt"
+        self.log_began = log.stat().st_size if log.exists() else 0  # what stands there is of an earlier process
+        arguments = (str(folder), replace(conditions, cores=slot.cores).to_json())
+        self.process: Process
+        if conditions.warm:
+            self.process = Forked(arguments, slot.environment, log)
+        else:
+            self.process = Fresh(_command(arguments), slot.environment, log)
 
     def fileno(self) -> int:
         """What to wait on: readable when events came or the process let go."""
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
+        return self.process.events
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The events that came since the last call."""
@@ -83,22 +74,21 @@ class Child:
     def ask(self) -> None:
         """Ask the process to save its state and end."""
         self.asked, self._deadline = True, time.monotonic() + GRACE
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGTERM)
+        self.process.signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the process and what it started, now."""
         self._deadline = None
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.signal(signal.SIGKILL, group=True)
 
     def wait(self) -> int:
-        """Close the pipes and give the exit status, negative for a signal."""
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                stream.close()
+        """Let go of the process and give its exit status, negative for a signal."""
         try:
-            return self.process.wait(timeout=GRACE)
-        except subprocess.TimeoutExpired:  # it closed its output and lives on
+            return self.process.wait(GRACE)
+        except TimeoutError:  # it closed its output and lives on
             self.kill()
             return self.process.wait()
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "pdebench.execute.worker", *arguments]

@@ -16,6 +16,7 @@ class Conditions:
         checkpoint_seconds: between saved states of its training.
         shared: other cells may run on the same cores, so what it measures of time is left out of its record.
         cores: those that it may use; None: all that its parent may.
+        warm: it is a fork of a process that has imported torch, not a fresh one.
     """
 
     seconds: float | None = None
@@ -23,6 +24,7 @@ class Conditions:
     checkpoint_seconds: float = 300.0
     shared: bool = False
     cores: tuple[int, ...] | None = None
+    warm: bool = False
 
     def to_json(self) -> str:
         """As `from_json` reads it."""

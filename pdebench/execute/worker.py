@@ -28,8 +28,9 @@ from pdebench.record import without_timings
 from pdebench.store import TEMPORARY, write_json
 
 
-def main(folder: Path, conditions: Conditions) -> None:
-    """Run the cell in `folder` and write its record."""
+def main(cell_folder: str, conditions_json: str) -> None:
+    """Run the cell in a folder and write its record."""
+    folder, conditions = Path(cell_folder), Conditions.from_json(conditions_json)
     _take_place(conditions)
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever prints goes to the log
@@ -95,7 +96,11 @@ def _run(cell: Cell, folder: Path, conditions: Conditions, watch: Any) -> tuple[
         for asks in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(asks, lambda *_: snapshots.end())
         row = describe()
-        row |= {"timing": "shared" if conditions.shared else "alone", **run_cell(cell, folder, watch, snapshots)}
+        row |= {
+            "timing": "shared" if conditions.shared else "alone",
+            "isolation": "warm" if conditions.warm else "fresh",
+        }
+        row |= run_cell(cell, folder, watch, snapshots)
         return without_timings(row) if conditions.shared else row, "done", None
     except Interrupted:
         raise
@@ -121,4 +126,4 @@ def _follow_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Conditions.from_json(sys.argv[2]))
+    main(*sys.argv[1:])

@@ -29,6 +29,7 @@ def test_a_run_leaves_records_tables_and_a_report_and_the_same_command_does_noth
     assert first.returncode == 0, first.stdout + first.stderr
     table = pdebench.load_results(results)
     assert list(table["status"]) == ["done", "done"]
+    assert list(table["exit_code"]) == [0, 0]
     assert list(table["model.family"]) == ["DiT", "PDE-SSM-DiT"]
     assert str(table["params"].dtype) == "Int64"
     for column in ("val_loss", "macs_forward", "train_images_per_s", "sample_images_per_s", "peak_memory_bytes"):
@@ -60,10 +61,15 @@ def test_a_run_leaves_records_tables_and_a_report_and_the_same_command_does_noth
     assert {name: after[name] for name in before} == before
     assert len(pdebench.load_results(results)) == 2
 
-    # the same seed gives the same loss to the last digit
+    # the same seed gives the same loss to the last digit, in a fork of a warm process too
     other = tmp_path / "other"
-    assert pdebench_run("run", write_suite(tmp_path), "--results", other).returncode == 0
-    assert list(pdebench.load_results(other)["val_loss"]) == list(table["val_loss"])
+    warm = pdebench_run("run", write_suite(tmp_path), "--results", other, "--set", "execution.isolation=warm")
+    assert warm.returncode == 0, warm.stderr
+    same = pdebench.load_results(other)
+    for column in ("val_loss", "val_loss_ema", "threads", "allocator", "machine_fingerprint", "exit_code"):
+        assert list(same[column]) == list(table[column]), column
+    assert list(table["isolation"]) == ["fresh", "fresh"]
+    assert list(same["isolation"]) == ["warm", "warm"]
 
     sampled = pdebench_run(
         "sample", next(results.glob("cells/*/checkpoint.safetensors")), "--out", tmp_path / "s.png", "--count", 4,

@@ -1,0 +1,141 @@
+"""Two ways to a process for a cell: a fresh one, or a fork of a warm one that has already imported torch.
+
+Either way the process leads a session of its own (Ctrl-C at the terminal reaches the parent, which then decides), its
+standard output brings events, its standard error goes to the cell's log, and its standard input is the parent's hand:
+when that closes, however the parent ended, so does the process. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver  # type: ignore[attr-defined]
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Protocol
+
+# What a cell imports, most of it late: the server imports it once. Nothing here touches a device or starts a thread,
+# neither of which a fork would survive.
+PRELOADED = (
+    "pdebench.cell",
+    "pdebench.measure.machine",
+    "pdebench.measure.features",
+    "torchvision.utils",
+    "safetensors.torch",
+    "pandas",
+    "pyarrow.parquet",
+    "PIL.Image",
+)
+LOST = 255  # what multiprocessing says of a child whose server is gone
+
+
+class Process(Protocol):
+    """A process of a cell, as its parent holds it."""
+
+    pid: int
+    events: int
+    """File descriptor of its standard output; reading does not block."""
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Its exit status, negative for a signal; the pipes are closed then.
+
+        Raises:
+            TimeoutError: it has not ended after so many seconds.
+        """
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """Send a signal to it, or to everything that it started as well; nothing where it is over."""
+
+
+class Fresh:
+    """A new process of `command`."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        with log.open("a") as errors:
+            self._process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=errors, start_new_session=True,
+            )  # fmt: skip
+        assert self._process.stdout is not None
+        self.pid, self.events = self._process.pid, self._process.stdout.fileno()
+        os.set_blocking(self.events, False)
+
+    def wait(self, seconds: float | None = None) -> int:
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
+        for stream in (self._process.stdin, self._process.stdout):  # not before: it ends itself when the hand is gone
+            if stream is not None:
+                stream.close()
+        return code
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        if self._process.poll() is None:
+            _send(self.pid, number, group)
+
+
+class Forked:
+    """A fork of this program's warm server, which the first one starts; it does `worker.main(*arguments)`."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["__main__", *PRELOADED])
+        theirs, self._hand = context.Pipe(duplex=False)
+        self._events, events = context.Pipe(duplex=False)
+        self._process = context.Process(target=_main, args=(theirs, events, str(log), dict(environment), *arguments))
+        with _started_with(environment):  # threads and allocator take their settings at a process' start only
+            forkserver.ensure_running()
+        self._process.start()
+        theirs.close()
+        events.close()
+        assert self._process.pid is not None
+        self.pid, self.events = self._process.pid, self._events.fileno()
+        os.set_blocking(self.events, False)
+
+    def wait(self, seconds: float | None = None) -> int:
+        self._process.join(seconds)
+        if self._process.exitcode is None:
+            raise TimeoutError
+        self._hand.close()
+        self._events.close()
+        return -signal.SIGKILL if self._process.exitcode == LOST else self._process.exitcode
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        if self._process.exitcode is None:
+            _send(self.pid, number, group)
+
+
+def _send(pid: int, number: signal.Signals, group: bool) -> None:
+    with suppress(ProcessLookupError):
+        (os.killpg if group else os.kill)(pid, number)
+
+
+@contextmanager
+def _started_with(more: Mapping[str, str]) -> Iterator[None]:
+    """This process' environment with more in it: what starts inside begins with that."""
+    before = dict(os.environ)
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _main(hand: Connection, events: Connection, log: str, environment: Mapping[str, str], *arguments: str) -> None:
+    """In the fork: take the place of a process that was started with these pipes, and do what it would."""
+    os.setsid()
+    errors = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for descriptor, place in ((hand.fileno(), 0), (events.fileno(), 1), (errors, 2)):
+        os.dup2(descriptor, place)
+    hand.close()
+    events.close()
+    os.environ.update(environment)  # the slot's devices: torch looks when it first touches one
+    from pdebench.execute import worker
+
+    worker.main(*arguments)
