@@ -18,7 +18,9 @@ from pdebench.config import Cell
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
 from pdebench.measure import cost, quality
+from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
+from pdebench.measure.parts import measure_part
 from pdebench.measure.speed import after_warmup, spread
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.transfer import at_resolution
@@ -61,7 +63,7 @@ def run_cell(
     name = f"{cell.model.family}-{cell.model.size}/{cell.model.patch}"
     build = {
         "input_size": cell.data.resolution,
-        "in_channels": 3,
+        "in_channels": data_registry.SOURCES[cell.data.name].channels,
         "num_classes": classes,
         **cell.model.dimensions,
         **cell.model.options,
@@ -86,6 +88,7 @@ def run_cell(
     memory = PeakMemory(device)
     torch.manual_seed(cell.train.seed)
     model = create_model(name, **build).to(device)
+    _compile(model, cell.train.compile)
     row |= {"mixer_implementation": model.mixer_implementation, **analytic_bytes(model)}
     watch({"stage": "model", "mixer_implementation": model.mixer_implementation})
     images, validation = _tensors(training), _tensors(held_out)
@@ -97,25 +100,48 @@ def run_cell(
     def report(progress: Progress) -> None:
         watch({"stage": "train", **asdict(progress)})
 
-    trained = train(
-        model, images, cell.train, device=device, precision=precision, flip=cell.data.flip,
-        validate_every=cell.evaluate.every, validate=validate, watch=report, snapshots=snapshots,
-    )  # fmt: skip
-    row |= {"peak_memory_bytes": memory.read(), "peak_memory_kind": memory.kind}
-    row |= _learned(cell, trained) | {"val_loss_ema": validate(trained.ema)}
-    timings = {"train_step_seconds": trained.step_seconds, "data_wait_seconds": trained.data_seconds}
-    _write_curve(trained, folder)
-    _write_checkpoint(trained.ema, name, build, folder)
-    subject, reference = trained.ema, training
+    timings: dict[str, Any] = {}
+    if cell.train.steps:
+        trained = train(
+            model, images, cell.train, device=device, precision=precision, flip=cell.data.flip,
+            validate_every=cell.evaluate.every, validate=validate, watch=report, snapshots=snapshots,
+        )  # fmt: skip
+        subject = trained.ema
+        _compile(subject, cell.train.compile)
+        row |= {"peak_memory_bytes": memory.read(), "peak_memory_kind": memory.kind}
+        row |= _learned(cell, trained) | {"val_loss_ema": validate(subject)}
+        timings |= {"train_step_seconds": trained.step_seconds, "data_wait_seconds": trained.data_seconds}
+        _write_curve(trained, folder)
+        _write_checkpoint(subject, name, build, folder)
+    else:
+        subject = model.eval()
+    reference = training
     if (side := cell.evaluate.resolution or cell.data.resolution) != cell.data.resolution:
         elsewhere = cell.data.model_copy(update={"resolution": side})
         reference, held_out = (data_registry.load(elsewhere, split) for split in ("train", "validation"))
-        subject = at_resolution(trained.ema, name, build, side)
+        subject = at_resolution(subject, name, build, side)
         row["val_loss_transfer"] = validate(subject, _tensors(held_out))
     if cell.evaluate.samples:
         row |= _evaluate(cell, subject, reference, device, precision, folder, timings, watch)
+    for part in cell.measure.parts:
+        watch({"stage": "measure", "part": part})
+        columns, timings[f"{part}_seconds"] = measure_part(
+            part, model, batch_size=cell.train.batch_size, precision=precision, device=device,
+            seconds=cell.measure.seconds,
+        )  # fmt: skip
+        row |= columns
+    if cell.measure.largest_batch:
+        watch({"stage": "measure", "part": "largest batch"})
+        trial = Trial(name, build, cell.train.model_dump(mode="json"), precision, cell.train.batch_size)
+        row |= largest_batch(trial, cell.measure.search_seconds)
     write_json(folder / "timings.json", timings)
     return row
+
+
+def _compile(model: nn.Module, mode: str) -> None:
+    """From now on the model is called as `train.compile` says; its weights and their names stay."""
+    if mode != "eager":
+        model.compile(mode="max-autotune" if mode == "compile-max" else "default")
 
 
 def _tensors(images: ImageSet) -> Images:
@@ -132,7 +158,9 @@ def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
     """What training itself tells: losses, and the time of its steps."""
     losses, steps = trained.curve.train_loss, spread(after_warmup(trained.step_seconds))
     tail = losses[-max(1, len(losses) // 10) :]
+    compiled = cell.train.compile != "eager" and trained.resumed_from is None
     return {
+        "compile_seconds": trained.step_seconds[0] - steps.median if compiled else None,
         "resumed_from_step": trained.resumed_from,
         "images_seen": trained.curve.images[-1],
         "train_loss": sum(tail) / len(tail),
@@ -197,7 +225,7 @@ def _evaluate(
     batches, seconds = [], []
     for begin in range(0, count, size):
         watch({"stage": "sample", "step": begin, "steps": count})
-        shape = (min(size, count - begin), 3, reference.resolution, reference.resolution)
+        shape = (min(size, count - begin), reference.images.shape[1], reference.resolution, reference.resolution)
         noise = torch.randn(shape, generator=noise_of).to(device)
         given = None if labels is None else labels[begin : begin + len(noise)].to(device)
         started = time.perf_counter()
@@ -209,7 +237,8 @@ def _evaluate(
         batches.append(generation.to_pixels(drawn).cpu())  # .cpu() waits for the device
         seconds.append(time.perf_counter() - started)
     samples = torch.cat(batches)
-    write_atomic(folder / "samples.png", png_grid(samples[: GRID * GRID], columns=GRID))
+    if samples.shape[1] == 3:
+        write_atomic(folder / "samples.png", png_grid(samples[: GRID * GRID], columns=GRID))
     rates = [len(batch) / one for batch, one in zip(batches, seconds, strict=True)]
     speed = spread(rates[1:] or rates)
     timings["sample_batch_seconds"] = seconds

@@ -118,7 +118,7 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     """How the model learns: AdamW on the flow-matching loss."""
 
-    steps: int = Field(gt=0, description="Optimiser steps.")
+    steps: int = Field(ge=0, description="Optimiser steps; 0 trains nothing, for suites that only measure.")
     batch_size: int = Field(gt=0, description="Images in a step, over all devices.")
     lr: float = Field(gt=0, description="AdamW's learning rate, after the warmup.")
     schedule: Literal["constant", "cosine"] = Field(
@@ -142,6 +142,10 @@ class TrainConfig(Section):
     )
     seed: int = Field(
         default=0, ge=0, lt=2**63, description="Seed of the weights, the order of the data and the noise."
+    )
+    compile: Literal["eager", "compile", "compile-max"] = Field(
+        default="eager",
+        description="How the model runs, in sampling too: as written, through torch.compile, or with its autotuning.",
     )
 
 
@@ -181,6 +185,21 @@ class EvaluateConfig(Section):
             message = f"nfe {self.nfe} is odd, but heun spends two evaluations a step; make it even, or take euler"
             raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "nfe"})
         return self
+
+
+class MeasureConfig(Section):
+    """What is measured of the model beside its training and sampling."""
+
+    parts: Annotated[tuple[Literal["mixer", "block"], ...], AfterValidator(_distinct)] = Field(
+        default=(),
+        description="Parts to time by themselves, forward and backward, in batches of train.batch_size: the first "
+        "block's token mixer, or the whole block.",
+    )
+    seconds: float = Field(default=2.0, gt=0, description="Seconds to spend on timing each part, at least.")
+    largest_batch: bool = Field(
+        default=False, description="Find the largest training batch that fits, by doubling from train.batch_size."
+    )
+    search_seconds: float = Field(default=120.0, gt=0, description="Seconds after which that search ends.")
 
 
 class MatchConfig(Section):
@@ -242,6 +261,13 @@ SECTIONS: dict[str, type[Section]] = {
     "model": ModelConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "measure": MeasureConfig,
+}
+# Keys that came after results had been kept. At its default such a key is left out of a cell's identity, so that
+# those results stay the results of their cells.
+LATER = {
+    "train": ("compile",),
+    "measure": tuple(MeasureConfig.model_fields),
 }
 
 
@@ -257,11 +283,21 @@ class Cell(Section):
     model: ModelConfig
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
+    measure: MeasureConfig = MeasureConfig()
 
     @cached_property
     def id(self) -> str:
-        """The first 12 hexadecimal digits of the SHA-256 of the configuration without the suite's name."""
+        """The first 12 hexadecimal digits of the SHA-256 of the configuration without the suite's name.
+
+        Nor with keys of `LATER` that have their defaults.
+        """
         config = {key: value for key, value in self.config().items() if key != "suite"}
+        for section, keys in LATER.items():
+            for key in keys:
+                if getattr(getattr(self, section), key) == SECTIONS[section].model_fields[key].default:
+                    del config[section][key]
+            if not config[section]:
+                del config[section]
         canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -15,6 +15,7 @@ PdebenchError                what went wrong, where, and what to do, in one sent
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -70,6 +71,23 @@ class Interrupted(PdebenchError):
 
 class Diverged(PdebenchError):
     """The training loss became NaN or infinite."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: torch has a type for a GPU's, and only words for a host's."""
+    name, text = type(error).__name__, str(error)
+    return isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text
+
+
+def printable(text: str) -> str:
+    r"""Text from a file as a terminal may be sent it: what would move its cursor, colour it or turn it is written out.
+
+    A name with an escape sequence in it shows as `\x1b[31m`; line ends stay.
+    """
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(
+        ascii(char)[1:-1] if char != "\n" and unicodedata.category(char) in hidden else char for char in text
+    )
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

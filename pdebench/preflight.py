@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from pdebench.config import Cell
-from pdebench.errors import ResultsError
+from pdebench.errors import MetricError, ResultsError, SlotError
+from pdebench.execute.slots import gpus
 
+COMPILERS = (os.environ.get("CXX") or "g++", "clang++")
 LEAST_FREE = 200 * 2**20  # bytes: room for records, logs and the checkpoint of a small model
 
 
@@ -17,8 +20,9 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
 
     Raises:
         DataError: a data set is not installed, not there, or not offered at the resolution asked for.
-        MetricError: a metric's extractor or weights are missing.
+        MetricError: a metric's extractor or weights are missing, or it would say nothing.
         ResultsError: the disk is full.
+        SlotError: a model is to be compiled where there is no compiler.
     """
     from pdebench.data import registry
     from pdebench.measure import quality
@@ -31,9 +35,32 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         registry.check(data)
     for evaluate in dict.fromkeys(cell.evaluate for cell in cells):
         quality.check(evaluate.metrics, evaluate.samples)
+    for cell in cells:
+        _refuse_meaningless(cell)
+    if any(cell.train.compile != "eager" for cell in cells) and not (gpus() or any(map(shutil.which, COMPILERS))):
+        raise SlotError(
+            "train.compile on a CPU needs a C++ compiler, and there is none on the PATH: install g++, or set "
+            "train.compile: eager"
+        )
     free = shutil.disk_usage(folder).free
     if cells and free < LEAST_FREE:
         raise ResultsError(
             f"{folder} has {free / 2**20:.0f} MiB free, less than the {LEAST_FREE / 2**20:.0f} MiB that a run needs: "
             "free some, or pass --results with another folder"
+        )
+
+
+def _refuse_meaningless(cell: Cell) -> None:
+    from pdebench.data.registry import SOURCES
+
+    if not cell.evaluate.metrics:
+        return
+    if not SOURCES[cell.data.name].meaningful:
+        raise MetricError(
+            f"data set '{cell.data.name}' is random numbers, so a metric of samples says nothing: leave "
+            "evaluate.metrics out, or take other data"
+        )
+    if not cell.train.steps:
+        raise MetricError(
+            "train.steps is 0, so a metric of samples says nothing of the model: leave evaluate.metrics out, or train"
         )

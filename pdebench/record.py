@@ -6,6 +6,7 @@ Besides these, a record has every key of its cell's configuration, dotted as a s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,11 +51,28 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "train_step_ms_n": ("Int64", "steps timed, after the warm-up"),
     "train_images_per_s": ("Float64", "batch / median step"),
     "data_wait_ms_median": ("Float64", "milliseconds of a step spent waiting for its batch"),
+    "compile_seconds": ("Float64", "the first step less the median one, where train.compile is not eager"),
     "sample_seconds": ("Float64", "seconds of generating all samples"),
     "sample_images_per_s": ("Float64", "generated images a second, median over batches"),
     "sample_images_per_s_q1": ("Float64", ""),
     "sample_images_per_s_q3": ("Float64", ""),
     "sample_images_per_s_n": ("Int64", "batches timed, the first left out where there are more"),
+    "mixer_ms_median": ("Float64", "milliseconds of the first block's mixer, forward and backward, train.batch_size"),
+    "mixer_ms_q1": ("Float64", ""),
+    "mixer_ms_q3": ("Float64", ""),
+    "mixer_ms_n": ("Int64", "passes timed"),
+    "mixer_forward_ms_median": ("Float64", "of the forward pass alone"),
+    "mixer_images_per_s": ("Float64", "batch / median pass"),
+    "mixer_held_bytes": ("Int64", "kept by autograd between forward and backward, weights left out"),
+    "block_ms_median": ("Float64", "milliseconds of the first block, forward and backward, train.batch_size"),
+    "block_ms_q1": ("Float64", ""),
+    "block_ms_q3": ("Float64", ""),
+    "block_ms_n": ("Int64", "passes timed"),
+    "block_forward_ms_median": ("Float64", "of the forward pass alone"),
+    "block_images_per_s": ("Float64", "batch / median pass"),
+    "block_held_bytes": ("Int64", "kept by autograd between forward and backward, weights left out"),
+    "largest_batch": ("Int64", "images of the largest training step that fits, by doubling; null: not the first"),
+    "largest_batch_bound": ("string", "what ended that search: memory, time or the search's own end"),
     "peak_memory_bytes": ("Int64", "peak memory of training; see peak_memory_kind"),
     "peak_memory_kind": ("string", "how the peak was read"),
     "weights_bytes": ("Int64", "analytic"),
@@ -79,6 +97,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
+STATUSES = ("done", "oom", "diverged", "timeout", "killed", "error", "interrupted")
+REQUIRED = ("suite", "cell", "status", "finished_at")
+
+
 TIMINGS = (
     "train_seconds",
     "train_step_ms",
@@ -86,6 +108,13 @@ TIMINGS = (
     "data_wait_ms",
     "sample_seconds",
     "sample_images_per_s",
+    "compile_seconds",
+    "mixer_ms",
+    "mixer_forward_ms",
+    "mixer_images_per_s",
+    "block_ms",
+    "block_forward_ms",
+    "block_images_per_s",
 )
 
 
@@ -127,3 +156,45 @@ def dtype_of(column: str) -> str | None:
     if column.startswith(("fd_", "kid", "fid", "is_", "precision", "recall")) and "." not in column:
         return "Float64"
     return None
+
+
+_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
+_SCALARS = (str, int, float, type(None))
+_TYPES: dict[str | None, tuple[type, ...]] = {
+    "string": (str,),
+    "Int64": (int,),
+    "Float64": (int, float),
+    "boolean": (bool,),
+    None: (str, int, float, list),
+}
+
+
+def fault(record: Mapping[str, Any], cell: str) -> str | None:
+    """What makes this no record of `cell`, in a few words; None where it is one.
+
+    Records are read from folders that anybody may have filled: what is not flat, named and typed goes no further.
+    """
+    for key in REQUIRED:
+        if not isinstance(record.get(key), str):
+            return f"it has no {key}"
+    if record["cell"] != cell:
+        return f"it is of cell {record['cell'][:40]}"
+    if record["status"] not in STATUSES:
+        return f"its status is {record['status'][:40]!r}"
+    for key, value in record.items():
+        if not _NAME.fullmatch(key):
+            return f"{key[:40]!r} is no name of a column"
+        if not _fits(key, value):
+            return f"{key} is {repr(value)[:40]}"
+    return None
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a column can hold the value; null is allowed in every one."""
+    if isinstance(value, list):
+        return dtype_of(key) is None and all(isinstance(item, _SCALARS) for item in value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return False
+    dtype = dtype_of(key)
+    allowed = _TYPES.get(dtype, _TYPES[None])
+    return value is None or (isinstance(value, allowed) and (dtype in ("boolean", None) or not isinstance(value, bool)))

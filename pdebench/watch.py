@@ -27,6 +27,7 @@ STAGES = {
     "train": "training",
     "sample": "sampling",
     "evaluate": "metrics",
+    "measure": "parts",
 }
 
 
@@ -213,7 +214,9 @@ class PlainLines:
     def ended(self, cell: Cell, record: dict[str, Any]) -> None:
         """See Watcher."""
         if record["status"] == "done":
-            self._say(cell, f"done in {duration(record['seconds_total'])}, validation loss {record['val_loss']:.4f}")
+            loss = record.get("val_loss")
+            learned = "" if loss is None else f", validation loss {loss:.4f}"
+            self._say(cell, f"done in {duration(record['seconds_total'])}{learned}")
         else:
             self._say(cell, f"{record['status']}: {record['message']}")
 

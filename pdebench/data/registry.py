@@ -15,13 +15,16 @@ from importlib.metadata import EntryPoint, entry_points
 
 from pdebench.data.emoji import EmojiSource
 from pdebench.data.folder import FolderSource
+from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.photos import PhotosSource
 from pdebench.data.source import DataConfig, ImageSet, Source, Split
 from pdebench.errors import DataError, did_you_mean
 
 __all__ = ["SOURCES", "DataConfig", "ImageSet", "Source", "check", "class_count", "load"]
 
-_SHIPPED: dict[str, Source] = {source.name: source for source in (EmojiSource(), PhotosSource(), FolderSource())}
+_SHIPPED: dict[str, Source] = {
+    source.name: source for source in (EmojiSource(), PhotosSource(), FolderSource(), NOISE, LATENTS)
+}
 
 
 @functools.cache

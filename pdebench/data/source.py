@@ -40,10 +40,10 @@ class DataConfig(Protocol):
 class ImageSet:
     """One split of a data set, wholly decoded.
 
-    `images` is uint8 of shape (N, 3, H, W), RGB, 0..255, usually a read-only memory map. `labels` is int64 of
-    shape (N,) with values in [0, len(class_names)), or None for a set without classes. The order is fixed
-    and mixed: any leading slice is a fair sample. `checksum` is the sha256 (hex) of the images and labels;
-    `skipped` counts what the source as a whole left out (broken files, photographs that are too small).
+    `images` is uint8 of shape (N, C, H, W), 0..255, usually a read-only memory map; three channels are RGB.
+    `labels` is int64 of shape (N,) with values in [0, len(class_names)), or None for a set without classes. The
+    order is fixed and mixed: any leading slice is a fair sample. `checksum` is the sha256 (hex) of the images and
+    labels; `skipped` counts what the source as a whole left out (broken files, photographs that are too small).
     """
 
     images: NDArray[np.uint8]
@@ -78,11 +78,21 @@ class Skipped:
 
 
 class Source(ABC):
-    """A data set. Subclasses set the three attributes; `resolutions` is None where any will do."""
+    """A data set. Subclasses set the attributes.
+
+    Attributes:
+        name: in the registry.
+        summary: what it holds, for lists.
+        resolutions: the sides that it offers; None: any.
+        channels: of an image.
+        meaningful: there is something to learn, so that a metric of samples says something.
+    """
 
     name: str
     summary: str
     resolutions: tuple[int, ...] | None = None
+    channels: int = 3
+    meaningful: bool = True
 
     @abstractmethod
     def check(self, config: DataConfig) -> None:

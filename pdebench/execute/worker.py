@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pdebench.config import Cell
-from pdebench.errors import Diverged, Interrupted
+from pdebench.errors import Diverged, Interrupted, out_of_memory
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.endings import ABANDONED, INTERRUPTED
 from pdebench.record import without_timings
@@ -106,16 +106,11 @@ def _run(cell: Cell, folder: Path, conditions: Conditions, watch: Any) -> tuple[
         raise
     except Diverged as error:
         return row, "diverged", str(error)
-    except MemoryError as error:
-        return row, "oom", f"host memory ran out: {error}"
     except Exception as error:  # the boundary: whatever a cell does, the sweep gets a record of it
         traceback.print_exc()
         text = str(error).strip().splitlines()
         message = f"{type(error).__name__}: {text[0] if text else 'no message'}"
-        # torch has a type for a GPU out of memory, and only words for a host
-        if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
-            return row, "oom", message
-        return row, "error", message
+        return row, "oom" if out_of_memory(error) else "error", message
 
 
 def _follow_parent() -> None:

@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from pdebench.report import words
+from pdebench.report.crossover import REFERENCE, Crossover, Measured, crossovers
+from pdebench.report.crossover import measured as median_of
 from pdebench.report.tidy import (
     families_in,
     family_order,
@@ -123,8 +125,31 @@ def cost_figures(table: pd.DataFrame, kind: str) -> list[Figure]:
         "speed": [
             _Axis("train_images_per_s", "training, images/s", log=True),
             _Axis("sample_images_per_s", "sampling, images/s", log=True),
+            _Axis("block_images_per_s", "one block forward and backward, images/s", log=True, short="block, images/s"),
+            _Axis(
+                "mixer_images_per_s",
+                "the mixer alone, forward and backward, images/s",
+                log=True,
+                short="mixer, images/s",
+            ),
         ],
-        "memory": [_Axis("peak_memory_bytes", "peak memory, MiB", log=True, scale=2**20)],
+        "memory": [
+            _Axis("peak_memory_bytes", "peak memory, MiB", log=True, scale=2**20),
+            _Axis(
+                "block_held_bytes",
+                "held by one block for its backward pass, MiB",
+                log=True,
+                scale=2**20,
+                short="held by a block, MiB",
+            ),
+            _Axis(
+                "mixer_held_bytes",
+                "held by the mixer for its backward pass, MiB",
+                log=True,
+                scale=2**20,
+                short="held by the mixer, MiB",
+            ),
+        ],
     }[kind]
     x = _Axis("tokens", "tokens", log=True)
     if done["tokens"].isna().all():
@@ -164,8 +189,47 @@ def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: _Axis, y: _Axis) -> Figure
         text = f"{curve} {words.number(first['y'], 3)} at {first['x']:g} {x.title}"
         told.append(text + (f" to {words.number(last['y'], 3)} at {last['x']:g}" if last is not first else ""))
     sentence = f"{_capital(y.title)}, against {x.title}: {'; '.join(told)}."
-    chart, drawn = _layers(points, medians, medians, table, x, y, ticks)
+    # of one run's peak memory no scatter is known, so where two lines meet may be chance
+    chance = y.column == "peak_memory_bytes"
+    crossed = [] if chance else _crossed([point["curve"] for point in points], rows, x, y)
+    if crossed:
+        sentence += f" {' '.join(_crossing_words(curve, other, one) for curve, other, one in crossed)}"
+    marks = [_crossing_row(curve, one) for curve, _, one in crossed]
+    chart, drawn = _layers(points, medians, medians, table, x, y, ticks, marks)
     return Figure(_slug(y.column), _capital(y.title), sentence, chart, drawn)
+
+
+def _crossed(curves: Sequence[str], rows: pd.DataFrame, x: _Axis, y: _Axis) -> list[tuple[str, str, Crossover]]:
+    """Each curve that passes DiT's of the same size, kind and machine, with that one and where."""
+    names = pd.Series(list(curves), index=rows.index)
+    by_size: dict[str, dict[float, Measured]] = {}
+    for curve, own in rows.groupby(names):
+        by_size[str(curve)] = {tokens: median_of(part, y.column) for tokens, part in own.groupby(x.column)}  # type: ignore[misc]
+    found = []
+    for curve in sorted(by_size, key=lambda name: _rank(name, rows)):
+        other = ", ".join([REFERENCE, *curve.split(", ")[1:]])
+        if other != curve and other in by_size:
+            found += [(curve, other, one) for one in crossovers(by_size[curve], by_size[other])]
+    return found
+
+
+def _crossing_words(curve: str, other: str, one: Crossover) -> str:
+    ends = [f"{end:,.0f}" if end is not None else "" for end in (one.low, one.high)]
+    interval = ""
+    if any(ends):
+        interval = f" (95% interval {ends[0] or 'below what was measured'} to {ends[1] or 'beyond what was measured'})"
+    return f"{curve} {'rises above' if one.rises else 'falls below'} {other} at {one.at:,.0f} tokens{interval}."
+
+
+def _crossing_row(curve: str, one: Crossover) -> Row:
+    return {
+        "layer": "crossing",
+        "family": curve.split(", ")[0],
+        "run": f"{curve} passes {REFERENCE}",
+        "x": _digits(one.at),
+        "from": _digits(one.at if one.low is None else one.low),
+        "to": _digits(one.at if one.high is None else one.high),
+    }
 
 
 def loss_figure(table: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
@@ -301,8 +365,12 @@ def _layers(
     x: _Axis,
     y: _Axis,
     ticks: dict[str, list[str]] | None = None,
+    crossings: Sequence[Row] = (),
 ) -> tuple[Chart, list[Row]]:
-    """Lines through medians, error bars where there are quartiles, faint single runs, medians on top."""
+    """Lines through medians, error bars where there are quartiles, faint single runs, medians on top.
+
+    A crossing is a dashed line across the chart, its interval a band around it.
+    """
     x_scale, y_scale = _scale(points, "x", x.log), _scale(points, "y", y.log)
     x_axis = alt.Axis(format=x.format, tickCount=4)
     if ticks:
@@ -318,12 +386,22 @@ def _layers(
     rows = [{**row, "layer": "run"} for row in points] if len(points) > len(medians) else []
     rows += [{**row, "layer": "median"} for row in medians]
     rows += [{**row, "layer": "line"} for row in line]
+    rows += crossings
 
     def only(layer: str) -> alt.Chart:
         return base.transform_filter(f"datum.layer === '{layer}'")
 
     bars = only("median").transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5, opacity=0.75)
+    crossing = alt.Chart().transform_filter("datum.layer === 'crossing'").encode(color=_color(table))
+    told = _tooltip([("run", "where", ""), ("x", x.title, ",.0f"), ("from", "from", ",.0f"), ("to", "to", ",.0f")])
+    marked = [
+        crossing.mark_rect(opacity=0.15).encode(
+            x=alt.X("from:Q", title=x.title, axis=x_axis, scale=x_scale), x2="to:Q"
+        ),
+        crossing.mark_rule(strokeWidth=1.5, strokeDash=[5, 4]).encode(x=x_field, tooltip=told),
+    ]
     chart = alt.layer(
+        *(marked if crossings else []),
         only("line").mark_line(strokeWidth=1.6, opacity=0.75).encode(detail="curve:N"),
         bars.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
         only("run").mark_point(filled=True, size=36, opacity=0.4).encode(shape=_shape(table), tooltip=tooltip),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from pdebench.report.charts import cost_figures, loss_figure, quality_figures
 from pdebench.report.samples import sample_rows
 from pdebench.report.summary import summarise
 from pdebench.report.tidy import SUBJECT, families_in, family_order, finished, tidy
+from pdebench.store import write_atomic
 
 HERE = Path(__file__).parent
 
@@ -35,10 +34,12 @@ def write_report(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> Pat
     The file is replaced whole or not at all, is under 5 MB, and is the same for the same input.
 
     Raises:
-        OSError: the folder cannot be written.
+        ResultsError: the folder cannot be written.
     """
     folder = Path(folder)
-    return _replace(folder / "report.html", render(frame, curves, folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "report.html", render(frame, curves, folder))
+    return folder / "report.html"
 
 
 def render(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> str:
@@ -122,20 +123,3 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     return environment.get_template("template.html")
-
-
-def _replace(path: Path, text: str) -> Path:
-    """Write beside the target, flush to the disk, rename over it: a reader never sees half a page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path

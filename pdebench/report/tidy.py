@@ -34,7 +34,7 @@ FAMILIES = (
 """Fixes the colour and the shape of a family, whatever else is in the table."""
 
 EXTRACTORS = {"efficientnet_lite0": "EfficientNet-Lite0"}
-CONFIG_PREFIXES = ("data.", "model.", "train.", "evaluate.")
+CONFIG_PREFIXES = ("data.", "model.", "train.", "evaluate.", "measure.")
 SEED = "train.seed"
 DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 """Resolved in every record, whether a suite gave them or they follow from the size, the options or a matched cost."""
@@ -100,6 +100,18 @@ NUMBERS = (
     "sample_images_per_s_q1",
     "sample_images_per_s_q3",
     "sample_images_per_s_n",
+    "mixer_ms_median",
+    "mixer_ms_q1",
+    "mixer_ms_q3",
+    "mixer_ms_n",
+    "mixer_images_per_s",
+    "mixer_held_bytes",
+    "block_ms_median",
+    "block_ms_q1",
+    "block_ms_q3",
+    "block_ms_n",
+    "block_images_per_s",
+    "block_held_bytes",
     "peak_memory_bytes",
     "metric_samples",
     "metric_reference_count",
@@ -107,12 +119,19 @@ NUMBERS = (
     "memory_bytes",
 )
 
+RATES = {
+    "train_images_per_s": "train_step_ms",
+    "mixer_images_per_s": "mixer_ms",
+    "block_images_per_s": "block_ms",
+}
+"""Rates by the duration that they are the batch over."""
+
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy of the results table with every column the report asks for, numbers as floats, in a fixed order.
 
     A missing column becomes a column of missing values; text or an infinity in a numeric column becomes
-    missing. Adds `train_images_per_s_q1`/`_q3`/`_n` (from the step time) and `setting`, the words
+    missing. Adds `_q1`, `_q3` and `_n` of each rate (from its duration) and `setting`, the words
     that tell a family's runs at one resolution apart (empty where nothing but the seed differs).
     """
     table = frame.reset_index(drop=True).copy()
@@ -125,10 +144,10 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
         table[column] = pd.to_numeric(values, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
     if "metric_small_sample" not in table:
         table["metric_small_sample"] = None
-    for column, quartile in (("train_images_per_s_q1", "q3"), ("train_images_per_s_q3", "q1")):
-        ratio = table["train_step_ms_median"] / table[f"train_step_ms_{quartile}"]
-        table[column] = table["train_images_per_s"] * ratio  # the slow quartile of a step is the low one of a rate
-    table["train_images_per_s_n"] = table["train_step_ms_n"]
+    for rate, duration in RATES.items():
+        for quartile, other in (("q1", "q3"), ("q3", "q1")):  # the slow quartile of a step is the low one of a rate
+            table[f"{rate}_{quartile}"] = table[rate] * table[f"{duration}_median"] / table[f"{duration}_{other}"]
+        table[f"{rate}_n"] = table[f"{duration}_n"]
     table["model.family"] = table["model.family"].fillna("unknown")
     table["setting"] = settings(table)
     rank = {name: place for place, name in enumerate(family_order(table))}

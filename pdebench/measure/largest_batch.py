@@ -1,0 +1,122 @@
+"""The largest training batch that fits: found by doubling, in a process of its own that may die of the next one.
+
+    python -m pdebench.measure.largest_batch TRIAL      one line for each batch that went through
+
+The process that asks keeps its memory, its allocator and its device's state as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pdebench.errors import out_of_memory
+
+FULL = 3  # exit status: the memory is full
+MOST = 2**16  # a batch beyond it tells nothing
+SHARE = 0.9  # of a CPU machine's free memory, where nothing else limits the process
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What to train with ever larger batches.
+
+    Attributes:
+        name: as `create_model` takes it.
+        build: its other arguments.
+        train: the cell's `train` section, of which the batch and the steps are replaced.
+        precision: `fp32` or `bf16`.
+        start: the first batch.
+    """
+
+    name: str
+    build: dict[str, Any]
+    train: dict[str, Any]
+    precision: str
+    start: int
+
+
+def largest_batch(trial: Trial, seconds: float) -> dict[str, Any]:
+    """Columns `largest_batch` (null: not even the first fits) and `largest_batch_bound`: what ended the search.
+
+    The bound is `memory`; `time` where `seconds` were over first, so that a larger batch might fit; or `search`, which
+    ends at MOST.
+
+    Raises:
+        RuntimeError: the process ended of something else than its memory.
+    """
+    command = [sys.executable, "-m", "pdebench.measure.largest_batch", json.dumps(asdict(trial))]
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        alarm = threading.Timer(seconds, process.kill)
+        alarm.start()
+        try:
+            assert process.stdout is not None
+            fits = [int(line) for line in process.stdout]
+            code = process.wait()
+        finally:
+            alarm.cancel()
+            process.kill()
+        log.seek(0)
+        said = log.read().strip().splitlines()
+    late = time.monotonic() - began >= seconds
+    if not late and code not in (0, FULL, -signal.SIGKILL):  # of a kill the kernel is the likely author
+        raise RuntimeError(f"the search for the largest batch ended with status {code}: {said[-1] if said else ''}")
+    bound = "time" if late else "search" if code == 0 else "memory"
+    return {"largest_batch": max(fits, default=None), "largest_batch_bound": bound}
+
+
+def main(text: str) -> None:
+    """Double the batch until the memory is full; every end of this process is an answer."""
+    trial = Trial(**json.loads(text))
+    import torch
+
+    from pdebench.config import TrainConfig
+    from pdebench.models.backbone import create_model
+    from pdebench.training import Images, train
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        _limit_memory()
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(int(threads))
+    side, channels, classes = (trial.build[key] for key in ("input_size", "in_channels", "num_classes"))
+    batch = trial.start
+    while batch <= MOST:
+        model = create_model(trial.name, **trial.build).to(device)
+        pixels = torch.zeros(batch, channels, side, side, dtype=torch.uint8)
+        labels = None if classes is None else torch.zeros(batch, dtype=torch.int64)
+        # the second step is the first with the optimiser's state there from its beginning
+        config = TrainConfig.model_validate(trial.train | {"steps": 2, "warmup": 0, "batch_size": batch})
+        train(model, Images(pixels, labels), config, device=device, precision=trial.precision)
+        print(batch, flush=True)
+        del model
+        batch *= 2
+
+
+def _limit_memory() -> None:
+    """Stay within what the machine has free: the kernel, asked for more, may end another process than this one."""
+    import psutil
+
+    if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
+        most = int(psutil.virtual_memory().available * SHARE)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        os._exit(FULL)  # an orderly end would want memory

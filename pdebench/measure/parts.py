@@ -1,0 +1,115 @@
+"""A model's token mixer, or one block of it, by itself: time of a forward and backward pass, and what it keeps.
+
+The part works on random tokens of the shape that it sees in the model, in the cell's precision.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pdebench.measure.speed import spread
+from pdebench.models.backbone import Backbone
+from pdebench.training import autocast
+
+Part = Literal["mixer", "block"]
+WARMUP = 3  # passes before the clock counts
+LEAST = 5  # timed passes, however long they take
+
+
+def measure_part(
+    part: Part, model: Backbone, *, batch_size: int, precision: str, device: torch.device, seconds: float
+) -> tuple[dict[str, Any], list[float]]:
+    """Time forward and backward of a part of the first block.
+
+    Args:
+        part: `mixer`, the token mixer with its projections, or `block`, all that adaLN's gates surround.
+        model: on `device`.
+        batch_size: samples at a time.
+        precision: `fp32` or `bf16` (autocast).
+        device: where it runs.
+        seconds: to spend on it, at least; never fewer than LEAST passes.
+
+    Returns:
+        Columns that begin with the part's name, and every sample in seconds.
+    """
+    subject, x, c, grad = _at_work(part, model, batch_size, precision, device)
+    wanted = [x, c, *(p for p in subject.parameters() if p.requires_grad)]
+
+    def forward() -> Tensor:
+        with autocast(precision, device):
+            return subject(x, c)  # type: ignore[no-any-return]
+
+    def both() -> None:
+        torch.autograd.grad(forward(), wanted, grad, allow_unused=True)
+
+    for _ in range(WARMUP):
+        both()
+    forwards, passes = _timed(forward, device, seconds / 3), _timed(both, device, seconds)
+    row = {
+        **spread(passes).columns(f"{part}_ms", 1000),
+        f"{part}_forward_ms_median": spread(forwards).median * 1000,
+        f"{part}_images_per_s": batch_size / spread(passes).median,
+        f"{part}_held_bytes": held_bytes(forward, subject),
+    }
+    return row, passes
+
+
+def held_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
+    """Bytes that autograd keeps from a forward pass for its backward, weights left out, each storage once."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = forward()
+    del output  # not before: a storage that was let go of could be another's, and be counted once for two
+    return sum(kept.values())
+
+
+def _at_work(
+    part: Part, model: Backbone, batch_size: int, precision: str, device: torch.device
+) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
+    """The part, tokens (B, N, D) and conditioning (B, D) for it, and the gradient of its output."""
+    block = model.blocks[0]
+    subject = block.mixer if part == "mixer" else block
+    assert isinstance(subject, nn.Module)
+    tokens, width = model.pos_embed.shape[1:]
+    source = torch.Generator().manual_seed(0)
+    x, c = (torch.randn(shape, generator=source) for shape in ((batch_size, tokens, width), (batch_size, width)))
+    x, c = (tensor.to(device).requires_grad_() for tensor in (x, c))
+    with torch.no_grad(), autocast(precision, device):
+        grad = torch.randn_like(subject(x, c))
+    return subject.train(), x, c, grad
+
+
+def _timed(work: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
+    """Seconds of each call: by the clock on a CPU, by events that are read once at the end on a GPU."""
+    until = time.perf_counter() + seconds
+    if device.type != "cuda":
+        samples: list[float] = []
+        while len(samples) < LEAST or time.perf_counter() < until:
+            began = time.perf_counter()
+            work()
+            samples.append(time.perf_counter() - began)
+        return samples
+    events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+    while len(events) < LEAST or time.perf_counter() < until:
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        work()
+        end.record()
+        events.append((begin, end))
+        if len(events) % 50 == 0:  # a GPU far behind the host would go on long after the time is up
+            torch.cuda.synchronize(device)
+    torch.cuda.synchronize(device)
+    return [begin.elapsed_time(end) / 1000 for begin, end in events]

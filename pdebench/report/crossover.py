@@ -1,0 +1,97 @@
+"""Where one family overtakes another as tokens grow: the zero of their log-ratio, between two sizes measured.
+
+Between sizes the log-ratio is taken as linear in log tokens; beyond them nothing is said. The interval joins the points
+where the ratio's 95% interval leaves 0. It holds the scatter within runs and between seeds, not what differs from one
+process to the next on a machine that is not quiet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+REFERENCE = "DiT"
+NORMAL_95 = 1.96
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The log of a quantity at one size, and its standard error; NaN where a single figure stands for it."""
+
+    log: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """A size at which the ratio passes 1.
+
+    Attributes:
+        at: tokens.
+        low: begin of its interval; None: outside what was measured, or no scatter is known.
+        high: its end, likewise.
+        rises: the ratio is above 1 beyond it.
+    """
+
+    at: float
+    low: float | None
+    high: float | None
+    rises: bool
+
+
+def measured(rows: pd.DataFrame, column: str) -> Measured:
+    """The median over runs of one setting, with the error of its log.
+
+    Of a run's median the error is 1.2533 sd / sqrt(n), the sd taken as the interquartile range / 1.349 (both exact for
+    normal samples).
+    """
+    values = rows[column].astype(float)
+    center = float(values.median())
+    errors = []
+    for row in rows.to_dict("records"):
+        low, high, n = (_number(row.get(f"{column}_{end}")) for end in ("q1", "q3", "n"))
+        if low is not None and high is not None and n is not None and n > 1:
+            errors.append(1.2533 * (high - low) / 1.349 / math.sqrt(n) / float(row[column]))
+    within = float(np.mean(np.square(errors))) if errors else math.nan
+    between = float(np.log(values).var(ddof=1)) if len(values) > 1 else 0.0
+    return Measured(math.log(center), math.sqrt((within + between) / len(values)))
+
+
+def crossovers(ours: dict[float, Measured], theirs: dict[float, Measured]) -> list[Crossover]:
+    """Every size at which `ours` over `theirs` passes 1, among the sizes that both were measured at."""
+    sizes = sorted(ours.keys() & theirs.keys())
+    x = [math.log(size) for size in sizes]
+    ratio = [ours[size].log - theirs[size].log for size in sizes]
+    half = [NORMAL_95 * math.hypot(ours[size].error, theirs[size].error) for size in sizes]
+    known = not any(map(math.isnan, half))
+    lows = _zeros(x, [r - h for r, h in zip(ratio, half, strict=True)]) if known else []
+    highs = _zeros(x, [r + h for r, h in zip(ratio, half, strict=True)]) if known else []
+    found = []
+    for at, rises in _zeros(x, ratio):
+        first, last = (highs, lows) if rises else (lows, highs)  # where the interval lets go of one side, of the other
+        low = max((zero for zero, up in first if up == rises and zero <= at), default=None)
+        high = min((zero for zero, up in last if up == rises and zero >= at), default=None)
+        found.append(Crossover(math.exp(at), _exp(low), _exp(high), rises))
+    return found
+
+
+def _zeros(x: Sequence[float], y: Sequence[float]) -> list[tuple[float, bool]]:
+    """Where the piecewise linear function through the points changes its sign, and whether upwards."""
+    found = []
+    for i in range(len(x) - 1):
+        if (y[i] < 0) != (y[i + 1] < 0):
+            found.append((x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1]), y[i] < 0))
+    return found
+
+
+def _exp(value: float | None) -> float | None:
+    return None if value is None else math.exp(value)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)

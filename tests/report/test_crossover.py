@@ -1,0 +1,58 @@
+"""Where one family overtakes another."""
+
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdebench.report.crossover import Measured, crossovers, measured
+
+SIZES = (64.0, 256.0, 1024.0, 4096.0)
+
+
+def power_law(at: float, slope: float, error: float = 0.01) -> dict[float, Measured]:
+    """A quantity whose ratio to a constant is (size / at)^slope."""
+    return {size: Measured(slope * math.log(size / at), error) for size in SIZES}
+
+
+CONSTANT = {size: Measured(0.0, 0.01) for size in SIZES}
+
+
+@given(at=st.floats(70, 4000), slope=st.floats(0.2, 2), rises=st.booleans())
+def test_a_power_law_crosses_where_it_does(at: float, slope: float, rises: bool) -> None:
+    (found,) = crossovers(power_law(at, slope if rises else -slope), CONSTANT)
+    assert found.at == pytest.approx(at, rel=1e-6)
+    assert found.rises is rises
+
+
+def test_the_interval_is_what_the_errors_allow() -> None:
+    (found,) = crossovers(power_law(500, 0.5), CONSTANT)
+    half = 1.96 * math.hypot(0.01, 0.01) / 0.5  # in log tokens
+    assert found.low == pytest.approx(500 * math.exp(-half))
+    assert found.high == pytest.approx(500 * math.exp(half))
+
+
+def test_an_end_beyond_what_was_measured_is_not_made_up() -> None:
+    (found,) = crossovers(power_law(66, 0.5, error=0.1), CONSTANT)
+    assert found.low is None
+    assert found.high is not None
+
+
+def test_without_scatter_there_is_no_interval() -> None:
+    (found,) = crossovers(power_law(500, 0.5, error=math.nan), CONSTANT)
+    assert (found.low, found.high) == (None, None)
+
+
+def test_no_crossing_is_no_crossing() -> None:
+    assert crossovers(power_law(5000, 0.5), CONSTANT) == []
+    assert crossovers(power_law(500, 0.5), {8.0: Measured(0, 0)}) == []
+
+
+def test_the_error_of_a_median_comes_from_its_quartiles_and_the_seeds() -> None:
+    one = pd.DataFrame({"rate": [100.0], "rate_q1": [99.0], "rate_q3": [101.0], "rate_n": [100]})
+    assert measured(one, "rate").error == pytest.approx(1.2533 * 2 / 1.349 / 10 / 100)
+    seeds = pd.DataFrame({"rate": [90.0, 110.0], "rate_q1": [90.0, 110.0], "rate_q3": [90.0, 110.0], "rate_n": [9, 9]})
+    assert measured(seeds, "rate").error == pytest.approx(math.log(110 / 90) / 2)
+    assert math.isnan(measured(pd.DataFrame({"rate": [1.0]}), "rate").error)

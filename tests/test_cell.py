@@ -1,0 +1,96 @@
+"""One cell in this process: what its record and its folder hold for what was asked of it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pdebench.cell import run_cell
+from pdebench.config import Cell
+from pdebench.errors import MetricError, SlotError
+from pdebench.preflight import COMPILERS, preflight
+from pdebench.record import COLUMNS
+
+SECTIONS = {
+    "suite": "one",
+    "data": {"name": "latents", "resolution": 16},
+    "model": {"family": "DiT", "size": "XXS", "patch": 4, "depth": 1},
+    "train": {"steps": 2, "batch_size": 4, "lr": 1e-4},
+}
+
+
+def cell(**changes: dict[str, object]) -> Cell:
+    sections = {**SECTIONS, **{name: {**SECTIONS.get(name, {}), **keys} for name, keys in changes.items()}}
+    return Cell.model_validate_json(json.dumps(sections))
+
+
+def test_a_cell_that_only_measures_trains_nothing(tmp_path: Path) -> None:
+    asked = cell(
+        train={"steps": 0},
+        evaluate={"samples": 3, "nfe": 2, "batch_size": 1},
+        measure={"parts": ["mixer", "block"], "seconds": 0.05},
+    )
+    row = run_cell(asked, tmp_path)
+    assert {"train_loss", "val_loss", "train_step_ms_median", "peak_memory_bytes"}.isdisjoint(row)
+    assert row["sample_images_per_s_n"] == 2  # batch 1: latencies; the first is left out
+    assert row["mixer_ms_median"] < row["block_ms_median"]
+    assert row.keys() <= COLUMNS.keys()
+    timings = json.loads((tmp_path / "timings.json").read_text())
+    assert len(timings["mixer_seconds"]) == row["mixer_ms_n"]
+    assert [path.name for path in tmp_path.iterdir()] == ["timings.json"]  # no checkpoint, and latents make no picture
+
+
+def test_random_latents_train_at_their_four_channels(tmp_path: Path) -> None:
+    row = run_cell(cell(), tmp_path)
+    assert row["val_loss"] > 0
+    assert row["classes"] == 1000
+    assert row["compile_seconds"] is None
+
+
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C++ compiler")
+def test_a_compiled_cell_learns_the_same_and_says_how_long_compiling_took(tmp_path: Path) -> None:
+    plain, compiled = tmp_path / "plain", tmp_path / "compiled"
+    plain.mkdir()
+    compiled.mkdir()
+    first = run_cell(cell(), plain)
+    second = run_cell(cell(train={"compile": "compile"}), compiled)
+    assert second["train_loss"] == pytest.approx(first["train_loss"], rel=1e-4)
+    assert second["val_loss_ema"] == pytest.approx(first["val_loss_ema"], rel=1e-4)
+    assert second["compile_seconds"] > 0
+    assert (plain / "checkpoint.safetensors").stat().st_size == (compiled / "checkpoint.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"data": {"name": "noise"}}, "random numbers"),
+        ({"data": {"name": "emoji", "resolution": 32}, "train": {"steps": 0}}, "train.steps is 0"),
+    ],
+)
+def test_metrics_of_nothing_are_refused_before_the_run(tmp_path: Path, changes: dict[str, object], why: str) -> None:
+    asked = {"evaluate": {"samples": 8, "metrics": ["fd_efficientnet_lite0"]}, **changes}
+    with pytest.raises(MetricError, match=why):
+        preflight([cell(**asked)], tmp_path)  # type: ignore[arg-type]
+
+
+def test_compiling_without_a_compiler_is_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("pdebench.preflight.gpus", list)
+    with pytest.raises(SlotError, match="install g\\+\\+"):
+        preflight([cell(train={"compile": "compile"})], tmp_path)
+
+
+def test_keys_that_came_later_leave_identities_alone() -> None:
+    """The records in `results/` are found again by the cells that they are of."""
+    from pdebench.suite import load_suite
+
+    kept = Path(__file__).parent.parent / "results" / "pde_terms"
+    known = {line.split(",")[1] for line in (kept / "table.csv").read_text().splitlines()[1:]}
+    cells = load_suite(kept / "suite.yaml").cells()
+    assert {cell.id for cell in cells} == known
+    assert cell().id != cell(measure={"parts": ["mixer"]}).id
+    assert cell().id != cell(train={"compile": "compile"}).id
+    assert cell().id == cell(measure={"parts": []}).id
