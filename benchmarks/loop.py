@@ -84,7 +84,8 @@ def _bare_loop(model: Backbone, data: Images, config: TrainConfig, precision: st
         began = time.perf_counter()
         for _ in range(READ_EVERY):
             with autocast(precision, images.device):
-                loss = generation.loss(model, images, labels, draws, config.label_dropout)
+                drawn = generation.draw(images.shape, draws, config.label_dropout)
+                loss = generation.loss(model, images, labels, drawn)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

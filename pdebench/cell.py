@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from torch import Generator, Tensor, nn
 from pdebench.config import Cell
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
+from pdebench.distributed import ALONE, World
 from pdebench.measure import cost, quality
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
@@ -26,7 +28,7 @@ from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.transfer import at_resolution
 from pdebench.store import write_atomic, write_json
 from pdebench.tasks import generation
-from pdebench.training import Images, Progress, Trained, autocast, resolve_precision, train
+from pdebench.training import Images, Progress, Trained, autocast, compile_in_place, resolve_precision, train
 from pdebench.training_state import Snapshots
 
 # Samples start from this noise whatever the training seed: families are compared from the same starting points.
@@ -37,28 +39,37 @@ Watch = Callable[[dict[str, Any]], None]
 
 
 def run_cell(
-    cell: Cell, folder: Path, watch: Watch = lambda event: None, snapshots: Snapshots | None = None
+    cell: Cell,
+    folder: Path,
+    watch: Watch = lambda event: None,
+    snapshots: Snapshots | None = None,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """Train, measure and evaluate a cell, leaving its files in `folder`.
+
+    Every process of `world` does: training, validation and sampling are shared out, and the first alone writes, judges
+    the samples and measures; the others come back when nothing more is asked of them.
 
     Args:
         cell: what to run.
         folder: the cell's folder; it exists.
         watch: told of each stage and of progress in it.
         snapshots: where training keeps its state, and takes it up again.
+        world: the processes that share the cell.
 
     Returns:
-        The measured columns of the record.
+        The measured columns of the record, complete in the first process.
 
     Raises:
         Diverged: the training loss became NaN or infinite.
         Interrupted: `snapshots` was told to end, and has the state.
         DataError, ModelError, MetricError: what the checks before the run could not see.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = world.device
     precision = resolve_precision(cell.train.precision, device)
     watch({"stage": "data"})
-    training, held_out = (data_registry.load(cell.data, split) for split in ("train", "validation"))
+    with world.one_after_the_first():  # it downloads and decodes for all
+        training, held_out = (data_registry.load(cell.data, split) for split in ("train", "validation"))
     classes = None if training.class_names is None else len(training.class_names)
     name = f"{cell.model.family}-{cell.model.size}/{cell.model.patch}"
     build = {
@@ -88,14 +99,18 @@ def run_cell(
     memory = PeakMemory(device)
     torch.manual_seed(cell.train.seed)
     model = create_model(name, **build).to(device)
-    _compile(model, cell.train.compile)
+    compile_in_place(model, cell.train.compile)
     row |= {"mixer_implementation": model.mixer_implementation, **analytic_bytes(model)}
     watch({"stage": "model", "mixer_implementation": model.mixer_implementation})
     images, validation = _tensors(training), _tensors(held_out)
 
-    def validate(candidate: nn.Module, held_out: Images = validation) -> float:
+    def validate(candidate: nn.Module, held_out: Images = validation) -> float | None:
+        if not len(held_out.pixels):  # random data hold nothing out: there is nothing to be found in them
+            return None
         with autocast(precision, device):
-            return generation.validation_loss(candidate, held_out.pixels.to(device), _to(held_out.labels, device))
+            return generation.validation_loss(
+                candidate, held_out.pixels.to(device), _to(held_out.labels, device), world=world
+            )
 
     def report(progress: Progress) -> None:
         watch({"stage": "train", **asdict(progress)})
@@ -105,29 +120,39 @@ def run_cell(
         trained = train(
             model, images, cell.train, device=device, precision=precision, flip=cell.data.flip,
             validate_every=cell.evaluate.every, validate=validate, watch=report, snapshots=snapshots,
+            world=world,
         )  # fmt: skip
         subject = trained.ema
-        _compile(subject, cell.train.compile)
+        compile_in_place(subject, cell.train.compile)
         row |= {"peak_memory_bytes": memory.read(), "peak_memory_kind": memory.kind}
         row |= _learned(cell, trained) | {"val_loss_ema": validate(subject)}
         timings |= {"train_step_seconds": trained.step_seconds, "data_wait_seconds": trained.data_seconds}
-        _write_curve(trained, folder)
-        _write_checkpoint(subject, name, build, folder)
+        if world.first:
+            _write_curve(trained, folder)
+            _write_checkpoint(subject, name, build, folder)
     else:
         subject = model.eval()
     reference = training
     if (side := cell.evaluate.resolution or cell.data.resolution) != cell.data.resolution:
         elsewhere = cell.data.model_copy(update={"resolution": side})
-        reference, held_out = (data_registry.load(elsewhere, split) for split in ("train", "validation"))
+        with world.one_after_the_first():
+            reference, held_out = (data_registry.load(elsewhere, split) for split in ("train", "validation"))
         subject = at_resolution(subject, name, build, side)
         row["val_loss_transfer"] = validate(subject, _tensors(held_out))
+    samples = None
     if cell.evaluate.samples:
-        row |= _evaluate(cell, subject, reference, device, precision, folder, timings, watch)
+        samples, columns, timings["sample_batch_seconds"] = _sample(cell, subject, reference, precision, world, watch)
+        row |= columns
+    world.leave()
+    if not world.first:
+        return row
+    if samples is not None:
+        row |= _evaluate(cell, samples, reference, device, folder, watch)
     for part in cell.measure.parts:
         watch({"stage": "measure", "part": part})
         columns, timings[f"{part}_seconds"] = measure_part(
             part, model, batch_size=cell.train.batch_size, precision=precision, device=device,
-            seconds=cell.measure.seconds,
+            compile_mode=cell.train.compile, seconds=cell.measure.seconds,
         )  # fmt: skip
         row |= columns
     if cell.measure.largest_batch:
@@ -136,12 +161,6 @@ def run_cell(
         row |= largest_batch(trial, cell.measure.search_seconds)
     write_json(folder / "timings.json", timings)
     return row
-
-
-def _compile(model: nn.Module, mode: str) -> None:
-    """From now on the model is called as `train.compile` says; its weights and their names stay."""
-    if mode != "eager":
-        model.compile(mode="max-autotune" if mode == "compile-max" else "default")
 
 
 def _tensors(images: ImageSet) -> Images:
@@ -200,33 +219,59 @@ def load_checkpoint(path: Path) -> Backbone:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        model = create_model(about["model"], **json.loads(about["build"]))
+        name, build = about["model"], json.loads(about["build"])
+        _refuse_other_sizes(build, weights)
+        with torch.device("meta"):  # allocates nothing, whatever sizes the file claims
+            create_model(name, **build).load_state_dict(weights, assign=True)
+        model = create_model(name, **build)
         model.load_state_dict(weights)
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise ModelError(f"{path} is not a checkpoint of pdebench ({str(error).splitlines()[0]})") from None
+    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, RecursionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path} is not a checkpoint of pdebench ({reason})") from None
     return model.eval()
 
 
-def _evaluate(
-    cell: Cell,
-    model: nn.Module,
-    reference: ImageSet,
-    device: torch.device,
-    precision: str,
-    folder: Path,
-    timings: dict[str, Any],
-    watch: Watch,
-) -> dict[str, Any]:
-    """Sample from the averaged weights, time it, and measure the samples against the training images."""
-    count, size = cell.evaluate.samples, cell.evaluate.batch_size
+def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Refuse more layers, pixels or classes than the weights have, before as many are built.
+
+    Raises:
+        ValueError: what the file says of itself is not what it holds.
+    """
+    if not isinstance(build, dict):
+        raise ValueError("it does not say how its model is built")
+    patch = weights["x_embedder.proj.weight"].shape[-1]
+    held = {
+        "depth": sum(key.endswith(".adaLN_modulation.1.weight") and key.startswith("blocks.") for key in weights),
+        "width": weights["pos_embed"].shape[-1],
+        "input_size": patch * math.isqrt(weights["pos_embed"].shape[1]),
+    }
+    for key, value in held.items():
+        if build.get(key) != value:
+            raise ValueError(f"it claims {key} {str(build.get(key))[:20]}, its weights have {value}")
+
+
+def _sample(
+    cell: Cell, model: nn.Module, reference: ImageSet, precision: str, world: World, watch: Watch
+) -> tuple[Tensor | None, dict[str, Any], list[float]]:
+    """Images from the averaged weights, uint8 (N, C, H, W), in the first process; the columns of their speed; seconds.
+
+    The processes take turns at the batches, which are one process': its noise, its sizes and so its images. In a round
+    each makes one; the images of a round over the seconds of its slowest process are what the cell's devices do.
+    """
+    count, size, device = cell.evaluate.samples, cell.evaluate.batch_size, world.device
+    begins = range(0, count, size)
+    ours = set(world.mine(len(begins)))
     noise_of = Generator().manual_seed(NOISE_SEED)
     # the classes of the training set in its own (mixed, fixed) order: samples follow its class frequencies
     labels = None if reference.labels is None else torch.from_numpy(np.resize(reference.labels, count).copy())
-    batches, seconds = [], []
-    for begin in range(0, count, size):
-        watch({"stage": "sample", "step": begin, "steps": count})
+    made: list[tuple[Tensor, float]] = []
+    for index, begin in enumerate(begins):
         shape = (min(size, count - begin), reference.images.shape[1], reference.resolution, reference.resolution)
-        noise = torch.randn(shape, generator=noise_of).to(device)
+        noise = torch.randn(shape, generator=noise_of)
+        if index not in ours:
+            continue
+        watch({"stage": "sample", "step": begin, "steps": count})
+        noise = noise.to(device)
         given = None if labels is None else labels[begin : begin + len(noise)].to(device)
         started = time.perf_counter()
         with autocast(precision, device):
@@ -234,29 +279,39 @@ def _evaluate(
                 model, noise, given,
                 sampler=cell.evaluate.sampler, nfe=cell.evaluate.nfe, guidance=cell.evaluate.guidance,
             )  # fmt: skip
-        batches.append(generation.to_pixels(drawn).cpu())  # .cpu() waits for the device
-        seconds.append(time.perf_counter() - started)
-    samples = torch.cat(batches)
-    if samples.shape[1] == 3:
-        write_atomic(folder / "samples.png", png_grid(samples[: GRID * GRID], columns=GRID))
-    rates = [len(batch) / one for batch, one in zip(batches, seconds, strict=True)]
+        pixels = generation.to_pixels(drawn).cpu()  # .cpu() waits for the device
+        made.append((pixels, time.perf_counter() - started))
+    batches, seconds, rates = [], [], []
+    for turn in world.rounds(made, len(begins)):
+        seconds.append(max(one for _, one in turn))
+        rates.append(sum(len(pixels) for pixels, _ in turn) / seconds[-1])
+        if world.first:
+            batches += [pixels for pixels, _ in turn]
     speed = spread(rates[1:] or rates)
-    timings["sample_batch_seconds"] = seconds
-    row: dict[str, Any] = {
+    columns = {
         "sample_seconds": sum(seconds),
         "sample_images_per_s": speed.median,
         "sample_images_per_s_q1": speed.q1,
         "sample_images_per_s_q3": speed.q3,
         "sample_images_per_s_n": speed.n,
     }
-    if cell.evaluate.metrics:
-        watch({"stage": "evaluate"})
-        row |= quality.evaluate(
-            cell.evaluate.metrics, samples, np.asarray(reference.images),
-            reference_name=f"{reference.name}/{reference.split}/{reference.resolution}px",
-            reference_checksum=reference.checksum, device=device,
-        )  # fmt: skip
-    return row
+    return torch.cat(batches) if batches else None, columns, seconds
+
+
+def _evaluate(
+    cell: Cell, samples: Tensor, reference: ImageSet, device: torch.device, folder: Path, watch: Watch
+) -> dict[str, Any]:
+    """Show the samples, and measure them against the training images."""
+    if data_registry.SOURCES[cell.data.name].meaningful:
+        write_atomic(folder / "samples.png", png_grid(samples[: GRID * GRID], columns=GRID))
+    if not cell.evaluate.metrics:
+        return {}
+    watch({"stage": "evaluate"})
+    return quality.evaluate(
+        cell.evaluate.metrics, samples, np.asarray(reference.images),
+        reference_name=f"{reference.name}/{reference.split}/{reference.resolution}px",
+        reference_checksum=reference.checksum, device=device,
+    )  # fmt: skip
 
 
 def png_grid(images: Tensor, columns: int) -> bytes:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pdebench.errors import PdebenchError
+from pdebench.errors import PdebenchError, SchedulerError, printable
 
 app = typer.Typer(
     name="pdebench",
@@ -34,6 +36,30 @@ class Retry(StrEnum):
     """Which cells that have a record to run again."""
 
     failed = "failed"
+
+
+class Tracker(StrEnum):
+    """Experiment trackers that a finished cell can be written for."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+
+
+class Where(StrEnum):
+    """Where cells run."""
+
+    local = "local"
+    slurm = "slurm"
+
+
+class PlannedDevice(StrEnum):
+    """What `pdebench plan` can plan for; the datasheets are in `measure/devices.py`."""
+
+    this = "this"
+    h100 = "h100"
+    a100 = "a100"
+    l40s = "l40s"
+    rtx4090 = "4090"
 
 
 class Listed(StrEnum):
@@ -69,8 +95,19 @@ def run(
     override: SetOption = [],  # noqa: B006 (typer reads it, nobody writes it)
     retry: Annotated[Retry | None, typer.Option(help="`failed`: also run cells again that failed.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Cells at a time. Default: one a GPU, or one on the CPU.")
+        int | None,
+        typer.Option(min=1, help="Cells at a time. Default: one a GPU, or one on the CPU; on SLURM no limit."),
     ] = None,
+    executor: Annotated[Where, typer.Option(help="`slurm`: submit each cell as a task of a job array.")] = Where.local,
+    profile: Annotated[
+        Path | None, typer.Option(help="YAML of a cluster's resources, over `execution.slurm` of the suite.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="On SLURM: return when all jobs are over, with a report.")
+    ] = False,
+    track: Annotated[
+        list[Tracker], typer.Option(help="Also write each cell that is done now for this tracker. Repeatable.")
+    ] = [],  # noqa: B006
     log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines on standard output.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,18 +125,39 @@ def run(
     from pdebench.summary import print_outcome
     from pdebench.watch import JsonLines, LiveTable, PlainLines
 
+    if as_json and log_json:
+        raise PdebenchError("--json and --log-json both write to standard output; give one of them")
+    if executor is Where.local and (profile or wait):
+        raise SchedulerError("--profile and --wait are for SLURM: add --executor slurm, or leave them out")
     study = load_suite(suite, override)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: as cleanly as by Ctrl-C
+    trackers = list(dict.fromkeys(tracker.value for tracker in track))
     # with --json, or --log-json, standard output is for programs alone
     console = Console(stderr=as_json or log_json)
     watcher = JsonLines if log_json else LiveTable if console.is_terminal else PlainLines
-    outcome = run_suite(
-        study,
-        results or Path("results") / study.name,
-        lambda cells, skipped: watcher(console, cells, skipped),
-        workers=workers,
-        retry_failed=retry is Retry.failed,
-    )
+    folder = results or Path("results") / study.name
+    if executor is Where.slurm:
+        from pdebench.submit import finish, submit_suite
+        from pdebench.summary import print_submitted
+
+        submitted = submit_suite(
+            study, folder, profile=profile, workers=workers, retry_failed=retry is Retry.failed, trackers=trackers
+        )
+        print_submitted(console, submitted)
+        if submitted.left and not wait:
+            if as_json:
+                typer.echo(json.dumps([asdict(array) for array in submitted.arrays], indent=1))
+            return
+        outcome = finish(study, folder)
+    else:
+        outcome = run_suite(
+            study,
+            folder,
+            lambda cells, skipped: watcher(console, cells, skipped),
+            workers=workers,
+            retry_failed=retry is Retry.failed,
+            trackers=trackers,
+        )
     if as_json:
         typer.echo(json.dumps(outcome.records, indent=1))
     print_outcome(console, outcome, suite)
@@ -124,6 +182,64 @@ def report(
 
 
 @app.command()
+def status(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say of every cell of a folder whether it waits, is queued, runs, is done or failed; local or on SLURM.
+
+    Example: `pdebench status results/quickstart`
+    """
+    from rich.console import Console
+
+    from pdebench.status import print_status, status_of
+
+    found = status_of(results)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=1))
+    else:
+        print_status(Console(), results, found)
+
+
+@app.command()
+def cancel(results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]) -> None:
+    """Cancel the SLURM jobs of a folder; cells that run save their states, and the same `run` goes on from there.
+
+    Example: `pdebench cancel results/quickstart`
+    """
+    from pdebench.status import cancel as cancel_jobs
+
+    done = cancel_jobs(results)
+    for job, (waiting, running) in done.jobs.items():
+        typer.echo(f"cancelled job {job}: {waiting} queued and {running} running")
+    if not done.jobs:
+        typer.echo(f"{results} has no jobs that are queued or running")
+    for cell, how in done.elsewhere.items():
+        typer.echo(f"cell {cell} runs outside SLURM, {how}")
+
+
+@app.command()
+def worker(
+    cell_folder: Annotated[Path, typer.Argument(metavar="CELL_FOLDER", help="RESULTS/cells/ID.")],
+    track: Annotated[list[Tracker], typer.Option(help="As of `pdebench run`. Repeatable.")] = [],  # noqa: B006
+) -> None:
+    """Run one cell of a submitted suite, unless it is settled: what SLURM's jobs call.
+
+    Example: `pdebench worker results/quickstart/cells/0123456789ab`
+    """
+    from rich.console import Console
+
+    from pdebench.execute.allocation import read_cell, run_one
+    from pdebench.store import Results
+    from pdebench.watch import PlainLines
+
+    cell = read_cell(cell_folder)
+    watcher = PlainLines(Console(), [cell], [])
+    folder = Results(cell_folder.resolve().parent.parent)
+    raise typer.Exit(run_one(cell, folder, watcher, [tracker.value for tracker in track]))
+
+
+@app.command()
 def validate(
     suite: SuiteArgument,
     override: SetOption = [],  # noqa: B006
@@ -141,6 +257,41 @@ def validate(
         typer.echo(json.dumps({"suite": study.name, "cells": [{"cell": cell.id, **cell.flat()} for cell in cells]}))
         return
     typer.echo(f"{study.file}: suite '{study.name}' is valid: {len(cells)} cell{'s' * (len(cells) != 1)}")
+
+
+@app.command()
+def plan(
+    suite: SuiteArgument,
+    device: Annotated[
+        PlannedDevice, typer.Option(help="What to plan for; `this` measures this machine for a few seconds first.")
+    ] = PlannedDevice.this,
+    results: Annotated[
+        Path | None, typer.Option(help="Results folder to leave the predictions in, for its report.")
+    ] = None,
+    override: SetOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a suite would cost on a device, and which cells will not fit; nothing is trained.
+
+    Parameters and multiply-accumulates are counted; memory and time are predicted. With `--results`, the report of
+    that folder holds what is measured later against them.
+
+    Example: `pdebench plan resolution --device h100`
+    """
+    from rich.console import Console
+
+    from pdebench.plan import make_plan
+    from pdebench.plan_text import print_plan
+    from pdebench.suite import load_suite
+
+    made = make_plan(load_suite(suite, override), device.value)
+    written = None if results is None else made.write(results)
+    if as_json:
+        typer.echo(json.dumps(made.as_json(), indent=1))
+        return
+    print_plan(Console(), made)
+    if written is not None:
+        typer.echo(f"wrote {written}; the report made after the run shows it against what was measured")
 
 
 @app.command()
@@ -187,8 +338,6 @@ def doctor(as_json: JsonOption = False) -> None:
 
     Example: `pdebench doctor`
     """
-    from dataclasses import asdict
-
     from pdebench.doctor import examine, print_checks
 
     if as_json:
@@ -225,5 +374,10 @@ def main() -> Any:
     try:
         return app()
     except PdebenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPIPE):
+            raise
+        print(f"error: {printable(str(error.filename or 'output'))}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -147,6 +148,20 @@ class TrainConfig(Section):
         default="eager",
         description="How the model runs, in sampling too: as written, through torch.compile, or with its autotuning.",
     )
+    devices: int = Field(
+        default=1, ge=1, description="GPUs, or processes on a CPU, that share each batch, and the sampling."
+    )
+    accumulate: int = Field(
+        default=1, ge=1, description="Micro-batches that a device takes its share of a batch in, to save memory."
+    )
+
+    @model_validator(mode="after")
+    def _batch_is_shared_out(self) -> Self:
+        if self.batch_size % (parts := self.devices * self.accumulate):
+            product = f"devices x accumulate, {self.devices} x {self.accumulate}"
+            message = f"batch_size {self.batch_size} is not divisible by {product}; take a multiple of {parts}"
+            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "batch_size"})
+        return self
 
 
 class EvaluateConfig(Section):
@@ -214,7 +229,54 @@ class LimitsConfig(Section):
 
     seconds: float | None = Field(default=None, gt=0, description="Wall-clock seconds of a cell; null: no limit.")
     memory_gb: float | None = Field(
-        default=None, gt=0, description="Host memory of a cell's process, in GB of 10^9 bytes; null: no limit."
+        default=None,
+        gt=0,
+        description="Host memory of a cell's process, or of each where it has several, in GB of 10^9 bytes; null: no "
+        "limit.",
+    )
+
+
+_TIME = re.compile(r"(\d+-)?\d+(:\d+){0,2}")
+_GRES = re.compile(r"[a-z]+(:[A-Za-z][\w.-]*)?(:[1-9]\d*)?")
+_MEMORY = re.compile(r"[1-9]\d*[KMGT]?")
+_WORD = re.compile(r"[\w.,:@&|*()\[\]+-]+")
+
+
+def _written(pattern: re.Pattern[str], what: str) -> AfterValidator:
+    """Refuse what is not written so; what passes cannot end its line in the script that sbatch reads."""
+
+    def check(value: str | int) -> str:
+        if not pattern.fullmatch(str(value)) or str(value).startswith("-"):
+            raise PydanticCustomError("written", "{message}", {"message": f"must be {what}, not {value!r}"})
+        return str(value)
+
+    return AfterValidator(check)
+
+
+SlurmWord = Annotated[str, _written(_WORD, "one word, as sbatch takes it")]
+
+
+class SlurmConfig(Section):
+    """What a cell asks of SLURM; one of `train.devices` N asks for N times the gres, cpus and mem."""
+
+    partition: SlurmWord | None = Field(default=None, description="Partition; null: the cluster's default.")
+    account: SlurmWord | None = Field(default=None, description="Account that is charged.")
+    qos: SlurmWord | None = Field(default=None, description="Quality of service.")
+    constraint: SlurmWord | None = Field(default=None, description="Features that a node must have.")
+    time: Annotated[str | int, _written(_TIME, "minutes or [days-]hours:minutes:seconds")] | None = Field(
+        default=None,
+        description="Time limit, in minutes or as [days-]hours:minutes:seconds. A cell that needs longer saves its "
+        "state and is queued again. null: the partition's.",
+    )
+    gres: Annotated[str, _written(_GRES, "such as gpu, gpu:1 or gpu:a100:1")] | None = Field(
+        default=None, description="GPUs for each device of a cell, such as gpu:1 or gpu:a100:1; null: a cell on a CPU."
+    )
+    cpus: int | None = Field(default=None, gt=0, description="CPUs for each device of a cell.")
+    mem: Annotated[str | int, _written(_MEMORY, "such as 32G, or a number of MiB")] | None = Field(
+        default=None, description="Host memory for each device of a cell, such as 32G, or a number of MiB."
+    )
+    notice: int = Field(
+        default=120, gt=0, description="Seconds before the time limit at which a cell saves its state and is requeued."
     )
 
 
@@ -229,10 +291,14 @@ class ExecutionConfig(Section):
     isolation: Literal["fresh", "warm"] = Field(
         default="fresh",
         description="fresh: every cell starts a new process. warm: cells are forks of one process that has imported "
-        "torch but touched no device, which saves seconds a cell where cells are many and short.",
+        "torch but touched no device, which saves seconds a cell where cells are many and short; a cell on several "
+        "devices starts new ones all the same.",
     )
     checkpoint_seconds: float = Field(
         default=300.0, ge=0, description="Seconds between saved states of a training, from which it can go on."
+    )
+    slurm: SlurmConfig | None = Field(
+        default=None, description="What a cell asks of SLURM, with `pdebench run --executor slurm`."
     )
 
 
@@ -266,7 +332,7 @@ SECTIONS: dict[str, type[Section]] = {
 # Keys that came after results had been kept. At its default such a key is left out of a cell's identity, so that
 # those results stay the results of their cells.
 LATER = {
-    "train": ("compile",),
+    "train": ("compile", "devices", "accumulate"),
     "measure": tuple(MeasureConfig.model_fields),
 }
 

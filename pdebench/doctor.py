@@ -254,6 +254,24 @@ def kernels() -> Iterator[Check]:
             yield Check(title, "ok", f"{kernel.package} {found.version}, used on a GPU ({families})")
 
 
+def trackers() -> Iterator[Check]:
+    """The optional experiment trackers, none of which is imported."""
+    from pdebench.errors import TrackerError
+    from pdebench.track import WRITERS, check
+
+    for tracker in WRITERS:
+        try:
+            check([tracker])
+            yield Check(f"tracker {tracker}", "ok", f"{version(tracker)}, for `pdebench run --track {tracker}`")
+        except TrackerError:
+            yield Check(
+                f"tracker {tracker}",
+                "missing",
+                f"only `pdebench run --track {tracker}` needs it",
+                f"python -m pip install {tracker}",
+            )
+
+
 CHECKS: tuple[Callable[[], Iterable[Check]], ...] = (
     python,
     packages,
@@ -265,6 +283,7 @@ CHECKS: tuple[Callable[[], Iterable[Check]], ...] = (
     torch,
     metrics,
     kernels,
+    trackers,
 )
 
 

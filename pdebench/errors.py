@@ -8,6 +8,9 @@ PdebenchError                what went wrong, where, and what to do, in one sent
  +- MetricError              a metric whose extractor or weights are not to be had     (exit code 2)
  +- ResultsError             a results folder that cannot be read or written           (exit code 2)
  +- SlotError                more workers or devices than the machine has              (exit code 2)
+ +- TrackerError             an experiment tracker that is not installed               (exit code 2)
+ +- SchedulerError           SLURM is not here, refuses or does not answer            (exit code 2)
+ +- CalibrationError         this machine's speed cannot be probed                    (exit code 2)
  +- Interrupted              a cell that was asked to end; its state is saved
  +- Diverged                 a loss that is no longer finite; ends a cell, not a sweep
 """
@@ -63,6 +66,18 @@ class ResultsError(PdebenchError):
 
 class SlotError(PdebenchError):
     """More workers or devices are asked for than this machine has."""
+
+
+class TrackerError(PdebenchError):
+    """An experiment tracker is asked for whose package is not installed."""
+
+
+class SchedulerError(PdebenchError):
+    """SLURM's commands are not here, refuse what is asked, or do not answer."""
+
+
+class CalibrationError(PdebenchError):
+    """This machine's speed cannot be probed."""
 
 
 class Interrupted(PdebenchError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pdebench import track
 from pdebench.config import Cell
 from pdebench.errors import SlotError
 from pdebench.execute.conditions import Conditions
@@ -27,17 +28,21 @@ class Outcome:
 
     Attributes:
         folder: the results folder.
-        ran: cells run now.
-        records: the record of every cell of the suite that has one, in the suite's order.
+        cells: those of the suite that have a record, in its order.
+        ran: how many were run now.
+        records: the records of `cells`.
         missing: cells that are left to run, after an interruption.
         interrupted: the user stopped it.
+        lost: cells whose jobs ended and left them undone, with why.
     """
 
     folder: Path
+    cells: list[Cell]
     ran: int
     records: list[dict[str, Any]]
     missing: int
     interrupted: bool
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -52,11 +57,17 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """0 all done, 4 some cell failed, 130 interrupted."""
-        return 130 if self.interrupted else 4 if self.failed else 0
+        return 130 if self.interrupted else 4 if self.failed or self.lost else 0
 
 
 def run_suite(
-    suite: Suite, folder: Path, make_watcher: MakeWatcher, *, workers: int | None = None, retry_failed: bool = False
+    suite: Suite,
+    folder: Path,
+    make_watcher: MakeWatcher,
+    *,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    trackers: Sequence[str] = (),
 ) -> Outcome:
     """Run what has no settled record yet and rebuild the tables and the report.
 
@@ -65,8 +76,9 @@ def run_suite(
     Raises:
         PdebenchError: what can be known to fail later, before anything is trained.
     """
+    track.check(trackers)
     cells, results = suite.cells(), Results(folder)
-    places = slots(workers)
+    places = slots(workers, max(cell.train.devices for cell in cells))
     if len(places) > 1 and places[0].cores is not None and suite.execution.timing == "alone":
         raise SlotError(
             f"--workers {workers} on a CPU: cells side by side slow each other down, and this suite's are timed; set "
@@ -79,6 +91,7 @@ def run_suite(
         suite.execution.checkpoint_seconds,
         shared=len(places) > 1 and places[0].cores is not None,
         warm=suite.execution.isolation == "warm",
+        trackers=tuple(trackers),
     )
     results.make(suite.to_yaml(), [cell.id for cell in cells])
     todo = pending(cells, results, retry_failed=retry_failed)
@@ -91,11 +104,25 @@ def run_suite(
                 run_cells(todo, results, watcher, places, conditions, retry_failed=retry_failed)
             except KeyboardInterrupt:
                 interrupted = True
-    records = [record for cell in cells if (record := results.record(cell.id)) is not None]
-    if records and (todo or not (folder / "report.html").exists()):
+    return outcome(cells, results, ran=len(todo), interrupted=interrupted)
+
+
+def outcome(
+    cells: Sequence[Cell],
+    results: Results,
+    *,
+    ran: int,
+    interrupted: bool = False,
+    lost: Mapping[str, str] | None = None,
+) -> Outcome:
+    """How a run ended, with tables and a report that say so, where `ran` cells may have changed them."""
+    folder = results.folder
+    found = [(cell, record) for cell in cells if (record := results.record(cell.id)) is not None]
+    recorded, records = [cell for cell, _ in found], [record for _, record in found]
+    if records and (ran or not (folder / "report.html").exists()):
         _publish(folder, records)
     missing = sum(1 for cell in cells if (results.record(cell.id) or {}).get("status") in (None, "interrupted"))
-    return Outcome(folder, len(todo), records, missing, interrupted)
+    return Outcome(folder, recorded, ran, records, missing, interrupted, lost or {})
 
 
 def _publish(folder: Path, records: list[dict[str, Any]]) -> None:

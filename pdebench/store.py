@@ -2,6 +2,7 @@
 
     results/<suite>/
       suite.yaml plan.json machine.json table.parquet table.csv curves.parquet report.html
+      jobs.json and slurm/ where it was submitted to SLURM: its jobs, their scripts and what they print
       cells/<id>/  config.yaml record.json timings.json log.txt checkpoint.safetensors samples.png curve.parquet
                    lease and state/ while it is unfinished
 
@@ -13,22 +14,31 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdebench.errors import ResultsError
-from pdebench.record import COLUMNS, dtype_of
+from pdebench.record import COLUMNS, dtype_of, fault
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TEMPORARY = ".tmp"
+PREDICTIONS = "predictions.json"  # what `pdebench plan --results` leaves beside the cells, and the report reads
+IDENTITY = re.compile(r"[0-9a-f]{12}")
+LARGEST = 4 * 2**20  # bytes of a record or a plan: a thousand times what one has
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader, or a machine that loses power, sees the old one or the new one, never a part."""
+    """Write a file so that a reader, or a machine that loses power, sees the old one or the new one, never a part.
+
+    Raises:
+        ResultsError: it cannot be written; the disk may be full.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
@@ -36,9 +46,14 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:  # a full disk has no room for half a file either
+    except BaseException as error:  # a full disk has no room for half a file either
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            why = error.strerror or error
+            raise ResultsError(
+                f"cannot write {path}: {why}; make room, or mend the folder, and run the same command again"
+            ) from None
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -50,6 +65,10 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically; NaN and infinities are not JSON and raise ValueError."""
     write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+# Columns of a `curve.parquet`, one row a step.
+CURVE = ("step", "images", "seconds", "train_loss", "val_loss", "lr", "grad_norm")
 
 
 class Results:
@@ -67,11 +86,22 @@ class Results:
         return read_record(self.cell(identity))
 
     def plan(self) -> list[str]:
-        """Identities of the cells of the suite as it last ran, in its order; without a plan, all that have records."""
-        plan = self.folder / "plan.json"
-        if plan.exists():
-            return list(json.loads(plan.read_text()))
-        return sorted(path.parent.name for path in self.folder.glob("cells/*/record.json"))
+        """Identities of the cells of the suite as it last ran, in its order; without a plan, all that have records.
+
+        Raises:
+            ResultsError: the plan is damaged, or holds what could lead out of the folder.
+        """
+        path = self.folder / "plan.json"
+        if not path.exists():
+            return sorted(path.parent.name for path in self.folder.glob("cells/*/record.json"))
+        plan = _read_json(path, "a plan", "delete the file and run the suite again")
+        named = isinstance(plan, list) and all(isinstance(cell, str) and IDENTITY.fullmatch(cell) for cell in plan)
+        if not named or len(set(plan)) < len(plan):
+            raise ResultsError(
+                f"{path} is not a plan: it must list cells by 12 hexadecimal digits each, none twice; delete the file "
+                "and run the suite again"
+            )
+        return list(plan)
 
     def make(self, suite: str, plan: Sequence[str]) -> None:
         """Make the folder and write the suite and its cells' identities into it.
@@ -100,17 +130,39 @@ class Results:
 
 
 def read_record(cell_folder: Path) -> dict[str, Any] | None:
-    """The record in a cell's folder, or None where there is none."""
-    path = cell_folder / "record.json"
-    if not path.exists():
+    """The record in a cell's folder, or None where there is none.
+
+    Raises:
+        ResultsError: the file there is no record of that cell.
+    """
+    path, remedy = cell_folder / "record.json", "delete the file to run its cell again"
+    if (record := _read_json(path, "a record", remedy)) is None:
         return None
-    try:
-        record = json.loads(path.read_text())
-    except ValueError as error:
-        raise ResultsError(f"{path} is not a record: {error}; delete the file to run its cell again") from None
     if not isinstance(record, dict):
-        raise ResultsError(f"{path} is not a record: delete the file to run its cell again")
+        raise ResultsError(f"{path} is not a record: it holds no keys and values; {remedy}")
+    if (wrong := fault(record, cell_folder.name)) is not None:
+        raise ResultsError(f"{path} is not a record: {wrong}; {remedy}")
     return record
+
+
+def _read_json(path: Path, what: str, remedy: str) -> Any:
+    """What a file of JSON holds, None where there is none; one that is huge, endless or no plain file is refused."""
+
+    def no_number(text: str) -> Any:
+        raise ValueError(f"{text} is no number")
+
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("it is no plain file")
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise ValueError(f"it is larger than {LARGEST // 2**20} MiB")
+        return json.loads(text, parse_constant=no_number)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ResultsError(f"{path} is not {what}: {str(error).splitlines()[0]}; {remedy}") from None
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:
@@ -155,11 +207,25 @@ def load_curves(folder: Path) -> pd.DataFrame:
     for identity in results.plan():
         path = results.cell(identity) / "curve.parquet"
         if path.exists() and results.record(identity) is not None:
-            curve = pd.read_parquet(path)
+            curve = _read_curve(path)
             curve.insert(0, "cell", identity)
             curves.append(curve)
-    columns = ["cell", "step", "images", "seconds", "train_loss", "val_loss", "lr", "grad_norm"]
-    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns)
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["cell", *CURVE])
+
+
+def _read_curve(path: Path) -> pd.DataFrame:
+    """A cell's `curve.parquet`: numbers in the declared columns and no others."""
+    import pandas as pd
+    import pyarrow
+
+    try:
+        curve = pd.read_parquet(path, columns=list(CURVE))
+        return pd.DataFrame({name: pd.to_numeric(curve[name]) for name in CURVE})
+    except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ResultsError(
+            f"{path} is not a training curve: {why}; delete its cell's record.json to run the cell again"
+        ) from None
 
 
 def write_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -7,10 +7,12 @@ import sys
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from pdebench.config import Cell
+from pdebench.errors import printable
 from pdebench.run import Outcome, failed_before
 from pdebench.store import Results
+from pdebench.submit import Submitted
 from pdebench.watch import labels
 
 
@@ -18,7 +20,7 @@ def print_outcome(console: Console, outcome: Outcome, suite: str) -> None:
     """Say what a run did, what failed, and what to do next."""
 
     def say(text: str, style: str | None = None) -> None:
-        console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
+        console.print(printable(text), style=style, soft_wrap=True, highlight=False, markup=False)
 
     again = shlex.join(["pdebench", *sys.argv[1:]])
     if outcome.records:
@@ -26,6 +28,10 @@ def print_outcome(console: Console, outcome: Outcome, suite: str) -> None:
     for record in outcome.failed:
         say(f"{record['status']}: cell {record['cell']}: {record['message']}", "red")
         say(f"  log: {Results(outcome.folder).cell(record['cell']) / 'log.txt'}")
+    for cell, why in outcome.lost.items():
+        say(f"not done: cell {cell}: {why}", "red")
+    if outcome.lost:
+        say(f"to go on with them: {again}")
     if outcome.interrupted:
         say(f"interrupted: {outcome.done} cells are done and kept, {outcome.missing} are left; go on with: {again}")
     elif not outcome.ran and not outcome.failed:
@@ -37,13 +43,28 @@ def print_outcome(console: Console, outcome: Outcome, suite: str) -> None:
         say(f"tables: {outcome.folder / 'table.csv'} and table.parquet, one row a cell")
 
 
+def print_submitted(console: Console, submitted: Submitted) -> None:
+    """Say what was queued, what was under way, and what to do next."""
+
+    def say(text: str) -> None:
+        console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
+
+    def cells(count: int) -> str:
+        return f"{count} cell{'s' * (count != 1)}"
+
+    for array in submitted.arrays:
+        say(f"submitted job {array.job}: {cells(len(array.cells))}")
+    if submitted.under_way:
+        say(f"not submitted again: {cells(len(submitted.under_way))} under way")
+    if submitted.left:
+        say(f"how they stand: pdebench status {submitted.folder}")
+        say(f"to stop them: pdebench cancel {submitted.folder}")
+        say(f"tables and report of what is done by then: pdebench report {submitted.folder}")
+
+
 def _table(outcome: Outcome) -> Table:
     """One line a cell: its loss, its first Frechet distance, its speed."""
-    cells = [
-        Cell.from_yaml((Results(outcome.folder).cell(record["cell"]) / "config.yaml").read_text())
-        for record in outcome.records
-    ]
-    names = labels(cells)
+    names = labels(outcome.cells)
     distance = next((key for record in outcome.records for key in record if key.startswith(("fid", "fd_"))), None)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("cell", overflow="ellipsis", no_wrap=True)
@@ -58,5 +79,5 @@ def _table(outcome: Outcome) -> Table:
         columns = [number(record, "params", ".2f", 1e6) + " M", number(record, "val_loss", ".4f")]
         if distance:
             columns.append(number(record, distance, ".2f"))
-        table.add_row(names[record["cell"]], *columns, number(record, "train_images_per_s", ".0f"))
+        table.add_row(Text(names[record["cell"]]), *columns, number(record, "train_images_per_s", ".0f"))
     return table

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pdebench.config import TrainConfig
-from pdebench.errors import Diverged, Interrupted
+from pdebench.distributed import ALONE, World, local_gradients
+from pdebench.errors import Diverged, Interrupted, ResultsError, out_of_memory
 from pdebench.tasks import generation
 from pdebench.training_state import Snapshots
 
@@ -71,19 +72,27 @@ class Images:
 class Batches:
     """Endless batches: every epoch in a new order, no image twice in an epoch, no batch short.
 
-    `left`, what is drawn and not yet given out, is all of its state besides the generator's.
+    `left`, what is drawn and not yet given out, is all of its state besides the generator's. Of each batch only `part`
+    is given out.
     """
 
-    def __init__(self, images: Images, batch_size: int, generator: Generator) -> None:
-        self.images, self.batch_size, self.generator = images, batch_size, generator
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        generator: Generator,
+        part: slice = slice(None),
+    ) -> None:
+        self.images, self.batch_size, self.generator, self.part = images, batch_size, generator, part
         self.left = torch.empty(0, dtype=torch.int64)
 
     def next(self) -> tuple[Tensor, Tensor | None]:
-        """The next batch: uint8 (B, 3, H, W), and its labels (B,) or None."""
+        """Its part of the next batch: uint8 (B, 3, H, W), and its labels (B,) or None."""
         pixels, labels = self.images.pixels, self.images.labels
         while len(self.left) < self.batch_size:
             self.left = torch.cat([self.left, torch.randperm(len(pixels), generator=self.generator)])
         index, self.left = self.left[: self.batch_size], self.left[self.batch_size :]
+        index = index[self.part]
         return pixels[index], None if labels is None else labels[index]
 
 
@@ -99,6 +108,12 @@ def resolve_precision(asked: str, device: torch.device) -> str:
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The autocast context of a precision."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def compile_in_place(model: nn.Module, mode: str) -> None:
+    """From now on the model is called as `train.compile` says; its weights and their names stay."""
+    if mode != "eager":
+        model.compile(mode="max-autotune" if mode == "compile-max" else "default")
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -132,11 +147,12 @@ def train(
     precision: str,
     flip: bool = False,
     validate_every: int | None = None,
-    validate: Callable[[nn.Module], float] | None = None,
+    validate: Callable[[nn.Module], float | None] | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     snapshots: Snapshots | None = None,
+    world: World = ALONE,
 ) -> Trained:
-    """Train `model` for `config.steps` steps.
+    """Train `model` for `config.steps` steps; every process of `world` does, and has the same weights at the end.
 
     Args:
         model: on `device`; trained in place.
@@ -150,10 +166,12 @@ def train(
         watch: called after every READ_EVERY-th step.
         snapshots: where the state is kept; a training that finds one there goes on from it, and ends, on a CPU, with
             the weights that it would have had without the interruption, bit for bit.
+        world: the processes that share each batch, all of which load the state and the first of which saves it.
 
     Raises:
         Diverged: the loss is NaN or infinite.
-        Interrupted: `snapshots` was told to end, and has the state.
+        Interrupted: `snapshots` was told to end, in any process, and has the state.
+        ResultsError: the state that is there is of something else.
     """
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     model.train()
@@ -162,7 +180,7 @@ def train(
     # One source of randomness for the order of the data and one for what the task draws: neither moves the other.
     order = Generator().manual_seed(config.seed)
     draws = Generator(device).manual_seed(config.seed + 1)
-    batches = Batches(data, config.batch_size, order)
+    batches = Batches(data, config.batch_size, order, share := world.part(config.batch_size))
     clock = _Clock(device)
     curve = Curve()
     waits: list[float] = []
@@ -183,22 +201,35 @@ def train(
 
     begin = 0  # steps that an earlier process did
     if snapshots is not None and (found := snapshots.load()) is not None:
-        begin = found["step"]
-        model.load_state_dict(found["model"])
-        ema.load_state_dict(found["ema"])
-        optimizer.load_state_dict(found["optimizer"])
-        for name, source in sources.items():
-            source.set_state(found["random"][name])
-        _set_global_random(found["random"], device)
-        batches.left, curve, waits = found["left"], Curve(**found["curve"]), found["data_seconds"]
-        clock.earlier = found["step_seconds"]
+        try:
+            begin = int(found["step"])
+            model.load_state_dict(found["model"])
+            ema.load_state_dict(found["ema"])
+            optimizer.load_state_dict(found["optimizer"])
+            for name, source in sources.items():
+                source.set_state(found["random"][name])
+            _set_global_random(found["random"], device)
+            batches.left, curve, waits = found["left"], Curve(**found["curve"]), found["data_seconds"]
+            clock.earlier = found["step_seconds"]
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if out_of_memory(error):
+                raise
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ResultsError(
+                f"{snapshots.folder} has no state of this cell ({why}); delete it to start over"
+            ) from None
+    if not world.same(begin):
+        raise ResultsError("the processes of this cell do not find one saved state; delete its folder `state`")
     if snapshots is not None:
         snapshots.training = begin < config.steps
+    replica = world.replica(model)
+    size = config.batch_size // world.size // config.accumulate
+    micro_batches = [slice(at, at + size) for at in range(0, size * config.accumulate, size)]
     for step in range(begin, config.steps):
         clock.begin()
         pixels, labels = batches.next()
         if flip:
-            mirrored = torch.rand(len(pixels), generator=order) < 0.5
+            mirrored = torch.rand(config.batch_size, generator=order)[share] < 0.5
             pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
         images = generation.to_model(pixels.to(device, non_blocking=True))
         labels = None if labels is None else labels.to(device, non_blocking=True)
@@ -206,10 +237,18 @@ def train(
         rate = learning_rate(config, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        with autocast(precision, device):
-            value = generation.loss(model, images, labels, draws, config.label_dropout)
+        drawn = generation.draw(
+            torch.Size([config.batch_size, *images.shape[1:]]), draws, 0.0 if labels is None else config.label_dropout
+        )[share]
         optimizer.zero_grad(set_to_none=True)
-        value.backward()
+        value = torch.zeros((), device=device)
+        for micro in micro_batches:
+            with nullcontext() if micro is micro_batches[-1] else local_gradients(replica):
+                with autocast(precision, device):
+                    given = None if labels is None else labels[micro]
+                    loss = generation.loss(replica, images[micro], given, drawn[micro]) / config.accumulate
+                loss.backward()
+            value += loss.detach()
         if config.clip is None:
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         else:
@@ -217,20 +256,22 @@ def train(
         optimizer.step()
         update_ema(ema, model, config.ema, step)
         clock.end()
-        pending.append((value.detach(), norm.detach(), rate))
+        pending.append((value, norm.detach(), rate))
         last = step + 1 == config.steps
         due = validate is not None and (last or (validate_every is not None and (step + 1) % validate_every == 0))
         if last or due or len(pending) == READ_EVERY:
-            _read(pending, curve, config)
+            _read(pending, curve, config, world)
             watch(Progress(step + 1, config.steps, curve.train_loss[-1], config.batch_size / clock.last()))
         if due and validate is not None:
             curve.val_loss[-1] = validate(model.eval())
             model.train()
-        if snapshots is not None and (last or snapshots.due(step + 1)):
-            _read(pending, curve, config)
-            snapshots.save(step + 1, state())
+        if snapshots is not None and (last or world.any(snapshots.due(step + 1))):
+            _read(pending, curve, config, world)
+            if world.first:
+                snapshots.save(step + 1, state())
+            world.wait()  # whoever ends before the state is on disk ends all
             snapshots.training = not last
-            if snapshots.ending:
+            if world.any(snapshots.ending):
                 raise Interrupted(f"asked to end, after step {step + 1} of {config.steps}")
     seconds = clock.seconds()
     total = 0.0
@@ -267,11 +308,11 @@ def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     ]
 
 
-def _read(pending: list[tuple[Tensor, Tensor, float]], curve: Curve, config: TrainConfig) -> None:
+def _read(pending: list[tuple[Tensor, Tensor, float]], curve: Curve, config: TrainConfig, world: World) -> None:
     """Bring the pending losses to the host, and stop where one is not finite."""
-    for value, norm, rate in pending:
+    losses = world.mean([value.item() for value, _, _ in pending])
+    for loss, (_, norm, rate) in zip(losses, pending, strict=True):
         step = len(curve.step) + 1
-        loss = value.item()
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} at step {step} of {config.steps} (lr {rate:.2g})")
         curve.step.append(step)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pdebench.config import SECTIONS, Cell, ExecutionConfig, Header, LimitsConfig, MatchConfig, Section
+from pdebench.config import SECTIONS, Cell, ExecutionConfig, Header, LimitsConfig, MatchConfig, Section, SlurmConfig
 from pdebench.errors import SuiteError, did_you_mean
 from pdebench.models.registry import FAMILIES
 from pdebench.yaml_source import Source, Where, dotted, show
@@ -20,6 +20,8 @@ Raw = Mapping[str, Any]
 OVERALL: dict[str, type[Section]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
 NESTED: dict[str, type[Section]] = {**SECTIONS, **OVERALL}
 """What a suite holds keys under: the sections of a cell, and `match`."""
+INNER: dict[Where, type[Section]] = {("execution", "slurm"): SlurmConfig}
+"""Sections within sections."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,20 @@ def check_header(raw: Raw) -> list[Problem]:
 def check_overall(section: str, raw: Raw) -> list[Problem]:
     """Problems of the keys under `match`, `limits` or `execution`."""
     return [_translated(error, OVERALL[section], raw, (section,)) for error in _errors(OVERALL[section], raw)]
+
+
+def check_profile(source: Source) -> None:
+    """Check a file of the keys under `execution.slurm`.
+
+    Raises:
+        SuiteError: its first problem.
+    """
+    problems = [
+        _translated(error, SlurmConfig, source.data, ("execution", "slurm"))
+        for error in _errors(SlurmConfig, source.data)
+    ]
+    if problems:
+        raise first([source.place(p.where[2:]).error(p.message, dotted(p.where[2:])) for p in problems])
 
 
 def check_section(section: str, raw: Raw, families: Sequence[str], partial: bool) -> list[Problem]:
@@ -188,6 +204,8 @@ def _errors(model: type[BaseModel], raw: Raw) -> list[Any]:
 
 def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> Problem:
     kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
+    if len(loc) > 1 and (inner := INNER.get((*above, loc[0]))) is not None:
+        return _translated({**error, "loc": loc[1:]}, inner, raw[loc[0]], (*above, loc[0]))
     if "message" in context:  # written by config.py for a reader
         inside = (context["field"],) if "field" in context else _plain(loc)
         shared = tuple((*above, key) for key in context.get("shared", ()))
@@ -195,6 +213,8 @@ def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> P
     if kind == "value_error" or not loc:
         return Problem((*above, *_plain(loc)), str(context.get("error", error["msg"])))
     key = str(loc[0])
+    if kind == "extra_forbidden" and (*above,) in INNER:
+        return Problem((*above, key), f"unknown key; {did_you_mean(key, fields(model))}")
     if kind == "extra_forbidden":
         return Problem((*above, key), _unknown_key(key, above[0] if above else "", ()))
     if kind == "missing" and len(loc) == 1:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pdebench.config import Cell
+from pdebench.errors import printable
 from pdebench.execute.slots import Slot
 from pdebench.settings import setting_of
 
@@ -50,7 +51,7 @@ def labels(cells: Sequence[Cell]) -> dict[str, str]:
             if flat[identity].get(key) is not None:
                 word = f"{value} px" if key == "data.resolution" else f"{key.rpartition('.')[2]} {value}"
                 parts[identity] += (word,)
-    return {identity: " · ".join(part) for identity, part in parts.items()}
+    return {identity: printable(" · ".join(part)) for identity, part in parts.items()}
 
 
 def duration(seconds: float) -> str:
@@ -113,20 +114,21 @@ class LiveTable:
         self.now.pop(cell.id, None)  # another run may have done it
 
     def table(self) -> Table:
-        """The table as it stands; a long suite shows what surrounds the running cell."""
+        """The table as it stands; a long suite shows what surrounds the running cells."""
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=False)
         table.add_column("cell", no_wrap=True, overflow="ellipsis")
         table.add_column("", no_wrap=True)
         table.add_column("", no_wrap=True, width=12)
         for column in ("loss", "images/s", "left"):
             table.add_column(column, justify="right", no_wrap=True)
-        first, last = self._window()
-        if first:
-            table.add_row(Text(f"… {first} above", style="dim"))
-        for cell in self.cells[first:last]:
-            table.add_row(self.names[cell.id], *self._columns(cell))
-        if last < len(self.cells):
-            table.add_row(Text(f"… {len(self.cells) - last} below", style="dim"))
+        last = -1
+        for place in self._shown():
+            if left_out := place - last - 1:
+                table.add_row(Text(f"… {left_out} {'above' if last < 0 else 'between'}", style="dim"))
+            cell, last = self.cells[place], place
+            table.add_row(Text(self.names[cell.id]), *self._columns(cell))
+        if below := len(self.cells) - last - 1:
+            table.add_row(Text(f"… {below} below", style="dim"))
         return table
 
     def _tell_mixer(self, family: str, implementation: str) -> None:
@@ -135,14 +137,12 @@ class LiveTable:
             self.told.add((family, implementation))
             self.console.print(f"{family}: token mixer: {implementation}", highlight=False, markup=False)
 
-    def _window(self) -> tuple[int, int]:
-        """The rows that fit: all, or those around the first cell that runs."""
-        room = max(3, self.console.height - 5)
-        if len(self.cells) <= room:
-            return 0, len(self.cells)
-        at = next((i for i, cell in enumerate(self.cells) if cell.id in self.now), len(self.ends))
-        first = min(max(0, at - room // 2), len(self.cells) - room)
-        return first, first + room
+    def _shown(self) -> list[int]:
+        """Which rows fit: all, or those nearest to a cell that runs; each of several may need a line for a gap."""
+        running = [place for place, cell in enumerate(self.cells) if cell.id in self.now] or [len(self.ends)]
+        room = max(3, self.console.height - 4 - len(running))
+        nearest = sorted(range(len(self.cells)), key=lambda place: min(abs(place - at) for at in running))
+        return sorted(nearest[:room])
 
     def _columns(self, cell: Cell) -> tuple[Any, ...]:
         if (state := self.now.get(cell.id)) is not None:
@@ -190,7 +190,7 @@ class PlainLines:
     def _say(self, cell: Cell, text: str) -> None:
         self.spoke = time.monotonic()
         self.console.print(
-            f"[{self.numbers[cell.id]}/{len(self.numbers)}] {self.names[cell.id]}: {text}",
+            f"[{self.numbers[cell.id]}/{len(self.numbers)}] {self.names[cell.id]}: {printable(text)}",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
 

@@ -19,7 +19,10 @@ def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("verb", ["run", "report", "validate", "schema", "list", "sample", "doctor"])
+@pytest.mark.parametrize(
+    "verb",
+    ["run", "report", "validate", "schema", "list", "sample", "doctor", "plan", "status", "cancel", "worker"],
+)
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
     shown = pdebench(verb, "--help")
     assert shown.returncode == 0

@@ -27,6 +27,8 @@ while True:
     write_json(Path(sys.argv[1]), {"n": n, "filler": ["x" * 1000] * 2000, "end": n})
 """
 
+ONE_AND_TWO = ["1" * 12, "2" * 12]
+
 
 def test_a_record_is_whole_however_its_writer_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
@@ -77,16 +79,16 @@ def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
 
 def test_another_suite_keeps_out_of_a_folder_while_a_run_fills_it(tmp_path: Path) -> None:
     results = Results(tmp_path)
-    results.make("suite: a\n", ["one", "two"])
-    results.cell("one").mkdir(parents=True)
+    results.make("suite: a\n", ONE_AND_TWO)
+    results.cell(ONE_AND_TWO[0]).mkdir(parents=True)
     leases = Leases(tmp_path)
-    assert leases.claim(results.cell("one"))
-    results.make("suite: a\n", ["one", "two"])  # the same suite shares
+    assert leases.claim(results.cell(ONE_AND_TWO[0]))
+    results.make("suite: a\n", ONE_AND_TWO)  # the same suite shares
     with pytest.raises(ResultsError, match="with another suite"):
-        results.make("suite: b\n", ["three"])
-    leases.release(results.cell("one"))
-    results.make("suite: b\n", ["three"])
-    assert results.plan() == ["three"]
+        results.make("suite: b\n", ["3" * 12])
+    leases.release(results.cell(ONE_AND_TWO[0]))
+    results.make("suite: b\n", ["3" * 12])
+    assert results.plan() == ["3" * 12]
 
 
 def test_a_full_disk_is_said_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

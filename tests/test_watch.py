@@ -83,6 +83,21 @@ def test_a_long_suite_shows_what_surrounds_the_running_cell() -> None:
     assert "below" in text
 
 
+def test_of_a_long_suite_every_worker_is_in_sight() -> None:
+    many = load_suite("learning_rates").cells()
+    console = Console(file=io.StringIO(), width=80, height=20, force_terminal=False)
+    watcher = LiveTable(console, many, skipped=many[:2])
+    far = (many[2], many[len(many) // 2], many[-1])
+    for place, cell in enumerate(far):
+        watcher.started(cell, Slot(f"cuda:{place}"))
+        watcher.progress(cell, {"stage": "train", "step": 1, "steps": 9, "loss": 0.5, "images_per_second": 12345.0})
+    text = shown(watcher, console)
+    assert text.count("training") == len(far)
+    assert text.count("12345") == len(far)
+    assert len(text.splitlines()) <= 20
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_plain_lines_number_the_cells(cells: list[Cell]) -> None:
     console = Console(file=io.StringIO(), width=80)
     with PlainLines(console, cells, skipped=[]) as watcher:

@@ -17,13 +17,16 @@ from pdebench.config import Cell
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.endings import kernel_kills
 from pdebench.execute.process import Forked, Fresh, Process
-from pdebench.execute.slots import Slot
+from pdebench.execute.slots import Slot, shared_out
 
 GRACE = 30.0  # seconds between asking a process to end and ending it
 
 
 class Child:
-    """A process that runs one cell in one slot; its standard output brings events, one JSON object a line."""
+    """A process that runs one cell in one slot; its standard output brings events, one JSON object a line.
+
+    On several devices it is the first of a process for each, all of them fresh where other cells are forks.
+    """
 
     def __init__(self, cell: Cell, folder: Path, slot: Slot, conditions: Conditions) -> None:
         self.cell, self.folder, self.slot, self.limit = cell, folder, slot, conditions.seconds
@@ -34,13 +37,18 @@ class Child:
         self._deadline = None if self.limit is None else self.began + self.limit
         self._text = b""
         log = folder / "log.txt"
+        if log.is_symlink():  # of a folder that came from elsewhere: what it points to is not ours to write
+            log.unlink()
         self.log_began = log.stat().st_size if log.exists() else 0  # what stands there is of an earlier process
-        arguments = (str(folder), replace(conditions, cores=slot.cores).to_json())
+        devices = cell.train.devices
+        warm = conditions.warm and devices == 1  # its processes would be one fork and the rest fresh
+        arguments = (str(folder), replace(conditions, cores=slot.cores, warm=warm).to_json())
+        environment = shared_out(slot.environment, devices)
         self.process: Process
-        if conditions.warm:
-            self.process = Forked(arguments, slot.environment, log)
+        if warm:
+            self.process = Forked(arguments, environment, log)
         else:
-            self.process = Fresh(_command(arguments), slot.environment, log)
+            self.process = Fresh(_command(arguments), environment, log)
 
     def fileno(self) -> int:
         """What to wait on: readable when events came or the process let go."""

@@ -17,6 +17,7 @@ class Conditions:
         shared: other cells may run on the same cores, so what it measures of time is left out of its record.
         cores: those that it may use; None: all that its parent may.
         warm: it is a fork of a process that has imported torch, not a fresh one.
+        trackers: experiment trackers to write a done cell for.
     """
 
     seconds: float | None = None
@@ -25,6 +26,7 @@ class Conditions:
     shared: bool = False
     cores: tuple[int, ...] | None = None
     warm: bool = False
+    trackers: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """As `from_json` reads it."""
@@ -35,4 +37,5 @@ class Conditions:
         """Read what `to_json` wrote."""
         found = json.loads(text)
         cores = found.pop("cores")
-        return cls(**found, cores=None if cores is None else tuple(cores))
+        trackers = tuple(found.pop("trackers", ()))
+        return cls(**found, cores=None if cores is None else tuple(cores), trackers=trackers)

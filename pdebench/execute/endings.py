@@ -8,6 +8,7 @@ from pathlib import Path
 TAIL = 20  # lines of the log that a record of a failure holds
 CRASH = "Fatal Python error"  # how faulthandler begins; every thread's stack may follow
 INTERRUPTED = 76  # exit status of a process that was asked to end and has saved its state
+FAILED = 77  # exit status of one of a cell's processes that failed, and has left the cell's record
 ABANDONED = 75  # exit status of a process whose parent is gone
 
 

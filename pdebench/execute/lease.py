@@ -62,8 +62,12 @@ class Leases:
             if other is not None and other.token != self.holder.token and not other.gone(_beat(path), time.time()):
                 return False
             temporary = path.with_name(f".lease.{self.holder.token}.tmp")
-            temporary.write_text(json.dumps(vars(self.holder)))
-            temporary.replace(path)
+            try:
+                temporary.write_text(json.dumps(vars(self.holder)))
+                temporary.replace(path)
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
+                raise ResultsError(f"cannot write to {cell}: {error.strerror}; make room and run again") from None
         self._held.add(path)
         return True
 
@@ -102,7 +106,7 @@ def read(path: Path) -> Holder | None:
     try:
         found = json.loads(path.read_text())
         return Holder(str(found["host"]), int(found["pid"]), float(found["born"]), str(found["token"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -126,5 +130,5 @@ def _born(pid: int) -> float | None:
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time(), 2)
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # of a number that no process can have
         return None

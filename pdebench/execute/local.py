@@ -89,7 +89,7 @@ class _Crew:
         self.elsewhere: deque[Cell] = deque()  # held by another run; looked at again until they have records
         self.leases = Leases(results.folder)
         self.selector = selectors.DefaultSelector()
-        self.began = datetime.now(UTC).isoformat(timespec="seconds")
+        self.began = datetime.now(UTC).isoformat(timespec="milliseconds")
 
     def work(self) -> None:
         """Until every cell has a record that somebody gave it."""
@@ -113,8 +113,9 @@ class _Crew:
             while self.running:
                 self._wait()
         finally:
-            for child in list(self.running):
+            for child in self.running:
                 child.kill()
+            for child in list(self.running):
                 self._finish(child)
 
     def _fill(self) -> None:
@@ -182,7 +183,10 @@ class _Crew:
         code = child.wait()
         self.running.remove(child)
         self.free.append(child.slot)
-        record = self.results.record(child.cell.id)
+        try:
+            record = self.results.record(child.cell.id)
+        except ResultsError as error:  # the others go on
+            record = _without_record(child, code) | {"status": "error", "message": str(error)}
         if record is None:  # it was not given the time to write one
             record = _without_record(child, code)
         seconds = time.monotonic() - child.began
@@ -193,12 +197,8 @@ class _Crew:
         }
         if record["status"] != "done":
             record["log_tail"] = log_tail(child.folder / "log.txt", child.log_began)
-        try:
+        try:  # where it cannot be written the cell counts as not run: nothing is lost, and nothing is false
             write_json(child.folder / "record.json", record)
-        except OSError as error:  # without a record the cell counts as not run: nothing is lost, and nothing is false
-            raise ResultsError(
-                f"cannot write the record of {child.folder}: {error.strerror}; make room and run the same command again"
-            ) from None
         finally:
             self.leases.release(child.folder)
         self.watcher.ended(child.cell, record)
@@ -212,7 +212,7 @@ def _without_record(child: Child, code: int) -> dict[str, Any]:
         status, message = "interrupted", "the cell was asked to end; the next run goes on from its saved state"
     else:
         status, message = meaning(code, child.kills, kernel_kills())
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     about = {"suite": child.cell.suite, "cell": child.cell.id, "status": status, "message": message}
     took = round(time.monotonic() - child.began, 3)
     return {**about, **child.cell.flat(), "finished_at": now, "seconds_total": took}

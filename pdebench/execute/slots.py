@@ -54,6 +54,12 @@ def cpu_environment(cores: int | None = None) -> dict[str, str]:
     return {name: value for name, value in cpu_variables(cores).items() if name not in os.environ}
 
 
+def shared_out(environment: Mapping[str, str], devices: int) -> dict[str, str]:
+    """A slot's variables for each of `devices` processes on it: among processes on a CPU its threads are divided."""
+    threads = {name: environment[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in environment}
+    return {**environment, **{name: str(max(1, int(count) // devices)) for name, count in threads.items()}}
+
+
 def gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES may be, one entry a GPU: those that the user left visible, else all."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -67,13 +73,13 @@ def slots(workers: int | None, devices: int = 1) -> list[Slot]:
 
     Args:
         workers: how many; None: one a GPU (or group of GPUs), or one for the whole CPU.
-        devices: GPUs of one cell.
+        devices: GPUs of one cell, or processes on a CPU.
 
     Raises:
         SlotError: fewer GPUs or cores than that takes.
     """
     found = gpus()
-    return _gpu_slots(found, workers, devices) if found else _cpu_slots(available_cores(), workers or 1)
+    return _gpu_slots(found, workers, devices) if found else _cpu_slots(available_cores(), workers or 1, devices)
 
 
 def _gpu_slots(found: Sequence[str], workers: int | None, devices: int) -> list[Slot]:
@@ -85,9 +91,12 @@ def _gpu_slots(found: Sequence[str], workers: int | None, devices: int) -> list[
     return [Slot(f"cuda:{'+'.join(group)}", {"CUDA_VISIBLE_DEVICES": ",".join(group)}) for group in groups]
 
 
-def _cpu_slots(cores: Sequence[int], workers: int) -> list[Slot]:
+def _cpu_slots(cores: Sequence[int], workers: int, devices: int) -> list[Slot]:
     if workers > len(cores):
         raise SlotError(f"--workers {workers} on {len(cores)} cores: a worker needs one of its own; ask for fewer")
+    if workers * devices > len(cores):
+        asked = f"{workers} worker{'s' * (workers > 1)} of train.devices {devices}"
+        raise SlotError(f"there are {len(cores)} cores, too few for {asked}: a process needs one of its own")
     if workers == 1:
         return [Slot("cpu", cpu_environment())]
     share = len(cores) // workers

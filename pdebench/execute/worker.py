@@ -1,14 +1,18 @@
-"""The process of one cell: `python -m pdebench.execute.worker CELL_FOLDER CONDITIONS`.
+"""The process of one cell: `python -m pdebench.execute.worker CELL_FOLDER CONDITIONS [RANK PORT]`.
 
 Reads `config.yaml`, leaves a record whatever happens short of being ended from outside, and tells the parent of its
 progress in lines of JSON on standard output. Standard input is the parent's hand: when it lets go, however it ended, so
 does this. TERM and USR2 ask it to save its state and end without a record: the next run goes on from there.
+
+A cell on several devices has a process for each. The first starts the others, which have a rank and a port to meet at,
+and say nothing unless they fail.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import json
+import math
 import os
 import resource
 import signal
@@ -23,12 +27,15 @@ from typing import Any
 from pdebench.config import Cell
 from pdebench.errors import Diverged, Interrupted, out_of_memory
 from pdebench.execute.conditions import Conditions
-from pdebench.execute.endings import ABANDONED, INTERRUPTED
+from pdebench.execute.endings import ABANDONED, FAILED, INTERRUPTED
+from pdebench.execute.ranks import ASKS, Seat, seat_others
 from pdebench.record import without_timings
 from pdebench.store import TEMPORARY, write_json
 
+PATIENCE = 2.0  # seconds in which a process that fails because another did is ended with that one
 
-def main(cell_folder: str, conditions_json: str) -> None:
+
+def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0") -> None:
     """Run the cell in a folder and write its record."""
     folder, conditions = Path(cell_folder), Conditions.from_json(conditions_json)
     _take_place(conditions)
@@ -36,35 +43,49 @@ def main(cell_folder: str, conditions_json: str) -> None:
     os.dup2(2, 1)  # whatever prints goes to the log
     faulthandler.enable()
     threading.Thread(target=_follow_parent, daemon=True).start()
-    for leftover in [*folder.glob(f".*{TEMPORARY}"), *folder.glob(f"state/.*{TEMPORARY}")]:
-        leftover.unlink()
+    first = rank == "0"
+    if first:
+        for leftover in [*folder.glob(f".*{TEMPORARY}"), *folder.glob(f"state/.*{TEMPORARY}")]:
+            leftover.unlink()
     cell = Cell.from_yaml((folder / "config.yaml").read_text(), file=str(folder / "config.yaml"))
+    seat = Seat(int(rank), cell.train.devices, int(port))
+    if first:
+        seat = seat_others(seat.size, (cell_folder, conditions_json), events.fileno())
 
     def watch(event: dict[str, Any]) -> None:
+        if not first:
+            return
         if "mixer_implementation" in event:
             print(f"{cell.model.family}: token mixer: {event['mixer_implementation']}", flush=True)
         events.write(json.dumps(event) + "\n")
 
     started, clock = datetime.now(UTC), time.monotonic()
     try:
-        row, status, message = _run(cell, folder, conditions, watch)
+        row, status, message = _run(cell, folder, conditions, watch, seat)
+        for asks in ASKS:  # too late to ask: all is done but the record
+            signal.signal(asks, signal.SIG_IGN)
     except Interrupted as error:
-        print(error, flush=True)
+        if first:
+            print(error, flush=True)
         os._exit(INTERRUPTED)
+    if not first and status in ("done", "diverged"):  # the first finds the same, and says so
+        os._exit(0)  # at once: what its libraries take down at an end may fail, and nobody would miss it
     record = {
         "suite": cell.suite,
         "cell": cell.id,
         "status": status,
         "message": message,
         **cell.flat(),
-        "started_at": started.isoformat(timespec="seconds"),
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started_at": started.isoformat(timespec="milliseconds"),
+        "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "seconds_total": round(time.monotonic() - clock, 3),
         **row,
     }
-    for asks in (signal.SIGTERM, signal.SIGUSR2):  # too late to ask: all is done but the record
-        signal.signal(asks, signal.SIG_IGN)
+    if status == "done":
+        record["message"] = _track(conditions, folder, record)
     write_json(folder / "record.json", record)
+    if not first:
+        os._exit(FAILED)
     if status in ("done", "diverged"):  # neither has anything to go on with
         from pdebench.training_state import Snapshots
 
@@ -79,7 +100,9 @@ def _take_place(conditions: Conditions) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (conditions.memory, conditions.memory))
 
 
-def _run(cell: Cell, folder: Path, conditions: Conditions, watch: Any) -> tuple[dict[str, Any], str, str | None]:
+def _run(
+    cell: Cell, folder: Path, conditions: Conditions, watch: Any, seat: Seat
+) -> tuple[dict[str, Any], str, str | None]:
     """The measured columns, the status and a message."""
     watch({"stage": "start"})
     row: dict[str, Any] = {}
@@ -87,30 +110,58 @@ def _run(cell: Cell, folder: Path, conditions: Conditions, watch: Any) -> tuple[
         import torch
 
         from pdebench.cell import run_cell
+        from pdebench.distributed import join
         from pdebench.measure.machine import describe
         from pdebench.training_state import Snapshots
 
-        if threads := os.environ.get("OMP_NUM_THREADS"):
-            torch.set_num_threads(int(threads))
+        if threads := int(os.environ.get("OMP_NUM_THREADS", 0)):
+            # a user's number stays, but more threads than cores of the slot would wait for each other, spinning
+            torch.set_num_threads(min(threads, len(conditions.cores or range(threads))))
         snapshots = Snapshots(folder / "state", seconds=conditions.checkpoint_seconds)
-        for asks in (signal.SIGTERM, signal.SIGUSR2):
+        for asks in ASKS:
             signal.signal(asks, lambda *_: snapshots.end())
         row = describe()
         row |= {
             "timing": "shared" if conditions.shared else "alone",
             "isolation": "warm" if conditions.warm else "fresh",
+            "devices": seat.size,
         }
-        row |= run_cell(cell, folder, watch, snapshots)
-        return without_timings(row) if conditions.shared else row, "done", None
+        world = join(seat.rank, seat.size, seat.port, seat.listener)
+        row |= run_cell(cell, folder, watch, snapshots, world)
+        row, lost = _finite(row)
+        row = without_timings(row) if conditions.shared else row
+        return (row, "diverged", f"{lost} is not finite") if lost else (row, "done", None)
     except Interrupted:
         raise
     except Diverged as error:
         return row, "diverged", str(error)
     except Exception as error:  # the boundary: whatever a cell does, the sweep gets a record of it
+        if seat.size > 1:  # where all fail alike the first is to say so
+            time.sleep(PATIENCE if seat.rank == 0 else 2 * PATIENCE)
         traceback.print_exc()
         text = str(error).strip().splitlines()
         message = f"{type(error).__name__}: {text[0] if text else 'no message'}"
         return row, "oom" if out_of_memory(error) else "error", message
+
+
+def _finite(row: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """A row whose numbers are all finite, and the names of those that were not: weights may burst at the last step."""
+    lost = [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
+    return row | dict.fromkeys(lost), ", ".join(lost)
+
+
+def _track(conditions: Conditions, folder: Path, record: dict[str, Any]) -> str | None:
+    """Write a done cell for the trackers; what fails there is said, and is no failure of the cell."""
+    from pdebench import track
+
+    failed = []
+    for tracker in conditions.trackers:
+        try:
+            track.write(tracker, folder, record)
+        except Exception as error:  # another package's, which may fail in any way
+            traceback.print_exc()
+            failed.append(f"{tracker} was not written ({type(error).__name__}); log.txt says more")
+    return "; ".join(failed) or None
 
 
 def _follow_parent() -> None:

@@ -8,11 +8,14 @@ was made for.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
+
+from pdebench.distributed import ALONE, World
 
 TIME_SCALE = 1000.0
 
@@ -35,30 +38,63 @@ def velocity_error(model: nn.Module, images: Tensor, labels: Tensor | None, t: T
     return F.mse_loss(predicted.float(), images - noise, reduction="none").flatten(1).mean(1)
 
 
-def loss(
-    model: nn.Module, images: Tensor, labels: Tensor | None, generator: Generator, label_dropout: float = 0.1
-) -> Tensor:
+@dataclass(frozen=True)
+class Draws:
+    """What the loss of one batch draws at random; slices are of images.
+
+    Attributes:
+        t: times, (B,).
+        noise: standard normal, (B, C, H, W).
+        hidden: which labels are hidden, (B,); None: none.
+    """
+
+    t: Tensor
+    noise: Tensor
+    hidden: Tensor | None
+
+    def __getitem__(self, part: slice) -> Draws:
+        return Draws(self.t[part], self.noise[part], None if self.hidden is None else self.hidden[part])
+
+
+def draw(shape: torch.Size, generator: Generator, label_dropout: float = 0.0) -> Draws:
+    """The draws of a batch of images of `shape` (B, C, H, W), on the generator's device.
+
+    Args:
+        shape: of the whole batch, whatever part of it is computed here.
+        generator: the source of times, noise and dropout.
+        label_dropout: probability of hiding a label, for guidance; 0 where there are none.
+    """
+    batch, device = shape[0], generator.device
+    t = torch.rand(batch, device=device, generator=generator)
+    noise = torch.randn(shape, device=device, generator=generator)
+    hidden = torch.rand(batch, device=device, generator=generator) < label_dropout if label_dropout > 0 else None
+    return Draws(t, noise, hidden)
+
+
+def loss(model: nn.Module, images: Tensor, labels: Tensor | None, draws: Draws) -> Tensor:
     """The training loss of one batch, a scalar.
 
     Args:
         model: called as `model(x, t, y)`.
         images: (B, C, H, W) in [-1, 1].
-        labels: (B,) or None; a share `label_dropout` of them is hidden (-1), for guidance.
-        generator: the source of times, noise and dropout, on the images' device.
-        label_dropout: probability of hiding a label.
+        labels: (B,) or None; the model sees -1 for those that are hidden.
+        draws: of these images.
     """
-    batch, device = len(images), images.device
-    t = torch.rand(batch, device=device, generator=generator)
-    noise = torch.randn(images.shape, device=device, generator=generator)
-    if labels is not None and label_dropout > 0:
-        hidden = torch.rand(batch, device=device, generator=generator) < label_dropout
-        labels = torch.where(hidden, -1, labels)
-    return velocity_error(model, images, labels, t, noise).mean()
+    if labels is not None and draws.hidden is not None:
+        labels = torch.where(draws.hidden, -1, labels)
+    return velocity_error(model, images, labels, draws.t, draws.noise).mean()
 
 
 @torch.no_grad()
 def validation_loss(
-    model: nn.Module, images: Tensor, labels: Tensor | None, *, draws: int = 2, batch_size: int = 64, seed: int = 0
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor | None,
+    *,
+    draws: int = 2,
+    batch_size: int = 64,
+    seed: int = 0,
+    world: World = ALONE,
 ) -> float:
     """The loss on held-out images, the same draws of time and noise for every model.
 
@@ -69,20 +105,28 @@ def validation_loss(
         draws: times for each image, one in each of `draws` equal parts of [0, 1], so that the mean varies little.
         batch_size: images at a time.
         seed: of the draws; not the training seed, so that runs with different seeds can be compared.
+        world: whose processes take turns at the batches; the sum is one process', bit for bit.
     """
     generator = Generator().manual_seed(seed)
     count = len(images)
     # one stratified time for each (image, draw): every model sees the same ones, whatever its batch size
     strata = (torch.arange(draws)[:, None] + torch.rand(draws, count, generator=generator)) / draws
-    total = 0.0
-    for draw in range(draws):
-        noise = torch.randn(images.shape, generator=generator)
-        for begin in range(0, count, batch_size):
+    pieces = [(one, begin) for one in range(draws) for begin in range(0, count, batch_size)]
+    ours = set(world.mine(len(pieces)))
+    sums: list[float] = []
+    for index, (one, begin) in enumerate(pieces):
+        if begin == 0:
+            noise = torch.randn(images.shape, generator=generator)
+        if index in ours:
             part = slice(begin, begin + batch_size)
             clean = to_model(images[part])
-            t, eps = strata[draw, part].to(clean.device), noise[part].to(clean.device)
+            t, eps = strata[one, part].to(clean.device), noise[part].to(clean.device)
             errors = velocity_error(model, clean, None if labels is None else labels[part], t, eps)
-            total += errors.sum().item()
+            sums.append(errors.sum().item())
+    total = 0.0
+    for turn in world.rounds(sums, len(pieces)):
+        for of_a_batch in turn:  # one after another: in another order the sum would round otherwise
+            total += of_a_batch
     return total / (draws * count)
 
 

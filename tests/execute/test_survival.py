@@ -96,7 +96,10 @@ def test_a_cell_that_takes_too_much_memory_is_recorded_and_the_next_one_runs(sui
     assert "memory" in table["message"][0]
 
 
-def test_two_runs_share_the_cells_and_none_is_run_twice(suite: Path, tmp_path: Path) -> None:
+def test_two_runs_share_the_cells_and_none_is_run_twice(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads of two processes on the same cores wait for each other
     results = tmp_path / "out"
     more = (
         "--set",

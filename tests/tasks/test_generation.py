@@ -49,10 +49,14 @@ def test_pixels_are_clipped_not_wrapped() -> None:
 # ---- the loss
 
 
+def drawn(clean: Tensor, label_dropout: float = 0.0) -> generation.Draws:
+    return generation.draw(clean.shape, torch.Generator().manual_seed(0), label_dropout)
+
+
 def test_the_exact_velocity_has_no_loss() -> None:
     clean = generation.to_model(images())
     model = Velocity(lambda x, t, y: (clean - x) / (1 - t.view(-1, 1, 1, 1)))
-    assert generation.loss(model, clean, None, torch.Generator().manual_seed(0)).item() < 1e-6
+    assert generation.loss(model, clean, None, drawn(clean)).item() < 1e-6
 
 
 def test_the_path_runs_from_noise_to_the_image() -> None:
@@ -71,7 +75,8 @@ def test_the_path_runs_from_noise_to_the_image() -> None:
 def test_label_dropout_hides_its_share(share: float, low: int, high: int) -> None:
     labels = torch.arange(1000) % 10
     model = Velocity(lambda x, t, y: x)
-    generation.loss(model, torch.zeros(1000, 3, 1, 1), labels, torch.Generator().manual_seed(0), share)
+    clean = torch.zeros(1000, 3, 1, 1)
+    generation.loss(model, clean, labels, drawn(clean, share))
     seen = model.calls[0][2]
     assert seen is not None
     assert low <= (seen == -1).sum() <= high
@@ -80,7 +85,8 @@ def test_label_dropout_hides_its_share(share: float, low: int, high: int) -> Non
 
 def test_without_labels_there_is_nothing_to_hide() -> None:
     model = Velocity(lambda x, t, y: x)
-    generation.loss(model, torch.zeros(2, 3, 1, 1), None, torch.Generator().manual_seed(0), 1.0)
+    clean = torch.zeros(2, 3, 1, 1)
+    generation.loss(model, clean, None, drawn(clean, 1.0))
     assert model.calls[0][2] is None
 
 

@@ -1,0 +1,113 @@
+"""`pdebench worker`: run one cell with what SLURM gave this job, as `pdebench run` would here. Imports no torch.
+
+SLURM ends a job with TERM, and sends USR2 when its time limit nears. Either way the cell saves its state and ends; if
+it is to go on, its task is queued again, and the cell is taken up where it was. So it is too where a node dies.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from pdebench.config import Cell, ExecutionConfig, LimitsConfig
+from pdebench.errors import ResultsError, SchedulerError
+from pdebench.execute import scheduler
+from pdebench.execute.conditions import Conditions
+from pdebench.execute.local import SETTLED, Watcher, run_cells
+from pdebench.execute.slots import Slot, available_cores, cpu_variables, slots
+from pdebench.store import Results
+
+ASKS = (signal.SIGTERM, signal.SIGUSR2)
+INTERRUPTED = 130  # exit status, as that of a run that was stopped
+
+
+def read_cell(folder: Path) -> Cell:
+    """The cell of a folder.
+
+    Raises:
+        ResultsError: it is not a cell's folder in a results folder.
+    """
+    if not (folder / "config.yaml").is_file() or not (folder.resolve().parent.parent / "suite.yaml").is_file():
+        raise ResultsError(f"{folder} is not a cell's folder: pass RESULTS/cells/ID of a suite that was submitted")
+    cell = Cell.from_yaml((folder / "config.yaml").read_text(), file=str(folder / "config.yaml"))
+    if cell.id != folder.resolve().name:
+        raise ResultsError(f"{folder}/config.yaml is of another cell, {cell.id}: run the suite again")
+    return cell
+
+
+def run_one(cell: Cell, results: Results, watcher: Watcher, trackers: Sequence[str] = ()) -> int:
+    """Run a cell, unless it is settled; 0 it is done or was settled before, 4 it failed, 130 it was asked to end."""
+    if (results.record(cell.id) or {}).get("status") in SETTLED:
+        return 0
+    asked: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        for ask in ASKS:  # once is enough: a second interruption would cut the saving of the state short
+            signal.signal(ask, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for ask in ASKS:
+        signal.signal(ask, end)
+    saved = _saved(results.cell(cell.id))
+    try:
+        limits, execution = _asked_for(results.folder)
+        slot = _slot(os.environ, cell.train.devices)
+        memory = None if limits.memory_gb is None else int(limits.memory_gb * 1e9)
+        shared = execution.timing == "shared" and slot.name.startswith("cpu")
+        conditions = Conditions(
+            limits.seconds, memory, execution.checkpoint_seconds, shared=shared, trackers=tuple(trackers)
+        )
+        run_cells([cell], results, watcher, [slot], conditions)
+    except KeyboardInterrupt:
+        pass
+    status = (results.record(cell.id) or {}).get("status")
+    if status in SETTLED:
+        return 0 if status == "done" else 4
+    if asked and (task := _task(os.environ)) is not None:
+        _requeue(task, near_its_limit=asked[0] == signal.SIGUSR2, moved=_saved(results.cell(cell.id)) != saved)
+    return INTERRUPTED
+
+
+def _asked_for(folder: Path) -> tuple[LimitsConfig, ExecutionConfig]:
+    """What the suite says of limits and execution; its grid is not expanded."""
+    from pdebench.suite_draft import check
+    from pdebench.yaml_source import read_file
+
+    draft = check(read_file(folder / "suite.yaml"))
+    return draft.limits, draft.execution
+
+
+def _slot(environment: Mapping[str, str], devices: int) -> Slot:
+    """The one slot of this job: its GPUs, or as many threads as it has cores."""
+    (slot,) = slots(1, devices)
+    if not slot.name.startswith("cpu"):
+        return slot
+    # nodes that do not bind jobs to cores show them all
+    cores = min(len(available_cores()), int(environment.get("SLURM_CPUS_ON_NODE", 2**30)))
+    return Slot("cpu", cpu_variables(cores))  # what the shell says that submitted it is of another machine
+
+
+def _task(environment: Mapping[str, str]) -> str | None:
+    """The name of this task; None outside SLURM."""
+    job, index = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    return None if job is None or index is None else f"{job}_{index}"
+
+
+def _saved(cell: Path) -> list[str]:
+    return sorted(path.name for path in cell.glob("state/[0-9]*.pt"))
+
+
+def _requeue(task: str, *, near_its_limit: bool, moved: bool) -> None:
+    """Queue the task again if it is to go on; a plain TERM is scancel's, or of a requeue that SLURM does itself."""
+    try:
+        if near_its_limit and not moved and not scheduler.preempted(task):
+            print(f"{task}: its time limit is too short to come any further: not queued again; give it more time")
+        elif near_its_limit or scheduler.preempted(task):
+            print(f"{task}: its state is saved; queued again", flush=True)
+            scheduler.requeue(task)
+    except SchedulerError as error:
+        print(f"{task}: not queued again, run the suite again to go on: {error}")

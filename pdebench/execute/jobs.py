@@ -1,0 +1,80 @@
+"""The jobs that a results folder's cells were submitted as: `jobs.json`, one entry a job array. Imports no torch."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pdebench.errors import ResultsError
+from pdebench.execute import scheduler
+from pdebench.execute.scheduler import Task
+from pdebench.store import IDENTITY, write_json
+
+LOGS = "slurm"  # folder of scripts as submitted, and of what tasks print
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job array; its task i runs cell i."""
+
+    job: str
+    cells: tuple[str, ...]
+    submitted_at: str
+
+    def task(self, cell: str) -> str:
+        """The name of a cell's task."""
+        return f"{self.job}_{self.cells.index(cell)}"
+
+
+def log_of(folder: Path, task: str) -> Path:
+    """Where a task prints."""
+    return folder / LOGS / f"{task}_0_log.out"
+
+
+def submissions(folder: Path) -> list[Submission]:
+    """All that were made of a results folder, oldest first.
+
+    Raises:
+        ResultsError: the file is damaged.
+    """
+    path = folder / "jobs.json"
+    try:
+        found = [Submission(e["job"], tuple(e["cells"]), e["submitted_at"]) for e in json.loads(path.read_text())]
+        if not all(s.job.isdecimal() and all(map(IDENTITY.fullmatch, s.cells)) for s in found):
+            raise ValueError
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ResultsError(f"{path} is not a list of jobs: mend it, or delete it once squeue shows none") from None
+    return found
+
+
+def add(folder: Path, submission: Submission) -> None:
+    """Remember one more; the caller holds `alone`."""
+    write_json(folder / "jobs.json", [asdict(one) for one in [*submissions(folder), submission]])
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else submits cells of this folder meanwhile, so that none is submitted twice."""
+    try:
+        lock = (folder / ".jobs.lock").open("a+")
+    except OSError as error:
+        raise ResultsError(f"cannot write to the results folder {folder}: {error.strerror}") from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def active(made: Sequence[Submission]) -> dict[str, Task]:
+    """The cells whose tasks wait or run.
+
+    Raises:
+        SchedulerError: SLURM does not answer, or is not here.
+    """
+    known = scheduler.tasks(one.job for one in made)
+    return {cell: known[one.task(cell)] for one in made for cell in one.cells if one.task(cell) in known}

@@ -1,0 +1,172 @@
+"""How the cells of a results folder stand, from its files and SLURM's queue; and how to stop them. Imports no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pdebench.config import Cell
+from pdebench.errors import ResultsError, SchedulerError, printable
+from pdebench.execute import jobs, scheduler
+from pdebench.execute.jobs import Submission
+from pdebench.execute.lease import held_elsewhere
+from pdebench.execute.local import SETTLED
+from pdebench.execute.scheduler import Task
+from pdebench.store import Results
+from pdebench.suite import load_suite
+from pdebench.watch import labels
+
+STYLES = {"done": "green", "running": "cyan", "starting": "cyan", "queued": "dim", "waiting": "dim"}
+
+
+@dataclass(frozen=True)
+class State:
+    """How a cell stands.
+
+    Attributes:
+        cell: its identity.
+        name: as tables show it.
+        status: `waiting` (nobody is to run it yet), `queued`, `starting` (its job is on a node), `running`, `lost` (its
+            job ended and left no record), `cancelled`, or its record's: `done`, `interrupted`, `error`, ...
+        detail: where it runs, why it waits, or what went wrong.
+        job: its latest task, where it was submitted.
+    """
+
+    cell: str
+    name: str
+    status: str
+    detail: str = ""
+    job: str | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a results folder stands; `unknown` says why SLURM could not be asked, where it was to be."""
+
+    cells: Sequence[State]
+    unknown: str | None = None
+
+
+def status_of(folder: Path) -> Status:
+    """How every cell of a folder's suite stands.
+
+    Raises:
+        ResultsError: there is no such folder, or it is damaged.
+    """
+    if not (folder / "suite.yaml").is_file():
+        raise ResultsError(f"there is no suite in {folder}: pass a results folder, such as results/quickstart")
+    made, unknown = jobs.submissions(folder), None
+    active: Mapping[str, Task] = {}
+    try:
+        active = jobs.active(made)
+    except SchedulerError as error:
+        unknown = str(error)
+    cells = load_suite(folder / "suite.yaml").cells()
+    names, latest = labels(cells), {cell: one for one in made for cell in one.cells}
+    states = [
+        _state(cell, names[cell.id], Results(folder), latest.get(cell.id), active.get(cell.id), unknown is None)
+        for cell in cells
+    ]
+    return Status(states, unknown)
+
+
+def _state(
+    cell: Cell, name: str, results: Results, submission: Submission | None, task: Task | None, asked: bool
+) -> State:
+    folder = results.cell(cell.id)
+    job = None if submission is None else submission.task(cell.id)
+    if folder.is_dir():
+        list(folder.iterdir())  # a network file system then looks again for what it remembers not to be there
+    record = results.record(cell.id)
+    if record is not None and record["status"] in SETTLED:
+        return State(cell.id, name, record["status"], str(record.get("message") or ""), job)
+    if (holder := held_elsewhere(folder)) is not None:
+        return State(cell.id, name, "running", f"on {holder.host}, process {holder.pid}", job)
+    if task is not None:
+        return State(cell.id, name, "queued" if task.waits else "starting", task.where, job)
+    if submission is not None and asked and str((record or {}).get("finished_at", "")) < submission.submitted_at:
+        assert job is not None
+        word = scheduler.ended(job)
+        if word == "CANCELLED":
+            return State(cell.id, name, "cancelled", "its job was cancelled before it began", job)
+        how = f"ended ({word})" if word else "is gone"
+        log = jobs.log_of(results.folder, job)
+        said = f"it printed {log}" if log.exists() else "it printed nothing"
+        return State(cell.id, name, "lost", f"its job {how} and left no record; {said}", job)
+    if record is not None:
+        return State(cell.id, name, record["status"], str(record.get("message") or ""), job)
+    return State(cell.id, name, "waiting", "" if job is None else f"submitted as {job}", job)
+
+
+def print_status(console: Console, folder: Path, status: Status) -> None:
+    """A line a cell, and how many there are of each."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    widest = max(len(state.name) for state in status.cells)
+    table.add_column("cell", no_wrap=True, overflow="ellipsis", min_width=min(widest, 32))
+    table.add_column("status", no_wrap=True, min_width=max(len(state.status) for state in status.cells))
+    table.add_column("job", no_wrap=True, min_width=max(len(state.job or "") for state in status.cells))
+    table.add_column("", no_wrap=True, overflow="ellipsis")
+    for state in status.cells:
+        where = state.detail if state.status in STYLES else ""  # what went wrong takes a line of its own
+        table.add_row(Text(state.name), Text(state.status, STYLES.get(state.status, "red")), state.job, Text(where))
+    console.print(table)
+    counts = Counter(state.status for state in status.cells)
+
+    def say(text: str) -> None:
+        console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
+
+    for state in status.cells:
+        if state.status not in STYLES:
+            say(f"{state.status}: cell {state.cell}: {state.detail}")
+    say(
+        f"{len(status.cells)} cell{'s' * (len(status.cells) != 1)}: "
+        + ", ".join(f"{count} {word}" for word, count in counts.items())
+    )
+    if status.unknown is not None:
+        say(f"SLURM was not asked, so what is queued is not known: {status.unknown}")
+    if counts["done"]:
+        say(f"tables and report of what is done: pdebench report {folder}")
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """What was stopped, and what was not.
+
+    Attributes:
+        jobs: number of each job, and how many of its cells waited and ran.
+        elsewhere: cells that run outside of SLURM, and how to stop each.
+    """
+
+    jobs: Mapping[str, tuple[int, int]]
+    elsewhere: Mapping[str, str]
+
+
+def cancel(folder: Path) -> Cancelled:
+    """Cancel the jobs of a results folder that wait or run. Running cells save their states first.
+
+    Raises:
+        ResultsError: there is no such folder, or it is damaged.
+        SchedulerError: SLURM does not answer, or refuses.
+    """
+    if not (folder / "suite.yaml").is_file():
+        raise ResultsError(f"there is no suite in {folder}: pass a results folder, such as results/quickstart")
+    with jobs.alone(folder):
+        active = jobs.active(jobs.submissions(folder))
+        found: dict[str, tuple[int, int]] = {}
+        for task in active.values():
+            waiting, running = found.get(job := task.name.partition("_")[0], (0, 0))
+            found[job] = (waiting + task.waits, running + (not task.waits))
+        if found:
+            scheduler.cancel(found)
+    elsewhere = {
+        cell: f"on {holder.host}: kill -TERM {holder.pid}, or Ctrl-C where it was started"
+        for cell in sorted(path.name for path in folder.glob("cells/*"))
+        if cell not in active and (holder := held_elsewhere(folder / "cells" / cell)) is not None
+    }
+    return Cancelled(found, elsewhere)

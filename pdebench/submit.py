@@ -1,0 +1,125 @@
+"""`pdebench run --executor slurm`: what is not done yet of a suite as jobs, and the outcome once they are over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pdebench import track
+from pdebench.config import Cell, ExecutionConfig, SlurmConfig
+from pdebench.execute import jobs, slurm
+from pdebench.execute.jobs import Submission
+from pdebench.execute.lease import held_elsewhere
+from pdebench.execute.local import pending
+from pdebench.preflight import preflight
+from pdebench.run import Outcome, outcome
+from pdebench.status import Status, status_of
+from pdebench.store import Results, write_atomic
+from pdebench.suite import Suite
+
+SOONEST, LATEST = 1.0, 30.0  # seconds between looks at the queue: often at first, then out of the controller's way
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a submission did.
+
+    Attributes:
+        folder: the results folder.
+        arrays: the job arrays that were made.
+        under_way: cells that are queued or running already, and were not submitted again.
+        left: cells that are not settled.
+    """
+
+    folder: Path
+    arrays: Sequence[Submission]
+    under_way: Sequence[str]
+    left: int
+
+
+def submit_suite(
+    suite: Suite,
+    folder: Path,
+    *,
+    profile: Path | None = None,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    trackers: Sequence[str] = (),
+) -> Submitted:
+    """Submit what has no settled record yet and is not under way.
+
+    Raises:
+        PdebenchError: what can be known to fail later; nothing is submitted then.
+    """
+    slurm.require()
+    track.check(trackers)
+    config = resources(suite.execution, profile)
+    cells, results = suite.cells(), Results(folder)
+    results.make(suite.to_yaml(), [cell.id for cell in cells])
+    with jobs.alone(folder):
+        active = jobs.active(jobs.submissions(folder))
+        todo = pending(cells, results, retry_failed=retry_failed)
+        preflight(todo, folder)
+        under_way = {cell.id for cell in todo if cell.id in active or held_elsewhere(results.cell(cell.id))}
+        new = [cell for cell in todo if cell.id not in under_way]
+        for cell in new:
+            _prepare(cell, results, retry_failed)
+        exclusive = suite.execution.timing == "alone"
+        arrays = slurm.submit(new, folder, config, exclusive=exclusive, at_once=workers, trackers=trackers)
+    return Submitted(folder, arrays, sorted(under_way), len(todo))
+
+
+def _prepare(cell: Cell, results: Results, retry_failed: bool) -> None:
+    """What a worker reads of a cell; a failure that is to be tried again would settle it."""
+    folder = results.cell(cell.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "config.yaml", cell.to_yaml())
+    if retry_failed:
+        (folder / "record.json").unlink(missing_ok=True)
+
+
+def resources(execution: ExecutionConfig, profile: Path | None) -> SlurmConfig:
+    """What a cell asks of SLURM: what the suite says, and over it what a profile does.
+
+    Raises:
+        SuiteError: the profile has an unknown key or a wrong value; names the file and the line.
+    """
+    asked: dict[str, Any] = execution.slurm.model_dump(exclude_unset=True) if execution.slurm else {}
+    if profile is not None:
+        from pdebench.validation import check_profile
+        from pdebench.yaml_source import read_file
+
+        source = read_file(profile)
+        check_profile(source)
+        asked |= source.data
+    return SlurmConfig(**asked)
+
+
+def finish(suite: Suite, folder: Path) -> Outcome:
+    """Sleep until none of a suite's jobs waits or runs, then give their outcome, with tables and report.
+
+    A KeyboardInterrupt ends the waiting, not the jobs.
+    """
+    pause = SOONEST
+    try:
+        while _under_way(status := status_of(folder)):
+            time.sleep(pause)
+            pause = min(1.25 * pause, LATEST)
+    except KeyboardInterrupt:
+        return outcome(suite.cells(), Results(folder), ran=len(suite.cells()), interrupted=True)
+    lost = {
+        state.cell: state.detail
+        for state in status.cells
+        if state.status in ("lost", "cancelled", "interrupted", "waiting")
+    }
+    return outcome(suite.cells(), Results(folder), ran=len(suite.cells()), lost=lost)
+
+
+def _under_way(status: Status) -> bool:
+    """Whether something is still to come; a controller that does not answer may be back soon."""
+    return status.unknown is not None or any(
+        state.status in ("queued", "starting", "running") for state in status.cells
+    )

@@ -1,0 +1,187 @@
+"""Suites on a real SLURM of one node: `nox -s slurm`, as root."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import cluster
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from runs import pdebench_run, wait_for, write_suite
+from safetensors.torch import load_file
+
+import pdebench
+from pdebench.execute.jobs import log_of
+from pdebench.status import State, status_of
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("PDEBENCH_SLURM") != "1", reason="starts SLURM's daemons as root: nox -s slurm"
+)
+ONE = ("--set", "grid.model.family=[DiT]")
+OFTEN = ("--set", "execution.checkpoint_seconds=0", "--set", "execution.timing=shared")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def slurm() -> Iterator[None]:
+    """A cluster for all tests of this file."""
+    if lacking := cluster.missing():
+        pytest.fail(f"not here: {', '.join(lacking)}; apt-get install {' '.join(cluster.PACKAGES)}")
+    before = dict(os.environ)
+    with cluster.cluster() as environment:
+        os.environ.update(environment)
+        yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A suite file of two cells on 40 small generated images."""
+    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(tmp_path / "images" / f"{i}.png")
+    return write_suite(tmp_path)
+
+
+def submit(suite: Path, results: Path, *more: object) -> None:
+    done = pdebench_run("run", suite, "--results", results, "--executor", "slurm", *more)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def statuses(results: Path) -> list[str]:
+    return [state.status for state in status_of(results).cells]
+
+
+def only(results: Path) -> State:
+    (state,) = status_of(results).cells
+    return state
+
+
+def control(*arguments: str) -> None:
+    subprocess.run(["scontrol", *arguments], check=True)
+
+
+def run_again_now(task: str) -> None:
+    """A requeued job waits for two minutes, which a test need not, unless it was still ending when this was asked."""
+    control("update", f"JobId={task}", "StartTime=now")
+
+
+def states(results: Path) -> list[str]:
+    return sorted(path.name for path in results.glob("cells/*/state/*.pt"))
+
+
+def weights(results: Path) -> dict[str, bytes]:
+    (checkpoint,) = results.glob("cells/*/checkpoint.safetensors")
+    return {name: tensor.numpy().tobytes() for name, tensor in load_file(checkpoint).items()}
+
+
+def test_an_array_runs_one_cell_at_a_time_in_order_and_every_stage_shows(suite: Path, tmp_path: Path) -> None:
+    results = tmp_path / "out"
+    submit(suite, results, *OFTEN, "--workers", 1, "--set", "train.steps=100")
+    seen = [statuses(results)]
+
+    def settled() -> bool:
+        if (now := statuses(results)) != seen[-1]:
+            seen.append(now)
+        return now == ["done", "done"]
+
+    wait_for(settled, 180)
+    print(seen)
+    assert ["queued", "queued"] in seen
+    assert ["running", "queued"] in seen
+    assert ["done", "running"] in seen
+    assert not [stage for stage in seen if stage.count("running") > 1]
+    shown = pdebench_run("status", results)
+    print(shown.stdout)
+    assert "2 cells: 2 done" in shown.stdout
+    ended = pdebench_run(
+        "run", suite, "--results", results, "--executor", "slurm", *OFTEN, "--set", "train.steps=100", "--json"
+    )
+    assert [record["status"] for record in json.loads(ended.stdout)] == ["done", "done"]
+    assert (results / "report.html").exists()
+    first, second = (pd.Timestamp(at) for at in pdebench.load_results(results)["started_at"])
+    assert first < second
+
+
+def test_a_requeued_cell_ends_with_the_weights_of_one_that_was_left_alone(suite: Path, tmp_path: Path) -> None:
+    longer = (*OFTEN, *ONE, "--set", "train.steps=300")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    submit(suite, whole, *longer, "--wait")
+    submit(suite, cut, *longer)
+    wait_for(lambda: len(states(cut)) == 2)
+    task = only(cut).job
+    assert task is not None
+    control("requeue", task)
+    wait_for(lambda: only(cut).status == "queued")
+    reached = states(cut)[-1]
+    print(only(cut))
+    run_again_now(task)
+    submit(suite, cut, *longer, "--wait")
+    table = pdebench.load_results(cut)
+    print(f"resumed from step {table['resumed_from_step'][0]}, state left: {reached}")
+    assert table["resumed_from_step"][0] == int(reached.partition(".")[0])
+    assert weights(cut) == weights(whole)
+    assert not list(cut.glob("cells/*/state"))
+
+
+def test_a_cell_near_its_time_limit_saves_its_state_and_is_queued_again(suite: Path, tmp_path: Path) -> None:
+    results = tmp_path / "out"
+    # SLURM looks at limits once in a while, and sends the signal up to a minute early
+    limit = ("--set", "execution.slurm={time: 1, notice: 5}", "--set", "execution.checkpoint_seconds=1000")
+    submit(suite, results, *ONE, *limit, "--set", "execution.timing=shared", "--set", "train.steps=1000000")
+    wait_for(lambda: only(results).status == "running")
+    wait_for(lambda: only(results).status == "queued", 120)
+    task = only(results).job
+    assert task is not None
+    assert len(states(results)) == 1, "the only state is that which the signal asked for"
+    log = log_of(results, task).read_text()
+    print(log)
+    assert "its state is saved; queued again" in log
+    reached = states(results)
+    run_again_now(task)
+    wait_for(lambda: log_of(results, task).read_text().count("started on") == 2, 240)
+    assert pdebench_run("cancel", results).returncode == 0
+    wait_for(lambda: only(results).status == "interrupted")
+    assert states(results)[0] >= reached[0]
+
+
+def test_cancelled_cells_stop_and_go_on_when_they_are_submitted_again(suite: Path, tmp_path: Path) -> None:
+    results = tmp_path / "out"
+    submit(suite, results, *OFTEN, "--workers", 1, "--set", "train.steps=200")
+    wait_for(lambda: states(results))
+    done = pdebench_run("cancel", results)
+    print(done.stdout)
+    assert "1 queued and 1 running" in done.stdout
+    wait_for(lambda: statuses(results) == ["interrupted", "cancelled"])
+    print(pdebench_run("status", results).stdout)
+    submit(suite, results, *OFTEN, "--set", "train.steps=200", "--wait")
+    table = pdebench.load_results(results)
+    assert list(table["status"]) == ["done", "done"]
+    assert table["resumed_from_step"][0] > 0
+
+
+def test_a_partition_that_is_not_there_is_said_before_anything_is_queued(suite: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("partition: nosuch\n")
+    done = pdebench_run("run", suite, "--results", tmp_path / "out", "--executor", "slurm", "--profile", profile)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: sbatch refuses: ")
+    assert "invalid partition" in done.stderr
+
+
+def test_a_job_that_cannot_start_its_cell_is_not_taken_for_done(suite: Path, tmp_path: Path) -> None:
+    results = tmp_path / "out"
+    submit(suite, results, *ONE, "--workers", 1)
+    (cell,) = results.glob("cells/*")
+    (cell / "config.yaml").unlink()
+    wait_for(lambda: only(results).status == "lost")
+    print(only(results))
+    assert "FAILED" in only(results).detail
