@@ -1,4 +1,4 @@
-"""Sessions: `nox -s quickstart`, `tests`, `lint`, `bench`. All share one environment: torch is several GB."""
+"""Sessions: quickstart, tests, chaos, slurm, gpu, lint, bench. One environment for all: torch is several GB."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def prepare(session: nox.Session) -> None:
         stamp.write_text(wanted)
 
 
-def python(session: nox.Session, *arguments: str) -> None:
+def python(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
     """Run the shared environment's python."""
-    session.run(str(BIN / "python"), *arguments, external=True)
+    session.run(str(BIN / "python"), *arguments, external=True, env=env)
 
 
 def browser(session: nox.Session) -> None:
@@ -59,6 +59,42 @@ def tests(session: nox.Session) -> None:
     prepare(session)
     browser(session)
     python(session, "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill, crash, starve and fill the disk under a suite for some minutes; no record may be lost."""
+    prepare(session)
+    python(session, "-m", "pytest", "tests/chaos", "-m", "chaos", "-s", *session.posargs)
+
+
+@nox.session
+def slurm(session: nox.Session) -> None:
+    """The tests that need a real SLURM, on one of this machine; as root on Debian its packages are installed."""
+    prepare(session)
+    if os.geteuid() == 0 and shutil.which("apt-get") and not shutil.which("slurmctld"):
+        session.run("apt-get", "update", "-qq", external=True, silent=True)
+        packages = ("slurmctld", "slurmd", "slurm-client", "munge")
+        session.run("apt-get", "install", "-y", "-qq", *packages, external=True, silent=True)
+    python(session, "-m", "pytest", "tests/slurm", *session.posargs, env={"PDEBENCH_SLURM": "1"})
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """On a CUDA machine: all tests, the benchmarks and the suites of speed, compiled, in bf16; elsewhere nothing."""
+    prepare(session)
+    asked = "import torch; print('yes' if torch.cuda.is_available() else 'no')"
+    if "yes" not in str(session.run(str(BIN / "python"), "-c", asked, external=True, silent=True)):
+        session.log("there is no CUDA device here: nothing was run, nothing was measured")
+        return
+    browser(session)
+    python(session, "-m", "pytest")
+    python(session, "-m", "benchmarks", "--json", "results/bench_gpu.json")
+    for suite in ("mixers", "latency", "pixels", "resolution"):
+        command = [str(BIN / "python"), "-m", "pdebench", "run", suite, "--results", f"results/{suite}_gpu"]
+        how = ["--set", "train.precision=bf16", "--set", "train.compile=compile"]
+        # 4: some cell ran out of memory or time, which its record says
+        session.run(*command, *how, external=True, success_codes=[0, 4])
 
 
 @nox.session

@@ -11,7 +11,7 @@ import hashlib
 
 from pdebench.data.source import DataConfig, ImageSet, Source, Split
 
-COUNTS: dict[Split, int] = {"train": 64, "validation": 8}
+COUNTS: dict[Split, int] = {"train": 64, "validation": 0}  # a loss on held-out noise would only take time
 CLASSES = 1000
 
 
@@ -38,7 +38,7 @@ class NoiseSource(Source):
         import numpy as np
 
         count = COUNTS[split]
-        random = np.random.default_rng([self.channels, config.resolution, count])
+        random = np.random.default_rng([self.channels, config.resolution])
         shape = (count, self.channels, config.resolution, config.resolution)
         images = random.integers(0, 256, shape, dtype=np.uint8)
         labels = random.integers(0, CLASSES, count)

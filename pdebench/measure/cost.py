@@ -31,6 +31,17 @@ _FREE = {
     "zeros_like", "prim::PythonOp.Reorder",
 }  # fmt: skip
 
+# fvcore's names of operations and ours, by the kind that a table shows; what is in none of them is `pointwise`.
+_KINDS = {
+    "linear": ("linear", "matmul", "addmm", "bmm", "baddbmm", "einsum"),
+    "attention": ("attention",),
+    "fft": ("fft",),
+    "scan": ("scan",),
+    "conv": ("conv",),
+    "pointwise": (),
+}
+KINDS = tuple(_KINDS)
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -43,6 +54,14 @@ class Cost:
     def macs(self) -> int:
         """All counted MACs of one image's forward pass."""
         return sum(self.by_kind.values())
+
+    def of_kinds(self) -> dict[str, int]:
+        """The MACs of every kind in KINDS: linear, attention, fft, scan, conv and pointwise."""
+        kind_of = {name: kind for kind, names in _KINDS.items() for name in names}
+        found = dict.fromkeys(KINDS, 0)
+        for name, macs in self.by_kind.items():
+            found[kind_of.get(name, "pointwise")] += macs
+        return found
 
     def flops_train_step(self, batch_size: int) -> int:
         """FLOPs of one optimiser step: 3 x 2 x MACs x batch (backward costs two forwards; no recomputation)."""

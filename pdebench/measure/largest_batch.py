@@ -83,7 +83,7 @@ def main(text: str) -> None:
 
     from pdebench.config import TrainConfig
     from pdebench.models.backbone import create_model
-    from pdebench.training import Images, train
+    from pdebench.training import Images, compile_in_place, train
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
@@ -98,6 +98,7 @@ def main(text: str) -> None:
         labels = None if classes is None else torch.zeros(batch, dtype=torch.int64)
         # the second step is the first with the optimiser's state there from its beginning
         config = TrainConfig.model_validate(trial.train | {"steps": 2, "warmup": 0, "batch_size": batch})
+        compile_in_place(model, config.compile)
         train(model, Images(pixels, labels), config, device=device, precision=trial.precision)
         print(batch, flush=True)
         del model

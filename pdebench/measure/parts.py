@@ -14,15 +14,22 @@ from torch import Tensor, nn
 
 from pdebench.measure.speed import spread
 from pdebench.models.backbone import Backbone
-from pdebench.training import autocast
+from pdebench.training import autocast, compile_in_place
 
 Part = Literal["mixer", "block"]
-WARMUP = 3  # passes before the clock counts
+WARMUP = 3  # passes before the clock counts, fewer where they take long
 LEAST = 5  # timed passes, however long they take
 
 
 def measure_part(
-    part: Part, model: Backbone, *, batch_size: int, precision: str, device: torch.device, seconds: float
+    part: Part,
+    model: Backbone,
+    *,
+    batch_size: int,
+    precision: str,
+    device: torch.device,
+    seconds: float,
+    compile_mode: str = "eager",
 ) -> tuple[dict[str, Any], list[float]]:
     """Time forward and backward of a part of the first block.
 
@@ -32,6 +39,7 @@ def measure_part(
         batch_size: samples at a time.
         precision: `fp32` or `bf16` (autocast).
         device: where it runs.
+        compile_mode: as `train.compile`; what compiling takes is left out.
         seconds: to spend on it, at least; never fewer than LEAST passes.
 
     Returns:
@@ -47,8 +55,14 @@ def measure_part(
     def both() -> None:
         torch.autograd.grad(forward(), wanted, grad, allow_unused=True)
 
+    if compile_mode != "eager":
+        compile_in_place(subject, compile_mode)
+        both()
+    began = time.perf_counter()
     for _ in range(WARMUP):
         both()
+        if time.perf_counter() - began > seconds:
+            break
     forwards, passes = _timed(forward, device, seconds / 3), _timed(both, device, seconds)
     row = {
         **spread(passes).columns(f"{part}_ms", 1000),

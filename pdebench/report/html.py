@@ -15,6 +15,7 @@ from markupsafe import Markup
 from pdebench.report import palette, tables, words
 from pdebench.report.ablation import ablations
 from pdebench.report.charts import cost_figures, loss_figure, quality_figures
+from pdebench.report.predicted import predicted
 from pdebench.report.samples import sample_rows
 from pdebench.report.summary import summarise
 from pdebench.report.tidy import SUBJECT, families_in, family_order, finished, tidy
@@ -29,7 +30,8 @@ def write_report(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> Pat
     Args:
         frame: one row a cell, as `pdebench.load_results` gives it; columns may be missing.
         curves: columns cell, step, train_loss, val_loss (null between evaluations); may be empty.
-        folder: the results folder; sample grids are read from its `cells/<cell>/samples.png`.
+        folder: the results folder; sample grids are read from its `cells/<cell>/samples.png`, and what was predicted
+            from its `predictions.json`.
 
     The file is replaced whole or not at all, is under 5 MB, and is the same for the same input.
 
@@ -63,6 +65,7 @@ def render(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> str:
         speed=speed,
         memory=memory,
         memory_kinds=kinds,
+        predicted=predicted(table, folder),
         loss=loss,
         samples=sample_rows(table, folder),
         failures=tables.failures(table),

@@ -17,8 +17,7 @@ def test_noise_has_the_shape_that_it_stands_for_and_does_not_change(data, name: 
     assert np.array_equal(train.images, again.images)
     assert registry.class_count(config) == len(train.class_names) == 1000
     assert set(train.labels.tolist()) <= set(range(1000))
-    held_out = registry.load(config, "validation")
-    assert not np.array_equal(held_out.images, train.images[: len(held_out)])
+    assert len(registry.load(config, "validation")) == 0
 
 
 def test_noise_takes_no_path(data, tmp_path) -> None:

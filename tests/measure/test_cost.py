@@ -7,9 +7,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdebench import create_model
-from pdebench.measure.cost import count, count_by_name
+from pdebench.measure.cost import count, count_by_name, count_one_block
 from pdebench.models import closed_form
 from pdebench.models.registry import FAMILIES
+from pdebench.models.sizes import SIZES
 
 # (latent side, size): GMACs at patch 8, 4, 2, as printed in the DiT paper (arXiv 2212.09748, tables 4 and 6)
 PUBLISHED = {
@@ -56,6 +57,30 @@ def test_every_familys_closed_formula(family: str, size: str, patch: int, option
     by_hand = closed_form.model(entry, entry.dimensions(size, chosen), patch, chosen, input_size=32, learn_sigma=True)
     assert params == by_hand.params
     assert counted.macs == pytest.approx(by_hand.macs, rel=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("size", SIZES)
+def test_the_largest_grids_by_hand_and_counted(family: str, size: str) -> None:
+    """Every size at patch 2 and 512 px, from one block: parameters to the digit, MACs within 0.1%."""
+    entry = FAMILIES[family]
+    options = entry.options()
+    by_hand = closed_form.model(entry, entry.dimensions(size, options), 2, options, input_size=64)
+    counted, params = count_one_block(f"{family}-{size}/2", input_size=64)
+    assert params == by_hand.params
+    assert counted.macs == pytest.approx(by_hand.macs, rel=1e-3)
+    assert sum(counted.of_kinds().values()) == counted.macs
+
+
+def test_kinds_are_what_a_mixer_is_made_of() -> None:
+    def shares(family: str) -> set[str]:
+        cost, _ = count_one_block(f"{family}-XXS/4")
+        return {kind for kind, macs in cost.of_kinds().items() if macs}
+
+    assert shares("DiT") == {"linear", "attention", "pointwise"}
+    assert shares("PDE-SSM-DiT") == {"linear", "fft", "pointwise"}
+    assert shares("AFNO-DiT") == {"linear", "fft", "pointwise"}
+    assert shares("Mamba2-DiT") == {"linear", "scan", "conv", "pointwise"}
 
 
 def test_the_pde_symbol_is_formed_once_a_batch_and_listed() -> None:

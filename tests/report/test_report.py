@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import synthetic
 
+from pdebench.errors import ResultsError
 from pdebench.report import charts, tidy, write_report
 
 BOTH = (32, 64)
@@ -268,7 +269,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
         raise OSError("no space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ResultsError, match="no space"):
         write_report(synthetic.results(seeds=(0, 1)), NO_CURVES, tmp_path)
     assert (tmp_path / "report.html").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

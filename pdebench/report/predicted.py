@@ -1,0 +1,114 @@
+"""What `pdebench plan` predicted of a folder's cells beside what was measured of them, cell by cell."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pdebench.report import words
+from pdebench.report.tidy import finished, records
+from pdebench.store import PREDICTIONS
+
+
+@dataclass(frozen=True)
+class Against:
+    """A quantity as predicted, as measured, and the first over the second; as text."""
+
+    predicted: str
+    measured: str
+    ratio: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finished cell that has a prediction."""
+
+    family: str
+    who: str
+    cell: str
+    step: Against
+    memory: Against
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The section; `problem` says why there are no rows, where a prediction is there but of no use.
+
+    Attributes:
+        rows: cells in the table's order.
+        device: what the predictions are for.
+        basis: what they rest on.
+        elsewhere: what ran the cells, where that is another device.
+        summary: how far off the predictions are, in a sentence.
+    """
+
+    rows: list[Row]
+    device: str = ""
+    basis: str = ""
+    elsewhere: str = ""
+    summary: str = ""
+    problem: str = ""
+
+
+def predicted(table: pd.DataFrame, folder: Path) -> Predicted | None:
+    """The section of a tidy table, or None where the folder has no predictions."""
+    path = folder / PREDICTIONS
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        device = {key: str(found["device"][key]) for key in ("name", "basis", "recorded_as")}
+        cells = {str(cell["cell"]): cell for cell in found["cells"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return Predicted(
+            [], problem=f"{PREDICTIONS} is not what pdebench plan writes: plan the suite again, or delete it."
+        )
+    done = [row for row in records(finished(table)) if str(row["cell"]) in cells]
+    if not done:
+        return Predicted([], problem="No finished cell has a prediction: the suite was planned with other settings.")
+    rows, ratios = [], []
+    for row in done:
+        cell = cells[str(row["cell"])]
+        step = _against(cell, "predicted_step_seconds", 1e3, row["train_step_ms_median"], _milliseconds)
+        memory = _against(cell, "predicted_memory_bytes", 1, row["peak_memory_bytes"], words.size)
+        if math.isfinite(step[1]):
+            ratios.append(step[1])
+        rows.append(Row(str(row["model.family"]), _who(row), str(row["cell"]), step[0], memory[0]))
+    ran = {str(row["cpu"] if row["device"] == "cpu" else row["device"]) for row in done if row["device"]}
+    other = sorted(name for name in ran if device["recorded_as"] not in name)
+    summary = ""
+    if ratios:
+        summary = (
+            f"Predicted over measured step time: {words.times(min(ratios))} to {words.times(max(ratios))} over "
+            f"{words.plural(len(ratios), 'cell')}."
+        )
+    return Predicted(rows, device["name"], device["basis"], words.listed(other), summary)
+
+
+def _against(cell: Mapping[str, Any], key: str, scale: float, measured: Any, told: Any) -> tuple[Against, float]:
+    """A prediction beside its measurement, and their ratio; NaN where one of them is missing."""
+    value = cell.get(key)
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    guess = float(value) * scale if known else math.nan  # type: ignore[arg-type]
+    real = math.nan if words.missing(measured) else float(measured)
+    ratio = guess / real if real > 0 else math.nan
+    return Against(told(guess), told(real), words.MISSING if math.isnan(ratio) else words.times(ratio)), ratio
+
+
+def _milliseconds(value: float) -> str:
+    return words.MISSING if math.isnan(value) else f"{words.number(value, 3)} ms"
+
+
+def _who(row: Mapping[str, Any]) -> str:
+    """Size, resolution, setting and seed of a run, beside its family."""
+    parts = [str(row["model_name"] or row["model.family"])]
+    parts += [f"{row['data.resolution']:g} px"] if pd.notna(row["data.resolution"]) else []
+    parts += [str(row["setting"])] if row["setting"] else []
+    parts += [f"seed {row['train.seed']:g}"] if pd.notna(row["train.seed"]) else []
+    return ", ".join(parts)
