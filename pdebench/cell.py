@@ -281,13 +281,15 @@ def _sample(
             )  # fmt: skip
         pixels = generation.to_pixels(drawn).cpu()  # .cpu() waits for the device
         made.append((pixels, time.perf_counter() - started))
-    batches, seconds, rates = [], [], []
+    batches, seconds, rates, busy = [], [], [], []
     for turn in world.rounds(made, len(begins)):
         seconds.append(max(one for _, one in turn))
         rates.append(sum(len(pixels) for pixels, _ in turn) / seconds[-1])
+        busy.append(len(turn) == world.size)
         if world.first:
             batches += [pixels for pixels, _ in turn]
-    speed = spread(rates[1:] or rates)
+    full = [rate for rate, all_worked in zip(rates, busy, strict=True) if all_worked] or rates
+    speed = spread(full[1:] or full)
     columns = {
         "sample_seconds": sum(seconds),
         "sample_images_per_s": speed.median,

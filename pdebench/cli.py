@@ -221,7 +221,10 @@ def cancel(results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A re
 @app.command()
 def worker(
     cell_folder: Annotated[Path, typer.Argument(metavar="CELL_FOLDER", help="RESULTS/cells/ID.")],
-    track: Annotated[list[Tracker], typer.Option(help="As of `pdebench run`. Repeatable.")] = [],  # noqa: B006
+    conditions: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Those of its submission. Default: what the suite says now.")
+    ] = None,
+    retry: Annotated[Retry | None, typer.Option(help="`failed`: also run it again if it failed.")] = None,
 ) -> None:
     """Run one cell of a submitted suite, unless it is settled: what SLURM's jobs call.
 
@@ -229,14 +232,20 @@ def worker(
     """
     from rich.console import Console
 
+    from pdebench.errors import ResultsError
     from pdebench.execute.allocation import read_cell, run_one
+    from pdebench.execute.conditions import Conditions
     from pdebench.store import Results
     from pdebench.watch import PlainLines
 
     cell = read_cell(cell_folder)
     watcher = PlainLines(Console(), [cell], [])
     folder = Results(cell_folder.resolve().parent.parent)
-    raise typer.Exit(run_one(cell, folder, watcher, [tracker.value for tracker in track]))
+    try:
+        asked = None if conditions is None else Conditions.from_json(conditions)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ResultsError("--conditions must be what `pdebench run --executor slurm` gives its jobs") from None
+    raise typer.Exit(run_one(cell, folder, watcher, asked, retry_failed=retry is Retry.failed))
 
 
 @app.command()

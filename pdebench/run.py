@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +84,10 @@ def run_suite(
             f"--workers {workers} on a CPU: cells side by side slow each other down, and this suite's are timed; set "
             "execution.timing: shared, which leaves the timings out, or run one worker"
         )
-    memory = suite.limits.memory_gb
-    conditions = Conditions(
-        suite.limits.seconds,
-        None if memory is None else int(memory * 1e9),
-        suite.execution.checkpoint_seconds,
+    conditions = replace(
+        Conditions.of(suite.limits, suite.execution, trackers),
         shared=len(places) > 1 and places[0].cores is not None,
         warm=suite.execution.isolation == "warm",
-        trackers=tuple(trackers),
     )
     results.make(suite.to_yaml(), [cell.id for cell in cells])
     todo = pending(cells, results, retry_failed=retry_failed)

@@ -84,7 +84,8 @@ def _state(
     if folder.is_dir():
         list(folder.iterdir())  # a network file system then looks again for what it remembers not to be there
     record = results.record(cell.id)
-    if record is not None and record["status"] in SETTLED:
+    # a job that is to try a failed cell again leaves its record until it does
+    if record is not None and record["status"] in SETTLED and (task is None or record["status"] == "done"):
         return State(cell.id, name, record["status"], str(record.get("message") or ""), job)
     if (holder := held_elsewhere(folder)) is not None:
         return State(cell.id, name, "running", f"on {holder.host}, process {holder.pid}", job)

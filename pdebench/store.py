@@ -94,7 +94,7 @@ class Results:
         path = self.folder / "plan.json"
         if not path.exists():
             return sorted(path.parent.name for path in self.folder.glob("cells/*/record.json"))
-        plan = _read_json(path, "a plan", "delete the file and run the suite again")
+        plan = read_json(path, "a plan", "delete the file and run the suite again")
         named = isinstance(plan, list) and all(isinstance(cell, str) and IDENTITY.fullmatch(cell) for cell in plan)
         if not named or len(set(plan)) < len(plan):
             raise ResultsError(
@@ -136,7 +136,7 @@ def read_record(cell_folder: Path) -> dict[str, Any] | None:
         ResultsError: the file there is no record of that cell.
     """
     path, remedy = cell_folder / "record.json", "delete the file to run its cell again"
-    if (record := _read_json(path, "a record", remedy)) is None:
+    if (record := read_json(path, "a record", remedy)) is None:
         return None
     if not isinstance(record, dict):
         raise ResultsError(f"{path} is not a record: it holds no keys and values; {remedy}")
@@ -145,7 +145,7 @@ def read_record(cell_folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def _read_json(path: Path, what: str, remedy: str) -> Any:
+def read_json(path: Path, what: str, remedy: str) -> Any:
     """What a file of JSON holds, None where there is none; one that is huge, endless or no plain file is refused."""
 
     def no_number(text: str) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pdebench import track
-from pdebench.config import Cell, ExecutionConfig, SlurmConfig
+from pdebench.config import ExecutionConfig, SlurmConfig
 from pdebench.execute import jobs, slurm
+from pdebench.execute.conditions import Conditions
 from pdebench.execute.jobs import Submission
 from pdebench.execute.lease import held_elsewhere
 from pdebench.execute.local import pending
@@ -65,20 +66,13 @@ def submit_suite(
         preflight(todo, folder)
         under_way = {cell.id for cell in todo if cell.id in active or held_elsewhere(results.cell(cell.id))}
         new = [cell for cell in todo if cell.id not in under_way]
-        for cell in new:
-            _prepare(cell, results, retry_failed)
-        exclusive = suite.execution.timing == "alone"
-        arrays = slurm.submit(new, folder, config, exclusive=exclusive, at_once=workers, trackers=trackers)
+        for cell in new:  # what a worker reads
+            results.cell(cell.id).mkdir(parents=True, exist_ok=True)
+            write_atomic(results.cell(cell.id) / "config.yaml", cell.to_yaml())
+        shared = suite.execution.timing == "shared"
+        conditions = replace(Conditions.of(suite.limits, suite.execution, trackers), shared=shared)
+        arrays = slurm.submit(new, folder, config, conditions=conditions, at_once=workers, retry_failed=retry_failed)
     return Submitted(folder, arrays, sorted(under_way), len(todo))
-
-
-def _prepare(cell: Cell, results: Results, retry_failed: bool) -> None:
-    """What a worker reads of a cell; a failure that is to be tried again would settle it."""
-    folder = results.cell(cell.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "config.yaml", cell.to_yaml())
-    if retry_failed:
-        (folder / "record.json").unlink(missing_ok=True)
 
 
 def resources(execution: ExecutionConfig, profile: Path | None) -> SlurmConfig:

@@ -249,6 +249,7 @@ def train(
                     loss = generation.loss(replica, images[micro], given, drawn[micro]) / config.accumulate
                 loss.backward()
             value += loss.detach()
+        del drawn  # before the next batch's
         if config.clip is None:
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         else:
@@ -270,6 +271,7 @@ def train(
             if world.first:
                 snapshots.save(step + 1, state())
             world.wait()  # whoever ends before the state is on disk ends all
+            snapshots.saved = time.monotonic()  # of every process, whoever wrote it: each asks when the next is due
             snapshots.training = not last
             if world.any(snapshots.ending):
                 raise Interrupted(f"asked to end, after step {step + 1} of {config.steps}")

@@ -131,6 +131,10 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
     if cell.data.resolution % cell.model.patch:
         message = f"resolution {cell.data.resolution} is not divisible by patch {cell.model.patch}"
         return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
+    if cell.train.devices > 1 and (cell.measure.parts or cell.measure.largest_batch):
+        where = ("measure", "parts" if cell.measure.parts else "largest_batch")
+        message = f"is measured on one device, but train.devices is {cell.train.devices}; give it cells of one device"
+        return [Problem(where, message, shared=(("train", "devices"),))]
     if (side := cell.evaluate.resolution) is not None:
         where = ("evaluate", "resolution")
         if side == cell.data.resolution:

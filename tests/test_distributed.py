@@ -102,6 +102,11 @@ def test_they_agree_and_gather_in_order(found: Found) -> None:
         assert mine["rounds of 5"] == [["0", "1"], ["2", "3"], ["4"]]
 
 
+def test_a_state_is_saved_when_it_is_due_and_by_the_first_alone(found: Found) -> None:
+    """After the first step and after the last, not after each: the others too know when the first saved."""
+    assert [mine["saves"] for mine in found] == [2, 0]
+
+
 def test_all_see_that_the_training_diverged(found: Found) -> None:
     assert "the training loss became" in found[0]["diverged"]
     assert found[0]["diverged"] == found[1]["diverged"]

@@ -6,6 +6,7 @@ Leaves what it found in FOLDER/RANK.pt, for `test_distributed.py` to compare wit
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,16 @@ def found_of(result: Trained) -> dict[str, Any]:
     return columns | {kind: getattr(result, kind).state_dict() for kind in ("model", "ema")}
 
 
+class Counted(Snapshots):
+    """Counts what it saves; long due at the first step, and not again."""
+
+    count = 0
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        self.count += 1
+        super().save(step, state)
+
+
 class EndedElsewhere(Snapshots):
     """Snapshots of a process that is asked to end, if it is the second, while step ENDED_AFTER is computed."""
 
@@ -85,6 +96,10 @@ def main(rank: int, port: int, listener: int, folder: Path) -> None:
         trained("shared", world, lr=1e30, steps=30)
     except Diverged as error:
         found["diverged"] = str(error)
+
+    counted = Counted(folder / "counted", seconds=1e5, saved=time.monotonic() - 1e6)
+    trained("shared", world, counted)
+    found["saves"] = counted.count
 
     snapshots = EndedElsewhere(folder / "state", seconds=1e9)
     snapshots.folder.mkdir(exist_ok=True)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from pdebench.config import Cell, ExecutionConfig, LimitsConfig
+from pdebench.config import Cell
 from pdebench.errors import ResultsError, SchedulerError
 from pdebench.execute import scheduler
 from pdebench.execute.conditions import Conditions
-from pdebench.execute.local import SETTLED, Watcher, run_cells
+from pdebench.execute.local import SETTLED, Watcher, pending, run_cells
 from pdebench.execute.slots import Slot, available_cores, cpu_variables, slots
 from pdebench.store import Results
 
@@ -38,9 +39,14 @@ def read_cell(folder: Path) -> Cell:
     return cell
 
 
-def run_one(cell: Cell, results: Results, watcher: Watcher, trackers: Sequence[str] = ()) -> int:
-    """Run a cell, unless it is settled; 0 it is done or was settled before, 4 it failed, 130 it was asked to end."""
-    if (results.record(cell.id) or {}).get("status") in SETTLED:
+def run_one(
+    cell: Cell, results: Results, watcher: Watcher, conditions: Conditions | None = None, *, retry_failed: bool = False
+) -> int:
+    """Run a cell, unless it is settled; 0 it is done or was settled before, 4 it failed, 130 it was asked to end.
+
+    `conditions` are those of its submission; None: those that the suite has now.
+    """
+    if not pending([cell], results, retry_failed=retry_failed):
         return 0
     asked: list[int] = []
 
@@ -54,14 +60,10 @@ def run_one(cell: Cell, results: Results, watcher: Watcher, trackers: Sequence[s
         signal.signal(ask, end)
     saved = _saved(results.cell(cell.id))
     try:
-        limits, execution = _asked_for(results.folder)
         slot = _slot(os.environ, cell.train.devices)
-        memory = None if limits.memory_gb is None else int(limits.memory_gb * 1e9)
-        shared = execution.timing == "shared" and slot.name.startswith("cpu")
-        conditions = Conditions(
-            limits.seconds, memory, execution.checkpoint_seconds, shared=shared, trackers=tuple(trackers)
-        )
-        run_cells([cell], results, watcher, [slot], conditions)
+        asked_for = conditions or _asked_for(results.folder)
+        here = replace(asked_for, shared=asked_for.shared and slot.name.startswith("cpu"))
+        run_cells([cell], results, watcher, [slot], here, retry_failed=retry_failed)
     except KeyboardInterrupt:
         pass
     status = (results.record(cell.id) or {}).get("status")
@@ -72,13 +74,13 @@ def run_one(cell: Cell, results: Results, watcher: Watcher, trackers: Sequence[s
     return INTERRUPTED
 
 
-def _asked_for(folder: Path) -> tuple[LimitsConfig, ExecutionConfig]:
+def _asked_for(folder: Path) -> Conditions:
     """What the suite says of limits and execution; its grid is not expanded."""
     from pdebench.suite_draft import check
     from pdebench.yaml_source import read_file
 
     draft = check(read_file(folder / "suite.yaml"))
-    return draft.limits, draft.execution
+    return replace(Conditions.of(draft.limits, draft.execution), shared=draft.execution.timing == "shared")
 
 
 def _slot(environment: Mapping[str, str], devices: int) -> Slot:
@@ -86,8 +88,9 @@ def _slot(environment: Mapping[str, str], devices: int) -> Slot:
     (slot,) = slots(1, devices)
     if not slot.name.startswith("cpu"):
         return slot
-    # nodes that do not bind jobs to cores show them all
-    cores = min(len(available_cores()), int(environment.get("SLURM_CPUS_ON_NODE", 2**30)))
+    # nodes that do not bind jobs to cores show them all, and one that the job has to itself gives more than was asked
+    given = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE") or len(available_cores())
+    cores = min(len(available_cores()), int(given))
     return Slot("cpu", cpu_variables(cores))  # what the shell says that submitted it is of another machine
 
 

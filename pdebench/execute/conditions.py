@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+from pdebench.config import ExecutionConfig, LimitsConfig
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,12 @@ class Conditions:
     cores: tuple[int, ...] | None = None
     warm: bool = False
     trackers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, limits: LimitsConfig, execution: ExecutionConfig, trackers: Sequence[str] = ()) -> Conditions:
+        """Those of a suite; whether cores are shared depends on where its cells run."""
+        memory = None if limits.memory_gb is None else int(limits.memory_gb * 1e9)
+        return cls(limits.seconds, memory, execution.checkpoint_seconds, trackers=tuple(trackers))
 
     def to_json(self) -> str:
         """As `from_json` reads it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from pdebench.errors import ResultsError
 from pdebench.execute import scheduler
 from pdebench.execute.scheduler import Task
-from pdebench.store import IDENTITY, write_json
+from pdebench.store import IDENTITY, read_json, write_json
 
 LOGS = "slurm"  # folder of scripts as submitted, and of what tasks print
 
@@ -41,15 +40,15 @@ def submissions(folder: Path) -> list[Submission]:
     Raises:
         ResultsError: the file is damaged.
     """
-    path = folder / "jobs.json"
+    path, remedy = folder / "jobs.json", "mend it, or delete it once squeue shows none"
+    if (listed := read_json(path, "a list of jobs", remedy)) is None:
+        return []
     try:
-        found = [Submission(e["job"], tuple(e["cells"]), e["submitted_at"]) for e in json.loads(path.read_text())]
+        found = [Submission(e["job"], tuple(e["cells"]), e["submitted_at"]) for e in listed]
         if not all(s.job.isdecimal() and all(map(IDENTITY.fullmatch, s.cells)) for s in found):
             raise ValueError
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ResultsError(f"{path} is not a list of jobs: mend it, or delete it once squeue shows none") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ResultsError(f"{path} is not a list of jobs: {remedy}") from None
     return found
 
 

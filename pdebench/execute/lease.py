@@ -57,9 +57,9 @@ class Leases:
     def claim(self, cell: Path) -> bool:
         """Take the cell's lease; False while another process holds it."""
         path = cell / "lease"
-        with self._alone():
+        with self._alone() as now:
             other = read(path)
-            if other is not None and other.token != self.holder.token and not other.gone(_beat(path), time.time()):
+            if other is not None and other.token != self.holder.token and not other.gone(_beat(path), now):
                 return False
             temporary = path.with_name(f".lease.{self.holder.token}.tmp")
             try:
@@ -91,19 +91,23 @@ class Leases:
         self._held.discard(path)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> Iterator[float]:
+        """Nobody else claims or releases meanwhile; gives the time by the clock that heartbeats are stamped with."""
         try:
             lock = (self.folder / ".lock").open("a+")
         except OSError as error:
             raise ResultsError(f"cannot write to the results folder {self.folder}: {error.strerror}") from None
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            os.utime(self.folder / ".lock")  # a file server's clock may differ from this machine's
+            yield _beat(self.folder / ".lock")
 
 
 def read(path: Path) -> Holder | None:
     """Who holds a lease; None where nobody does, or the file is damaged."""
     try:
+        if not path.is_file():  # what is no plain file might never end
+            return None
         found = json.loads(path.read_text())
         return Holder(str(found["host"]), int(found["pid"]), float(found["born"]), str(found["token"]))
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):

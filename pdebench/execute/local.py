@@ -123,6 +123,8 @@ class _Crew:
         while self.free and self.todo:
             cell = self.todo.popleft()
             folder = self.results.cell(cell.id)
+            if folder.is_symlink():
+                raise ResultsError(f"{folder} is a link that leads out of the results folder: remove it")
             folder.mkdir(parents=True, exist_ok=True)
             if not self.leases.claim(folder):
                 self.elsewhere.append(cell)
@@ -143,6 +145,9 @@ class _Crew:
 
     def _start(self, cell: Cell, folder: Path) -> None:
         (folder / "record.json").unlink(missing_ok=True)
+        for name in ("state", *self.conditions.trackers):  # of a folder that came from elsewhere: not ours to write
+            if (folder / name).is_symlink():
+                (folder / name).unlink()
         write_atomic(folder / "config.yaml", cell.to_yaml())
         slot = self.free.pop(0)
         child = Child(cell, folder, slot, self.conditions)
@@ -183,6 +188,9 @@ class _Crew:
         code = child.wait()
         self.running.remove(child)
         self.free.append(child.slot)
+        if not self.leases.still_held(child.folder):  # we slept for so long that another run took the cell over
+            self.elsewhere.append(child.cell)
+            return
         try:
             record = self.results.record(child.cell.id)
         except ResultsError as error:  # the others go on

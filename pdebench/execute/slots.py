@@ -55,8 +55,11 @@ def cpu_environment(cores: int | None = None) -> dict[str, str]:
 
 
 def shared_out(environment: Mapping[str, str], devices: int) -> dict[str, str]:
-    """A slot's variables for each of `devices` processes on it: among processes on a CPU its threads are divided."""
-    threads = {name: environment[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in environment}
+    """A slot's variables for each of `devices` processes on it: its threads, or the user's, are divided among them."""
+    if devices == 1:
+        return dict(environment)
+    known = {**os.environ, **environment}
+    threads = {name: known[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if known.get(name, "").isdecimal()}
     return {**environment, **{name: str(max(1, int(count) // devices)) for name, count in threads.items()}}
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from pdebench.config import Cell, SlurmConfig
 from pdebench.errors import SchedulerError
 from pdebench.execute import jobs
+from pdebench.execute.conditions import Conditions
 from pdebench.execute.jobs import Submission
 from pdebench.execute.scheduler import NAME
 
@@ -53,9 +54,9 @@ def submit(
     folder: Path,
     config: SlurmConfig,
     *,
-    exclusive: bool,
+    conditions: Conditions,
     at_once: int | None,
-    trackers: Sequence[str] = (),
+    retry_failed: bool = False,
 ) -> list[Submission]:
     """Submit cells, those with equally many devices as one array; the caller holds `jobs.alone`.
 
@@ -63,13 +64,15 @@ def submit(
         cells: their folders have a `config.yaml`.
         folder: the results folder.
         config: what a cell asks for.
-        exclusive: a cell on a CPU has its node to itself.
+        conditions: under which they run, whatever the suite says by then; unless `shared`, a cell on a CPU has its node
+            to itself.
         at_once: tasks of an array that may run at a time; None: as many as SLURM lets.
-        trackers: what a finished cell is also written for.
+        retry_failed: a cell that failed runs again; its record stays until it does.
 
     Raises:
         SchedulerError: sbatch refuses.
     """
+    worker = ["--conditions", conditions.to_json(), *(["--retry", "failed"] if retry_failed else [])]
     by_devices: dict[int, list[Cell]] = defaultdict(list)
     for cell in cells:
         by_devices[cell.train.devices].append(cell)
@@ -77,16 +80,16 @@ def submit(
     for devices, group in by_devices.items():
         for begin in range(0, len(group), LARGEST_ARRAY):
             array = group[begin : begin + LARGEST_ARRAY]
-            job = _submit_array(array, folder.resolve(), _parameters(config, devices, exclusive), at_once, trackers)
-            made.append(
-                Submission(job, tuple(cell.id for cell in array), datetime.now(UTC).isoformat(timespec="seconds"))
-            )
+            parameters = _parameters(config, devices, exclusive=not conditions.shared)
+            job = _submit_array(array, folder.resolve(), parameters, at_once, worker)
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            made.append(Submission(job, tuple(cell.id for cell in array), at))
             jobs.add(folder, made[-1])
     return made
 
 
 def _submit_array(
-    cells: Sequence[Cell], folder: Path, parameters: dict[str, Any], at_once: int | None, trackers: Sequence[str]
+    cells: Sequence[Cell], folder: Path, parameters: dict[str, Any], at_once: int | None, options: Sequence[str]
 ) -> str:
     """The number of a new job array."""
     from submitit import SlurmExecutor
@@ -97,7 +100,6 @@ def _submit_array(
         job_name=NAME + cells[0].suite, array_parallelism=min(at_once or len(cells), len(cells)), **parameters
     )
     executor.parameters["map_count"] = len(cells)
-    options = [option for tracker in trackers for option in ("--track", tracker)]
     worker = shlex.join([sys.executable, "-m", "pdebench", "worker", *options, str(folder / "cells")])
     command = (
         f"cells=({' '.join(cell.id for cell in cells)})\n"
@@ -117,7 +119,7 @@ def _submit_array(
             script.unlink()
 
 
-def _parameters(config: SlurmConfig, devices: int, exclusive: bool) -> dict[str, Any]:
+def _parameters(config: SlurmConfig, devices: int, *, exclusive: bool) -> dict[str, Any]:
     """The options of sbatch, in submitit's words, for a cell of so many devices."""
     more: dict[str, Any] = {"signal": f"B:USR2@{config.notice}", "requeue": True}
     on_cpu = config.gres is None

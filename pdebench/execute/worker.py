@@ -81,8 +81,6 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
         "seconds_total": round(time.monotonic() - clock, 3),
         **row,
     }
-    if status == "done":
-        record["message"] = _track(conditions, folder, record)
     write_json(folder / "record.json", record)
     if not first:
         os._exit(FAILED)
@@ -90,6 +88,12 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
         from pdebench.training_state import Snapshots
 
         Snapshots(folder / "state").clear()
+    # after the record: a tracker that hangs until the cell's time is over has cost it nothing
+    if status == "done" and (message := _track(conditions, folder, record)):
+        write_json(folder / "record.json", record | {"message": message})
+    if seat.size > 1:  # a group of processes that failed halfway may not come apart
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _take_place(conditions: Conditions) -> None:

@@ -181,19 +181,28 @@ class Storm:
         wait_for(running, 120)
 
     def throw(self, fault: str) -> None:
-        """Inject one fault at a moment drawn at random from the next `pause` seconds."""
+        """Inject one fault at a moment drawn at random from the next `pause` seconds; again where it met nobody."""
+        while not self._hit(fault):
+            pass
+        self.injected[fault] += 1
+
+    def _hit(self, fault: str) -> bool:
         self.wait_for_a_cell()
         assert self.process is not None
         time.sleep(self.random.uniform(0, self.pause))
         if fault == "parent KILL":
+            if self.process.poll() is not None:
+                return False
             self.process.kill()
             self.process.wait()
-        else:
-            self.wait_for_a_cell()
-            victim = self.random.choice(self.cells() or [psutil.Process(self.process.pid)])
-            with suppress(psutil.Error):
-                victim.send_signal(signal.Signals[f"SIG{fault}"])
-        self.injected[fault] += 1
+            return True
+        if not (cells := self.cells()):
+            return False
+        try:
+            self.random.choice(cells).send_signal(signal.Signals[f"SIG{fault}"])
+        except psutil.Error:
+            return False
+        return True
 
     def fill_disk(self) -> None:
         """Leave no byte on the results' disk until the run has given up."""

@@ -34,8 +34,8 @@ def test_twelve_cells_in_a_storm(tmp_path: Path) -> None:
             else:
                 print("\nskipped: disk full (this user cannot mount a tmpfs)")
         statuses = storm.settle()
-        print(f"\n{storm.summary()}")
         assert statuses == storm.expected, storm.output()
+        print(f"\n{storm.summary()}")
         assert not storm.witness.lost
         assert "Traceback" not in storm.output()
         results = storm.results

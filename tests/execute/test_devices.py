@@ -108,6 +108,13 @@ def test_two_devices_learn_and_draw_what_one_does(cell: Cell, two: tuple[dict[st
     assert log.read_text().count("token mixer") == 1
 
 
+def test_where_all_diverge_the_cell_does_and_ends(cell: Cell, tmp_path: Path) -> None:
+    burst = cell.model_copy(update={"train": cell.train.model_copy(update={"lr": 1e30})})
+    diverged = run(burst, tmp_path, 2, Meddler())
+    assert (diverged["status"], diverged["exit_code"]) == ("diverged", 0)
+    assert "the training loss became" in diverged["message"]
+
+
 def test_whichever_process_is_ended_the_cell_ends_like_it_and_goes_on(
     cell: Cell, two: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
@@ -117,8 +124,6 @@ def test_whichever_process_is_ended_the_cell_ends_like_it_and_goes_on(
     assert "Segmentation fault" in crashed["log_tail"]
     killed = run(cell, tmp_path, 2, Meddler(0, signal.SIGKILL))
     assert (killed["status"], killed["exit_code"]) == ("killed", -signal.SIGKILL)
-    ended = run(cell, tmp_path, 2, Meddler(1, signal.SIGTERM))
-    assert ended["status"] == "interrupted"
     done = run(cell, tmp_path, 2, Meddler())
     assert done["status"] == "done"
     assert done["resumed_from_step"] > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from runs import pdebench_run, wait_for, write_suite
 
 import pdebench
+from pdebench.errors import SchedulerError
 from pdebench.execute import allocation, slurm
+from pdebench.execute.conditions import Conditions
 from pdebench.execute.lease import Leases
 from pdebench.status import status_of
 from pdebench.store import Results, write_json
@@ -125,8 +128,29 @@ def test_failures_are_submitted_again_only_when_asked(suite: Path, tmp_path: Pat
     write_json(Results(results).cell(failed.id) / "record.json", {**record, "finished_at": now, "seconds_total": 1.0})
     assert [array.cells for array in submit_suite(study, results).arrays] == [(other.id,)]
     assert statuses(results) == ["diverged", "queued"]
+    refused = tmp_path / "refused.yaml"
+    refused.write_text("partition: nosuch\n")
+    with pytest.raises(SchedulerError):
+        submit_suite(study, results, profile=refused, retry_failed=True)
+    assert statuses(results) == ["diverged", "queued"], "what was not submitted keeps its record"
     assert [array.cells for array in submit_suite(study, results, retry_failed=True).arrays] == [(failed.id,)]
     assert statuses(results) == ["queued", "queued"]
+    worker = pdebench_run("worker", Results(results).cell(failed.id), "--retry", "failed")
+    assert worker.returncode == 0, worker.stderr
+    assert statuses(results) == ["done", "queued"]
+
+
+def test_a_job_keeps_the_conditions_of_its_submission(suite: Path, tmp_path: Path, queue: Path) -> None:
+    (queue / "hold").touch()
+    results = tmp_path / "out"
+    submit_suite(load_suite(suite, ["limits.seconds=7", "execution.timing=shared"]), results)
+    script = (queue / "1.sh").read_text()
+    assert "--exclusive" not in script
+    (asked,) = re.findall(r"--conditions '(.*?)'", script)
+    assert Conditions.from_json(asked) == Conditions(seconds=7.0, shared=True)
+    wrong = pdebench_run("worker", next(results.glob("cells/*")), "--conditions", "{")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "--conditions must be" in wrong.stderr
 
 
 def test_a_cell_that_runs_outside_slurm_is_left_alone(suite: Path, tmp_path: Path, queue: Path) -> None:
@@ -163,6 +187,8 @@ def test_a_worker_takes_the_cores_that_its_job_has(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("OMP_NUM_THREADS", "64")  # of the shell that submitted it
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert allocation._slot({"SLURM_CPUS_ON_NODE": "1"}, 1).environment["OMP_NUM_THREADS"] == "1"
+    whole_node = {"SLURM_CPUS_ON_NODE": "64", "SLURM_CPUS_PER_TASK": "1"}
+    assert allocation._slot(whole_node, 1).environment["OMP_NUM_THREADS"] == "1"
 
 
 def test_a_worker_leaves_a_settled_cell_alone(suite: Path, tmp_path: Path, queue: Path) -> None:
