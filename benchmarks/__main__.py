@@ -61,8 +61,9 @@ def _watched(rows: Iterator[Row]) -> Iterator[tuple[Row, float]]:
     import psutil
 
     def reading() -> tuple[float, float]:
-        now = psutil.cpu_times()
-        return time.perf_counter(), sum(now) - now.idle - getattr(now, "iowait", 0.0) - time.process_time()
+        now, own = psutil.cpu_times(), os.times()
+        ours = own.user + own.system + own.children_user + own.children_system
+        return time.perf_counter(), sum(now) - now.idle - getattr(now, "iowait", 0.0) - ours
 
     began, busy = reading()
     for row in rows:
