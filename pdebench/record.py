@@ -72,7 +72,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "block_images_per_s": ("Float64", "batch / median pass"),
     "block_held_bytes": ("Int64", "kept by autograd between forward and backward, weights left out"),
     "largest_batch": ("Int64", "images of the largest training step that fits, by doubling; null: not the first"),
-    "largest_batch_bound": ("string", "what ended that search: memory, time or the search's own end"),
+    "largest_batch_bound": ("string", "what ended that search: memory, time, the search's own end or an error"),
     "peak_memory_bytes": ("Int64", "peak memory of training, of the first device's process; see peak_memory_kind"),
     "peak_memory_kind": ("string", "how the peak was read"),
     "weights_bytes": ("Int64", "analytic"),

@@ -48,11 +48,8 @@ class Trial:
 def largest_batch(trial: Trial, seconds: float) -> dict[str, Any]:
     """Columns `largest_batch` (null: not even the first fits) and `largest_batch_bound`: what ended the search.
 
-    The bound is `memory`; `time` where `seconds` were over first, so that a larger batch might fit; or `search`, which
-    ends at MOST.
-
-    Raises:
-        RuntimeError: the process ended of something else than its memory.
+    The bound is `memory`; `time` where `seconds` were over first, so that a larger batch might fit; `search`, which
+    ends at MOST; or `error` and what it was: what else was measured of the cell is not lost with it.
     """
     command = [sys.executable, "-m", "pdebench.measure.largest_batch", json.dumps(asdict(trial))]
     began = time.monotonic()
@@ -70,9 +67,15 @@ def largest_batch(trial: Trial, seconds: float) -> dict[str, Any]:
         log.seek(0)
         said = log.read().strip().splitlines()
     late = time.monotonic() - began >= seconds
-    if not late and code not in (0, FULL, -signal.SIGKILL):  # of a kill the kernel is the likely author
-        raise RuntimeError(f"the search for the largest batch ended with status {code}: {said[-1] if said else ''}")
-    bound = "time" if late else "search" if code == 0 else "memory"
+    last = said[-1] if said else ""
+    if late:
+        bound = "time"
+    elif code == 0:
+        bound = "search"
+    elif code in (FULL, -signal.SIGKILL) or "bad_alloc" in last:  # of a kill the kernel is the likely author
+        bound = "memory"
+    else:
+        bound = f"error: the search ended with status {code}: {last}"
     return {"largest_batch": max(fits, default=None), "largest_batch_bound": bound}
 
 
@@ -109,8 +112,8 @@ def _limit_memory() -> None:
     """Stay within what the machine has free: the kernel, asked for more, may end another process than this one."""
     import psutil
 
-    if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
-        most = int(psutil.virtual_memory().available * SHARE)
+    most, limit = int(psutil.virtual_memory().available * SHARE), resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if limit == resource.RLIM_INFINITY or most < limit:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 

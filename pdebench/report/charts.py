@@ -136,15 +136,15 @@ def cost_figures(table: pd.DataFrame, kind: str) -> list[Figure]:
         "memory": [
             _Axis("peak_memory_bytes", "peak memory, MiB", log=True, scale=2**20),
             _Axis(
-                "block_held_bytes",
-                "held by one block for its backward pass, MiB",
+                "block_held_bytes_an_image",
+                "held by one block for its backward pass, MiB an image",
                 log=True,
                 scale=2**20,
                 short="held by a block, MiB",
             ),
             _Axis(
-                "mixer_held_bytes",
-                "held by the mixer for its backward pass, MiB",
+                "mixer_held_bytes_an_image",
+                "held by the mixer for its backward pass, MiB an image",
                 log=True,
                 scale=2**20,
                 short="held by the mixer, MiB",
@@ -167,10 +167,12 @@ def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: _Axis, y: _Axis) -> Figure
     points = _rows(rows, x, y)
     several_sizes = rows["model.size"].nunique() > 1
     kinds = rows["peak_memory_kind"].nunique() > 1 and y.column == "peak_memory_bytes"
+    several_patches = rows["model.patch"].nunique() > 1  # the same tokens of images of another size, in other batches
     several_machines = rows["machine_fingerprint"].nunique() > 1
     for point, row in zip(points, records(rows), strict=True):
         parts = [point["family"]]
         parts += [str(row["model.size"])] if several_sizes else []
+        parts += [f"patch {row['model.patch']:g}"] if several_patches and pd.notna(row["model.patch"]) else []
         parts += [str(row["peak_memory_kind"])] if kinds else []
         parts += [str(row["machine_fingerprint"])] if several_machines else []
         point["curve"] = ", ".join(parts)
@@ -227,8 +229,8 @@ def _crossing_row(curve: str, one: Crossover) -> Row:
         "family": curve.split(", ")[0],
         "run": f"{curve} passes {REFERENCE}",
         "x": _digits(one.at),
-        "from": _digits(one.at if one.low is None else one.low),
-        "to": _digits(one.at if one.high is None else one.high),
+        "from": _digits(one.low or (one.measured or (one.at,))[0]),
+        "to": _digits(one.high or (one.measured or (one.at,))[-1]),
     }
 
 

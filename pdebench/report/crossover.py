@@ -1,6 +1,7 @@
 """Where one family overtakes another as tokens grow: the zero of their log-ratio, between two sizes measured.
 
-Between sizes the log-ratio is taken as linear in log tokens; beyond them nothing is said. The interval joins the points
+Between sizes the log-ratio is taken as linear in log tokens; beyond them nothing is said, nor where the two can nowhere
+be told apart. The interval joins the points
 where the ratio's 95% interval leaves 0. It holds the scatter within runs and between seeds, not what differs from one
 process to the next on a machine that is not quiet.
 """
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 REFERENCE = "DiT"
+FEWEST = 10  # timings of a run: with fewer, an interval from their quartiles would hold the truth too seldom
 NORMAL_95 = 1.96
 
 
@@ -36,26 +38,28 @@ class Crossover:
         low: begin of its interval; None: outside what was measured, or no scatter is known.
         high: its end, likewise.
         rises: the ratio is above 1 beyond it.
+        measured: the fewest and the most tokens of the comparison; None where no scatter is known.
     """
 
     at: float
     low: float | None
     high: float | None
     rises: bool
+    measured: tuple[float, float] | None = None
 
 
 def measured(rows: pd.DataFrame, column: str) -> Measured:
     """The median over runs of one setting, with the error of its log.
 
-    Of a run's median the error is 1.2533 sd / sqrt(n), the sd taken as the interquartile range / 1.349 (both exact for
-    normal samples).
+    Of a run's median the error is 1.2533 sd / sqrt(n), the sd taken as the interquartile range / 1.349 (both of normal
+    samples, in the limit of many).
     """
     values = rows[column].astype(float)
     center = float(values.median())
     errors = []
     for row in rows.to_dict("records"):
         low, high, n = (_number(row.get(f"{column}_{end}")) for end in ("q1", "q3", "n"))
-        if low is not None and high is not None and n is not None and n > 1:
+        if low is not None and high is not None and n is not None and n >= FEWEST:
             errors.append(1.2533 * (high - low) / 1.349 / math.sqrt(n) / float(row[column]))
     within = float(np.mean(np.square(errors))) if errors else math.nan
     between = float(np.log(values).var(ddof=1)) if len(values) > 1 else 0.0
@@ -76,7 +80,10 @@ def crossovers(ours: dict[float, Measured], theirs: dict[float, Measured]) -> li
         first, last = (highs, lows) if rises else (lows, highs)  # where the interval lets go of one side, of the other
         low = max((zero for zero, up in first if up == rises and zero <= at), default=None)
         high = min((zero for zero, up in last if up == rises and zero >= at), default=None)
-        found.append(Crossover(math.exp(at), _exp(low), _exp(high), rises))
+        if known and low is None and high is None:
+            continue
+        span = (sizes[0], sizes[-1]) if known else None
+        found.append(Crossover(math.exp(at), _exp(low), _exp(high), rises, span))
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from pdebench.errors import ResultsError
 from pdebench.report import words
 from pdebench.report.tidy import finished, records
-from pdebench.store import PREDICTIONS
+from pdebench.store import PREDICTIONS, read_json
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def predicted(table: pd.DataFrame, folder: Path) -> Predicted | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, "predictions", "plan the suite again")
         device = {key: str(found["device"][key]) for key in ("name", "basis", "recorded_as")}
         cells = {str(cell["cell"]): cell for cell in found["cells"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ResultsError, ValueError, KeyError, TypeError):
         return Predicted(
             [], problem=f"{PREDICTIONS} is not what pdebench plan writes: plan the suite again, or delete it."
         )
@@ -94,7 +94,7 @@ def predicted(table: pd.DataFrame, folder: Path) -> Predicted | None:
 def _against(cell: Mapping[str, Any], key: str, scale: float, measured: Any, told: Any) -> tuple[Against, float]:
     """A prediction beside its measurement, and their ratio; NaN where one of them is missing."""
     value = cell.get(key)
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
     guess = float(value) * scale if known else math.nan  # type: ignore[arg-type]
     real = math.nan if words.missing(measured) else float(measured)
     ratio = guess / real if real > 0 else math.nan

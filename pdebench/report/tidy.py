@@ -148,6 +148,8 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
         for quartile, other in (("q1", "q3"), ("q3", "q1")):  # the slow quartile of a step is the low one of a rate
             table[f"{rate}_{quartile}"] = table[rate] * table[f"{duration}_median"] / table[f"{duration}_{other}"]
         table[f"{rate}_n"] = table[f"{duration}_n"]
+    for part in ("mixer", "block"):  # of a batch, and batches differ
+        table[f"{part}_held_bytes_an_image"] = table[f"{part}_held_bytes"] / table["train.batch_size"]
     table["model.family"] = table["model.family"].fillna("unknown")
     table["setting"] = settings(table)
     rank = {name: place for place, name in enumerate(family_order(table))}
