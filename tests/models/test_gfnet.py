@@ -48,12 +48,10 @@ def test_equals_the_dense_convolution_with_the_gradient_of_the_tokens(h: int, w:
     torch.testing.assert_close(grad, torch.einsum("dts,btd->bsd", matrices, weights))
 
 
-@pytest.mark.parametrize("road", [spectral.PackedProduct, spectral.HalfSpectrumProduct])
+@pytest.mark.parametrize("road", spectral.ROADS)
 @pytest.mark.parametrize(("h", "w"), [(4, 4), (3, 5), (4, 1), (1, 6), (5, 2)])
-def test_the_filter_has_the_gradient_of_irfft2(
-    h: int, w: int, road: type[torch.autograd.Function], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pdebench.models.mixers.gfnet.spectral_product", road.apply)
+def test_the_filter_has_the_gradient_of_irfft2(h: int, w: int, road: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdebench.models.mixers.gfnet.spectral_product", spectral.ROADS[road].apply)
     built = mixer(h, w)
     x = torch.randn(3, h * w, 3, dtype=torch.float64)
     spectrum = torch.fft.rfft2(x.transpose(1, 2).reshape(3, 3, h, w), norm="ortho")
@@ -119,13 +117,17 @@ def test_commutes_with_translations(shift: tuple[int, int]) -> None:
     torch.testing.assert_close(built(roll(x), c), roll(built(x, c)))
 
 
-def test_transforms_run_in_float32_under_autocast() -> None:
+def test_under_autocast_transforms_run_in_float32_and_matrices_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     built = mixer(4, 4).float()
     x, c = torch.randn(2, 16, 3).bfloat16(), torch.zeros(2, 3)
+    exact = built(x.float(), c)
     with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = built(x.float(), c)
+        monkeypatch.setitem(spectral.BY_MATRICES, "cpu", 0)
         mixed = built(x, c)
-    assert mixed.dtype == torch.float32
-    torch.testing.assert_close(mixed, built(x.float(), c))
+    assert (rounded.dtype, mixed.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(mixed, exact)
+    assert (rounded.float() - exact).square().sum() < 1e-4 * exact.square().sum()
 
 
 def test_weights_of_one_grid_fit_no_other() -> None:

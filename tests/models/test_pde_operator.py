@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdebench.models.mixers.pde import MAX_REACTION, PDEMixer, PDEOperator
-from pdebench.models.mixers.spectral import spectral_product
+from pdebench.models.mixers.spectral import BY_MATRICES, ROADS
 from pdebench.models.options import PDEOptions
 from pdebench.models.place import Place
 
@@ -257,12 +258,17 @@ def test_gradients(options: dict[str, object], grid: tuple[int, int], selective:
     assert torch.autograd.gradcheck(call, (x, tau, *op.parameters()))
 
 
-@pytest.mark.parametrize("grid", [(4, 4), (5, 3)])
-def test_half_spectrum_adjoint_equals_autograd(grid: tuple[int, int]) -> None:
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("grid", [(4, 4), (5, 3), (4, 5), (1, 6), (6, 1)])
+def test_every_road_is_the_convolution_and_has_its_gradient(
+    road: str, channels_last: bool, grid: tuple[int, int]
+) -> None:
     h, w = grid
-    x = torch.randn(3, 2, h, w, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(3, 2, h, w, dtype=torch.float64)
+    x = (x.to(memory_format=torch.channels_last) if channels_last else x).requires_grad_()
     kernel = torch.randn(2, h, w, dtype=torch.float64, requires_grad=True)
-    ours = spectral_product(x, torch.fft.rfft2(kernel))
+    ours = ROADS[road].apply(x, torch.fft.rfft2(kernel))
     plain = torch.fft.irfft2(torch.fft.rfft2(x) * torch.fft.rfft2(kernel), s=(h, w))
     torch.testing.assert_close(ours, plain)
     weights = torch.randn_like(plain)
@@ -272,6 +278,36 @@ def test_half_spectrum_adjoint_equals_autograd(grid: tuple[int, int]) -> None:
         strict=True,
     ):
         torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_every_road_compiles_whole(road: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, 4, 6, dtype=torch.float64, requires_grad=True)
+    symbol = torch.fft.rfft2(torch.randn(2, 4, 6, dtype=torch.float64)).requires_grad_()
+
+    def outcome(product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+        y = product(x, symbol)
+        return [y, *torch.autograd.grad(y.square().sum(), (x, symbol))]
+
+    compiled = torch.compile(ROADS[road].apply, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(outcome(compiled), outcome(ROADS[road].apply))
+
+
+def test_matrices_run_in_the_precision_of_the_tokens() -> None:
+    """In bf16 to its rounding: of the output's and the gradients' energy it may lose a hundredth of a hundredth."""
+    torch.manual_seed(0)
+    op = PDEOperator(8, (16, 16), PDEOptions())
+    x = torch.randn(2, 8, 16, 16).to(memory_format=torch.channels_last)
+
+    def outcome(x: torch.Tensor) -> list[torch.Tensor]:
+        x = x.detach().requires_grad_()
+        y = op(x)
+        assert y.dtype == x.dtype
+        return [y, *torch.autograd.grad(y.float().square().sum(), [x, *op.parameters()])]
+
+    for rounded, exact in zip(outcome(x.bfloat16()), outcome(x), strict=True):
+        assert (rounded.float() - exact).square().sum() < 1e-4 * exact.square().sum()
 
 
 def test_sampling_reuses_the_symbol_until_a_parameter_changes() -> None:
@@ -302,7 +338,12 @@ def test_autocast_does_not_touch_the_operator(diffusion: str, states: int) -> No
 
 
 def test_a_mixer_says_which_road_its_product_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, selective = (PDEMixer(Place(16, 1, (4, 4), 0, 1), PDEOptions(selective=on)) for on in (False, True))
-    assert (plain.implementation, selective.implementation) == ("packed complex fft2", "half spectra (rfft2)")
+    def implementation(side: int, **options: object) -> str:
+        return PDEMixer(Place(16, 1, (side, side), 0, 1), PDEOptions.model_validate(options)).implementation
+
+    assert implementation(4) == "matrices"
+    assert implementation(4, selective=True) == "half spectra (rfft2)"
+    assert implementation(128) == "packed complex fft2"
+    assert implementation(BY_MATRICES["cpu"], padding="zero") == "packed complex fft2"  # on a grid of twice the side
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert PDEMixer(Place(16, 1, (4, 4), 0, 1), PDEOptions()).implementation == "half spectra (rfft2)"
+    assert implementation(128) == "half spectra (rfft2)"

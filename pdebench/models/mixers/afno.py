@@ -16,7 +16,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.spectral import irfft2
+from pdebench.models.mixers.half_spectrum import irfft2
 
 BLOCKS, SPARSITY, SCALE = 8, 0.01, 0.02  # the published defaults
 

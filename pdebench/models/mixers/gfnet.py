@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.spectral import road, spectral_product
+from pdebench.models.mixers.precision import in_autocast
+from pdebench.models.mixers.spectral import road_here, spectral_product
 
 
 class GlobalFilter(Mixer):
@@ -30,7 +31,7 @@ class GlobalFilter(Mixer):
 
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()
-        self.implementation = road()
+        self.implementation = road_here(place.grid)
         self.grid = h, w = place.grid
         self.filter = nn.Parameter(torch.empty(place.width, h, w // 2 + 1, 2))  # real and imaginary parts
 
@@ -39,13 +40,10 @@ class GlobalFilter(Mixer):
         nn.init.normal_(self.filter, std=0.02)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Mix tokens `x` (B, N, D); the transforms run in float32 under any autocast."""
-        batch, tokens, width = x.shape
-        u = x.transpose(1, 2)
-        u = u.to(torch.promote_types(u.dtype, torch.float32), memory_format=torch.contiguous_format)
+        """Mix tokens `x` (B, N, D)."""
+        u = in_autocast(x).unflatten(1, self.grid).permute(0, 3, 1, 2)  # (B, D, h, w), channels last
         symbol = hermitian(torch.view_as_complex(self.filter), self.grid[1])
-        mixed = spectral_product(u.reshape(batch, width, *self.grid), symbol)
-        return mixed.reshape(batch, width, tokens).transpose(1, 2)
+        return spectral_product(u, symbol).permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def hermitian(symbol: Tensor, w: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, Place
 from pdebench.models.mixers.kept import Kept
-from pdebench.models.mixers.spectral import road, spectral_product
+from pdebench.models.mixers.spectral import road_here, spectral_product
 from pdebench.models.mixers.symbol import SummedPropagators, Wavenumbers
 from pdebench.models.options import PDEOptions
 
@@ -120,7 +120,7 @@ class PDEOperator(nn.Module):
         return 2 if self.options.padding == "zero" else 1
 
     def forward(self, x: Tensor, tau: Tensor | None = None) -> Tensor:
-        """Apply to `x` (B, D, h, w), real, float32 or float64; `tau` (B, D) is positive, 1 where not given."""
+        """Apply to real `x` (B, D, h, w), which may lie channels last; `tau` (B, D) is positive, 1 where not given."""
         h, w = x.shape[-2:]
         if self._domain == 1:
             return spectral_product(x, self._current_symbol(h, w, tau))
@@ -148,7 +148,8 @@ class PDEMixer(Mixer):
 
     def __init__(self, place: Place, options: PDEOptions) -> None:
         super().__init__()
-        self.implementation = road(by_sample=options.selective)
+        sides = 2 if options.padding == "zero" else 1
+        self.implementation = road_here((sides * place.grid[0], sides * place.grid[1]), by_sample=options.selective)
         self.grid = place.grid
         self.in_proj = nn.Linear(place.width, place.width)
         self.gate = nn.Linear(place.width, place.width) if options.gate else None
@@ -162,16 +163,13 @@ class PDEMixer(Mixer):
             nn.init.zeros_(self.log_tau.weight)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Mix tokens `x` (B, N, D); the transforms run in float32 under any autocast."""
-        batch, tokens, width = x.shape
-        u = self.in_proj(x).transpose(1, 2)
-        # FFTs have no bf16: the one cast, which also writes the channels-first layout that the transforms want
-        u = u.to(torch.promote_types(u.dtype, torch.float32), memory_format=torch.contiguous_format)
+        """Mix tokens `x` (B, N, D); the symbol is formed in float32 under any autocast."""
+        u = self.in_proj(x).unflatten(1, self.grid).permute(0, 3, 1, 2)  # (B, D, h, w), channels last
         tau = None
         if self.log_tau is not None:
-            tau = self.log_tau(F.silu(c)).to(u.dtype).clamp(-4, 4).exp()
-        mixed = self.operator(u.reshape(batch, width, *self.grid), tau)
-        mixed = mixed.reshape(batch, width, tokens).transpose(1, 2)
+            wide = torch.promote_types(u.dtype, torch.float32)
+            tau = self.log_tau(F.silu(c)).to(wide).clamp(-4, 4).exp()
+        mixed = self.operator(u, tau).permute(0, 2, 3, 1).flatten(1, 2)
         if self.gate is not None:
             mixed = mixed * F.silu(self.gate(x))
         return self.out_proj(mixed)  # type: ignore[no-any-return]

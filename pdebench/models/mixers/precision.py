@@ -1,4 +1,4 @@
-"""Where autocast must not reach: it enters the forward pass of an autograd Function and rounds its products to bf16."""
+"""Autocast where it must not reach, as it does into an autograd Function's forward pass, and where it would not."""
 
 from __future__ import annotations
 
@@ -13,3 +13,11 @@ def as_given(tensor: Tensor) -> AbstractContextManager[object]:
     if tensor.is_meta:  # autocast knows no such device
         return nullcontext()
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+def in_autocast(x: Tensor) -> Tensor:
+    """`x` in the precision that autocast would give a linear layer's output here; as it is where autocast is off."""
+    kind = x.device.type
+    if x.is_meta or not torch.is_autocast_enabled(kind):
+        return x
+    return x.to(torch.get_autocast_dtype(kind))

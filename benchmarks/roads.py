@@ -1,0 +1,45 @@
+"""By matrices over by FFT: the product of a grid with a symbol, forward and backward, on tokens as a mixer has them.
+
+What `BY_MATRICES` in `pdebench/models/mixers/spectral.py` rests on: this machine's GPU, or its CPU where it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks.ratio import Effort, Row, compare, timed
+from pdebench.models.mixers.spectral import ROADS, road
+from pdebench.training import resolve_precision
+
+CHANNELS = 384
+CASES = ((8, 8), (16, 8), (32, 8), (64, 4))  # side of the grid in tokens, batch
+
+
+def run(effort: Effort) -> Iterator[Row]:
+    """One row a grid and, where `auto` would train in it, again in bf16, in which only matrices run."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    finish = torch.cuda.synchronize if device.type == "cuda" else _nothing
+    other = road(device.type, (1 << 20, 1 << 20))  # of grids beyond every limit
+    precisions = dict.fromkeys(("fp32", resolve_precision("auto", device)))
+    for side, batch in CASES[:1] if effort.quick else CASES:
+        symbol = torch.fft.rfft2(torch.randn(CHANNELS, side, side, device=device)).requires_grad_()
+        for precision in precisions:
+            x = torch.randn(batch, side, side, CHANNELS, device=device, requires_grad=True)
+            narrow = x.detach().to(torch.bfloat16 if precision == "bf16" else torch.float32).requires_grad_()
+            ours = timed(partial(_work, "matrices", narrow, symbol, finish))
+            theirs = timed(partial(_work, other, x, symbol, finish))
+            yield Row("roads", f"{side}x{side} {precision}: matrices / {other}", compare(ours, theirs, effort))
+
+
+def _work(name: str, tokens: Tensor, symbol: Tensor, finish: Callable[[], object]) -> None:
+    y = ROADS[name].apply(tokens.permute(0, 3, 1, 2), symbol)
+    torch.autograd.grad(y, (tokens, symbol), y.detach())
+    finish()
+
+
+def _nothing() -> None:
+    pass

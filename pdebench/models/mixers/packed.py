@@ -1,0 +1,69 @@
+"""The product on a CPU: two samples ride in one complex transform, one as its real and one as its imaginary part.
+
+A kernel that is real keeps them apart. PyTorch's CPU `irfft2` runs its column transforms at a stride: at 32 x 32
+tokens, 384 channels and batch 8 it took 13.8 ms where the packed complex transform of the same data took 0.7 ms.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from pdebench.models.mixers.spectra import full_spectrum, full_spectrum_adjoint
+
+
+class PackedProduct(torch.autograd.Function):
+    """The product for one symbol shared by the batch: `x` (B, D, h, w) of any layout, which the result has too."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, symbol: Tensor) -> Tensor:  # type: ignore[override]
+        full = full_spectrum(symbol, x.shape[-1])
+        spectrum = torch.fft.fft2(_pack(x))
+        ctx.save_for_backward(spectrum, full)
+        y = torch.fft.ifft2(spectrum * full)
+        return _unpack(y.real, y.imag, x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+        # With real and imaginary parts swapped, g2 + i g1 = i conj(g1 + i g2), the inverse transform gives
+        # i conj(fft2(g)) / N: every product below is a plain one, no conjugate of a large tensor is formed.
+        spectrum, full = ctx.saved_tensors  # type: ignore[attr-defined]
+        grad_spectrum = torch.fft.ifft2(_pack(grad, swapped=True))
+        grad_x = grad_symbol = None
+        if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
+            correlation = spectrum[0] * grad_spectrum[0]
+            for z, g in zip(spectrum[1:], grad_spectrum[1:], strict=True):
+                correlation.addcmul_(z, g)
+            grad_symbol = full_spectrum_adjoint(correlation.mul_(-1j))
+        if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
+            swapped = torch.fft.fft2(grad_spectrum.mul_(full))
+            grad_x = _unpack(swapped.imag, swapped.real, grad)
+        return grad_x, grad_symbol
+
+
+def _pack(x: Tensor, *, swapped: bool = False) -> Tensor:
+    """The first half of a batch (B, D, h, w) as real and the second as imaginary parts, or the other way round.
+
+    Complex, (ceil(B / 2), D, h, w) and contiguous: where `x` lies channels last, packing is also the change of layout
+    that the transforms want. In an odd batch the last sample of the first half rides with zeros.
+    """
+    pairs = (len(x) + 1) // 2
+    packed = x.new_empty(pairs, *x.shape[1:], 2)
+    first, second = packed.unbind(-1)
+    if swapped:
+        first, second = second, first
+    first.copy_(x[:pairs])
+    second[: len(x) - pairs].copy_(x[pairs:])
+    if len(x) % 2:
+        second[-1].zero_()
+    return torch.view_as_complex(packed)
+
+
+def _unpack(first: Tensor, second: Tensor, like: Tensor) -> Tensor:
+    """Both halves as one batch with the shape and the layout of `like`."""
+    batch = torch.empty_like(like)
+    batch[: len(first)].copy_(first)
+    batch[len(first) :].copy_(second[: len(like) - len(first)])
+    return batch
