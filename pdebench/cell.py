@@ -192,9 +192,15 @@ def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
 
 
 def _write_curve(trained: Trained, folder: Path) -> None:
-    import pandas as pd
+    import pyarrow as pa  # not pandas, which takes a fresh process most of a second to import
+    import pyarrow.parquet as pq
 
-    write_atomic(folder / "curve.parquet", pd.DataFrame(asdict(trained.curve)).to_parquet(index=False))
+    columns = asdict(trained.curve)
+    counts = ("step", "images")
+    typed = {name: pa.array(columns[name], pa.int64() if name in counts else pa.float64()) for name in columns}
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(typed), buffer)
+    write_atomic(folder / "curve.parquet", buffer.getvalue())
 
 
 def _write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], folder: Path) -> None:
