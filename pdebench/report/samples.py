@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from pdebench.report import words
+from pdebench.report.folders import cell_folder
 from pdebench.report.tidy import finished, records
 
 TOTAL_BYTES = 2_000_000
@@ -39,14 +41,18 @@ class GridRow:
     grids: tuple[Grid, ...]
 
 
-def sample_rows(table: pd.DataFrame, folder: Path) -> list[GridRow]:
-    """Read `folder/cells/<cell>/samples.png` of one run a family, size and resolution.
+def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRow]:
+    """Read `cells/<cell>/samples.png`, in the folder that each row is from, of one run a family, size and resolution.
 
     The run is the lowest seed of the family's best setting by validation loss: not the best-looking one.
     """
     done = finished(table)
-    paths = {cell: folder / "cells" / str(cell) / "samples.png" for cell in done["cell"].dropna()}
-    done = done[[cell in paths and paths[cell].is_file() for cell in done["cell"]]]
+    paths = {
+        place: cell_folder(row, folders) / "samples.png"
+        for place, row in zip(done.index, records(done), strict=True)
+        if row["cell"] is not None
+    }
+    done = done[[place in paths and paths[place].is_file() for place in done.index]]
     if done.empty:
         return []
     chosen = []
@@ -64,13 +70,13 @@ def sample_rows(table: pd.DataFrame, folder: Path) -> list[GridRow]:
         label = f"{name}, {side}" if several else side
         sizes = group["model.size"].nunique() > 1
         grids = []
-        for row in records(group):
+        for place, row in zip(group.index, records(group), strict=True):
             family, seed = str(row["model.family"]), row["train.seed"]
             who = f"{family} {row['model.size']}" if sizes and row["model.size"] else family
             facts = [f"validation loss {words.number(row['val_loss'])}"]
             facts += [f"seed {seed:g}"] if pd.notna(seed) else []
             caption = f"{side}, {', '.join(facts)}"
-            uri, width, height = encode(paths[row["cell"]], share)
+            uri, width, height = encode(paths[place], share)
             grids.append(Grid(who, caption, f"Images drawn by {who}: {caption}", uri, width, height))
         rows.append(GridRow(label, tuple(grids)))
     return rows

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pdebench.record import MACHINE
 from pdebench.report import words
-from pdebench.report.tidy import frechet_columns, kid_columns, measured, metric_title, records
+from pdebench.report.tidy import finished, frechet_columns, kid_columns, measured, metric_title, records
 
 LEADING = (
     "model.family",
@@ -48,7 +48,8 @@ class Grid:
 
 def full_table(table: pd.DataFrame) -> Grid:
     """Every row, and every column that tells rows apart; the others are listed once, or as empty."""
-    shown = table.drop(columns=[name for name in DERIVED if name in table])
+    hidden = [*DERIVED, *(name for name in ("folder", "repeat") if table["folder"].nunique() < 2)]
+    shown = table.drop(columns=[name for name in hidden if name in table])
     columns = [*LEADING, *frechet_columns(shown), *kid_columns(shown)]
     columns += [str(name) for name in shown if name not in columns]
     columns = [name for name in columns if name in shown]
@@ -95,7 +96,15 @@ class Failure:
     message: str
 
 
-def failures(table: pd.DataFrame) -> list[Failure]:
+@dataclass(frozen=True)
+class Failures:
+    """The section: what did not finish, of how many cells."""
+
+    rows: list[Failure]
+    cells: int
+
+
+def failures(table: pd.DataFrame) -> Failures:
     """Every row whose status is not `done`."""
     found = []
     for row in records(table[table["status"] != "done"]):
@@ -111,7 +120,27 @@ def failures(table: pd.DataFrame) -> list[Failure]:
                 str(row["message"] or words.MISSING),
             )
         )
-    return found
+    return Failures(found, len(table))
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The section: what the cells ran on and from.
+
+    Attributes:
+        machines: a list of facts for each machine and software.
+        fingerprints: how many machines there are.
+        dirty: whether some cell ran from a work tree with uncommitted changes.
+    """
+
+    machines: list[list[tuple[str, str]]]
+    fingerprints: int
+    dirty: bool
+
+
+def provenance(table: pd.DataFrame) -> Provenance:
+    """The section of a tidy table."""
+    return Provenance(machines(table), table["machine_fingerprint"].nunique(), dirty(table))
 
 
 def machines(table: pd.DataFrame) -> list[list[tuple[str, str]]]:
@@ -141,6 +170,22 @@ def machines(table: pd.DataFrame) -> list[list[tuple[str, str]]]:
 def dirty(table: pd.DataFrame) -> bool:
     """Whether some cell ran from a work tree with uncommitted changes."""
     return "git_dirty" in table and any(value is True or value == 1 for value in table["git_dirty"].dropna())
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """The section: what the numbers mean, as far as it depends on the table; see the functions of the same names."""
+
+    uncounted: list[tuple[str, str]]
+    metric_facts: list[tuple[str, str]]
+    small_samples: int
+    cells: int
+
+
+def conventions(table: pd.DataFrame) -> Conventions:
+    """The section of a tidy table."""
+    done = finished(table)
+    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table))
 
 
 def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:

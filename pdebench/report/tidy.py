@@ -43,6 +43,7 @@ BUDGET = ("model.size", "model.patch", "train.steps", "train.batch_size")
 """Keys that split a comparison where a family was run with more than one value of them."""
 
 TEXT = (
+    "folder",
     "suite",
     "cell",
     "status",
@@ -131,8 +132,9 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy of the results table with every column the report asks for, numbers as floats, in a fixed order.
 
     A missing column becomes a column of missing values; text or an infinity in a numeric column becomes
-    missing. Adds `_q1`, `_q3` and `_n` of each rate (from its duration) and `setting`, the words
-    that tell a family's runs at one resolution apart (empty where nothing but the seed differs).
+    missing. Adds `_q1`, `_q3` and `_n` of each rate (from its duration); `setting`, the words
+    that tell a family's runs at one resolution apart (empty where nothing but the seed differs); `folder`, empty where
+    all is of one; and `repeat`, whether a finished cell is one that another folder has finished too, and had first.
     """
     table = frame.reset_index(drop=True).copy()
     for column in TEXT:
@@ -151,6 +153,8 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     for part in ("mixer", "block"):  # of a batch, and batches differ
         table[f"{part}_held_bytes_an_image"] = table[f"{part}_held_bytes"] / table["train.batch_size"]
     table["model.family"] = table["model.family"].fillna("unknown")
+    table["folder"] = table["folder"].fillna("")
+    table["repeat"] = _repeats(table)
     table["setting"] = settings(table)
     rank = {name: place for place, name in enumerate(family_order(table))}
     table["_rank"] = table["model.family"].map(rank)
@@ -158,9 +162,16 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(keys, kind="stable", na_position="last").drop(columns="_rank").reset_index(drop=True)
 
 
+def _repeats(table: pd.DataFrame) -> pd.Series:
+    """Whether a row is a finished cell that an earlier row of another folder is too: the same run, done twice."""
+    done = table["status"] == "done"
+    first = table["folder"].where(done).groupby(table["cell"]).transform("first")
+    return done & first.notna() & (table["folder"] != first)
+
+
 def finished(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose cell ran to its end."""
-    return table[table["status"] == "done"]
+    """The rows whose cell ran to its end, each cell once."""
+    return table[(table["status"] == "done") & ~table["repeat"]]
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

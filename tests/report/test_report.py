@@ -15,7 +15,7 @@ import pytest
 import synthetic
 
 from pdebench.errors import ResultsError
-from pdebench.report import charts, tidy, write_report
+from pdebench.report import costs, curves, quality, tidy, write_report
 
 BOTH = (32, 64)
 NO_CURVES = pd.DataFrame(columns=["cell", "step", "train_loss", "val_loss"])
@@ -198,8 +198,8 @@ def test_hundreds_of_cells_stay_under_the_limit(tmp_path: Path) -> None:
 def test_charts_are_valid_vega_lite() -> None:
     frame = synthetic.results(resolutions=BOTH, seeds=(0, 1))
     table = tidy.tidy(frame)
-    figures = [charts.quality_figures(table)[0][1][0], *charts.cost_figures(table, "speed")]
-    loss = charts.loss_figure(table, synthetic.curves(frame))
+    figures = [quality.quality_figures(table)[0][1][0], *costs.cost_figures(table, "speed")]
+    loss = curves.loss_figure(table, synthetic.curves(frame))
     assert loss is not None
     for figure in [*figures, loss]:
         figure.chart.to_dict(validate=True)
@@ -256,7 +256,7 @@ def test_a_family_keeps_its_place_in_the_palette(tmp_path: Path) -> None:
 )
 def test_any_table_makes_a_page(tmp_path: Path, frame: pd.DataFrame) -> None:
     html = page(frame, tmp_path, synthetic.curves(frame) if len(frame) > 2 else NO_CURVES)
-    for name in ("findings", "failures", "table", "environment", "conventions"):
+    for name in ("findings", "failures", "table", "provenance", "conventions"):
         assert section(html, name)
     assert not re.search(r"\b(nan|NaN|None|inf|NaT)\b", html.split("<script")[0].split("</style>")[1])
 
