@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import altair as alt
@@ -38,9 +39,14 @@ class Figure:
 
         The rows join it here: Altair would copy and check each of them several times.
         """
-        spec = self.chart.to_dict(validate=False)
+        return {**self._described, "data": {"values": self.rows}}
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        """The chart, which the page and the files both ask for."""
+        spec: dict[str, Any] = self.chart.to_dict(validate=False)
         spec.pop("config", None)
-        return {**spec, "data": {"values": self.rows}}
+        return spec
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pdebench.report import words
 from pdebench.report.charts import Axis, Figure, Row, capital, digits, layers, medians_of, points_of, slug
 from pdebench.report.crossover import REFERENCE, Crossover, Measured, crossovers
 from pdebench.report.crossover import measured as median_of
-from pdebench.report.tidy import family_order, finished, records
+from pdebench.report.tidy import family_order, records, timed
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Costs:
 def costs(table: pd.DataFrame, kind: str) -> Costs | None:
     """The section `speed` or `memory` of a tidy table; None where nothing of it was measured."""
     figures = cost_figures(table, kind)
-    kinds = words.listed(sorted(str(kind) for kind in finished(table)["peak_memory_kind"].dropna().unique()))
+    kinds = words.listed(sorted(str(kind) for kind in timed(table)["peak_memory_kind"].dropna().unique()))
     return Costs(figures, kinds) if figures else None
 
 
 def cost_figures(table: pd.DataFrame, kind: str) -> list[Figure]:
     """`speed`: training and sampling throughput against tokens, with quartiles. `memory`: peak memory."""
-    done = finished(table)
+    done = timed(table)
     columns = {
         "speed": [
             Axis("train_images_per_s", "training, images/s", log=True),
@@ -102,9 +102,9 @@ def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> Figure:
         text = f"{curve} {words.number(first['y'], 3)} at {first['x']:g} {x.title}"
         told.append(text + (f" to {words.number(last['y'], 3)} at {last['x']:g}" if last is not first else ""))
     sentence = f"{capital(y.title)}, against {x.title}: {'; '.join(told)}."
-    # of one run's peak memory no scatter is known, so where two lines meet may be chance
-    chance = y.column == "peak_memory_bytes"
-    crossed = [] if chance else _crossed([point["curve"] for point in points], rows, x, y)
+    crossed = _crossed([point["curve"] for point in points], rows, x, y)
+    if y.column == "peak_memory_bytes":  # of fewer runs no scatter is known, so where two lines meet may be chance
+        crossed = [found for found in crossed if found[2].measured]
     if crossed:
         sentence += f" {' '.join(_crossing_words(curve, other, one) for curve, other, one in crossed)}"
     marks = [_crossing_row(curve, one) for curve, _, one in crossed]
@@ -129,7 +129,7 @@ def _crossed(curves: Sequence[str], rows: pd.DataFrame, x: Axis, y: Axis) -> lis
 def _crossing_words(curve: str, other: str, one: Crossover) -> str:
     ends = [f"{end:,.0f}" if end is not None else "" for end in (one.low, one.high)]
     interval = ""
-    if any(ends):
+    if any(ends) and one.low != one.high:  # bytes that are the same in every run have no scatter
         interval = f" (95% interval {ends[0] or 'below what was measured'} to {ends[1] or 'beyond what was measured'})"
     return f"{curve} {'rises above' if one.rises else 'falls below'} {other} at {one.at:,.0f} tokens{interval}."
 

@@ -13,7 +13,7 @@ from pdebench.store import load_curves, load_results
 
 
 def named(folders: Sequence[Path]) -> dict[str, Path]:
-    """Results folders by short names: their last part, and as much of their path as tells them apart.
+    """Results folders by short names: their last part, and as much of their path as tells them apart; one has none.
 
     Raises:
         ResultsError: one stands there twice.
@@ -22,6 +22,8 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
     for place, path in enumerate(resolved):
         if path in resolved[:place]:
             raise ResultsError(f"the results folder {folders[place]} is given twice; give each once")
+    if len(resolved) == 1:
+        return {"": folders[0]}
     depth = 1
     while len({path.parts[-depth:] for path in resolved}) < len(resolved):
         depth += 1
@@ -29,7 +31,7 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def load(sources: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Table and curves of all the folders, each with a first column `folder`; see `store.load_results`.
+    """Table and curves of all the folders, where there are several with a first column `folder`.
 
     Raises:
         ResultsError: a folder is not there, is damaged or has no records.
@@ -42,7 +44,8 @@ def load(sources: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _joined(frames: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     parts = []
     for name, frame in frames:
-        frame.insert(0, "folder", pd.Series(name, index=frame.index, dtype="string"))
+        if name:
+            frame.insert(0, "folder", pd.Series(name, index=frame.index, dtype="string"))
         parts.append(frame)
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,9 +19,10 @@ from pdebench.report.ablation import Ablation, ablations
 from pdebench.report.costs import costs
 from pdebench.report.curves import loss_curves
 from pdebench.report.predicted import predicted
+from pdebench.report.provenance import provenance
 from pdebench.report.quality import quality
 from pdebench.report.samples import sample_rows
-from pdebench.report.section import Page, Section
+from pdebench.report.section import Page, Progress, Section
 from pdebench.report.summary import Summary, summarise
 from pdebench.report.tidy import SUBJECT, families_in, family_order, tidy
 from pdebench.store import write_atomic
@@ -53,24 +54,20 @@ def sections(page: Page) -> list[Section]:
         Section("samples", "Samples", sample_rows(table, page.folders)),
         Section("failures", "Failures", tables.failures(table)),
         Section("table", "Table", tables.full_table(table)),
-        Section("provenance", "Provenance", tables.provenance(table)),
+        Section("provenance", "Provenance", provenance(page)),
         Section("conventions", "Conventions", tables.conventions(table)),
     ]
     return [section for section in made if section.content]
 
 
-def write_report(
-    frame: pd.DataFrame, curves: pd.DataFrame, folder: Path, sources: Mapping[str, Path] | None = None
-) -> Path:
+def write_report(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> Path:
     """Write `folder/report.html` and return its path.
 
     Args:
         frame: one row a cell, as `pdebench.load_results` gives it; columns may be missing.
         curves: columns cell, step, train_loss, val_loss (null between evaluations); may be empty.
-        folder: where the page goes.
-        sources: the results folders by the names that the column `folder` of both frames has; without it, all is of
-            `folder`. Sample grids are read from their `cells/<cell>/samples.png`, and what was predicted from their
-            `predictions.json`.
+        folder: the results folder; sample grids are read from its `cells/<cell>/samples.png`, and what was predicted
+            from its `predictions.json`.
 
     The file is replaced whole or not at all, is under 5 MB, and is the same for the same input.
 
@@ -79,38 +76,44 @@ def write_report(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "report.html", render(make_page(frame, curves, sources or {"": folder})))
+    page = make_page(frame, curves, {"": folder})
+    return write_page(page, sections(page), folder)
+
+
+def make_page(
+    frame: pd.DataFrame, curves: pd.DataFrame, sources: Mapping[str, Path], progress: Progress | None = None
+) -> Page:
+    """The frames of several folders made ready for the sections; `folders.load` gives frames and sources."""
+    return Page(tidy(frame), curves, sources, progress)
+
+
+def write_page(page: Page, parts: Sequence[Section], folder: Path) -> Path:
+    """Write `folder/report.html` from its sections and return its path; see `write_report`."""
+    write_atomic(folder / "report.html", render(page, parts))
     return folder / "report.html"
 
 
-def make_page(frame: pd.DataFrame, curves: pd.DataFrame, sources: Mapping[str, Path]) -> Page:
-    """The frames made ready for the sections; see `write_report`."""
-    return Page(tidy(frame), curves, sources)
-
-
-def render(page: Page) -> str:
+def render(page: Page, parts: Sequence[Section]) -> str:
     """The page as text; see `write_report`."""
-    table, parts = page.table, sections(page)
+    table = page.table
     figures = [figure for part in parts for figure in part.figures]
-    return (
-        _environment()
-        .get_template("template.html")
-        .render(
-            title=words.listed(sorted({str(name) for name in table["suite"].dropna()})) or "no results",
-            lede=parts[0].content.summary.lede,
-            finished_at=_moment(table["finished_at"]),
-            sections=parts,
-            **shared(table),
-            css=Markup(palette.css() + (HERE / "report.css").read_text(encoding="utf-8")),
-            script=Markup((HERE / "report.js").read_text(encoding="utf-8")),
-            vega=Markup(_vega() if figures else ""),
-            specs=embedded(
-                {
-                    "config": palette.page_config(),
-                    "charts": {figure.name: _without_legends(figure.spec()) for figure in figures},
-                }
-            ),
-        )
+    template = _environment().get_template("template.html")
+    return template.render(
+        title=words.listed(sorted({str(name) for name in table["suite"].dropna()})) or "no results",
+        lede=parts[0].content.summary.lede,
+        progress=page.progress,
+        finished_at=_moment(table["finished_at"]),
+        sections=parts,
+        **shared(table),
+        css=Markup(palette.css() + (HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup((HERE / "report.js").read_text(encoding="utf-8")),
+        vega=Markup(_vega() if figures else ""),
+        specs=embedded(
+            {
+                "config": palette.page_config(),
+                "charts": {figure.name: _without_legends(figure.spec()) for figure in figures},
+            }
+        ),
     )
 
 
@@ -137,9 +140,10 @@ def embedded(value: Any) -> Markup:
 
 
 def _without_legends(part: Any) -> Any:
-    """The page draws one key a section, which wraps on a phone; a legend in each chart would repeat it."""
+    """The page draws one key of the families a section, which wraps on a phone; each chart's would repeat it."""
     if isinstance(part, dict):
-        return {key: None if key == "legend" else _without_legends(value) for key, value in part.items()}
+        kept = {key: _without_legends(value) for key, value in part.items()}
+        return {**kept, "legend": None} if part.get("field") == "family" and "legend" in part else kept
     return [_without_legends(item) for item in part] if isinstance(part, list) else part
 
 

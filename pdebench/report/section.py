@@ -22,6 +22,15 @@ from pdebench.report.tidy import finished
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a sweep is whose page is redrawn: cells that have ended, of how many; after what time to look again."""
+
+    settled: int
+    cells: int
+    seconds: int
+
+
+@dataclass(frozen=True)
 class Page:
     """What sections are made from.
 
@@ -29,11 +38,13 @@ class Page:
         table: one row a cell (see `tidy.tidy`); its column `folder` says which of the folders a row is from.
         curves: columns folder, cell, step, train_loss, val_loss; may be empty.
         folders: results folders by the name that the page gives them.
+        progress: None where the page is not redrawn.
     """
 
     table: pd.DataFrame
     curves: pd.DataFrame
     folders: Mapping[str, Path]
+    progress: Progress | None = None
 
     @cached_property
     def done(self) -> pd.DataFrame:

@@ -1,15 +1,14 @@
-"""The tables of the page: every row of the results, the failures, the machines, and the conventions."""
+"""The tables of the page: every row of the results, the failures, and the conventions."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pdebench.record import MACHINE
 from pdebench.report import words
 from pdebench.report.tidy import finished, frechet_columns, kid_columns, measured, metric_title, records
 
@@ -121,55 +120,6 @@ def failures(table: pd.DataFrame) -> Failures:
             )
         )
     return Failures(found, len(table))
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """The section: what the cells ran on and from.
-
-    Attributes:
-        machines: a list of facts for each machine and software.
-        fingerprints: how many machines there are.
-        dirty: whether some cell ran from a work tree with uncommitted changes.
-    """
-
-    machines: list[list[tuple[str, str]]]
-    fingerprints: int
-    dirty: bool
-
-
-def provenance(table: pd.DataFrame) -> Provenance:
-    """The section of a tidy table."""
-    return Provenance(machines(table), table["machine_fingerprint"].nunique(), dirty(table))
-
-
-def machines(table: pd.DataFrame) -> list[list[tuple[str, str]]]:
-    """One list of facts for each machine and software that ran cells, with how many."""
-    present = [name for name in MACHINE if name in table and table[name].notna().any()]
-    if not present:
-        return []
-    found = []
-    known = table[table[present].notna().any(axis=1)].copy()
-    for _, rows in known.groupby("machine_fingerprint"):
-        for name in present:  # a cell that failed early knows its machine and not the rest
-            values = rows[name].dropna()
-            if values.nunique() == 1:
-                known.loc[rows.index, name] = values.iloc[0]
-    plain = known[present].map(lambda value: cell("", value).full or cell("", value).text)
-    for name in {"memory_bytes"} & set(present):
-        plain[name] = known[name].map(words.size)
-    for key, rows in plain.groupby(present, dropna=False, sort=True):
-        facts = [
-            (name.replace("_bytes", "").replace("_", " "), str(value))
-            for name, value in zip(present, cast(tuple[Any, ...], key), strict=True)
-        ]
-        found.append([*facts, ("cells", str(len(rows)))])
-    return found
-
-
-def dirty(table: pd.DataFrame) -> bool:
-    """Whether some cell ran from a work tree with uncommitted changes."""
-    return "git_dirty" in table and any(value is True or value == 1 for value in table["git_dirty"].dropna())
 
 
 @dataclass(frozen=True)
