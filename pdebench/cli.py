@@ -166,7 +166,7 @@ def run(
 
 @app.command()
 def report(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="One or several results folders.")],
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS", help="One or several results folders.")],
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where it goes. Default: RESULTS; several need one.")
     ] = None,

@@ -217,6 +217,11 @@ def slug(*parts: str) -> str:
     return "-".join("".join(c if c.isalnum() else "-" for c in part.lower()) for part in parts)
 
 
+def file_name(name: str) -> str:
+    """A slug as a file's name: at most 200 bytes, since a file system takes 255."""
+    return name.encode()[:200].decode(errors="ignore")
+
+
 def capital(text: str) -> str:
     """The text with its first letter in upper case."""
     return text[:1].upper() + text[1:]

@@ -9,7 +9,7 @@ from typing import Any
 import vl_convert
 
 from pdebench.report import palette
-from pdebench.report.charts import Figure, slug
+from pdebench.report.charts import Figure, file_name, slug
 from pdebench.store import write_atomic
 
 SUFFIXES = (".svg", ".pdf", ".png")
@@ -33,7 +33,7 @@ def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:
                 ".png": vl_convert.svg_to_png(svg, scale=PIXELS),
             }
             for suffix, content in contents.items():
-                path = folder / f"{name[:100]}{suffix}"
+                path = folder / f"{file_name(name)}{suffix}"
                 write_atomic(path, content)
                 written.append(path)
     return written

@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from pdebench.report import latex, tables, words
-from pdebench.report.charts import slug
+from pdebench.report.charts import file_name, slug
 from pdebench.report.compare import Measure, Ranking, measures, rank
+from pdebench.report.contests import Entry, contests
 from pdebench.report.studies import Study, studies
-from pdebench.report.tidy import SEED, Entry, contests, finished, records
+from pdebench.report.tidy import SEED, finished, records
 from pdebench.settings import plain
 from pdebench.store import write_atomic
 
@@ -171,7 +172,7 @@ def _ablation(study: Study) -> PaperTable:
         groups.append("families" if arm.setting is None else "settings")
     columns = ["Setting", "Validation loss", "Difference", "95% interval", "Parameters", "GMACs", "Step, ms", "Seeds"]
     numeric = [False, *[True] * 7]
-    name = f"ablation-{slug(study.title)}"[:100]
+    name = file_name(f"ablation-{slug(study.title)}")
     typed = pd.DataFrame(frame).astype(dict.fromkeys(("difference", "low", "high"), float))
     return PaperTable(name, typed, columns, texts, numeric, groups=groups)
 

@@ -9,15 +9,8 @@ import pandas as pd
 
 from pdebench.report import words
 from pdebench.report.compare import Measure, Ranking, compare, measures, rank, seeds
-from pdebench.report.tidy import (
-    SUBJECT,
-    Contest,
-    Entry,
-    contests,
-    families_in,
-    finished,
-    frechet_columns,
-)
+from pdebench.report.contests import Contest, Entry, contests
+from pdebench.report.tidy import SUBJECT, families_in, finished, frechet_columns
 
 BEHIND = "behind"
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from pdebench.cli import app
 from pdebench.errors import ResultsError
 from pdebench.report import follow as following
-from pdebench.report.build import Built, build_report, write_base
+from pdebench.report.build import Built, write_base
 from pdebench.report.follow import follow
 from pdebench.report.papers import paper_tables
 from pdebench.report.tidy import tidy
@@ -42,7 +42,9 @@ def built(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
     (out / "report" / "tables").mkdir(parents=True)
     (out / "report" / "tables" / "ablation-old.tex").write_text("of an earlier report")
     (out / "report" / "tables" / "notes.txt").write_text("somebody's own")
-    return build_report(folders, out)
+    said = CliRunner().invoke(app, ["report", *map(str, folders), "--out", str(out), "--json"], catch_exceptions=False)
+    wrote = json.loads(said.output)
+    return Built(Path(wrote["report"]), wrote["cells"], *([*map(Path, wrote[name])] for name in ("figures", "tables")))
 
 
 def test_a_cell_of_two_folders_counts_once_and_stands_in_the_table_twice(
