@@ -170,6 +170,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where it goes. Default: RESULTS; several need one.")
     ] = None,
+    figures: Annotated[str, typer.Option(metavar="LIST", help="Formats of the figures: svg, pdf, png.")] = "svg,pdf",
     watch: Annotated[
         bool, typer.Option("--watch", help="Redraw it while cells run, until all have ended or Ctrl-C.")
     ] = False,
@@ -177,19 +178,21 @@ def report(
 ) -> None:
     """Write the tables and the report of results folders, from their cells.
 
-    Beside `report.html` stand `report/figures` (SVG, PDF, PNG) and `report/tables` (CSV, Parquet, Markdown, LaTeX).
+    Beside `report.html` stand `report/figures` and `report/tables` (CSV, Parquet, Markdown, LaTeX).
     Of several folders a cell that more than one has counts once, as the first has it.
 
     Example: `pdebench report results/quickstart`, or `pdebench report results/a results/b --out results/both`
     """
     from pdebench.report.build import build_report
+    from pdebench.report.drawings import formats
 
+    wanted = formats(figures)
     if watch:
         from pdebench.report.follow import follow
 
-        built = follow(results, out, lambda text: typer.echo(text, err=as_json))
+        built = follow(results, out, wanted, lambda text: typer.echo(text, err=as_json))
     else:
-        built = build_report(results, out)
+        built = build_report(results, out, wanted)
     if as_json:
         files = {name: [str(path) for path in getattr(built, name)] for name in ("figures", "tables")}
         typer.echo(json.dumps({"report": str(built.page), "cells": built.cells, **files}))

@@ -13,6 +13,8 @@ from pdebench.report.html import make_page, sections, write_page
 from pdebench.report.section import Page, Progress, Section
 from pdebench.store import save_tables
 
+FIGURES = [f".{name}" for name in drawings.FORMATS]
+
 
 @dataclass(frozen=True)
 class Built:
@@ -24,7 +26,7 @@ class Built:
     tables: list[Path] = field(default_factory=list)
 
 
-def build_report(folders: Sequence[Path], out: Path | None = None) -> Built:
+def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequence[str] = drawings.USUAL) -> Built:
     """Write the report of results folders, made from their cells, into `out`, or into the folder where there is one.
 
     That is `table.csv`, `table.parquet`, `curves.parquet`, `report.html`, and `report/figures` and `report/tables`,
@@ -39,7 +41,7 @@ def build_report(folders: Sequence[Path], out: Path | None = None) -> Built:
     return Built(
         report,
         len(page.table),
-        _only(drawings.write_figures(figures, _made(target / "report" / "figures")), drawings.SUFFIXES),
+        _only(drawings.write_figures(figures, _made(target / "report" / "figures"), formats), FIGURES),
         _only(papers.write_paper_tables(page.table, _made(target / "report" / "tables")), papers.SUFFIXES),
     )
 

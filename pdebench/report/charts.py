@@ -49,6 +49,20 @@ class Figure:
         return spec
 
 
+TOLD = (
+    "model.family",
+    "model_name",
+    "model.size",
+    "model.patch",
+    "data.resolution",
+    "setting",
+    "train.seed",
+    "train.steps",
+    "train.batch_size",
+)
+"""Columns that a point of a chart is told with; a row of a table has ten times as many."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """A column of the table as a chart shows it; `format` is d3's."""
@@ -73,7 +87,7 @@ def points_of(rows: pd.DataFrame, x: Axis, y: Axis) -> list[Row]:
             "x": digits(row[x.column] / x.scale),
             "y": digits(row[y.column] / y.scale),
         }
-        for row in records(rows)
+        for row in records(rows[list(dict.fromkeys([*TOLD, x.column, y.column]))])
     ]
 
 

@@ -123,8 +123,11 @@ def _gap(measure: Measure, better: float, worse: float) -> str:
 
 def _by_seed(measure: Measure, entry: Entry) -> dict[float, float]:
     """One number a seed on the scale that distances are taken on, so that worse less better is positive."""
-    known = entry.rows.dropna(subset=[measure.column, SEED])
-    means = {float(seed): float(rows[measure.column].mean()) for seed, rows in known.groupby(SEED)}  # type: ignore[arg-type]
+    found: dict[float, list[float]] = {}
+    for seed, value in zip(entry.rows[SEED], entry.rows[measure.column], strict=True):
+        if not (math.isnan(seed) or math.isnan(value)):
+            found.setdefault(seed, []).append(value)
+    means = {seed: sum(values) / len(values) for seed, values in found.items()}
     if measure.kind == "signed":
         return means
     sign = -1.0 if measure.kind == "rate" else 1.0

@@ -15,7 +15,7 @@ LOOK = 5.0  # seconds between two looks at the folders
 RELOAD = 15  # seconds after which an open page loads itself again
 
 
-def follow(folders: Sequence[Path], out: Path | None, say: Callable[[str], None], look: float = LOOK) -> Built:
+def follow(folders: Sequence[Path], out: Path | None, formats: Sequence[str], say: Callable[[str], None]) -> Built:
     """Write tables and page anew whenever a cell has ended; returns the whole report once all have, or at Ctrl-C.
 
     Meanwhile the page reloads itself. Figures and tables for papers are written at the end. A cell that was interrupted
@@ -37,10 +37,10 @@ def follow(folders: Sequence[Path], out: Path | None, say: Callable[[str], None]
             if stamps != seen:
                 say(f"{progress.settled} of {progress.cells} cells have ended: {target / 'report.html'}")
             seen = stamps
-            time.sleep(look)
+            time.sleep(LOOK)
     except KeyboardInterrupt:
         say("no longer watching")
-    return build_report(folders, out)
+    return build_report(folders, out, formats)
 
 
 def _progress(folders: Sequence[Path]) -> Progress:

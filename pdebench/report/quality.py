@@ -10,7 +10,7 @@ import pandas as pd
 
 from pdebench.report import words
 from pdebench.report.charts import Axis, Figure, Row, capital, layers, medians_of, place_of, points_of, slug
-from pdebench.report.tidy import families_in, finished, frechet_columns, kid_columns, measured, metric_title, records
+from pdebench.report.tidy import families_in, finished, frechet_columns, kid_columns, measured, metric_title
 
 UNITS = {"flops_train": "FLOPs", "train_seconds": "seconds", "peak_memory_bytes": "MiB of peak memory"}
 APART = {
@@ -49,7 +49,7 @@ def quality_figures(table: pd.DataFrame) -> list[tuple[str, list[list[Figure]]]]
     axes = [
         Axis("flops_train", "training FLOPs", log=True, format="~s"),
         Axis("train_seconds", "training seconds"),
-        Axis("peak_memory_bytes", "peak memory, MiB", log=True, scale=2**20),
+        Axis("peak_memory_bytes", "peak memory, MiB", scale=2**20),
     ]
     groups = []
     for column in measured(done, ["val_loss", *scores]):
@@ -70,8 +70,8 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
     counts = rows["metric_samples"].map(lambda count: f"{count:,.0f}" if pd.notna(count) else "unknown")
     points = points_of(rows, x, y)
     apart = [name for name in APART.get(x.column, ()) if rows[name].nunique() > 1]
-    for point, count, row in zip(points, counts, records(rows), strict=True):
-        parts = [point["family"], *([f"{count} samples"] if score else []), *(str(row[name]) for name in apart)]
+    for point, count, place_ran in zip(points, counts, rows[apart].to_numpy(), strict=True):
+        parts = [point["family"], *([f"{count} samples"] if score else []), *map(str, place_ran)]
         point["curve"] = ", ".join(parts)
     medians = medians_of(points, ("curve", "setting", "size", "budget"))
     line = _frontier(medians)

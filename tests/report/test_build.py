@@ -42,7 +42,8 @@ def built(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
     (out / "report" / "tables").mkdir(parents=True)
     (out / "report" / "tables" / "ablation-old.tex").write_text("of an earlier report")
     (out / "report" / "tables" / "notes.txt").write_text("somebody's own")
-    said = CliRunner().invoke(app, ["report", *map(str, folders), "--out", str(out), "--json"], catch_exceptions=False)
+    asked = ["report", *map(str, folders), "--out", str(out), "--json", "--figures", "svg,pdf,png"]
+    said = CliRunner().invoke(app, asked, catch_exceptions=False)
     wrote = json.loads(said.output)
     return Built(Path(wrote["report"]), wrote["cells"], *([*map(Path, wrote[name])] for name in ("figures", "tables")))
 
@@ -138,6 +139,7 @@ def test_what_cannot_be_one_report_is_refused_in_a_sentence(folders: tuple[Path,
         ([first, second], "give it with --out FOLDER"),
         ([first, first, "--out", str(tmp_path)], "is given twice"),
         ([first, second, "--out", first], "is one of the results folders"),
+        ([first, "--figures", "svg,pgn"], "there is no format 'pgn'; did you mean 'png'?"),
         ([first, str(tmp_path / "nowhere"), "--out", str(tmp_path)], "there is no results folder"),
     ):
         with pytest.raises(ResultsError, match=re.escape(said)):
@@ -157,7 +159,7 @@ def test_watching_redraws_with_each_record_and_ends_with_the_last(
         synthetic.write_record(coming.pop(0), folder)
 
     monkeypatch.setattr(following.time, "sleep", wait)
-    built = follow([folder], None, said.append)
+    built = follow([folder], None, ("svg",), said.append)
     assert [text.split(":")[0] for text in said] == ["0 of 2 cells have ended", "1 of 2 cells have ended"]
     assert seen[0] is None
     assert 'http-equiv="refresh"' in seen[1]
@@ -178,6 +180,6 @@ def test_a_watch_that_is_ended_by_hand_leaves_a_page_that_does_not_reload(
 
     monkeypatch.setattr(following.time, "sleep", stop)
     said: list[str] = []
-    assert follow([folder], None, said.append).cells == 1
+    assert follow([folder], None, ("svg",), said.append).cells == 1
     assert said[-1] == "no longer watching"
     assert "refresh" not in (folder / "report.html").read_text().split("<style>")[0]
