@@ -117,11 +117,6 @@ def render(page: Page, parts: Sequence[Section]) -> str:
     )
 
 
-def render_section(section: Section, table: pd.DataFrame) -> str:
-    """One section's markup by itself, as it stands on the page of a tidy table."""
-    return _environment().get_template(section.partial).render(section=section.content, **shared(table))
-
-
 def shared(table: pd.DataFrame) -> dict[str, Any]:
     """What every partial sees besides its section."""
     order = family_order(table)

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pdebench.report.charts import Figure
-from pdebench.report.tidy import finished
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,6 @@ class Page:
     curves: pd.DataFrame
     folders: Mapping[str, Path]
     progress: Progress | None = None
-
-    @cached_property
-    def done(self) -> pd.DataFrame:
-        """The rows whose cells ran to their ends."""
-        return finished(self.table)
 
 
 @dataclass(frozen=True)
