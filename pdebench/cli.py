@@ -166,19 +166,41 @@ def run(
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")],
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS", help="One or several results folders.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where it goes. Default: RESULTS; several need one.")
+    ] = None,
+    figures: Annotated[str, typer.Option(metavar="LIST", help="Formats of the figures: svg, pdf, png.")] = "svg,pdf",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Redraw it while cells run, until all have ended or Ctrl-C.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Rebuild a folder's tables and report from its cells.
+    """Write the tables and the report of results folders, from their cells.
 
-    Example: `pdebench report results/quickstart`
+    Beside `report.html` stand `report/figures` and `report/tables` (CSV, Parquet, Markdown, LaTeX).
+    Of several folders a cell that more than one has counts once, as the first has it.
+
+    Example: `pdebench report results/quickstart`, or `pdebench report results/a results/b --out results/both`
     """
-    from pdebench.report import write_report
-    from pdebench.store import write_tables
+    from pdebench.report.build import build_report
+    from pdebench.report.drawings import formats
 
-    table, curves = write_tables(results)
-    page = write_report(table, curves, results)
-    typer.echo(json.dumps({"report": str(page), "cells": len(table)}) if as_json else f"wrote {page}")
+    wanted = formats(figures)
+    if watch:
+        from pdebench.report.follow import follow
+
+        built = follow(results, out, wanted, lambda text: typer.echo(text, err=as_json))
+    else:
+        built = build_report(results, out, wanted)
+    if as_json:
+        files = {name: [str(path) for path in getattr(built, name)] for name in ("figures", "tables")}
+        typer.echo(json.dumps({"report": str(built.page), "cells": built.cells, **files}))
+        return
+    typer.echo(f"wrote {built.page}")
+    for what, files_of in (("figures", built.figures), ("tables", built.tables)):
+        if files_of:
+            typer.echo(f"wrote {len(files_of)} files of {what} to {files_of[0].parent}")
 
 
 @app.command()

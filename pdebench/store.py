@@ -2,6 +2,7 @@
 
     results/<suite>/
       suite.yaml plan.json machine.json table.parquet table.csv curves.parquet report.html
+      report/figures/ and report/tables/, what `pdebench report` makes for papers
       jobs.json and slurm/ where it was submitted to SLURM: its jobs, their scripts and what they print
       cells/<id>/  config.yaml record.json timings.json log.txt checkpoint.safetensors samples.png curve.parquet
                    lease and state/ while it is unfinished
@@ -231,7 +232,12 @@ def _read_curve(path: Path) -> pd.DataFrame:
 def write_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rebuild `table.parquet`, `table.csv` and `curves.parquet` from the cells; returns both frames."""
     table, curves = load_results(folder), load_curves(folder)
+    save_tables(table, curves, folder)
+    return table, curves
+
+
+def save_tables(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
+    """Write `table.parquet`, `table.csv` and `curves.parquet` into a folder."""
     write_atomic(folder / "table.parquet", table.to_parquet(index=False))
     write_atomic(folder / "table.csv", table.to_csv(index=False))
     write_atomic(folder / "curves.parquet", curves.to_parquet(index=False))
-    return table, curves

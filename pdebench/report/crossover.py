@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdebench.report.paired import FEWEST_PAIRS, student_t
+
 REFERENCE = "DiT"
 FEWEST = 10  # timings of a run: with fewer, an interval from their quartiles would hold the truth too seldom
 NORMAL_95 = 1.96
@@ -52,10 +54,15 @@ def measured(rows: pd.DataFrame, column: str) -> Measured:
     """The median over runs of one setting, with the error of its log.
 
     Of a run's median the error is 1.2533 sd / sqrt(n), the sd taken as the interquartile range / 1.349 (both of normal
-    samples, in the limit of many).
+    samples, in the limit of many). A peak of memory has no quartiles: its error is that between runs, from three on,
+    larger by as much as Student's interval is than the normal one.
     """
     values = rows[column].astype(float)
     center = float(values.median())
+    if f"{column}_q1" not in rows:
+        few = len(values) < FEWEST_PAIRS
+        spread = math.nan if few else float(np.log(values).std(ddof=1)) * student_t(len(values) - 1) / NORMAL_95
+        return Measured(math.log(center), spread / math.sqrt(len(values)))
     errors = []
     for row in rows.to_dict("records"):
         low, high, n = (_number(row.get(f"{column}_{end}")) for end in ("q1", "q3", "n"))

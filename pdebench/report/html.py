@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,49 @@ import vl_convert
 from markupsafe import Markup
 
 from pdebench.report import palette, tables, words
-from pdebench.report.ablation import ablations
-from pdebench.report.charts import cost_figures, loss_figure, quality_figures
+from pdebench.report.ablation import Ablation, ablations
+from pdebench.report.costs import costs
+from pdebench.report.curves import loss_curves
 from pdebench.report.predicted import predicted
+from pdebench.report.provenance import provenance
+from pdebench.report.quality import quality
 from pdebench.report.samples import sample_rows
-from pdebench.report.summary import summarise
-from pdebench.report.tidy import SUBJECT, families_in, family_order, finished, tidy
+from pdebench.report.section import Page, Progress, Section
+from pdebench.report.summary import Summary, summarise
+from pdebench.report.tidy import SUBJECT, families_in, family_order, tidy
 from pdebench.store import write_atomic
 
 HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the page says first; `machines` counts those that ran cells, whose timings must not be mixed."""
+
+    summary: Summary
+    ablations: list[Ablation]
+    machines: int
+
+
+def sections(page: Page) -> list[Section]:
+    """Every section that the page has something for, in its order; `section` says how to add one."""
+    table = page.table
+    studies = ablations(table)
+    made = [
+        Section("findings", "Findings", Findings(summarise(table), studies, table["machine_fingerprint"].nunique())),
+        Section("ablation", "Ablation", studies),
+        Section("quality", "Quality", quality(table)),
+        Section("throughput", "Throughput", costs(table, "speed")),
+        Section("memory", "Memory", costs(table, "memory")),
+        Section("predicted", "Predictions", predicted(table, page.folders)),
+        Section("curves", "Loss curves", loss_curves(table, page.curves)),
+        Section("samples", "Samples", sample_rows(table, page.folders)),
+        Section("failures", "Failures", tables.failures(table)),
+        Section("table", "Table", tables.full_table(table)),
+        Section("provenance", "Provenance", provenance(page)),
+        Section("conventions", "Conventions", tables.conventions(table)),
+    ]
+    return [section for section in made if section.content]
 
 
 def write_report(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> Path:
@@ -40,55 +76,56 @@ def write_report(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> Pat
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "report.html", render(frame, curves, folder))
+    page = make_page(frame, curves, {"": folder})
+    return write_page(page, sections(page), folder)
+
+
+def make_page(
+    frame: pd.DataFrame, curves: pd.DataFrame, sources: Mapping[str, Path], progress: Progress | None = None
+) -> Page:
+    """The frames of several folders made ready for the sections; `folders.load` gives frames and sources."""
+    return Page(tidy(frame), curves, sources, progress)
+
+
+def write_page(page: Page, parts: Sequence[Section], folder: Path) -> Path:
+    """Write `folder/report.html` from its sections and return its path; see `write_report`."""
+    write_atomic(folder / "report.html", render(page, parts))
     return folder / "report.html"
 
 
-def render(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> str:
+def render(page: Page, parts: Sequence[Section]) -> str:
     """The page as text; see `write_report`."""
-    table = tidy(frame)
-    done = finished(table)
-    quality = quality_figures(table)
-    speed, memory = cost_figures(table, "speed"), cost_figures(table, "memory")
-    loss = loss_figure(table, curves)
-    every = [figure for _, figures in quality for figure in figures] + speed + memory + ([loss] if loss else [])
-    order = family_order(table)
-    kinds = words.listed(sorted(str(kind) for kind in done["peak_memory_kind"].dropna().unique()))
-    return _template().render(
+    table = page.table
+    figures = [figure for part in parts for figure in part.figures]
+    template = _environment().get_template("template.html")
+    return template.render(
         title=words.listed(sorted({str(name) for name in table["suite"].dropna()})) or "no results",
-        summary=summarise(table),
-        ablations=ablations(table),
-        subject=SUBJECT,
-        families=[(name, order.index(name) % len(palette.LIGHT)) for name in families_in(table)],
-        shapes=palette.SHAPES,
-        quality=quality,
-        speed=speed,
-        memory=memory,
-        memory_kinds=kinds,
-        predicted=predicted(table, folder),
-        loss=loss,
-        samples=sample_rows(table, folder),
-        failures=tables.failures(table),
-        table=tables.full_table(table),
-        machines=tables.machines(table),
-        fingerprints=table["machine_fingerprint"].nunique(),
-        dirty=tables.dirty(table),
-        metric_facts=tables.metric_facts(done),
-        small_samples=tables.small_samples(done),
-        uncounted=tables.uncounted(done),
-        cells=len(table),
+        lede=parts[0].content.summary.lede,
+        progress=page.progress,
         finished_at=_moment(table["finished_at"]),
+        sections=parts,
+        **shared(table),
         css=Markup(palette.css() + (HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "report.js").read_text(encoding="utf-8")),
-        vega=Markup(_vega() if every else ""),
+        vega=Markup(_vega() if figures else ""),
         specs=embedded(
             {
                 "config": palette.page_config(),
-                "charts": {figure.name: _without_legends(figure.spec()) for figure in every},
+                "charts": {figure.name: _without_legends(figure.spec()) for figure in figures},
             }
         ),
-        missing=words.MISSING,
     )
+
+
+def shared(table: pd.DataFrame) -> dict[str, Any]:
+    """What every partial sees besides its section."""
+    order = family_order(table)
+    return {
+        "subject": SUBJECT,
+        "families": [(name, order.index(name) % len(palette.LIGHT)) for name in families_in(table)],
+        "shapes": palette.SHAPES,
+        "missing": words.MISSING,
+    }
 
 
 def embedded(value: Any) -> Markup:
@@ -98,9 +135,10 @@ def embedded(value: Any) -> Markup:
 
 
 def _without_legends(part: Any) -> Any:
-    """The page draws one key a section, which wraps on a phone; a legend in each chart would repeat it."""
+    """The page draws one key of the families a section, which wraps on a phone; each chart's would repeat it."""
     if isinstance(part, dict):
-        return {key: None if key == "legend" else _without_legends(value) for key, value in part.items()}
+        kept = {key: _without_legends(value) for key, value in part.items()}
+        return {**kept, "legend": None} if part.get("field") == "family" and "legend" in part else kept
     return [_without_legends(item) for item in part] if isinstance(part, list) else part
 
 
@@ -117,12 +155,12 @@ def _vega() -> str:
     return bundle.replace("</script", "<\\/script")
 
 
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("template.html")

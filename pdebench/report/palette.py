@@ -90,3 +90,24 @@ def page_config() -> dict[str, Any]:
         },
         "axisX": {"grid": False},
     }
+
+
+def paper_config() -> dict[str, Any]:
+    """Vega-Lite's `config` in a file of its own: the light palette on white, and a legend, since there is no key."""
+    ink, quiet = "#16202b", "#55616e"
+    axis = {key: ink if value == "currentColor" else value for key, value in page_config()["axis"].items()}
+    return {
+        **page_config(),
+        "background": "white",
+        "font": "Helvetica, Arial, sans-serif",
+        "range": {"category": list(LIGHT), "symbol": list(SHAPES)},
+        "axis": axis,
+        "legend": {
+            "orient": "bottom",
+            "columns": 4,
+            "labelColor": ink,
+            "titleColor": quiet,
+            "symbolSize": 80,
+            "symbolOpacity": 1,  # not the faintest of the marks that the key stands for
+        },
+    }

@@ -12,7 +12,8 @@ import pandas as pd
 
 from pdebench.errors import ResultsError
 from pdebench.report import words
-from pdebench.report.tidy import finished, records
+from pdebench.report.charts import run_of
+from pdebench.report.tidy import records
 from pdebench.store import PREDICTIONS, read_json
 
 
@@ -38,9 +39,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Predicted:
-    """The section; `problem` says why there are no rows, where a prediction is there but of no use.
+    """What was predicted of one folder; `problem` says why there are no rows, where that is of no use.
 
     Attributes:
+        folder: its name on the page, empty where there is but one.
+        kinds: how memory was measured.
         rows: cells in the table's order.
         device: what the predictions are for.
         basis: what they rest on.
@@ -48,30 +51,39 @@ class Predicted:
         summary: how far off the predictions are, in a sentence.
     """
 
+    folder: str
     rows: list[Row]
     device: str = ""
     basis: str = ""
     elsewhere: str = ""
     summary: str = ""
+    kinds: str = ""
     problem: str = ""
 
 
-def predicted(table: pd.DataFrame, folder: Path) -> Predicted | None:
-    """The section of a tidy table, or None where the folder has no predictions."""
-    path = folder / PREDICTIONS
-    if not path.exists():
-        return None
+def predicted(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[Predicted]:
+    """The section of a tidy table: one for each folder that has predictions."""
+    return [
+        _of_folder(name, table[table["folder"] == name], folder / PREDICTIONS)
+        for name, folder in folders.items()
+        if (folder / PREDICTIONS).exists()
+    ]
+
+
+def _of_folder(name: str, table: pd.DataFrame, path: Path) -> Predicted:
     try:
         found = read_json(path, "predictions", "plan the suite again")
         device = {key: str(found["device"][key]) for key in ("name", "basis", "recorded_as")}
         cells = {str(cell["cell"]): cell for cell in found["cells"]}
     except (ResultsError, ValueError, KeyError, TypeError):
         return Predicted(
-            [], problem=f"{PREDICTIONS} is not what pdebench plan writes: plan the suite again, or delete it."
+            name, [], problem=f"{PREDICTIONS} is not what pdebench plan writes: plan the suite again, or delete it."
         )
-    done = [row for row in records(finished(table)) if str(row["cell"]) in cells]
+    done = [row for row in records(table[table["status"] == "done"]) if str(row["cell"]) in cells]
     if not done:
-        return Predicted([], problem="No finished cell has a prediction: the suite was planned with other settings.")
+        return Predicted(
+            name, [], problem="No finished cell has a prediction: the suite was planned with other settings."
+        )
     rows, ratios = [], []
     for row in done:
         cell = cells[str(row["cell"])]
@@ -79,7 +91,7 @@ def predicted(table: pd.DataFrame, folder: Path) -> Predicted | None:
         memory = _against(cell, "predicted_memory_bytes", 1, row["peak_memory_bytes"], words.size)
         if math.isfinite(step[1]):
             ratios.append(step[1])
-        rows.append(Row(str(row["model.family"]), _who(row), str(row["cell"]), step[0], memory[0]))
+        rows.append(Row(str(row["model.family"]), run_of(row), str(row["cell"]), step[0], memory[0]))
     ran = {str(row["cpu"] if row["device"] == "cpu" else row["device"]) for row in done if row["device"]}
     other = sorted(name for name in ran if device["recorded_as"] not in name)
     summary = ""
@@ -88,7 +100,8 @@ def predicted(table: pd.DataFrame, folder: Path) -> Predicted | None:
             f"Predicted over measured step time: {words.times(min(ratios))} to {words.times(max(ratios))} over "
             f"{words.plural(len(ratios), 'cell')}."
         )
-    return Predicted(rows, device["name"], device["basis"], words.listed(other), summary)
+    kinds = words.listed(sorted({str(row["peak_memory_kind"]) for row in done if row["peak_memory_kind"]}))
+    return Predicted(name, rows, device["name"], device["basis"], words.listed(other), summary, kinds)
 
 
 def _against(cell: Mapping[str, Any], key: str, scale: float, measured: Any, told: Any) -> tuple[Against, float]:
@@ -103,12 +116,3 @@ def _against(cell: Mapping[str, Any], key: str, scale: float, measured: Any, tol
 
 def _milliseconds(value: float) -> str:
     return words.MISSING if math.isnan(value) else f"{words.number(value, 3)} ms"
-
-
-def _who(row: Mapping[str, Any]) -> str:
-    """Size, resolution, setting and seed of a run, beside its family."""
-    parts = [str(row["model_name"] or row["model.family"])]
-    parts += [f"{row['data.resolution']:g} px"] if pd.notna(row["data.resolution"]) else []
-    parts += [str(row["setting"])] if row["setting"] else []
-    parts += [f"seed {row['train.seed']:g}"] if pd.notna(row["train.seed"]) else []
-    return ", ".join(parts)

@@ -54,3 +54,18 @@
     count.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
   });
 })();
+
+// A page that is redrawn while cells run loads itself again, but not under a reader's hands.
+(() => {
+  const watch = document.getElementById("watch");
+  if (!watch) return;
+  const pause = watch.querySelector("button");
+  pause.addEventListener("click", () => {
+    const paused = pause.getAttribute("aria-pressed") !== "true";
+    pause.setAttribute("aria-pressed", String(paused));
+  });
+  setInterval(() => {
+    const busy = document.getElementById("filter")?.value || document.querySelector("#vg-tooltip-element.visible");
+    if (pause.getAttribute("aria-pressed") !== "true" && !busy) location.reload();
+  }, 1000 * watch.dataset.seconds);
+})();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,10 +14,13 @@ import pandas as pd
 from PIL import Image
 
 from pdebench.report import words
-from pdebench.report.tidy import finished, records
+from pdebench.report.folders import cell_folder
+from pdebench.report.tidy import finished, named, records
 
 TOTAL_BYTES = 2_000_000
 MAX_SIDE = 768
+DRAWN_AT = "evaluate.resolution"
+DRAWN_BY = ("evaluate.sampler", "evaluate.nfe", "evaluate.guidance")
 
 
 @dataclass(frozen=True)
@@ -33,24 +37,31 @@ class Grid:
 
 @dataclass(frozen=True)
 class GridRow:
-    """The grids of one data set and resolution, side by side."""
+    """The grids of one data set and resolution, side by side: of these, images at one place are from one noise."""
 
     label: str
     grids: tuple[Grid, ...]
 
 
-def sample_rows(table: pd.DataFrame, folder: Path) -> list[GridRow]:
-    """Read `folder/cells/<cell>/samples.png` of one run a family, size and resolution.
+def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRow]:
+    """Read `cells/<cell>/samples.png`, in the folder that each row is from, of one run a family, size and resolution.
 
     The run is the lowest seed of the family's best setting by validation loss: not the best-looking one.
     """
     done = finished(table)
-    paths = {cell: folder / "cells" / str(cell) / "samples.png" for cell in done["cell"].dropna()}
-    done = done[[cell in paths and paths[cell].is_file() for cell in done["cell"]]]
+    paths = {
+        place: cell_folder(row, folders) / "samples.png"
+        for place, row in zip(done.index, records(done), strict=True)
+        if row["cell"] is not None
+    }
+    done = done[[place in paths and paths[place].is_file() for place in done.index]]
     if done.empty:
         return []
+    if DRAWN_AT not in done:
+        done = done.assign(**{DRAWN_AT: None})
     chosen = []
-    for _, group in done.groupby(["data.name", "data.resolution", "model.family", "model.size"], dropna=False):
+    places = ["data.name", "data.resolution", DRAWN_AT]
+    for _, group in done.groupby([*places, "model.family", "model.size"], dropna=False):
         medians = group.groupby("setting")["val_loss"].transform("median")
         order = group.assign(_median=medians).sort_values(["_median", "setting", "train.seed"], kind="stable")
         chosen.append(order.index[0])
@@ -58,19 +69,22 @@ def sample_rows(table: pd.DataFrame, folder: Path) -> list[GridRow]:
     share = TOTAL_BYTES // len(picked)
     several = picked["data.name"].nunique() > 1
     rows = []
-    for key, group in picked.groupby(["data.name", "data.resolution"], dropna=False, sort=True):
-        name, resolution = cast(tuple[Any, Any], key)
+    for key, group in picked.groupby(places, dropna=False, sort=True):
+        name, resolution, drawn_at = cast(tuple[Any, Any, Any], key)
         side = words.MISSING if pd.isna(resolution) else f"{resolution:g} px"
+        side += f", drawn at {drawn_at:g} px" if pd.notna(drawn_at) else ""
         label = f"{name}, {side}" if several else side
         sizes = group["model.size"].nunique() > 1
+        differing = [key for key in DRAWN_BY if key in group and group[key].nunique() > 1]
         grids = []
-        for row in records(group):
+        for place, row in zip(group.index, records(group), strict=True):
             family, seed = str(row["model.family"]), row["train.seed"]
             who = f"{family} {row['model.size']}" if sizes and row["model.size"] else family
             facts = [f"validation loss {words.number(row['val_loss'])}"]
             facts += [f"seed {seed:g}"] if pd.notna(seed) else []
+            facts += [named(key, str(row[key])) for key in differing]
             caption = f"{side}, {', '.join(facts)}"
-            uri, width, height = encode(paths[row["cell"]], share)
+            uri, width, height = encode(paths[place], share)
             grids.append(Grid(who, caption, f"Images drawn by {who}: {caption}", uri, width, height))
         rows.append(GridRow(label, tuple(grids)))
     return rows

@@ -9,18 +9,9 @@ from functools import cached_property
 
 import pandas as pd
 
+from pdebench.report.contests import best_entry, budget_split
 from pdebench.report.paired import Difference, paired
-from pdebench.report.tidy import (
-    DIMENSIONS,
-    SEED,
-    best_entry,
-    budget_split,
-    families_in,
-    finished,
-    named,
-    plain_config,
-    records,
-)
+from pdebench.report.tidy import DIMENSIONS, SEED, families_in, finished, named, plain_config, records
 from pdebench.settings import Setting, options_of, setting_of
 
 

@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from pdebench.report import words
-from pdebench.report.tidy import (
-    SUBJECT,
-    Contest,
-    Entry,
-    contests,
-    families_in,
-    finished,
-    frechet_columns,
-    kid_columns,
-    measured,
-    metric_title,
-)
+from pdebench.report.compare import Measure, Ranking, compare, measures, rank, seeds
+from pdebench.report.contests import Contest, Entry, contests
+from pdebench.report.tidy import SUBJECT, families_in, finished, frechet_columns
 
-FEWEST_SAMPLES = 5  # timings behind quartiles that say anything
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What a comparison is about, and how its numbers read."""
-
-    column: str
-    title: str
-    lower: bool
-    kind: str  # loss | score | signed | rate | memory
-
-    def show(self, value: float) -> str:
-        """One value, with its unit."""
-        if self.kind == "memory":
-            return words.size(value)
-        return f"{words.number(value, 3)} images/s" if self.kind == "rate" else words.number(value)
-
-    def gap(self, best: float, other: float) -> str:
-        """How far `other` is from `best`; empty where a ratio would mean nothing."""
-        if self.kind == "signed" or best <= 0 or other <= 0:
-            return ""  # KID is unbiased and may be negative: only its difference means something
-        if self.kind == "rate":
-            return words.times(best / other)
-        return words.percent(other / best)
+BEHIND = "behind"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, and what it stands on: seeds, spread, whether that lets one tell the two apart."""
+    """A claim, and what it stands on; `apart` says whether that lets one tell the two apart, None without interval."""
 
     claim: str
     basis: str = ""
+    apart: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +43,7 @@ class Summary:
     """What the top of the page says."""
 
     lede: str
+    tally: str = ""
     behind: list[Finding] = field(default_factory=list)
     subject_compared: bool = False
     leaders: list[tuple[str, list[Finding]]] = field(default_factory=list)
@@ -82,52 +52,72 @@ class Summary:
     notes: list[str] = field(default_factory=list)
 
 
-def measures(done: pd.DataFrame) -> list[Measure]:
-    """What was measured in this table, in the order in which it is told."""
-    known = [Measure("val_loss", "Validation loss", True, "loss")]
-    known += [Measure(column, metric_title(column), True, "score") for column in frechet_columns(done)]
-    known += [Measure(column, metric_title(column), True, "signed") for column in kid_columns(done)]
-    known += [
-        Measure("train_images_per_s", "Training throughput", False, "rate"),
-        Measure("sample_images_per_s", "Sampling throughput", False, "rate"),
-        Measure("peak_memory_bytes", "Peak memory", True, "memory"),
-    ]
-    present = set(measured(done, [measure.column for measure in known]))
-    return [measure for measure in known if measure.column in present]
-
-
 def summarise(table: pd.DataFrame) -> Summary:
     """Build the summary of a tidy table (see `tidy.tidy`)."""
     done = finished(table)
     fields = contests(done)
     known = measures(done)
-    behind, leaders, compared = [], [], False
-    for measure in known:
+    rankings = [[rank(measure, contest) for contest in fields] for measure in known]
+    behind, leaders, verdicts = [], [], []
+    for measure, of_measure in zip(known, rankings, strict=True):
         told = []
-        for contest in fields:
-            ranking = contest.ranking(measure.column, lower=measure.lower)
-            reason = _incomparable(measure, ranking)
-            if len(ranking) > 1 and reason:
-                told.append(Finding(f"At {contest.label}: not compared, {reason}."))
-                continue
-            if ranking:
-                told.append(_leader(measure, contest, ranking))
-            mine = next((entry for entry in ranking if entry.family == SUBJECT), None)
-            if mine is not None and len(ranking) > 1:
-                compared = True
-                if mine.median(measure.column) != ranking[0].median(measure.column):
-                    behind.append(_behind(measure, contest, mine, ranking[0]))
+        for ranking in of_measure:
+            if ranking.reason:
+                told.append(Finding(f"At {ranking.contest.label}: not compared, {ranking.reason}."))
+            elif ranking.entries:
+                told.append(_leader(ranking))
+            mine = next((entry for entry in ranking.entries if entry.family == SUBJECT), None)
+            if mine is not None and ranking.compared:
+                verdicts.append(_verdict(ranking, mine))
+                if verdicts[-1].startswith(BEHIND):
+                    behind.append(_behind(ranking, mine))
         if told:
             leaders.append((measure.title, told))
     return Summary(
         lede=_lede(table),
-        behind=behind,
-        subject_compared=compared,
+        tally=_tally(Counter(verdicts)),
+        behind=sorted(behind, key=lambda finding: finding.apart is not True),
+        subject_compared=bool(verdicts),
         leaders=leaders,
         measures=known,
-        standings=[_standing(known, contest, entry) for contest in fields for entry in contest.entries],
+        standings=[
+            _standing([of_measure[place] for of_measure in rankings], contest, entry)
+            for place, contest in enumerate(fields)
+            for entry in contest.entries
+        ],
         notes=_notes(done, fields),
     )
+
+
+def _verdict(ranking: Ranking, mine: Entry) -> str:
+    """How the subject stands to the best of the others."""
+    column = ranking.measure.column
+    other = next(entry for entry in ranking.entries if entry.family != SUBJECT)
+    if mine.median(column) == other.median(column):
+        return "level"
+    ahead = ranking.entries[0].family == SUBJECT
+    better, worse = (mine, other) if ahead else (other, mine)
+    side, apart = "ahead" if ahead else BEHIND, compare(ranking.measure, better, worse).apart
+    return side if apart else f"{side}, {'no interval' if apart is None else 'not distinguishable'}"
+
+
+def _tally(verdicts: Counter[str]) -> str:
+    """The verdicts of all comparisons in one sentence, the bad news first; empty where there are none."""
+    total = verdicts.total()
+    if not total:
+        return ""
+    alike = sum(count for verdict, count in verdicts.items() if verdict.endswith("not distinguishable"))
+    parts = [
+        (verdicts[BEHIND], "it is behind in {}"),
+        (verdicts["ahead"], "ahead in {}"),
+        (alike, "not distinguishable in {}"),
+        (verdicts[f"{BEHIND}, no interval"], "behind in {} without an interval"),
+        (verdicts["ahead, no interval"], "ahead in {} without an interval"),
+        (verdicts["level"], "level in {}"),
+    ]
+    told = words.listed([text.format(count) for count, text in parts if count])
+    told = told if told.startswith("it is") else f"it is {told}"
+    return f"{SUBJECT} against the best other family, in {words.plural(total, 'comparison')}: {told}."
 
 
 def _lede(table: pd.DataFrame) -> str:
@@ -149,82 +139,33 @@ def _lede(table: pd.DataFrame) -> str:
     )
 
 
-def _seeds(entries: list[Entry], column: str) -> str:
-    counts = sorted({len(entry.values(column)) for entry in entries})
-    if counts == [1]:
-        return "one seed"
-    return f"median of {words.listed([str(count) for count in counts])} seeds"
-
-
-def _certainty(measure: Measure, better: Entry, worse: Entry) -> str:
-    """What the spread lets one say. Ranges over seeds are shown as ranges: no test is claimed."""
-    column = measure.column
-    single = min(len(better.values(column)), len(worse.values(column))) == 1
-    quartiles = measure.kind == "rate" and all(
-        (entry.values(f"{column}_n") >= FEWEST_SAMPLES).any() for entry in (better, worse)
-    )
-    if single and not quartiles:
-        seeds = _seeds([better, worse], column)
-        return f"{seeds}: no interval"
-    (low_a, high_a), (low_b, high_b) = better.spread(column), worse.spread(column)
-    apart = high_a < low_b if measure.lower else low_a > high_b
-    what = "quartiles" if quartiles else "ranges over seeds"
-    verdict = f"{what} do not overlap" if apart else f"{what} overlap: not distinguishable"
-    return f"{_seeds([better, worse], column)}; {verdict}"
-
-
-def _incomparable(measure: Measure, ranking: list[Entry]) -> str:
-    rows = [entry.rows[entry.rows[measure.column].notna()] for entry in ranking]
-    if not rows:
-        return ""
-    joined = pd.concat(rows)
-    if measure.kind in ("score", "signed"):
-        counts = joined["metric_samples"].dropna().unique()
-        if len(counts) > 1:
-            listed = words.listed([f"{count:,.0f}" for count in sorted(counts)])
-            return f"the sample counts differ ({listed})"
-    if measure.kind in ("rate", "memory") and joined["machine_fingerprint"].nunique() > 1:
-        return "the cells ran on different machines"
-    if measure.kind == "memory" and joined["peak_memory_kind"].nunique() > 1:
-        return "memory was measured in different ways"
-    return ""
-
-
-def _leader(measure: Measure, contest: Contest, ranking: list[Entry]) -> Finding:
-    best, column = ranking[0], measure.column
-    value = measure.show(best.median(column))
-    if len(ranking) == 1:
-        return Finding(f"At {contest.label}: {best.family} {value}, with nothing to compare.", _seeds(ranking, column))
-    second = ranking[1]
-    runner = measure.show(second.median(column))
-    tied = [entry.family for entry in ranking if entry.median(column) == best.median(column)]
-    if len(tied) > 1:
-        return Finding(f"At {contest.label}: {words.listed(tied)} tie at {value}.")
-    gap = measure.gap(best.median(column), second.median(column))
-    if measure.kind == "rate" and gap:
-        rest = f"{gap} the {runner} of {second.family}"
+def _leader(ranking: Ranking) -> Finding:
+    measure, label, best = ranking.measure, ranking.contest.label, ranking.entries[0]
+    value = measure.show(best.median(measure.column))
+    if len(ranking.entries) == 1:
+        return Finding(f"At {label}: {best.family} {value}, with nothing to compare.", seeds([best], measure.column))
+    if len(ranking.leaders) > 1:
+        return Finding(f"At {label}: {words.listed(ranking.leaders)} tie at {value}.")
+    second = ranking.entries[1]
+    runner, found = measure.show(second.median(measure.column)), compare(measure, best, second)
+    if measure.kind == "rate" and found.gap:
+        rest = f"{found.gap} the {runner} of {second.family}"
     else:
-        rest = f"then {second.family} {runner}" + (f" ({gap})" if gap else "")
-    return Finding(f"At {contest.label}: {best.family} {value}, {rest}.", _certainty(measure, best, second))
+        rest = f"then {second.family} {runner}" + (f" ({found.gap})" if found.gap else "")
+    return Finding(f"At {label}: {best.family} {value}, {rest}.", found.basis, found.apart)
 
 
-def _behind(measure: Measure, contest: Contest, mine: Entry, best: Entry) -> Finding:
-    column, title = measure.column, measure.title
-    ours, theirs = mine.median(column), best.median(column)
-    gap = measure.gap(theirs, ours)
-    relation = "below" if measure.kind == "rate" else "above"
-    text = f"{title} at {contest.label}: {measure.show(ours)}, {relation} {best.family}’s {measure.show(theirs)}"
-    if gap:
-        text += f" ({best.family} is {gap} as fast)" if measure.kind == "rate" else f" ({gap})"
-    return Finding(f"{text}.", _certainty(measure, best, mine))
+def _behind(ranking: Ranking, mine: Entry) -> Finding:
+    measure, best = ranking.measure, ranking.entries[0]
+    ours, theirs = (measure.show(entry.median(measure.column)) for entry in (mine, best))
+    found, relation = compare(measure, best, mine), "below" if measure.kind == "rate" else "above"
+    text = f"{measure.title} at {ranking.contest.label}: {ours}, {relation} {best.family}’s {theirs}"
+    if found.gap:
+        text += f" ({best.family} is {found.gap} as fast)" if measure.kind == "rate" else f" ({found.gap})"
+    return Finding(f"{text}.", found.basis, found.apart)
 
 
-def _standing(known: list[Measure], contest: Contest, entry: Entry) -> Standing:
-    best = []
-    for measure in known:
-        ranking = contest.ranking(measure.column, lower=measure.lower)
-        fair = len(ranking) > 1 and not _incomparable(measure, ranking)
-        best.append(fair and entry.median(measure.column) == ranking[0].median(measure.column))
+def _standing(rankings: list[Ranking], contest: Contest, entry: Entry) -> Standing:
     return Standing(
         contest.label,
         entry.family,
@@ -232,8 +173,8 @@ def _standing(known: list[Measure], contest: Contest, entry: Entry) -> Standing:
         entry.tried,
         len(entry.rows),
         words.amount(entry.median("params")),
-        tuple(measure.show(entry.median(measure.column)) for measure in known),
-        tuple(best),
+        tuple(ranking.measure.show(entry.median(ranking.measure.column)) for ranking in rankings),
+        tuple(entry.family in ranking.leaders for ranking in rankings),
     )
 
 

@@ -1,17 +1,16 @@
-"""The tables of the page: every row of the results, the failures, the machines, and the conventions."""
+"""The tables of the page: every row of the results, the failures, and the conventions."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pdebench.record import MACHINE
 from pdebench.report import words
-from pdebench.report.tidy import frechet_columns, kid_columns, measured, metric_title, records
+from pdebench.report.tidy import finished, frechet_columns, kid_columns, measured, metric_title, records
 
 LEADING = (
     "model.family",
@@ -48,7 +47,8 @@ class Grid:
 
 def full_table(table: pd.DataFrame) -> Grid:
     """Every row, and every column that tells rows apart; the others are listed once, or as empty."""
-    shown = table.drop(columns=[name for name in DERIVED if name in table])
+    hidden = [*DERIVED, *(name for name in ("folder", "repeat") if table["folder"].nunique() < 2)]
+    shown = table.drop(columns=[name for name in hidden if name in table])
     columns = [*LEADING, *frechet_columns(shown), *kid_columns(shown)]
     columns += [str(name) for name in shown if name not in columns]
     columns = [name for name in columns if name in shown]
@@ -95,7 +95,15 @@ class Failure:
     message: str
 
 
-def failures(table: pd.DataFrame) -> list[Failure]:
+@dataclass(frozen=True)
+class Failures:
+    """The section: what did not finish, of how many cells."""
+
+    rows: list[Failure]
+    cells: int
+
+
+def failures(table: pd.DataFrame) -> Failures:
     """Every row whose status is not `done`."""
     found = []
     for row in records(table[table["status"] != "done"]):
@@ -111,36 +119,23 @@ def failures(table: pd.DataFrame) -> list[Failure]:
                 str(row["message"] or words.MISSING),
             )
         )
-    return found
+    return Failures(found, len(table))
 
 
-def machines(table: pd.DataFrame) -> list[list[tuple[str, str]]]:
-    """One list of facts for each machine and software that ran cells, with how many."""
-    present = [name for name in MACHINE if name in table and table[name].notna().any()]
-    if not present:
-        return []
-    found = []
-    known = table[table[present].notna().any(axis=1)].copy()
-    for _, rows in known.groupby("machine_fingerprint"):
-        for name in present:  # a cell that failed early knows its machine and not the rest
-            values = rows[name].dropna()
-            if values.nunique() == 1:
-                known.loc[rows.index, name] = values.iloc[0]
-    plain = known[present].map(lambda value: cell("", value).full or cell("", value).text)
-    for name in {"memory_bytes"} & set(present):
-        plain[name] = known[name].map(words.size)
-    for key, rows in plain.groupby(present, dropna=False, sort=True):
-        facts = [
-            (name.replace("_bytes", "").replace("_", " "), str(value))
-            for name, value in zip(present, cast(tuple[Any, ...], key), strict=True)
-        ]
-        found.append([*facts, ("cells", str(len(rows)))])
-    return found
+@dataclass(frozen=True)
+class Conventions:
+    """The section: what the numbers mean, as far as it depends on the table; see the functions of the same names."""
+
+    uncounted: list[tuple[str, str]]
+    metric_facts: list[tuple[str, str]]
+    small_samples: int
+    cells: int
 
 
-def dirty(table: pd.DataFrame) -> bool:
-    """Whether some cell ran from a work tree with uncommitted changes."""
-    return "git_dirty" in table and any(value is True or value == 1 for value in table["git_dirty"].dropna())
+def conventions(table: pd.DataFrame) -> Conventions:
+    """The section of a tidy table."""
+    done = finished(table)
+    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table))
 
 
 def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:

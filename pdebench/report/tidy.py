@@ -1,4 +1,4 @@
-"""The results table made ready to draw: typed, named, and sorted into fair comparisons.
+"""The results table made ready to draw: typed and named.
 
 Everything here keeps one rule: what was not measured stays missing. It is never 0, never left out of a count.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +42,7 @@ BUDGET = ("model.size", "model.patch", "train.steps", "train.batch_size")
 """Keys that split a comparison where a family was run with more than one value of them."""
 
 TEXT = (
+    "folder",
     "suite",
     "cell",
     "status",
@@ -131,8 +131,9 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy of the results table with every column the report asks for, numbers as floats, in a fixed order.
 
     A missing column becomes a column of missing values; text or an infinity in a numeric column becomes
-    missing. Adds `_q1`, `_q3` and `_n` of each rate (from its duration) and `setting`, the words
-    that tell a family's runs at one resolution apart (empty where nothing but the seed differs).
+    missing. Adds `_q1`, `_q3` and `_n` of each rate (from its duration); `setting`, the words
+    that tell a family's runs at one resolution apart (empty where nothing but the seed differs); `folder`, empty where
+    all is of one; and `repeat`, whether a finished cell is one that another folder has finished too, and had first.
     """
     table = frame.reset_index(drop=True).copy()
     for column in TEXT:
@@ -151,6 +152,8 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     for part in ("mixer", "block"):  # of a batch, and batches differ
         table[f"{part}_held_bytes_an_image"] = table[f"{part}_held_bytes"] / table["train.batch_size"]
     table["model.family"] = table["model.family"].fillna("unknown")
+    table["folder"] = table["folder"].fillna("")
+    table["repeat"] = _repeats(table)
     table["setting"] = settings(table)
     rank = {name: place for place, name in enumerate(family_order(table))}
     table["_rank"] = table["model.family"].map(rank)
@@ -158,9 +161,22 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(keys, kind="stable", na_position="last").drop(columns="_rank").reset_index(drop=True)
 
 
+def _repeats(table: pd.DataFrame) -> pd.Series:
+    """Whether a row is a finished cell that an earlier row of another folder is too: the same run, done twice."""
+    done = table["status"] == "done"
+    first = table["folder"].where(done).groupby(table["cell"]).transform("first")
+    return done & first.notna() & (table["folder"] != first)
+
+
 def finished(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose cell ran to its end."""
-    return table[table["status"] == "done"]
+    """The rows whose cell ran to its end, each cell once."""
+    return table[(table["status"] == "done") & ~table["repeat"]]
+
+
+def timed(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose cell ran to its end, each cell once a machine: what it costs may be asked of each."""
+    done = table[table["status"] == "done"]
+    return done[~(done["repeat"] & done.duplicated(["cell", "machine_fingerprint"]))]
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -230,7 +246,7 @@ def settings(table: pd.DataFrame) -> pd.Series:
 
 def plain_config(table: pd.DataFrame) -> pd.DataFrame:
     """The configuration of each row as text, empty where a key has no value."""
-    return table[[str(name) for name in table if str(name).startswith(CONFIG_PREFIXES)]].map(_plain)
+    return table[[str(name) for name in table if str(name).startswith(CONFIG_PREFIXES)]].map(plain_value)
 
 
 def named(column: str, value: str) -> str:
@@ -238,90 +254,10 @@ def named(column: str, value: str) -> str:
     return f"{column.split('.', 1)[1].replace('_', ' ')} {value}"
 
 
-def _plain(value: Any) -> str:
+def plain_value(value: Any) -> str:
+    """A value of the configuration as text, empty where there is none."""
     if isinstance(value, list | tuple | dict | np.ndarray):
         return json.dumps(value, default=list)
     if value is None or pd.isna(value):
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One family in a comparison, at its best setting by validation loss; one row a seed."""
-
-    family: str
-    rows: pd.DataFrame
-    setting: str
-    tried: int
-
-    def values(self, column: str) -> pd.Series:
-        """What was measured, one number a seed, without the missing."""
-        return self.rows[column].dropna() if column in self.rows else pd.Series(dtype=float)
-
-    def median(self, column: str) -> float:
-        """Median over seeds; NaN where nothing was measured."""
-        values = self.values(column)
-        return float(values.median()) if len(values) else float("nan")
-
-    def spread(self, column: str) -> tuple[float, float]:
-        """Lowest and highest over seeds, and over the quartiles within a run where the record has them."""
-        low, high = (f"{column}_q1", f"{column}_q3")
-        lows = self.values(low) if low in self.rows and len(self.values(low)) else self.values(column)
-        highs = self.values(high) if high in self.rows and len(self.values(high)) else self.values(column)
-        return float(lows.min()), float(highs.max())
-
-    def only(self, column: str) -> Any:
-        """The value that all rows share, None where they differ or have none."""
-        values = self.rows[column].dropna().unique()
-        return values[0] if len(values) == 1 else None
-
-
-@dataclass(frozen=True)
-class Contest:
-    """Families that may be compared: one data set, one resolution, one budget."""
-
-    label: str
-    resolution: float
-    entries: tuple[Entry, ...]
-
-    def ranking(self, column: str, *, lower: bool) -> list[Entry]:
-        """Entries with a number in the column, the best first."""
-        known = [entry for entry in self.entries if len(entry.values(column))]
-        return sorted(known, key=lambda entry: entry.median(column) * (1 if lower else -1))
-
-
-def contests(done: pd.DataFrame) -> list[Contest]:
-    """Split finished rows into fair comparisons, each family entered once, at its best setting.
-
-    Size, patch, steps and batch size split the comparison only where some family was run with several of
-    them: a suite that gives each family a size of its own, to match their cost, still compares them.
-    """
-    if done.empty:
-        return []
-    split = budget_split(done)
-    several_sets = done["data.name"].nunique() > 1
-    found = []
-    for key, rows in done.groupby(["data.name", "data.resolution", *split], dropna=False, sort=True):
-        name, resolution, *budget = cast(tuple[Any, ...], key)
-        words = [str(name)] if several_sets and pd.notna(name) else []
-        words.append(f"{resolution:g} px" if pd.notna(resolution) else "unknown resolution")
-        words += [named(column, _plain(value)) for column, value in zip(split, budget, strict=True) if pd.notna(value)]
-        entries = [best_entry(family, rows[rows["model.family"] == family]) for family in families_in(rows)]
-        found.append(Contest(", ".join(words), float(resolution), tuple(entries)))
-    return found
-
-
-def budget_split(rows: pd.DataFrame) -> list[str]:
-    """The keys of the budget of which some family was run with several values."""
-    places = [rows["data.name"].fillna(""), rows["data.resolution"].fillna(-1), rows["model.family"]]
-    return [key for key in BUDGET if (rows[key].groupby(places).nunique() > 1).any()]
-
-
-def best_entry(family: str, rows: pd.DataFrame) -> Entry:
-    """A family's rows at the setting with the lowest median validation loss."""
-    settings = [(setting, group) for setting, group in rows.groupby("setting", sort=True)]
-    order = [(np.nan_to_num(group["val_loss"].median(), nan=np.inf), str(name)) for name, group in settings]
-    _, best = min(order)
-    chosen = next(group for name, group in settings if str(name) == best)
-    return Entry(family, chosen, best, len(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,28 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from pdebench.record import dtype_of
+from pdebench.store import CURVE
+
 FAMILIES = ("PDE-SSM-DiT", "DiT", "Mamba-DiT")
 LOSS = {"PDE-SSM-DiT": 0.2116, "DiT": 0.2228, "Mamba-DiT": 0.2301}
 SPEED = {"PDE-SSM-DiT": 90.0, "DiT": 120.0, "Mamba-DiT": 24.0}
 SLOWDOWN = {"PDE-SSM-DiT": 1.0, "DiT": 1.7, "Mamba-DiT": 1.1}  # exponent of the token count
 MEMORY = {"PDE-SSM-DiT": 1.0, "DiT": 1.5, "Mamba-DiT": 2.2}
 UNCOUNTED = {"PDE-SSM-DiT": "", "DiT": "aten::synthetic_op", "Mamba-DiT": ""}
+
+FEW = [
+    "suite",
+    "cell",
+    "status",
+    "data.name",
+    "data.resolution",
+    "model.family",
+    "train.seed",
+    "val_loss",
+    "flops_train",
+]
+"""Columns of cells that make one chart."""
 
 
 def row(family: str, resolution: int, seed: int, **changes: Any) -> dict[str, Any]:
@@ -189,3 +206,30 @@ def draw_samples(frame: pd.DataFrame, folder: Path) -> None:
         path = folder / "cells" / cell["cell"]
         path.mkdir(parents=True, exist_ok=True)
         Image.fromarray(grid.clip(0, 255).astype(np.uint8)).save(path / "samples.png")
+
+
+def write_folder(frame: pd.DataFrame, folder: Path, planned: tuple[str, ...] = ()) -> Path:
+    """The frame as a results folder: a record, a curve and samples of each cell; `planned` cells have nothing yet."""
+    draw_samples(frame, folder)
+    for cell in frame.to_dict("records"):
+        write_record(cell, folder)
+    every = curves(frame)
+    for identity, curve in every.groupby("cell"):
+        whole = curve.assign(**{name: 0.0 for name in CURVE if name not in curve}).drop(columns="cell")
+        whole.to_parquet(folder / "cells" / str(identity) / "curve.parquet")
+    (folder / "plan.json").write_text(json.dumps([*frame["cell"], *planned]))
+    (folder / "suite.yaml").write_text("suite: synthetic\ngrid: {model.family: [PDE-SSM-DiT, DiT]}\n")
+    return folder
+
+
+def write_record(cell: dict[str, Any], folder: Path) -> None:
+    """One row of a frame as its record."""
+    known = {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in cell.items()}
+    typed = {
+        name: int(value) if value is not None and dtype_of(str(name)) == "Int64" else value
+        for name, value in known.items()
+    }
+    path = folder / "cells" / cell["cell"]
+    path.mkdir(parents=True, exist_ok=True)
+    typed["finished_at"] = typed.get("finished_at") or "2026-01-01T00:00:00+00:00"
+    (path / "record.json").write_text(json.dumps(typed))

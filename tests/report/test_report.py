@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -13,11 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from scipy import stats
 
 from pdebench.errors import ResultsError
-from pdebench.report import charts, tidy, write_report
+from pdebench.report import costs, curves, quality, tidy, words, write_report
+from pdebench.report.summary import summarise
 
 BOTH = (32, 64)
+COSTS = ("train_seconds", "peak_memory_bytes", "machine_fingerprint")
 NO_CURVES = pd.DataFrame(columns=["cell", "step", "train_loss", "val_loss"])
 
 
@@ -52,7 +56,7 @@ def test_report_is_one_small_file_the_same_each_time(tmp_path: Path) -> None:
 
 
 def test_report_does_not_import_torch() -> None:
-    code = "import sys, pdebench.report; sys.exit('torch' in sys.modules)"
+    code = "import sys, pdebench.report.follow; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -69,20 +73,42 @@ def test_where_the_subject_is_behind_comes_first(tmp_path: Path) -> None:
 def test_leaders_name_family_number_and_seeds(tmp_path: Path) -> None:
     text = section(page(synthetic.results(), tmp_path), "findings")
     assert "At 32 px: PDE-SSM-DiT 0.2119, then DiT 0.2242 (+5.8%)." in text
-    assert "Median of 3 seeds; ranges over seeds do not overlap." in text
+    assert "Over 3 seeds +5.9%, 95% interval +4.1% to +7.6%." in text
     assert "At 32 px: DiT 120 images/s, 1.32× the 91.0 images/s of PDE-SSM-DiT." in text
 
 
 def test_one_seed_claims_no_interval(tmp_path: Path) -> None:
-    text = section(page(synthetic.results(seeds=(0,)), tmp_path), "findings")
+    frame = synthetic.results(seeds=(0,)).assign(train_step_ms_n=9, sample_images_per_s_n=9)
+    text = section(page(frame, tmp_path), "findings")
     assert "One seed: no interval." in text
-    assert "ranges over seeds" not in text
+    assert "95%" not in text
+    assert "it is behind in 2 without an interval" in text
 
 
-def test_overlapping_seeds_are_not_distinguishable(tmp_path: Path) -> None:
+def test_seeds_that_disagree_are_not_distinguishable(tmp_path: Path) -> None:
     frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"), resolutions=(32,))
-    frame["val_loss"] = [0.20, 0.22, 0.24, 0.21, 0.23, 0.25]
-    assert "ranges over seeds overlap: not distinguishable" in section(page(frame, tmp_path), "findings")
+    frame["val_loss"] = [0.20, 0.24, 0.22, 0.25, 0.21, 0.24]
+    text = section(page(frame, tmp_path), "findings")
+    assert "At 32 px: PDE-SSM-DiT 0.2200, then DiT 0.2400 (+9.1%). Over 3 seeds +6.1%, 95% interval " in text
+    assert "not distinguishable. " in text[text.index("Validation loss") :]
+
+
+def test_the_interval_is_that_of_the_ratio_over_shared_seeds() -> None:
+    ours, theirs = np.array([0.20, 0.24, 0.22, 0.23]), np.array([0.21, 0.26, 0.22, 0.245])
+    rows = [
+        synthetic.row(family, 32, seed, val_loss=loss)
+        for family, losses in (("PDE-SSM-DiT", ours), ("DiT", theirs))
+        for seed, loss in enumerate(losses)
+    ]
+    (found,) = (
+        told[0] for title, told in summarise(tidy.tidy(pd.DataFrame(rows))).leaders if title == "Validation loss"
+    )
+    known = stats.ttest_rel(np.log(theirs), np.log(ours)).confidence_interval()
+    low, high = (words.percent(math.exp(end)) for end in (known.low, known.high))
+    assert found.basis.startswith(
+        f"over 4 seeds {words.percent(stats.gmean(theirs / ours))}, 95% interval {low} to {high}"
+    )
+    assert found.apart is bool(known.low > 0)
 
 
 def test_nothing_behind_is_said_too(tmp_path: Path) -> None:
@@ -198,8 +224,8 @@ def test_hundreds_of_cells_stay_under_the_limit(tmp_path: Path) -> None:
 def test_charts_are_valid_vega_lite() -> None:
     frame = synthetic.results(resolutions=BOTH, seeds=(0, 1))
     table = tidy.tidy(frame)
-    figures = [charts.quality_figures(table)[0][1][0], *charts.cost_figures(table, "speed")]
-    loss = charts.loss_figure(table, synthetic.curves(frame))
+    figures = [quality.quality_figures(table)[0][1][0][0], *costs.cost_figures(table, "speed")]
+    loss = curves.loss_figure(table, synthetic.curves(frame))
     assert loss is not None
     for figure in [*figures, loss]:
         figure.chart.to_dict(validate=True)
@@ -214,11 +240,31 @@ def test_throughput_has_quartiles_from_step_times(tmp_path: Path) -> None:
     assert median["high"] == pytest.approx(speed / 0.97, rel=1e-4)
 
 
-def test_quartiles_of_a_few_timings_claim_nothing(tmp_path: Path) -> None:
+def test_of_one_run_the_interval_is_that_within_it_and_a_few_timings_have_none(tmp_path: Path) -> None:
     frame = synthetic.results(resolutions=(32,), seeds=(0,))
-    assert "quartiles do not overlap" in section(page(frame, tmp_path), "findings")
-    few = frame.assign(train_step_ms_n=2, sample_images_per_s_n=1)
-    assert "quartiles" not in section(page(few, tmp_path), "findings")
+    assert "1.32×, from the scatter within runs" in section(page(frame, tmp_path), "findings")
+    few = frame.assign(train_step_ms_n=9, sample_images_per_s_n=1)
+    assert "scatter" not in section(page(few, tmp_path), "findings")
+
+
+def test_quality_stands_against_compute_time_and_memory_of_each_machine() -> None:
+    frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"), seeds=(0, 1))[[*synthetic.FEW, *COSTS]]
+    frame.loc[frame["train.seed"] == 1, "machine_fingerprint"] = "another-machine"
+    flops, seconds, memory = quality.quality(tidy.tidy(frame)).figures
+    assert {row["curve"] for row in flops.rows} == {"PDE-SSM-DiT", "DiT"}
+    for figure in (seconds, memory):
+        assert len({row["curve"] for row in figure.rows}) == 4
+        assert figure.note == "2 machines: separate curves."
+
+
+def test_memory_that_three_runs_agree_on_has_a_crossover() -> None:
+    frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"), resolutions=(32, 64, 128), seeds=(0, 1, 2))
+    tokens, noise = frame["tokens"], 1 + 0.004 * frame["train.seed"]
+    frame["peak_memory_bytes"] = np.where(frame["model.family"] == "DiT", 1e5 * tokens**1.2, 3e5 * tokens) * noise
+    (drawn,) = costs.cost_figures(tidy.tidy(frame), "memory")
+    assert "PDE-SSM-DiT falls below DiT at 243 tokens (95% interval" in drawn.description
+    (drawn,) = costs.cost_figures(tidy.tidy(frame[frame["train.seed"] == 0]), "memory")
+    assert "falls below" not in drawn.description
 
 
 def test_a_family_keeps_its_place_in_the_palette(tmp_path: Path) -> None:
@@ -256,7 +302,7 @@ def test_a_family_keeps_its_place_in_the_palette(tmp_path: Path) -> None:
 )
 def test_any_table_makes_a_page(tmp_path: Path, frame: pd.DataFrame) -> None:
     html = page(frame, tmp_path, synthetic.curves(frame) if len(frame) > 2 else NO_CURVES)
-    for name in ("findings", "failures", "table", "environment", "conventions"):
+    for name in ("findings", "failures", "table", "provenance", "conventions"):
         assert section(html, name)
     assert not re.search(r"\b(nan|NaN|None|inf|NaT)\b", html.split("<script")[0].split("</style>")[1])
 

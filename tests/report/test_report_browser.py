@@ -12,6 +12,8 @@ import pytest
 import synthetic
 
 from pdebench.report import write_report
+from pdebench.report.build import write_base
+from pdebench.report.section import Progress
 
 pytestmark = [
     pytest.mark.browser,
@@ -45,12 +47,14 @@ def browser() -> Iterator:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a folder of 24 cells, one of which failed."""
     folder = tmp_path_factory.mktemp("results")
     bad = [synthetic.failed("Mamba-DiT", 64, 9, "oom", f"needed 31 GiB {ATTACK}")]
-    frame = pd.concat([synthetic.results(resolutions=(32, 64)), pd.DataFrame(bad)], ignore_index=True)
+    whole = synthetic.results(families=(*synthetic.FAMILIES, "None-DiT"), resolutions=(32, 64))
+    frame = pd.concat([whole.head(23), pd.DataFrame(bad)], ignore_index=True)
     frame.loc[0, "model_name"] = f"PDE {ATTACK}"
-    synthetic.draw_samples(frame, folder)
-    return write_report(frame, synthetic.curves(frame), folder)
+    synthetic.write_folder(frame, folder)
+    return write_base([folder], folder)[2]
 
 
 class Opened:
@@ -90,7 +94,7 @@ def test_charts_are_drawn_and_nothing_scrolls_sideways(  # type: ignore[no-untyp
     marks = page.page.eval_on_selector_all(
         ".chart", "nodes => nodes.map(n => n.querySelectorAll('svg .mark-symbol path').length)"
     )
-    assert len(marks) == 16
+    assert len(marks) == 22
     assert min(marks) > 0
     assert page.page.evaluate("document.documentElement.scrollWidth") <= width
     edges = page.page.eval_on_selector_all(
@@ -142,9 +146,9 @@ def test_filter_keeps_the_rows_with_every_word(opened: Opened) -> None:
     page = opened.page
     page.get_by_label("Filter").fill("mamba oom")
     assert page.locator("#results tbody tr:visible").count() == 1
-    assert page.locator("#count").inner_text() == "1 of 19 rows"
+    assert page.locator("#count").inner_text() == "1 of 24 rows"
     page.get_by_label("Filter").fill("")
-    assert page.locator("#results tbody tr:visible").count() == 19
+    assert page.locator("#results tbody tr:visible").count() == 24
 
 
 def test_menu_chooses_the_resolution_of_the_loss_curves(opened: Opened) -> None:
@@ -197,5 +201,22 @@ def test_ablation_scrolls_in_its_own_box_beside_the_settings(  # type: ignore[no
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 760, "height": 1000})
     assert page.evaluate("document.documentElement.scrollWidth") <= 760
+    opened.check()
+    page.close()
+
+
+def test_a_page_that_is_redrawn_loads_itself_again_until_paused_or_filtered(browser, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    synthetic.write_folder(synthetic.results(families=("DiT",), seeds=(0,))[synthetic.FEW], tmp_path)
+    path = write_base([tmp_path], tmp_path, Progress(1, 24, 2))[2]
+    opened = Opened(browser, path)
+    page = opened.page
+    with page.expect_event("load"):
+        pass
+    page.wait_for_selector("html[data-charts]")
+    page.get_by_role("button", name="Pause").press("Enter")
+    page.evaluate("window.here = true")
+    page.wait_for_timeout(3000)  # a page that is not paused would have loaded again
+    assert page.evaluate("window.here") is True
+    assert "1 of 24 cells have ended." in page.get_by_role("status").first.inner_text()
     opened.check()
     page.close()

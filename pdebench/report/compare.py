@@ -1,0 +1,185 @@
+"""Two families in one measure: how far apart they are, and whether what was measured lets one say so.
+
+Quantities that are positive are compared by their ratio, KID, which may be negative, by the difference. The interval
+is Student's over the seeds that both ran with, since two runs of one seed see the same images in the same order with
+the same noise; of a rate without three such seeds it is that of the scatter within runs, as of a crossover.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pdebench.report import words
+from pdebench.report.contests import Contest, Entry
+from pdebench.report.crossover import NORMAL_95
+from pdebench.report.crossover import measured as median_of
+from pdebench.report.paired import paired
+from pdebench.report.tidy import SEED, frechet_columns, kid_columns, measured, metric_title
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a comparison is about, and how its numbers read."""
+
+    column: str
+    title: str
+    lower: bool
+    kind: str  # loss | score | signed | rate | memory
+
+    def show(self, value: float) -> str:
+        """One value, with its unit."""
+        if self.kind == "memory":
+            return words.size(value)
+        return f"{words.number(value, 3)} images/s" if self.kind == "rate" else words.number(value)
+
+    @property
+    def unit(self) -> str:
+        """Of `bare`, empty where there is none."""
+        return {"memory": "MiB", "rate": "images/s"}.get(self.kind, "")
+
+    def bare(self, value: float) -> str:
+        """One value for a column whose heading has the unit."""
+        return words.number(value / 2**20 if self.kind == "memory" else value, 3 if self.unit else 4)
+
+    def change(self, distance: float) -> str:
+        """A distance (see `Comparison`) in words: `+5.8%`, `1.32×`, `+0.0031`."""
+        if self.kind == "signed":
+            return ("+" if distance > 0 else "") + words.number(distance)
+        return words.times(math.exp(distance)) if self.kind == "rate" else words.percent(math.exp(distance))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far the worse of two is from the better.
+
+    Attributes:
+        gap: the distance between the medians, in words; empty where one of them is not positive.
+        basis: what it stands on, in words.
+        apart: whether the whole interval says that the better is the better; None where there is no interval.
+    """
+
+    gap: str
+    basis: str
+    apart: bool | None
+
+
+def measures(done: pd.DataFrame) -> list[Measure]:
+    """What was measured in this table, in the order in which it is told."""
+    known = [Measure("val_loss", "Validation loss", True, "loss")]
+    known += [Measure(column, metric_title(column), True, "score") for column in frechet_columns(done)]
+    known += [Measure(column, metric_title(column), True, "signed") for column in kid_columns(done)]
+    known += [
+        Measure("train_images_per_s", "Training throughput", False, "rate"),
+        Measure("sample_images_per_s", "Sampling throughput", False, "rate"),
+        Measure("peak_memory_bytes", "Peak memory", True, "memory"),
+    ]
+    present = set(measured(done, [measure.column for measure in known]))
+    return [measure for measure in known if measure.column in present]
+
+
+def compare(measure: Measure, better: Entry, worse: Entry) -> Comparison:
+    """The comparison of two entries of one contest, by the medians the first the better one.
+
+    A distance is log(worse / better), of a rate log(better / worse), of KID worse - better: positive where the medians
+    are told right.
+    """
+    gap = _gap(measure, better.median(measure.column), worse.median(measure.column))
+    theirs, ours = _by_seed(measure, better), _by_seed(measure, worse)
+    over = paired(ours, theirs)
+    if over is not None and over.low is not None and over.high is not None:
+        return _verdict(gap, _over_seeds(measure, over.pairs, over.mean, over.low, over.high), over.low, over.high)
+    if measure.kind == "rate":
+        one, two = median_of(better.rows, measure.column), median_of(worse.rows, measure.column)
+        half = NORMAL_95 * math.hypot(one.error, two.error)
+        if not math.isnan(half):
+            low, high = one.log - two.log - half, one.log - two.log + half
+            spread = f"95% interval {measure.change(low)} to {measure.change(high)}"
+            return _verdict(gap, f"{spread}, from the scatter within runs", low, high)
+    return Comparison(gap, f"{seeds([better, worse], measure.column)}: no interval", None)
+
+
+def _over_seeds(measure: Measure, pairs: int, mean: float, low: float, high: float) -> str:
+    told, ends = f"over {pairs} seeds {measure.change(mean)}", [measure.change(end) for end in (low, high)]
+    if ends[0] == ends[1]:  # to the digits shown; memory is often the same in every run
+        return f"{told} in each"
+    return f"{told}, 95% interval {ends[0]} to {ends[1]}"
+
+
+def _verdict(gap: str, told: str, low: float, high: float) -> Comparison:
+    if low > 0:
+        return Comparison(gap, told, True)
+    doubt = "not distinguishable" if high >= 0 else "the seeds in pairs say the opposite of the medians"
+    return Comparison(gap, f"{told}: {doubt}", False)
+
+
+def _gap(measure: Measure, better: float, worse: float) -> str:
+    if measure.kind == "signed" or better <= 0 or worse <= 0:
+        return ""
+    return words.times(better / worse) if measure.kind == "rate" else words.percent(worse / better)
+
+
+def _by_seed(measure: Measure, entry: Entry) -> dict[float, float]:
+    """One number a seed on the scale that distances are taken on, so that worse less better is positive."""
+    found: dict[float, list[float]] = {}
+    for seed, value in zip(entry.rows[SEED], entry.rows[measure.column], strict=True):
+        if not (math.isnan(seed) or math.isnan(value)):
+            found.setdefault(seed, []).append(value)
+    means = {seed: sum(values) / len(values) for seed, values in found.items()}
+    if measure.kind == "signed":
+        return means
+    sign = -1.0 if measure.kind == "rate" else 1.0
+    return {seed: sign * math.log(mean) for seed, mean in means.items() if mean > 0}
+
+
+def seeds(entries: list[Entry], column: str) -> str:
+    """`one seed`, `median of 2 seeds`: what the numbers shown are."""
+    counts = sorted({len(entry.values(column)) for entry in entries})
+    if counts == [1]:
+        return "one seed"
+    return f"median of {words.listed([str(count) for count in counts])} seeds"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The families of a contest in one measure, the best first; `reason` says why they must not be compared."""
+
+    measure: Measure
+    contest: Contest
+    entries: list[Entry]
+    reason: str
+
+    @property
+    def compared(self) -> bool:
+        """Whether there are two that may be compared."""
+        return len(self.entries) > 1 and not self.reason
+
+    @property
+    def leaders(self) -> list[str]:
+        """The families with the best median, where there is a comparison."""
+        column = self.measure.column
+        best = self.entries[0].median(column) if self.compared else float("nan")
+        return [entry.family for entry in self.entries if entry.median(column) == best]
+
+
+def rank(measure: Measure, contest: Contest) -> Ranking:
+    """The ranking of a contest in one measure."""
+    entries = contest.ranking(measure.column, lower=measure.lower)
+    return Ranking(measure, contest, entries, _incomparable(measure, entries) if len(entries) > 1 else "")
+
+
+def _incomparable(measure: Measure, ranking: list[Entry]) -> str:
+    """Why the entries must not be compared in this measure; empty where they may."""
+    joined = pd.concat([entry.rows[entry.rows[measure.column].notna()] for entry in ranking])
+    if measure.kind in ("score", "signed"):
+        counts = joined["metric_samples"].dropna().unique()
+        if len(counts) > 1:
+            listed = words.listed([f"{count:,.0f}" for count in sorted(counts)])
+            return f"the sample counts differ ({listed})"
+    if measure.kind in ("rate", "memory") and joined["machine_fingerprint"].nunique() > 1:
+        return "the cells ran on different machines"
+    if measure.kind == "memory" and joined["peak_memory_kind"].nunique() > 1:
+        return "memory was measured in different ways"
+    return ""

@@ -1,0 +1,94 @@
+"""The results table sorted into fair comparisons: which families are compared, and with which of its runs each is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from pdebench.report.tidy import BUDGET, families_in, named, plain_value
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One family in a comparison, at its best setting by validation loss; one row a seed."""
+
+    family: str
+    rows: pd.DataFrame
+    setting: str
+    tried: int
+
+    def values(self, column: str) -> pd.Series:
+        """What was measured, one number a seed, without the missing."""
+        return self.rows[column].dropna() if column in self.rows else pd.Series(dtype=float)
+
+    def median(self, column: str) -> float:
+        """Median over seeds; NaN where nothing was measured."""
+        values = self.values(column)
+        return float(values.median()) if len(values) else float("nan")
+
+    def spread(self, column: str) -> tuple[float, float]:
+        """Lowest and highest over seeds, and over the quartiles within a run where the record has them."""
+        low, high = (f"{column}_q1", f"{column}_q3")
+        lows = self.values(low) if low in self.rows and len(self.values(low)) else self.values(column)
+        highs = self.values(high) if high in self.rows and len(self.values(high)) else self.values(column)
+        return float(lows.min()), float(highs.max())
+
+    def only(self, column: str) -> Any:
+        """The value that all rows share, None where they differ or have none."""
+        values = self.rows[column].dropna().unique()
+        return values[0] if len(values) == 1 else None
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Families that may be compared: one data set, one resolution, one budget."""
+
+    label: str
+    resolution: float
+    entries: tuple[Entry, ...]
+
+    def ranking(self, column: str, *, lower: bool) -> list[Entry]:
+        """Entries with a number in the column, the best first."""
+        known = [entry for entry in self.entries if len(entry.values(column))]
+        return sorted(known, key=lambda entry: entry.median(column) * (1 if lower else -1))
+
+
+def contests(done: pd.DataFrame) -> list[Contest]:
+    """Split finished rows into fair comparisons, each family entered once, at its best setting.
+
+    Size, patch, steps and batch size split the comparison only where some family was run with several of
+    them: a suite that gives each family a size of its own, to match their cost, still compares them.
+    """
+    if done.empty:
+        return []
+    split = budget_split(done)
+    several_sets = done["data.name"].nunique() > 1
+    found = []
+    for key, rows in done.groupby(["data.name", "data.resolution", *split], dropna=False, sort=True):
+        name, resolution, *budget = cast(tuple[Any, ...], key)
+        words = [str(name)] if several_sets and pd.notna(name) else []
+        words.append(f"{resolution:g} px" if pd.notna(resolution) else "unknown resolution")
+        words += [
+            named(column, plain_value(value)) for column, value in zip(split, budget, strict=True) if pd.notna(value)
+        ]
+        entries = [best_entry(family, rows[rows["model.family"] == family]) for family in families_in(rows)]
+        found.append(Contest(", ".join(words), float(resolution), tuple(entries)))
+    return found
+
+
+def budget_split(rows: pd.DataFrame) -> list[str]:
+    """The keys of the budget of which some family was run with several values."""
+    places = [rows["data.name"].fillna(""), rows["data.resolution"].fillna(-1), rows["model.family"]]
+    return [key for key in BUDGET if (rows[key].groupby(places).nunique() > 1).any()]
+
+
+def best_entry(family: str, rows: pd.DataFrame) -> Entry:
+    """A family's rows at the setting with the lowest median validation loss."""
+    settings = [(setting, group) for setting, group in rows.groupby("setting", sort=True)]
+    order = [(np.nan_to_num(group["val_loss"].median(), nan=np.inf), str(name)) for name, group in settings]
+    _, best = min(order)
+    chosen = next(group for name, group in settings if str(name) == best)
+    return Entry(family, chosen, best, len(settings))

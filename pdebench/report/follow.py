@@ -1,0 +1,54 @@
+"""Redraws a report while its cells run: looks for new records now and then, until every cell has its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pdebench.execute.local import SETTLED
+from pdebench.report.build import Built, build_report, place, write_base
+from pdebench.report.section import Progress
+from pdebench.store import Results
+
+LOOK = 5.0  # seconds between two looks at the folders
+RELOAD = 15  # seconds after which an open page loads itself again
+
+
+def follow(folders: Sequence[Path], out: Path | None, formats: Sequence[str], say: Callable[[str], None]) -> Built:
+    """Write tables and page anew whenever a cell has ended; returns the whole report once all have, or at Ctrl-C.
+
+    Meanwhile the page reloads itself. Figures and tables for papers are written at the end. A cell that was interrupted
+    has not ended: the same `pdebench run` goes on with it.
+
+    Raises:
+        ResultsError: a folder is missing or damaged, or was left before any cell had ended.
+    """
+    target, seen = place(folders, out), None
+    try:
+        while True:
+            stamps = {folder: _stamps(folder) for folder in folders}
+            progress = _progress(folders)
+            if progress.settled == progress.cells:
+                break
+            begun = [folder for folder in folders if stamps[folder]]
+            if stamps != seen and begun:
+                write_base(begun, target, progress)
+            if stamps != seen:
+                say(f"{progress.settled} of {progress.cells} cells have ended: {target / 'report.html'}")
+            seen = stamps
+            time.sleep(LOOK)
+    except KeyboardInterrupt:
+        say("no longer watching")
+    return build_report(folders, out, formats)
+
+
+def _progress(folders: Sequence[Path]) -> Progress:
+    """How many cells of the folders' plans have ended, well or not."""
+    found = [results.record(cell) for results in map(Results, folders) for cell in results.plan()]
+    return Progress(sum(record is not None and record["status"] in SETTLED for record in found), len(found), RELOAD)
+
+
+def _stamps(folder: Path) -> dict[str, int]:
+    """When the record of each cell was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/record.json")}

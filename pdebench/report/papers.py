@@ -1,0 +1,190 @@
+"""The tables of a paper: what the families reached, each ablation, every cell; as CSV, Parquet, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pdebench.report import latex, tables, words
+from pdebench.report.charts import file_name, slug
+from pdebench.report.compare import Measure, Ranking, measures, rank
+from pdebench.report.contests import Entry, contests
+from pdebench.report.studies import Study, studies
+from pdebench.report.tidy import SEED, finished, records
+from pdebench.settings import plain
+from pdebench.store import write_atomic
+
+SUFFIXES = (".csv", ".parquet", ".md", ".tex")
+
+CELLS = (
+    "folder",
+    "model.family",
+    "model.size",
+    "data.resolution",
+    "setting",
+    SEED,
+    "status",
+    "params",
+    "macs_forward",
+    "flops_train",
+    "train_seconds",
+    "peak_memory_bytes",
+    "train_images_per_s",
+    "sample_images_per_s",
+)
+"""Columns of the table of cells, before the quality measures; `table.csv` of a results folder has all there are."""
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table in numbers, for programs, and in words, for readers.
+
+    Attributes:
+        name: of its files.
+        frame: one typed row a line.
+        columns: headings of `texts`.
+        texts: the lines as they are read.
+        bold: which cells of them lead.
+        groups: which lines belong together.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    columns: list[str]
+    texts: list[list[str]]
+    numeric: list[bool]
+    bold: list[list[bool]] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+    def contents(self) -> dict[str, bytes]:
+        """The file of each suffix."""
+        parquet = io.BytesIO()
+        self.frame.to_parquet(parquet, index=False)
+        bold = self.bold or [[False] * len(self.columns)] * len(self.texts)
+        form: dict[str, Any] = {"numeric": self.numeric, "bold": bold}
+        return {
+            ".csv": self.frame.to_csv(index=False).encode(),
+            ".parquet": parquet.getvalue(),
+            ".md": latex.markdown(self.columns, self.texts, **form).encode(),
+            ".tex": latex.tabular(self.columns, self.texts, groups=self.groups, **form).encode(),
+        }
+
+
+def paper_tables(table: pd.DataFrame) -> list[PaperTable]:
+    """All tables that a tidy table has something for (see `tidy.tidy`)."""
+    found = [_families(finished(table))] if len(finished(table)) else []
+    found += [_ablation(study) for study in studies(table)]
+    return [*found, _cells(table)]
+
+
+def write_paper_tables(table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write every table into the folder in every form; returns the files.
+
+    Raises:
+        ResultsError: the folder cannot be written.
+    """
+    written = []
+    for one in paper_tables(table):
+        for suffix, content in one.contents().items():
+            write_atomic(folder / f"{one.name}{suffix}", content)
+            written.append(folder / f"{one.name}{suffix}")
+    return written
+
+
+def _families(done: pd.DataFrame) -> PaperTable:
+    """A line a family and comparison: medians over seeds, with the lowest and the highest."""
+    known = measures(done)
+    frame, texts, bold, groups = [], [], [], []
+    for contest in contests(done):
+        rankings = [rank(measure, contest) for measure in known]
+        for entry in contest.entries:
+            line: dict[str, Any] = {
+                "comparison": contest.label,
+                "family": entry.family,
+                "setting": entry.setting,
+                "seeds": len(entry.rows),
+                "params": entry.median("params"),
+            }
+            for ranking in rankings:
+                values = entry.values(ranking.measure.column)
+                ends = {"median": values.median(), "low": values.min(), "high": values.max()}
+                line |= {f"{ranking.measure.column}_{end}": float(value) for end, value in ends.items()}
+            frame.append(line)
+            head = [contest.label, _name(entry), str(len(entry.rows)), words.amount(line["params"])]
+            texts.append([*head, *(_median(ranking, entry) for ranking in rankings)])
+            bold.append([False] * 4 + [entry.family in ranking.leaders for ranking in rankings])
+            groups.append(contest.label)
+    columns = ["Comparison", "Family", "Seeds", "Parameters", *map(_heading, known)]
+    numeric = [False, False, *[True] * (2 + len(known))]
+    return PaperTable("families", pd.DataFrame(frame), columns, texts, numeric, bold, groups)
+
+
+def _heading(measure: Measure) -> str:
+    return f"{measure.title}, {measure.unit}" if measure.unit else measure.title
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.family}, {entry.setting}" if entry.setting else entry.family
+
+
+def _median(ranking: Ranking, entry: Entry) -> str:
+    """`0.2116 (0.2101–0.2130)`; without the range where all runs agree."""
+    values, show = entry.values(ranking.measure.column), ranking.measure.bare
+    if values.nunique() < 2:
+        return show(entry.median(ranking.measure.column))
+    return f"{show(float(values.median()))} ({show(float(values.min()))}–{show(float(values.max()))})"
+
+
+def _ablation(study: Study) -> PaperTable:
+    """A line a setting: its loss, and its difference from the plain one with a 95% interval."""
+    frame, texts, groups = [], [], []
+    for arm in [*study.arms, *study.references]:
+        over, default = study.difference(arm), arm is study.default
+        line: dict[str, Any] = {
+            "setting": plain(arm.family) if default else str(arm.setting or arm.family),
+            "val_loss": arm.loss,
+            "difference": over.mean if over else None,
+            "low": over.low if over else None,
+            "high": over.high if over else None,
+            "params": float(arm.rows["params"].median()),
+            "macs_forward": float(arm.rows["macs_forward"].median()),
+            "step_ms": arm.step(study.machine),
+            "seeds": len(arm.losses),
+            "failed": arm.failed,
+        }
+        frame.append(line)
+        texts.append(
+            [
+                line["setting"],
+                words.number(arm.loss),
+                study.signed(over.mean) if over else "",
+                study.interval(over) if over else "",
+                words.amount(line["params"]),
+                words.number(float(arm.rows["macs_forward"].median()) / 1e9),
+                words.number(line["step_ms"], 3),
+                str(line["seeds"]),
+            ]
+        )
+        groups.append("families" if arm.setting is None else "settings")
+    columns = ["Setting", "Validation loss", "Difference", "95% interval", "Parameters", "GMACs", "Step, ms", "Seeds"]
+    numeric = [False, *[True] * 7]
+    name = file_name(f"ablation-{slug(study.title)}")
+    typed = pd.DataFrame(frame).astype(dict.fromkeys(("difference", "low", "high"), float))
+    return PaperTable(name, typed, columns, texts, numeric, groups=groups)
+
+
+def _cells(table: pd.DataFrame) -> PaperTable:
+    """A line a cell: what it was, what became of it, what it cost and what it reached."""
+    scores = [measure.column for measure in measures(finished(table)) if measure.column not in CELLS]
+    columns = [name for name in (*CELLS, *scores) if table[name].map(lambda value: not words.missing(value)).any()]
+    texts = [[tables.cell(name, value).text for name, value in row.items()] for row in records(table[columns])]
+    numeric = [pd.api.types.is_numeric_dtype(table[name]) for name in columns]
+    return PaperTable("cells", table[columns], [_title(name) for name in columns], texts, numeric)
+
+
+def _title(column: str) -> str:
+    return column.rpartition(".")[2].replace("_", " ")

@@ -1,0 +1,114 @@
+"""Where the numbers are from: folders, suites, commits, versions and machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from pdebench.record import MACHINE
+from pdebench.report import tables, words
+from pdebench.report.section import Page
+
+LARGEST_SUITE = 64 * 2**10
+"""Bytes of a suite file that are shown: ten times what a long one has."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A results folder: its name, facts about its cells, and its suite file's text."""
+
+    name: str
+    facts: list[tuple[str, str]]
+    suite: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The section.
+
+    Attributes:
+        sources: the results folders.
+        machines: a list of facts for each machine and software.
+        fingerprints: how many machines there are.
+        dirty: whether some cell ran from a work tree with uncommitted changes.
+        repeats: cells that an earlier folder has too.
+    """
+
+    sources: list[Source]
+    machines: list[list[tuple[str, str]]]
+    fingerprints: int
+    dirty: bool
+    repeats: int
+
+
+def provenance(page: Page) -> Provenance:
+    """The section of a page."""
+    table = page.table
+    return Provenance(
+        [_source(name, folder, table[table["folder"] == name]) for name, folder in page.folders.items()],
+        machines(table),
+        table["machine_fingerprint"].nunique(),
+        dirty(table),
+        int(table["repeat"].sum()),
+    )
+
+
+def _source(name: str, folder: Path, rows: pd.DataFrame) -> Source:
+    done = int((rows["status"] == "done").sum())
+    facts = [("suite", _distinct(rows["suite"])), ("cells", f"{done} of {len(rows)} finished")]
+    ran = sorted(str(moment)[:16].replace("T", " ") for moment in rows["finished_at"].dropna())
+    facts += [("finished", f"{ran[0]} to {ran[-1]} UTC" if ran[0] != ran[-1] else f"{ran[0]} UTC")] if ran else []
+    facts += [
+        ("commits", _distinct(rows["git_commit"].map(lambda commit: commit and commit[:12]))),
+        ("pdebench", _distinct(rows["pdebench_version"])),
+        ("torch", _distinct(rows["torch_version"])),
+    ]
+    return Source(name or folder.resolve().name, facts, _suite(folder / "suite.yaml"))
+
+
+def _distinct(values: pd.Series) -> str:
+    return words.listed(sorted({str(value) for value in values.dropna()})) or words.MISSING
+
+
+def _suite(path: Path) -> str:
+    """The text of a suite file, which anybody may have written; empty where there is none to show."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(LARGEST_SUITE + 1)
+    except OSError:
+        return ""
+    return text if len(text) <= LARGEST_SUITE else f"{text[:LARGEST_SUITE]}\n… (the file goes on)"
+
+
+def machines(table: pd.DataFrame) -> list[list[tuple[str, str]]]:
+    """One list of facts for each machine and software that ran cells, with how many."""
+    present = [name for name in MACHINE if name in table and table[name].notna().any()]
+    if not present:
+        return []
+    found = []
+    known = table[table[present].notna().any(axis=1)].copy()
+    for _, rows in known.groupby("machine_fingerprint"):
+        for name in present:  # a cell that failed early knows its machine and not the rest
+            values = rows[name].dropna()
+            if values.nunique() == 1:
+                known.loc[rows.index, name] = values.iloc[0]
+    plain = known[present].map(lambda value: tables.cell("", value).full or tables.cell("", value).text)
+    for name in {"memory_bytes"} & set(present):
+        plain[name] = known[name].map(words.size)
+    for key, rows in plain.groupby(present, dropna=False, sort=True):
+        facts = [
+            (name.replace("_bytes", "").replace("_", " "), str(value))
+            for name, value in zip(present, cast(tuple[Any, ...], key), strict=True)
+        ]
+        found.append([*facts, ("cells", str(len(rows)))])
+    return found
+
+
+def dirty(table: pd.DataFrame) -> bool:
+    """Whether some cell ran from a work tree with uncommitted changes."""
+    return "git_dirty" in table and any(value is True or value == 1 for value in table["git_dirty"].dropna())

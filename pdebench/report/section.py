@@ -1,0 +1,70 @@
+"""What the page is made of: sections, each one module that reads tables and one partial that shows what it found.
+
+A section is added in three steps. A module returns a dataclass with what its partial needs, or nothing where the
+table has nothing for it; charts stand in that dataclass's `figures`. A partial `sections/<name>.html` shows it: it sees
+the dataclass as `section`, may call the macros of `macros.html` (`chart(figure)`, `key()`, `mark(family)`,
+`told(finding)`, imported `with context`), and stands in one `<section id="<name>" aria-labelledby="h-<name>">`. A line
+in `html.sections` gives both a place on the page and a name in its navigation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pdebench.report.charts import Figure
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is whose page is redrawn: cells that have ended, of how many; after what time to look again."""
+
+    settled: int
+    cells: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """What sections are made from.
+
+    Attributes:
+        table: one row a cell (see `tidy.tidy`); its column `folder` says which of the folders a row is from.
+        curves: columns folder, cell, step, train_loss, val_loss; may be empty.
+        folders: results folders by the name that the page gives them.
+        progress: None where the page is not redrawn.
+    """
+
+    table: pd.DataFrame
+    curves: pd.DataFrame
+    folders: Mapping[str, Path]
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the page; without content it is left out.
+
+    Attributes:
+        name: its anchor, and the name of its partial.
+        title: in the navigation.
+        content: what the partial reads as `section`; its charts, where it has some, in its attribute `figures`.
+    """
+
+    name: str
+    title: str
+    content: Any
+
+    @property
+    def partial(self) -> str:
+        """The template that shows it."""
+        return f"sections/{self.name}.html"
+
+    @property
+    def figures(self) -> list[Figure]:
+        """The charts that the partial places with `chart(figure)`."""
+        return list(getattr(self.content, "figures", []))
