@@ -75,6 +75,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "largest_batch_bound": ("string", "what ended that search: memory, time, the search's own end or an error"),
     # means over layers of each mixer by itself; formulas in pdebench/measure/spatial, lengths in tokens
     "spatial_mixing_length": ("Float64", "mean distance of the gradient energy of the centre token, over times too"),
+    "spatial_reach": ("Float64", "mean distance of the energy of the other tokens alone"),
     "spatial_locality": ("Float64", "0: other tokens count alike at any distance. near 1: only neighbours count"),
     "spatial_area_50": ("Float64", "fewest tokens that hold 50% of the gradient energy: effective receptive field"),
     "spatial_area_95": ("Float64", "fewest tokens that hold 95% of it"),
@@ -85,6 +86,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "spatial_anisotropy": ("Float64", "0: waves of all directions pass alike. 1: those of one direction alone"),
     "spatial_shift_error": ("Float64", "0: shifted tokens give the shifted result. without position embedding"),
     "spatial_network_length": ("Float64", "mixing length of all blocks together; 0 in an untrained adaLN-zero network"),
+    "spatial_network_reach": ("Float64", "mean distance of the energy of the other tokens alone"),
     "spatial_network_area_95": ("Float64", "their effective receptive field"),
     "spatial_network_shift_error": ("Float64", "of the backbone, position embedding included; null: it answers 0"),
     "spatial_diffusive_length": ("Float64", "of a PDE: median over channels of sqrt(trace(2 tau K) / 2)"),

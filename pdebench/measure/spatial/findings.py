@@ -35,13 +35,14 @@ class Found(BaseModel):
 class ReceptiveField(Found):
     """Where the centre token's output gets its input from; see `receptive_field.py` for the formulas.
 
-    What cannot be said is null: all but the areas where nothing answers, locality where no other token does.
+    What cannot be said is null: all but the areas where nothing answers, reach and locality where no other token does.
     """
 
     area_50: int = Field(description="fewest tokens that hold 50% of the energy")
     area_95: int = Field(description="fewest tokens that hold 95% of the energy")
     own_share: Number | None = Field(description="energy of the token itself, of all")
     length: Number | None = Field(description="mean distance of the energy, tokens: the mixing length")
+    reach: Number | None = Field(description="the same of the other tokens' energy alone")
     locality: Number | None = Field(description="0: other tokens count alike, near or far. Near 1: only neighbours do")
     isotropy: Number | None = Field(description="1: as wide as high. 0: along a line")
     axis: Number | None = Field(description="degrees of its longer axis: 0 horizontal, 45 rising to the right")
@@ -129,6 +130,7 @@ class Survey(Found):
         errors = [one.error for one in physics if one.error is not None]
         return {
             "spatial_mixing_length": _mean([length for mixer in self.mixers for length in mixer.lengths]),
+            "spatial_reach": _mean([field.reach for field in fields]),
             "spatial_locality": _mean([field.locality for field in fields]),
             "spatial_area_50": _mean([field.area_50 for field in fields]),
             "spatial_area_95": _mean([field.area_95 for field in fields]),
@@ -139,6 +141,7 @@ class Survey(Found):
             "spatial_anisotropy": _mean([mixer.frequency.mean_anisotropy for mixer in self.mixers]),
             "spatial_shift_error": _mean([mixer.shift_error for mixer in self.mixers]),
             "spatial_network_length": self.network.field.length,
+            "spatial_network_reach": self.network.field.reach,
             "spatial_network_area_95": float(self.network.field.area_95),
             "spatial_network_shift_error": self.network.shift_error,
             "spatial_diffusive_length": _mean([one.median_length for one in physics]),

@@ -6,8 +6,9 @@ With `g(m) = J(m)^T w` of `jacobian.py`, `E(m)` the mean of `|g(m)|^2` over imag
 - area at q: the fewest tokens whose p sum to q
 - own share: `p(n0)`
 - mixing length: `sum p(m) |d(m)|`
-- locality: `1 - l / l0`, l the mean `|d|` of the energy of the *other* tokens, l0 the same of a flat p. 0 where they
-  count alike at any distance, negative where far ones count more
+- reach: the same of the energy of the *other* tokens, `sum p(m) |d(m)| / (1 - p(n0))`
+- locality: `1 - reach / l0`, l0 the reach of a flat p. 0 where other tokens count alike at any distance, negative where
+  far ones count more
 - isotropy: `sqrt(smallest / largest eigenvalue)` of `sum p(m) d d^T`; axis: direction of the largest one's eigenvector
 - offset: `sum p(m) d(m)`; it and the tensor are taken over the largest window that is symmetric about n0
 """
@@ -33,7 +34,7 @@ def receptive_field(energy: Tensor) -> ReceptiveField:
     """The field of an energy map (h, w) about its centre token."""
     total = energy.sum()
     if not total > 0:
-        nothing = dict.fromkeys(("own_share", "length", "locality", "isotropy", "axis", "offset"))
+        nothing = dict.fromkeys(("own_share", "length", "reach", "locality", "isotropy", "axis", "offset"))
         return ReceptiveField(area_50=0, area_95=0, **nothing)
     p, d, window = energy / total, displacements(*energy.shape), _symmetric(*energy.shape)
     distance, own = d.norm(dim=0), float(p[energy.shape[0] // 2, energy.shape[1] // 2])
@@ -41,10 +42,10 @@ def receptive_field(energy: Tensor) -> ReceptiveField:
     length = float((p * distance).sum())
     inside = p * window
     tensor = torch.einsum("ahw,bhw,hw->ab", d, d, inside)
-    locality = isotropy = axis = None
+    reach = locality = isotropy = axis = None
     if 1 - own > NOTHING:
-        flat = float(distance.sum()) / (distance.numel() - 1)
-        locality = 1 - length / (1 - own) / flat
+        reach = length / (1 - own)
+        locality = 1 - reach / (float(distance.sum()) / (distance.numel() - 1))
     if tensor.trace() > NOTHING:
         values, vectors = torch.linalg.eigh(tensor)
         isotropy = math.sqrt(max(float(values[0]), 0.0) / float(values[1]))
@@ -55,6 +56,7 @@ def receptive_field(energy: Tensor) -> ReceptiveField:
         area_95=_area(held, 0.95),
         own_share=own,
         length=length,
+        reach=reach,
         locality=locality,
         isotropy=isotropy,
         axis=axis,

@@ -20,7 +20,7 @@ def describe(found: Survey) -> list[tuple[str, str]]:
     told = [
         ("locality", locality(row["spatial_locality"])),
         ("receptive field", _field(row, tokens)),
-        ("mixing length", _lengths(found)),
+        ("mixing length", _lengths(found, row["spatial_reach"])),
         ("shape", _shape(found.mixers)),
         ("waves", waves(row["spatial_gain_ratio"])),
         ("shifts", shifts(row["spatial_shift_error"])),
@@ -84,11 +84,13 @@ def _field(row: dict[str, float | None], tokens: int) -> str:
     )
 
 
-def _lengths(found: Survey) -> str:
+def _lengths(found: Survey, reach: float | None) -> str:
     """The mean, what changes between layers and what changes with time."""
     by_layer = [_mean(mixer.lengths) for mixer in found.mixers]
     by_time = [_mean([mixer.lengths[place] for mixer in found.mixers]) for place in range(len(found.times))]
     text = f"{_mean(by_layer):.2g} tokens"
+    if reach is not None:
+        text += f", {reach:.2g} without the token itself"
     if len(by_layer) > 1:
         text += f"; from the first layer to the last {by_layer[0]:.2g} to {by_layer[-1]:.2g}"
     if max(by_time) - min(by_time) <= 0.01 * max(by_time):
@@ -118,9 +120,10 @@ def _network(found: Survey, tokens: int) -> str:
     field, error = found.network.field, found.network.shift_error
     if field.own_share == 1 and error is None:
         return "all blocks together change nothing yet: adaLN-zero's gates are closed until trained"
-    text = (
-        f"through all blocks 95% comes from {field.area_95} of {tokens} tokens, {field.own_share or 0:.0%} from itself"
-    )
+    own = field.own_share or 0
+    text = f"through all blocks 95% comes from {field.area_95} of {tokens} tokens, {own:.1%} from itself"
+    if field.reach is not None:
+        text += f", the rest from {field.reach:.2g} tokens away"
     return text if error is None else f"{text}; a shifted image gives a velocity {error:.1%} off the shifted one"
 
 

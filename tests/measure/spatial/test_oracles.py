@@ -69,6 +69,7 @@ def test_pure_convection_moves_an_impulse_by_v() -> None:
     field = receptive_field(energy)
     assert field.area_95 == 1
     assert field.length == pytest.approx(math.hypot(2, 2), abs=1e-4)
+    assert field.reach == field.length
     assert field.offset == pytest.approx((-2, 2), abs=1e-4)
     impulse, share = leading_response(row)
     assert share == pytest.approx(1)  # all channels answer alike
