@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from safetensors import safe_open
 
 from pdebench.errors import ModelError, printable
 from pdebench.measure.spatial.findings import SPATIAL, Survey
@@ -39,7 +40,9 @@ def build(checkpoint: Path | None, model: str | None, resolution: int | None, se
     if checkpoint is not None:
         if resolution is not None:
             raise ModelError("a checkpoint has its resolution; leave --resolution out")
-        built, name = load_checkpoint(checkpoint), str(checkpoint)
+        built = load_checkpoint(checkpoint)
+        with safe_open(checkpoint, framework="pt") as file:
+            name = file.metadata()["model"]
     else:
         assert model is not None
         torch.manual_seed(seed)

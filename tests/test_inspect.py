@@ -45,6 +45,7 @@ def test_a_checkpoint_is_inspected_as_it_was_trained(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["inspect", str(path), "--json"])
     assert shown.exit_code == 0
     found = json.loads(shown.stdout)
+    assert found["model"] == "None-DiT-XXS/4"
     assert found["columns"]["spatial_area_95"] == 1
     assert len(found["survey"]["mixers"]) == 1
 

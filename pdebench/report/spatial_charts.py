@@ -79,7 +79,8 @@ def _phase(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure | No
     told = _ends(rows, "at the finest")
     title = f"Phase by spatial frequency, {where}"
     sentence = (
-        f"{title}, in radians against the mean: {told}. 0: waves stay in place. Half of pi: they have no one phase."
+        f"{title}, in radians against the mean: {told}. 0: waves stay in place, pi: they are turned over, half of it: "
+        "no phase at all."
     )
     return _figure("phase", where, title, sentence, rows, table, "cycles an image", "phase, radians")
 
