@@ -23,6 +23,8 @@ from pdebench.measure import cost, quality
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
 from pdebench.measure.parts import measure_part
+from pdebench.measure.spatial.findings import SPATIAL
+from pdebench.measure.spatial.survey import IMAGES, survey
 from pdebench.measure.speed import after_warmup, spread
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.transfer import at_resolution
@@ -132,6 +134,7 @@ def run_cell(
             _write_checkpoint(subject, name, build, folder)
     else:
         subject = model.eval()
+    learnt = subject
     reference = training
     if (side := cell.evaluate.resolution or cell.data.resolution) != cell.data.resolution:
         elsewhere = cell.data.model_copy(update={"resolution": side})
@@ -155,6 +158,8 @@ def run_cell(
             compile_mode=cell.train.compile, seconds=cell.measure.seconds,
         )  # fmt: skip
         row |= columns
+    if cell.measure.spatial:
+        row |= _survey(learnt, validation if len(held_out) else images, folder, watch)
     if cell.measure.largest_batch:
         watch({"stage": "measure", "part": "largest batch"})
         trial = Trial(name, build, cell.train.model_dump(mode="json"), precision, cell.train.batch_size)
@@ -189,6 +194,15 @@ def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
         "train_images_per_s": cell.train.batch_size / steps.median,
         "data_wait_ms_median": spread(after_warmup(trained.data_seconds)).median * 1000,
     }
+
+
+def _survey(model: nn.Module, images: Images, folder: Path, watch: Watch) -> dict[str, Any]:
+    """What the mixers do in space, on the first held-out images where there are any; the details go into a file."""
+    assert isinstance(model, Backbone)
+    watch({"stage": "measure", "part": "space"})
+    found = survey(model.eval(), generation.to_model(images.pixels[:IMAGES]))
+    write_atomic(folder / SPATIAL, found.model_dump_json())
+    return found.columns()
 
 
 def _write_curve(trained: Trained, folder: Path) -> None:

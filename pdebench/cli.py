@@ -400,6 +400,49 @@ def sample(
     typer.echo(f"wrote {page}")
 
 
+@app.command()
+def inspect(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="[CHECKPOINT]", help="A cell's checkpoint.safetensors.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="FAMILY-SIZE/PATCH at initialisation, in a checkpoint's place.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="With --model: side of its latents. Default: 32.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also write pictures and all numbers there.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of a new model's weights, and of the inputs.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a model does in space: how far tokens see, in what shape, at which frequencies; of a PDE, its physics.
+
+    Every mixer is measured by itself and all blocks together, from outside, on random inputs of a fixed seed. With
+    `--out`, receptive fields, impulse and frequency responses of every layer are drawn.
+
+    Example: `pdebench inspect --model PDE-SSM-DiT-S/2 --resolution 32`
+    """
+    from rich.console import Console
+
+    from pdebench.inspection import build, inspect_model, print_survey, write_pictures
+
+    built, name = build(checkpoint, model, resolution, seed)
+    console = Console()
+    with Console(stderr=True).status("measuring") as status:
+        found = inspect_model(
+            built, seed, lambda time, layer: status.update(f"measuring layer {layer} at t = {time:g}")
+        )
+        written = [] if out is None else write_pictures(found, name, out)
+    if as_json:
+        typer.echo(json.dumps({"model": name, "columns": found.columns(), "survey": found.model_dump()}, indent=1))
+        return
+    print_survey(console, found, name, trained=checkpoint is not None)
+    for path in written:
+        typer.echo(f"wrote {path}")
+
+
 def main() -> Any:
     """Entry point: errors raised on purpose become one sentence and their exit status."""
     try:

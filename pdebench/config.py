@@ -215,6 +215,11 @@ class MeasureConfig(Section):
         default=False, description="Find the largest training batch that fits, by doubling from train.batch_size."
     )
     search_seconds: float = Field(default=120.0, gt=0, description="Seconds after which that search ends.")
+    spatial: bool = Field(
+        default=False,
+        description="Measure what every mixer does in space: receptive field, impulse and frequency response, shift "
+        "error, and of a PDE its learned physics.",
+    )
 
 
 class MatchConfig(Section):

@@ -9,6 +9,7 @@ import pytest
 from pdebench.cell import run_cell
 from pdebench.config import Cell, TrainConfig
 from pdebench.errors import MetricError, SlotError
+from pdebench.measure.spatial.findings import SPATIAL, read_survey
 from pdebench.preflight import COMPILERS, preflight
 from pdebench.record import COLUMNS
 
@@ -39,6 +40,18 @@ def test_a_cell_that_only_measures_trains_nothing(tmp_path: Path) -> None:
     timings = json.loads((tmp_path / "timings.json").read_text())
     assert len(timings["mixer_seconds"]) == row["mixer_ms_n"]
     assert [path.name for path in tmp_path.iterdir()] == ["timings.json"]  # no checkpoint, and latents make no picture
+
+
+def test_a_cell_that_measures_space_has_its_numbers_and_its_maps(tmp_path: Path) -> None:
+    row = run_cell(cell(model={"family": "PDE-SSM-DiT"}, measure={"spatial": True}), tmp_path)
+    found = read_survey(tmp_path / SPATIAL)
+    assert found is not None
+    assert found.grid == (4, 4)
+    spatial = {key: value for key, value in row.items() if key.startswith("spatial_")}
+    assert spatial == found.columns()
+    assert spatial.keys() == {key for key in COLUMNS if key.startswith("spatial_")}
+    assert all(value is not None for value in spatial.values())
+    assert row["spatial_network_length"] > 0  # two steps have opened the gates
 
 
 def test_random_latents_train_at_their_four_channels(tmp_path: Path) -> None:
@@ -92,6 +105,7 @@ def test_keys_that_came_later_leave_identities_alone() -> None:
     cells = load_suite(kept / "suite.yaml").cells()
     assert {cell.id for cell in cells} == known
     assert cell().id != cell(measure={"parts": ["mixer"]}).id
+    assert cell().id != cell(measure={"spatial": True}).id == cell(measure={"spatial": True, "parts": []}).id
     assert cell().id != cell(train={"compile": "compile"}).id
     assert cell().id == cell(measure={"parts": []}).id
     assert cell().id == cell(train={"devices": 1, "accumulate": 1}).id

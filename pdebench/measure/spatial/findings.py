@@ -1,0 +1,177 @@
+"""What a survey finds, as plain numbers: what `spatial.json` holds, and what a report reads. Imports no torch.
+
+A file of these may come from anybody: every list is bounded, every number finite, and nothing else is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from pdebench.errors import ResultsError
+from pdebench.store import read_json
+
+SPATIAL = "spatial.json"
+LARGEST_MAP = 32  # side of a stored map in pixels; larger grids are pooled to it
+CHANNELS = 64  # of each layer whose physics is stored, evenly spaced
+
+# five digits: more than any of these is known to, and half the bytes
+Number = Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda value: float(f"{value:.5g}"))]
+Row = Annotated[list[Number], Field(max_length=1024)]
+Map = Annotated[list[Annotated[list[Number], Field(max_length=LARGEST_MAP)]], Field(max_length=LARGEST_MAP)]
+Channels = Annotated[list[Number], Field(max_length=CHANNELS)]
+
+
+class Found(BaseModel):
+    """Base of all findings: nothing unknown, nothing changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReceptiveField(Found):
+    """Where the centre token's output gets its input from; see `receptive_field.py` for the formulas.
+
+    What cannot be said is null: all but the areas where nothing answers, reach and locality where no other token does.
+    """
+
+    area_50: int = Field(description="fewest tokens that hold 50% of the energy")
+    area_95: int = Field(description="fewest tokens that hold 95% of the energy")
+    own_share: Number | None = Field(description="energy of the token itself, of all")
+    length: Number | None = Field(description="mean distance of the energy, tokens: the mixing length")
+    reach: Number | None = Field(description="the same of the other tokens' energy alone")
+    locality: Number | None = Field(description="0: other tokens count alike, near or far. Near 1: only neighbours do")
+    isotropy: Number | None = Field(description="1: as wide as high. 0: along a line")
+    axis: Number | None = Field(description="degrees of its longer axis: 0 horizontal, 45 rising to the right")
+    offset: tuple[Number, Number] | None = Field(description="mean displacement of the energy, tokens down and right")
+
+
+class FrequencyResponse(Found):
+    """Rings of spatial frequency, in cycles an image, and what becomes of a plane wave; see `frequency.py`."""
+
+    cycles: Row
+    gain: Row
+    phase: Row = Field(description="radians against the mean, 0 to pi")
+    coherence: Row = Field(description="1: all channels treat the wave alike, against the mean")
+    anisotropy: Row = Field(description="0: all directions alike. 1: one direction alone passes")
+
+    @property
+    def gain_ratio(self) -> float | None:
+        """Gain at the finest waves over gain at one cycle an image: below 1 smooths, above 1 sharpens."""
+        return self.gain[-1] / self.gain[1] if len(self.gain) > 2 and self.gain[1] else None
+
+    @property
+    def mean_anisotropy(self) -> float | None:
+        """Anisotropy of all rings but the constant one, each counted by its power."""
+        power = [gain**2 for gain in self.gain[1:]]
+        if not sum(power):
+            return None
+        return sum(a * p for a, p in zip(self.anisotropy[1:], power, strict=True)) / sum(power)
+
+
+class Physics(Found):
+    """The learned equation of a PDE mixer by channel, and how far the measured response is from it.
+
+    Stored are at most CHANNELS channels (and states), evenly spaced; medians and errors are of all of them.
+    """
+
+    length: Channels = Field(description="tokens that diffusion covers: sqrt(trace(2 tau K) / 2)")
+    drift: Channels = Field(description="tokens that convection moves: |tau v|")
+    drift_angle: Channels = Field(description="degrees: 0 to the right, 90 up")
+    decay: Channels = Field(description="what reaction leaves of a constant: exp(tau r)")
+    elongation: Channels = Field(description="longer over shorter axis of the diffusion tensor's ellipse")
+    median_length: Number
+    median_drift: Number
+    median_decay: Number
+    resolved: int = Field(description="channels whose moments the measured response resolves")
+    channels: int
+    error: Number | None = Field(description="largest disagreement of those; see `physics.py`")
+
+
+class MixerFindings(Found):
+    """One layer's mixer by itself."""
+
+    layer: int
+    lengths: Annotated[list[Number | None], Field(max_length=16)] = Field(description="mixing length at each time")
+    field: ReceptiveField
+    field_map: Map = Field(description="share of the energy by token, the centre at (h // 2, w // 2)")
+    impulse: Map = Field(description="signed leading impulse response, of unit norm; see `impulse.py`")
+    impulse_share: Number = Field(description="energy that the leading response explains")
+    frequency: FrequencyResponse
+    shift_error: Number | None
+    physics: Physics | None = None
+
+
+class NetworkFindings(Found):
+    """All blocks together: from the tokens that enter the first to the tokens that leave the last."""
+
+    field: ReceptiveField
+    field_map: Map
+    shift_error: Number | None = Field(description="of the whole backbone, position embedding included")
+
+
+class Survey(Found):
+    """Everything, of one backbone."""
+
+    grid: tuple[int, int]
+    times: Annotated[list[Number], Field(max_length=16)]
+    time: Number = Field(description="of the times, the one that maps and responses are of")
+    mixers: Annotated[list[MixerFindings], Field(max_length=256)]
+    network: NetworkFindings
+
+    def columns(self) -> dict[str, float | None]:
+        """The columns of a record: means over layers, of what could be measured."""
+        fields = [mixer.field for mixer in self.mixers]
+        physics = [mixer.physics for mixer in self.mixers if mixer.physics is not None]
+        offsets = [None if field.offset is None else _norm(field.offset) for field in fields]
+        errors = [one.error for one in physics if one.error is not None]
+        return {
+            "spatial_mixing_length": _mean([length for mixer in self.mixers for length in mixer.lengths]),
+            "spatial_reach": _mean([field.reach for field in fields]),
+            "spatial_locality": _mean([field.locality for field in fields]),
+            "spatial_area_50": _mean([field.area_50 for field in fields]),
+            "spatial_area_95": _mean([field.area_95 for field in fields]),
+            "spatial_own_share": _mean([field.own_share for field in fields]),
+            "spatial_isotropy": _mean([field.isotropy for field in fields]),
+            "spatial_offset": _mean(offsets),
+            "spatial_gain_ratio": _mean([mixer.frequency.gain_ratio for mixer in self.mixers]),
+            "spatial_anisotropy": _mean([mixer.frequency.mean_anisotropy for mixer in self.mixers]),
+            "spatial_shift_error": _mean([mixer.shift_error for mixer in self.mixers]),
+            "spatial_network_length": self.network.field.length,
+            "spatial_network_reach": self.network.field.reach,
+            "spatial_network_area_95": float(self.network.field.area_95),
+            "spatial_network_shift_error": self.network.shift_error,
+            "spatial_diffusive_length": _mean([one.median_length for one in physics]),
+            "spatial_drift": _mean([one.median_drift for one in physics]),
+            "spatial_decay": _mean([one.median_decay for one in physics]),
+            "spatial_physics_error": max(errors, default=None),
+        }
+
+
+def read_survey(path: Path) -> Survey | None:
+    """The survey in a file, None where there is none.
+
+    Raises:
+        ResultsError: the file holds something else.
+    """
+    remedy = "delete its cell's record.json to run the cell again"
+    if (found := read_json(path, "a spatial survey", remedy)) is None:
+        return None
+    try:
+        return Survey.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])[:60]
+        raise ResultsError(f"{path} is not a spatial survey: {where}: {first['msg'].lower()}; {remedy}") from None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _norm(vector: tuple[float, float]) -> float:
+    return math.hypot(*vector)

@@ -1,0 +1,30 @@
+"""The impulse response as one signed picture, of a mixer with many channels.
+
+A row of blocks `J(m)` (D x D for each token m) has D^2 responses. The picture shown is the one that explains most of
+them: with A the matrix of all measured responses, one row a token and one column for each pair of a direction and an
+input channel, it is the left singular vector of A's largest singular value s1, and its share is `s1^2 / |A|_F^2`. For
+a mixer whose channels all answer alike it is their Green's function, `G(n0 - m)` over m, up to a factor.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def leading_response(row: Tensor) -> tuple[Tensor, float]:
+    """The leading response (h, w), of unit norm and positive where it is largest, and its share of the energy.
+
+    `row` is (B, h, w, D), as in `jacobian.py`.
+    """
+    h, w = row.shape[1:3]
+    responses = row.detach().double().cpu().permute(1, 2, 0, 3).reshape(h * w, -1)
+    total = responses.square().sum()
+    if not total > 0:
+        return torch.zeros(h, w, dtype=torch.float64), 0.0
+    with torch.random.fork_rng(devices=[]):  # a randomised decomposition: the same one each time
+        torch.manual_seed(0)
+        left, values, _ = torch.svd_lowrank(responses, q=min(6, *responses.shape), niter=6)
+    leading = left[:, 0]
+    leading = leading * leading[leading.abs().argmax()].sign()
+    return leading.view(h, w), float(values[0] ** 2 / total)

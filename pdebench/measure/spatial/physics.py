@@ -1,0 +1,173 @@
+"""The learned equation of a PDE mixer, and the check of it against the response that is measured from outside.
+
+The operator of `models/mixers/pde.py` answers to a point source, in each channel, by `D` at the source and
+
+    sum over states of c exp(tau r) times a Gaussian of mean tau v and covariance 2 tau K, wrapped around the torus.
+
+An impulse is sent through the operator, by its derivatives, and nothing else of it is used: not its symbol. From the
+response's Fourier coefficients at the lowest wave vectors follow its moments on the torus (Mardia and Jupp 2000,
+Directional Statistics, sec. 3.4), for a wrapped Gaussian those of the Gaussian itself, in units of the domain:
+
+    mass           P(0)                                                 = c exp(tau r)
+    displacement   -arg(P(k_a) / P(0)) / 2 pi                           = tau v_a, between -1/2 and 1/2
+    covariance     -2 ln|P(k_a) / P(0)| / (2 pi)^2                      = 2 tau K_aa
+                   and from k_y + k_x less those of the two             = 2 tau K_yx
+
+with k_a one cycle along axis a and `P(k) = G(k) - D`. Of several states both sides are those of their sum.
+
+A channel is resolved where the four coefficients are above RESOLVED of the response's mass in modulus: what is spread
+over the whole domain leaves nothing at one cycle but rounding. The error of a channel is the largest of the relative
+error of the mass, the error of the displacement in tokens and that of the covariance in tokens squared.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pdebench.measure.spatial.findings import CHANNELS, Physics
+from pdebench.models.mixers.pde import PDEMixer, PDEOperator
+
+RESOLVED = 1e-3
+
+
+class Moments(NamedTuple):
+    """Of the response of each channel without its skip, in units of the domain.
+
+    mass (D,), displacement down and right (2, D), covariance yy, xx, yx (3, D), resolved (D,).
+    """
+
+    mass: Tensor
+    displacement: Tensor
+    covariance: Tensor
+    resolved: Tensor
+
+
+class Terms(NamedTuple):
+    """tau K as yy, xx, yx (3, D, S), tau v down and right (2, D, S) and tau r (D, S), zero where a term is off."""
+
+    diffusion: Tensor
+    drift: Tensor
+    reaction: Tensor
+
+
+def terms(operator: PDEOperator, tau: Tensor | None = None) -> Terms:
+    """The learned terms, float64; `tau` (1, D) where the operator is selective."""
+    diffusion = operator.readout.new_zeros(3, *operator.readout.shape)
+    drift, reaction = torch.zeros_like(diffusion[:2]), torch.zeros_like(operator.readout)
+    if operator.log_length is not None:
+        k_yy, k_xx, k_yx = operator.diffusion_tensor()
+        diffusion = torch.stack([k_yy, k_xx, torch.zeros_like(k_yy) if k_yx is None else k_yx])
+    if operator.velocity is not None:
+        drift = operator.velocity
+    if operator.reaction is not None:
+        reaction = operator.bounded_reaction()
+    scale = 1.0 if tau is None else tau[0, :, None].double()
+    return Terms(*(scale * term.detach().double() for term in (diffusion, drift, reaction)))
+
+
+def green_function(operator: PDEOperator, grid: tuple[int, int], tau: Tensor | None = None) -> Tensor:
+    """The measured response of each channel to an impulse, (D, h, w), at [0, 0] for no displacement, wrapped around.
+
+    One backward pass from the centre token measures all channels, which do not see each other.
+    """
+    h, w = grid
+    x = operator.readout.new_zeros(1, operator.channels, h, w).requires_grad_()
+    with torch.enable_grad():
+        y = operator(x, tau)
+    wanted = torch.zeros_like(y)
+    wanted[..., h // 2, w // 2] = 1
+    (row,) = torch.autograd.grad(y, x, wanted)  # G(n0 - m) over m
+    return row[0].flip((-2, -1)).roll((h // 2 + 1 - h, w // 2 + 1 - w), (-2, -1))
+
+
+def measured_moments(response: Tensor, skip: Tensor) -> Moments:
+    """Moments of the responses (D, h, w) without the skip (D,) at no displacement."""
+    response = response.detach().double().clone()
+    response[:, 0, 0] -= skip.detach().double()
+    spectrum = torch.fft.fft2(response)
+    coefficients = torch.stack([spectrum[:, 0, 0], spectrum[:, 1, 0], spectrum[:, 0, 1], spectrum[:, 1, 1]])
+    return _moments(coefficients, response.abs().sum((-2, -1)) + skip.detach().double().abs())
+
+
+def expected_moments(learned: Terms, readout: Tensor) -> Moments:
+    """The same from the learned terms and c (D, S), by the formula above."""
+    waves = 2 * math.pi * torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], dtype=torch.float64, device=readout.device)
+    coefficients = []
+    for y, x in waves:
+        k_yy, k_xx, k_yx = learned.diffusion
+        decay = learned.reaction - (k_yy * y * y + k_xx * x * x + 2 * k_yx * y * x)
+        angle = -(learned.drift[0] * y + learned.drift[1] * x)
+        coefficients.append((readout.detach().double() * torch.polar(decay.exp(), angle)).sum(-1))
+    stacked = torch.stack(coefficients)
+    return _moments(stacked, stacked[0].abs())
+
+
+def disagreement(measured: Moments, expected: Moments, grid: tuple[int, int]) -> Tensor:
+    """The error of each channel (D,), see the module; displacements that differ by a whole domain agree."""
+    tokens = torch.tensor(grid, dtype=torch.float64, device=measured.mass.device)
+    mass = (measured.mass / expected.mass - 1).abs()
+    moved = measured.displacement - expected.displacement
+    moved = (moved - moved.round()).abs() * tokens[:, None]
+    scale = torch.stack([tokens[0] ** 2, tokens[1] ** 2, tokens[0] * tokens[1]])
+    spread = (measured.covariance - expected.covariance).abs() * scale[:, None]
+    return torch.cat([mass[None], moved, spread]).amax(0)
+
+
+def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor) -> Physics:
+    """What the mixer has learned, and how far its measured response is from it.
+
+    Args:
+        mixer: as it stands in the backbone.
+        x: tokens that it meets there, (B, N, D).
+        c: conditioning, (B, D); a selective operator is taken at the first sample's tau.
+    """
+    operator, grid, given = mixer.operator, mixer.grid, []
+    handle = operator.register_forward_pre_hook(lambda _, arguments: given.append(arguments))
+    try:
+        with torch.no_grad():
+            mixer.forward(x[:1], c[:1])
+    finally:
+        handle.remove()
+    tau = given[0][1]
+    learned = terms(operator, tau)
+    error, resolved = None, torch.zeros(operator.channels, dtype=torch.bool)
+    # a padded operator's torus is twice the grid: what is seen of it from the grid has no such moments
+    if operator.options.padding == "periodic" and min(grid) > 2:
+        measured = measured_moments(green_function(operator, grid, tau), operator.skip)
+        resolved = measured.resolved
+        errors = disagreement(measured, expected_moments(learned, operator.readout), grid)
+        error = float(errors[resolved].max()) if resolved.any() else None
+    side = grid[0]
+    k_yy, k_xx, k_yx = learned.diffusion.flatten(1) * 2
+    down, right = learned.drift.flatten(1)
+    half, apart = (k_yy + k_xx) / 2, torch.hypot((k_yy - k_xx) / 2, k_yx)
+    lengths, drifts = half.sqrt() * side, torch.hypot(down, right) * side
+    decays = learned.reaction.flatten().exp()
+    elongation = ((half + apart) / (half - apart).clamp(min=1e-30)).sqrt() if half.any() else torch.ones_like(half)
+    kept = torch.linspace(0, len(half) - 1, min(CHANNELS, len(half))).round().long().unique().to(half.device)
+    return Physics(
+        length=lengths[kept].tolist(),
+        drift=drifts[kept].tolist(),
+        drift_angle=torch.rad2deg(torch.atan2(-down, right))[kept].tolist(),
+        decay=decays[kept].tolist(),
+        elongation=elongation[kept].tolist(),
+        median_length=float(lengths.median()),
+        median_drift=float(drifts.median()),
+        median_decay=float(decays.median()),
+        resolved=int(resolved.sum()),
+        channels=operator.channels,
+        error=error,
+    )
+
+
+def _moments(coefficients: Tensor, size: Tensor) -> Moments:
+    """From P at no wave, at one cycle down, one to the right and one of both, each (D,); `size` (D,) bounds them."""
+    ratio = coefficients[1:] / coefficients[0]
+    displacement = -ratio[:2].angle() / (2 * math.pi)
+    logs = -2 * ratio.abs().log() / (2 * math.pi) ** 2
+    covariance = torch.stack([logs[0], logs[1], (logs[2] - logs[0] - logs[1]) / 2])
+    return Moments(coefficients[0].real, displacement, covariance, coefficients.abs().amin(0) > RESOLVED * size)

@@ -1,0 +1,127 @@
+"""Every mixer of a backbone, and all of them together, measured in space: see the package for what of.
+
+What is measured is measured in float32, or float64 where the model is, without autocast, on eight noised images and
+eight random directions, which are the same for every model. Memory is that of one mixer's training step on eight
+images, or of the whole network's on one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from pdebench.errors import ModelError
+from pdebench.measure.spatial.equivariance import shift_error
+from pdebench.measure.spatial.findings import LARGEST_MAP, MixerFindings, NetworkFindings, Survey
+from pdebench.measure.spatial.frequency import frequency_response
+from pdebench.measure.spatial.impulse import leading_response
+from pdebench.measure.spatial.jacobian import mixer_row, network_row, random_directions, visit_mixers
+from pdebench.measure.spatial.physics import learned_physics
+from pdebench.measure.spatial.receptive_field import energy_map, receptive_field
+from pdebench.models.backbone import Backbone
+from pdebench.models.mixers.base import Mixer
+from pdebench.models.mixers.pde import PDEMixer
+from pdebench.tasks.generation import TIME_SCALE
+
+IMAGES = 8
+NETWORK_IMAGES = 4
+TIMES = (0.1, 0.5, 0.9)  # of the flow: almost noise, half and half, almost an image
+TIME = 0.5
+
+
+def survey(
+    model: Backbone,
+    images: Tensor | None = None,
+    *,
+    seed: int = 0,
+    watch: Callable[[float, int], None] = lambda time, layer: None,
+) -> Survey:
+    """Measure a backbone in space.
+
+    Args:
+        model: in eval mode, on any device.
+        images: clean images or latents (B, C, H, W) in the model's range, of which the first IMAGES are used; None:
+            standard normal ones in their place.
+        seed: of the noise and of the random directions.
+        watch: told of each time and layer before it is measured.
+
+    Raises:
+        ModelError: a response is not finite: the weights are of no use.
+    """
+    parameter = next(model.parameters())
+    side = model.grid[0] * model.patch
+    generator = Generator().manual_seed(seed)
+    noise = torch.randn(IMAGES, model.in_channels, side, side, generator=generator)
+    stand_in = torch.randn(noise.shape, generator=generator)
+    clean = (stand_in if images is None else images[:IMAGES].cpu()).to(parameter)
+    noise = noise[: len(clean)].to(parameter)
+    lengths: list[list[float | None]] = [[] for _ in model.blocks]
+    found: list[MixerFindings] = []
+    for time in TIMES:
+
+        def visit(layer: int, mixer: Mixer, x: Tensor, c: Tensor, time: float = time) -> None:
+            watch(time, layer)
+            row = mixer_row(mixer, x, c, model.grid, random_directions(len(x), x.shape[-1], x, seed))
+            energy = energy_map(row)
+            if not math.isfinite(energy.sum()):
+                raise ModelError(f"the mixer of layer {layer} answers with numbers that are not finite: it diverged")
+            lengths[layer].append(receptive_field(energy).length)
+            if time == TIME:
+                found.append(_mixer(layer, mixer, x, c, model.grid, row, energy))
+
+        visit_mixers(model, torch.lerp(noise, clean, time), _times(time, clean), visit)
+    mixers = [one.model_copy(update={"lengths": lengths[one.layer]}) for one in found]
+    x = torch.lerp(noise, clean, TIME)
+    return Survey(grid=model.grid, times=list(TIMES), time=TIME, mixers=mixers, network=_network(model, x, seed))
+
+
+def _mixer(
+    layer: int, mixer: Mixer, x: Tensor, c: Tensor, grid: tuple[int, int], row: Tensor, energy: Tensor
+) -> MixerFindings:
+    """All of one mixer but its mixing lengths at the other times."""
+    impulse, share = leading_response(row)
+    shifted = shift_error(lambda u: mixer.forward(u.flatten(1, 2), c).unflatten(1, grid), x.unflatten(1, grid))
+    return MixerFindings(
+        layer=layer,
+        lengths=[],
+        field=receptive_field(energy),
+        field_map=_small(energy / energy.sum().clamp(min=1e-300)),
+        impulse=_small(impulse),
+        impulse_share=share,
+        frequency=frequency_response(row),
+        shift_error=shifted,
+        physics=learned_physics(mixer, x, c) if isinstance(mixer, PDEMixer) else None,
+    )
+
+
+def _network(model: Backbone, x: Tensor, seed: int) -> NetworkFindings:
+    """Receptive field of all blocks together, and the shift error of the backbone as a function of images."""
+    x = x[:NETWORK_IMAGES]
+    directions = random_directions(len(x), model.pos_embed.shape[-1], x, seed)
+    one_by_one = zip(x.split(1), directions.split(1), strict=True)
+    rows = [network_row(model, image, _times(TIME, image), w) for image, w in one_by_one]
+    energy = energy_map(torch.cat(rows))
+
+    def backbone(images: Tensor) -> Tensor:
+        y = model.forward(images.permute(0, 3, 1, 2).contiguous(), _times(TIME, images))
+        return y.permute(0, 2, 3, 1)
+
+    return NetworkFindings(
+        field=receptive_field(energy),
+        field_map=_small(energy / energy.sum().clamp(min=1e-300)),
+        shift_error=shift_error(backbone, x.permute(0, 2, 3, 1), unit=model.patch),
+    )
+
+
+def _times(time: float, like: Tensor) -> Tensor:
+    return torch.full((len(like),), time * TIME_SCALE, dtype=like.dtype, device=like.device)
+
+
+def _small(values: Tensor) -> list[list[float]]:
+    """A map as lists, pooled to LARGEST_MAP."""
+    h, w = (min(side, LARGEST_MAP) for side in values.shape)
+    return F.adaptive_avg_pool2d(values[None].double(), (h, w))[0].tolist()  # type: ignore[no-any-return]
