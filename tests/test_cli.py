@@ -21,7 +21,7 @@ def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "verb",
-    ["run", "report", "validate", "schema", "list", "sample", "doctor", "plan", "status", "cancel", "worker"],
+    ["run", "report", "validate", "schema", "list", "sample", "doctor", "plan", "status", "cancel", "worker", "fit"],
 )
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
     shown = pdebench(verb, "--help")
