@@ -40,9 +40,9 @@ def runs(frame: pd.DataFrame, **changes) -> Runs:
     return found
 
 
-def scale(found: Runs) -> Scaling:
+def scale(found: Runs, resamples: int = 12) -> Scaling:
     """With fewer resamples than intervals to believe in need."""
-    return scale_with(found, resamples=100)
+    return scale_with(found, resamples)
 
 
 def test_the_law_comes_back_exactly_without_noise():
@@ -58,7 +58,7 @@ def test_the_law_comes_back_exactly_without_noise():
 
 
 def test_the_law_comes_back_within_its_intervals():
-    found = scale(runs(table()))
+    found = scale(runs(table()), resamples=100)
     law = found.parametric
     assert law is not None
     for name, truth in (("alpha", ALPHA), ("beta", BETA), ("a", BETA / (ALPHA + BETA)), ("E", E)):
