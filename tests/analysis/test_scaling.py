@@ -75,7 +75,7 @@ def test_the_law_comes_back_within_its_intervals():
     assert found.as_json()["parametric"]["alpha"]["value"] == law.alpha.value
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(st.floats(-6, 6), st.floats(-6, 6), st.floats(-4, 4))
 def test_units_do_not_matter(of_n, of_d, of_loss):
     """Millions of parameters, thousands of images, nats or bits: the exponents are the same."""
@@ -122,7 +122,7 @@ def test_repeating_the_rows_of_runs_does_not_narrow_an_interval():
     """Three checkpoints of a run are not three runs."""
     frame = table(seeds=1).assign(run=lambda rows: np.arange(len(rows)))
     every = pd.concat([frame] * 3, ignore_index=True)
-    once, often = (refit(runs(one, run="run"), 100) for one in (frame, every))
+    once, often = (refit(runs(one, run="run"), 40) for one in (frame, every))
     assert often.refits == pytest.approx(once.refits, rel=1e-3, abs=1e-3)
     told = scale(runs(every, run="run")).warnings
     assert any(f"{len(every)} rows are of {len(frame)} runs" in warning for warning in told)

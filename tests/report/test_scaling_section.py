@@ -105,7 +105,7 @@ def test_too_little_for_a_law_says_so_in_place_of_a_line():
 
 
 def test_a_text_in_a_name_stays_a_text():
-    table = results(families={"<script>alert(1)</script>": 0.2})
+    table = results(sizes=2, budgets=2, families={"<script>alert(1)</script>": 0.2})
     found = scaling_section(table)
     assert found is not None
     assert "<script>" not in partial(found, table)
