@@ -326,6 +326,49 @@ def plan(
 
 
 @app.command()
+def fit(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV, a Parquet file or a results folder.")],
+    n: Annotated[str | None, typer.Option("--n", metavar="COLUMN", help="Parameters.")] = None,
+    d: Annotated[str | None, typer.Option("--d", metavar="COLUMN", help="Images (or tokens) seen.")] = None,
+    loss: Annotated[str | None, typer.Option(metavar="COLUMN", help="What falls: a loss, a Frechet distance.")] = None,
+    flops: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Training FLOPs C; without --d, D is C / (factor N).")
+    ] = None,
+    factor: Annotated[float, typer.Option(min=1e-9, help="C / (N D), where one of --d and --flops is missing.")] = 6.0,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Which run a row is of, if runs have several. Default: each row."),
+    ] = None,
+    group: Annotated[
+        list[str], typer.Option("--group", "--family", metavar="COLUMN", help="Fit apart by this column. Repeatable.")
+    ] = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Fit scaling laws to a table of runs: L(N, D), IsoFLOP profiles, and a power law of compute.
+
+    Each figure has a 95% interval from a bootstrap over runs; the largest budget is predicted before it is shown; what
+    the table cannot carry is refused. The columns of a results folder, or of its table, are known.
+
+    Example: `pdebench fit runs.csv --n params --d images --loss val_loss --family family`
+    """
+    from rich.console import Console
+
+    from pdebench.analysis.scaling import scaling, why_none
+    from pdebench.analysis.source import Asked, columns_of, read_table
+    from pdebench.errors import TableError
+    from pdebench.fit_text import print_fits
+
+    frame = read_table(table)
+    fits = scaling(frame, columns_of(frame, Asked(n, d, flops, loss, run, tuple(group), factor)))
+    if all(found.empty for found in fits):
+        raise TableError(f"{table}: {why_none(fits)}")
+    if as_json:
+        typer.echo(json.dumps([found.as_json() for found in fits], indent=1))
+    else:
+        print_fits(Console(), fits)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a suite, with which an editor completes and checks.
 

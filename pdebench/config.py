@@ -222,6 +222,14 @@ class MeasureConfig(Section):
     )
 
 
+class BudgetConfig(Section):
+    """What a cell may spend on training, in place of `train.steps`, which follow from it where the suite is read."""
+
+    train_flops: float = Field(
+        gt=0, description="FLOPs of the whole training: 3 x 2 x MACs of a forward pass x images. Steps are rounded."
+    )
+
+
 class MatchConfig(Section):
     """Every family is resized to the cost of one, to 2%: see `pdebench/models/matching.py`."""
 
@@ -334,6 +342,8 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluate": EvaluateConfig,
     "measure": MeasureConfig,
 }
+# What a suite gives and sweeps: the sections of a cell, and what is resolved into them.
+GIVEN: dict[str, type[Section]] = {**SECTIONS, "budget": BudgetConfig}
 # Keys that came after results had been kept. At its default such a key is left out of a cell's identity, so that
 # those results stay the results of their cells.
 LATER = {

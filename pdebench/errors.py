@@ -7,6 +7,8 @@ PdebenchError                what went wrong, where, and what to do, in one sent
  |   +- DimensionError       a depth, width, number of heads or MLP that does not fit
  +- MetricError              a metric whose extractor or weights are not to be had     (exit code 2)
  +- ResultsError             a results folder that cannot be read or written           (exit code 2)
+ +- TableError               a table that laws cannot be fitted to                    (exit code 2)
+ |   +- InsufficientData     too few runs, sizes or budgets, or compute of too small a range
  +- SlotError                more workers or devices than the machine has              (exit code 2)
  +- TrackerError             an experiment tracker that is not installed               (exit code 2)
  +- SchedulerError           SLURM is not here, refuses or does not answer            (exit code 2)
@@ -62,6 +64,17 @@ class MetricError(PdebenchError):
 
 class ResultsError(PdebenchError):
     """A results folder is missing, in use by another run, or not writable."""
+
+
+class TableError(PdebenchError):
+    """A table to fit laws to cannot be read, or lacks a column."""
+
+
+class InsufficientData(TableError):
+    """A table holds too little for a fit that means something: runs, sizes, budgets, or the range of its compute."""
+
+    def __init__(self, why: str):
+        super().__init__(f"insufficient data: {why}")
 
 
 class SlotError(PdebenchError):

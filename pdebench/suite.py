@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pdebench.budget import TooSmall, steps_within
 from pdebench.config import (
-    SECTIONS,
+    GIVEN,
     Cell,
     DataConfig,
     EvaluateConfig,
@@ -20,6 +21,7 @@ from pdebench.config import (
     LimitsConfig,
     MatchConfig,
     ModelConfig,
+    Section,
     TrainConfig,
 )
 from pdebench.errors import ModelError, SuiteError, did_you_mean
@@ -53,7 +55,7 @@ class Suite:
         name: slug; names the results folder.
         description: what the study asks.
         task: what is learned.
-        sections: `data`, `model`, `train` and `evaluate` as written, before the grid.
+        sections: `data`, `model`, `train`, `evaluate`, `measure` and `budget` as written, before the grid.
         match: what the models are resized to, if they are.
         limits: what a cell may take.
         execution: how cells are run.
@@ -83,7 +85,7 @@ class Suite:
     def to_yaml(self) -> str:
         """The suite as it ran, defaults of its sections included; loads again with equal cells."""
         document: dict[str, Any] = {"suite": self.name, "description": self.description, "task": self.task}
-        for section, model in SECTIONS.items():
+        for section, model in GIVEN.items():
             defaults = {key: field["default"] for key, field in fields(model).items() if "default" in field}
             document[section] = {
                 **self.sections[section],
@@ -91,7 +93,12 @@ class Suite:
             }
         overall = {"match": self.match, "limits": self.limits, "execution": self.execution}
         matrix: dict[str, Any] = {key: section and section.model_dump() for key, section in overall.items()}
-        matrix |= {"grid": self.grid, "include": self.include, "exclude": self.exclude}
+        matrix |= {
+            "budget": document.pop("budget"),
+            "grid": self.grid,
+            "include": self.include,
+            "exclude": self.exclude,
+        }
         return dump_yaml(document | {key: value for key, value in matrix.items() if value})
 
 
@@ -234,9 +241,14 @@ def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list
         for key, setting in point.items():
             section, _, field = key.partition(".")
             raw[section][field] = setting.value
+        budget = raw.pop("budget")
+        if draft.budgeted:
+            raw["train"]["steps"] = 0  # until the cell's size is known
         cell = resolve(raw)
         if isinstance(cell, Cell) and draft.match:
             cell = _matched(cell, draft.match, sizes)
+        if isinstance(cell, Cell) and draft.budgeted:
+            cell = _budgeted(cell, budget.get("train_flops"))
         if not isinstance(cell, Cell):
             errors += [_located(draft, point, problem) for problem in cell]
             continue
@@ -267,8 +279,25 @@ def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | Model
     if isinstance(size, ModelError):
         shared: tuple[Where, ...] = (("model", "size"), ("model", "patch"), ("data", "resolution"))
         return [Problem(("model", "family"), str(size), shared=shared)]
-    parts = {name: getattr(cell, name) for name in Cell.model_fields}
-    return Cell(**{**parts, "model": model.model_copy(update=size._asdict())})
+    return _with(cell, model=model.model_copy(update=size._asdict()))
+
+
+def _budgeted(cell: Cell, train_flops: float | None) -> Cell | list[Problem]:
+    """The cell with the steps that a budget buys it."""
+    where: Where = ("budget", "train_flops")
+    if train_flops is None:
+        return [Problem(where, "is missing", missing=True)]
+    try:
+        steps = steps_within(cell, train_flops)
+    except TooSmall as error:
+        shared: tuple[Where, ...] = (("model", "family"), ("model", "size"), ("train", "batch_size"))
+        return [Problem(where, str(error), shared=shared)]
+    return _with(cell, train=cell.train.model_copy(update={"steps": steps}))
+
+
+def _with(cell: Cell, **sections: Section) -> Cell:
+    """The cell with other sections, and so with another identity."""
+    return Cell(**{**{name: getattr(cell, name) for name in Cell.model_fields}, **sections})
 
 
 def _differing(point: Entry, other: Entry) -> Setting:

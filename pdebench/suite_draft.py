@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pdebench.config import SECTIONS, ExecutionConfig, Header, LimitsConfig, MatchConfig
+from pdebench.config import GIVEN, ExecutionConfig, Header, LimitsConfig, MatchConfig
 from pdebench.errors import SuiteError, did_you_mean
 from pdebench.matrix import Entry, Setting, identity
 from pdebench.models.registry import FAMILIES, Dimensions
@@ -36,13 +36,17 @@ _MOST_POINTS = 10_000  # a grid beyond this is a slip, and expanding it would lo
 
 @dataclass(frozen=True)
 class Draft:
-    """A suite whose every key and value is right by itself; combinations of them are not yet looked at."""
+    """A suite whose every key and value is right by itself; combinations of them are not yet looked at.
+
+    `budgeted`: each cell's steps follow from a budget.
+    """
 
     source: Source
     header: Header
     match: MatchConfig | None
     limits: LimitsConfig
     execution: ExecutionConfig
+    budgeted: bool
     sections: Mapping[str, Mapping[str, Any]]
     grid: Mapping[str, Sequence[Setting]]
     include: Sequence[Entry]
@@ -61,7 +65,7 @@ class _Checker:
 
     def sections(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
-        for section in SECTIONS:
+        for section in GIVEN:
             found[section] = self.source.data.get(section, {})
             if not isinstance(found[section], dict):
                 self.report((section,), f"must be keys and values, not {show(found[section])}")
@@ -89,6 +93,16 @@ class _Checker:
         for where, value in written.items():
             if value is not None:
                 self.report(where, "match chooses this for each family; leave it out, or leave match out")
+
+    def stepped_by_budget(self, sections: Mapping[str, Mapping[str, Any]], settings: Sequence[Setting]) -> bool:
+        """Refuse steps beside a budget, which chooses them; returns whether there is a budget."""
+        keys = {key for setting in settings for key in setting.where}
+        if not sections["budget"] and "budget.train_flops" not in keys:
+            return False
+        written = [setting.where for setting in settings if "train.steps" in setting.where]
+        for where in [("train", "steps")] * ("steps" in sections["train"]) + written:
+            self.report(where, "budget chooses this for each cell; leave it out, or leave budget out")
+        return True
 
     def grid(self) -> dict[str, list[Setting]]:
         grid = self.source.data.get("grid", {})
@@ -182,16 +196,18 @@ def check(source: Source) -> Draft:
             checker.setting(key, setting, families)
             if setting.where[0] == "exclude" and key not in swept and key in known_keys():
                 checker.report(setting.where, f"exclude matches keys of the grid only; {nearest_key(key, swept)}")
+    every = [setting for settings in grid.values() for setting in settings]
+    every += [setting for entry in include for setting in entry.values()]
     if match is not None:
-        swept_values = [setting for settings in grid.values() for setting in settings]
-        checker.sized_by_match(sections, [*swept_values, *(s for entry in include for s in entry.values())])
+        checker.sized_by_match(sections, every)
+    budgeted = checker.stepped_by_budget(sections, every)
     if (size := math.prod(map(len, grid.values()))) > _MOST_POINTS:
         checker.report(("grid",), f"has {size:,} combinations; the most is {_MOST_POINTS:,}")
     if checker.errors:
         raise first(checker.errors)
     matching = None if match is None else MatchConfig(**match)
     limits, execution = LimitsConfig(**overall["limits"] or {}), ExecutionConfig(**overall["execution"] or {})
-    return Draft(source, Header(**header), matching, limits, execution, sections, grid, include, exclude)
+    return Draft(source, Header(**header), matching, limits, execution, budgeted, sections, grid, include, exclude)
 
 
 def _families(model: Mapping[str, Any], grid: Mapping[str, Sequence[Setting]], include: Sequence[Entry]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pdebench.config import SECTIONS, Header, MatchConfig, data_names, metric_names
+from pdebench.config import GIVEN, SECTIONS, Header, MatchConfig, data_names, metric_names
 from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.models.sizes import SIZES
 from pdebench.validation import OVERALL, fields, options_of
@@ -18,7 +18,7 @@ Schema = dict[str, Any]
 
 def json_schema() -> Schema:
     """Return the JSON Schema (draft 2020-12) of a suite file."""
-    sections = {section: _fields(section) for section in SECTIONS}
+    sections = {section: _fields(section) for section in GIVEN}
     options = {family: options_of(family) for family in FAMILIES}
     any_option = _merged(options)
     values = {f"{s}.{key}": schema for s, keys in sections.items() for key, schema in keys.items()}
@@ -28,7 +28,7 @@ def json_schema() -> Schema:
     }
     entry = {**_object(values), "minProperties": 1}
     properties: Schema = dict(fields(Header))
-    for section, model in SECTIONS.items():
+    for section, model in GIVEN.items():
         keys = sections[section] | (any_option if section == "model" else {})
         properties[section] = {**_object(keys), "description": _first_line(model)}
     match = dict(fields(MatchConfig))
@@ -53,13 +53,13 @@ def json_schema() -> Schema:
         "description": "A study: what to compare, on what data, for how long, measured how.",
         **_object(properties),
         "required": ["suite"],
-        "allOf": [_one_family(options), _sized_by_match(), *_required()],
+        "allOf": [_one_family(options), _sized_by_match(), _stepped_by_budget(), *_required()],
     }
 
 
 def _fields(section: str) -> Schema:
     """The fields of a section, registered names as enums."""
-    keys = dict(fields(SECTIONS[section]))
+    keys = dict(fields(GIVEN[section]))
     if section == "data":
         keys["name"] = {**keys["name"], "enum": data_names()}
     elif section == "model":
@@ -111,8 +111,17 @@ def _sized_by_match() -> Schema:
     return {"if": {"required": ["match"]}, "then": {"properties": without}}
 
 
+def _stepped_by_budget() -> Schema:
+    """A budget chooses the steps of each cell, so that none are given."""
+    without = {"train": {"not": {"required": ["steps"]}}, "grid": {"not": {"required": ["train.steps"]}}}
+    return {"if": {"anyOf": _BUDGETS}, "then": {"properties": without}}
+
+
 def _required() -> list[Schema]:
-    """A key without a default stands in its section, in the grid or (not checked here) in an include."""
+    """A key without a default stands in its section, in the grid or (not checked here) in an include.
+
+    Or it is the steps, and follows from a budget.
+    """
     needed = [
         (section, key)
         for section, model in SECTIONS.items()
@@ -120,13 +129,21 @@ def _required() -> list[Schema]:
         if field.is_required()
     ]
     return [
-        {"anyOf": [_has(section, key), _has("grid", f"{section}.{key}"), {"required": ["include"]}]}
+        {
+            "anyOf": [
+                *(_has(section, key), _has("grid", f"{section}.{key}"), {"required": ["include"]}),
+                *(_BUDGETS if key == "steps" else []),
+            ]
+        }
         for section, key in needed
     ]
 
 
 def _has(section: str, key: str) -> Schema:
     return {"properties": {section: {"required": [key]}}, "required": [section]}
+
+
+_BUDGETS = [_has("budget", "train_flops"), _has("grid", "budget.train_flops")]
 
 
 def _object(properties: Mapping[str, Any]) -> Schema:

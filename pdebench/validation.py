@@ -10,7 +10,17 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pdebench.config import SECTIONS, Cell, ExecutionConfig, Header, LimitsConfig, MatchConfig, Section, SlurmConfig
+from pdebench.config import (
+    GIVEN,
+    SECTIONS,
+    Cell,
+    ExecutionConfig,
+    Header,
+    LimitsConfig,
+    MatchConfig,
+    Section,
+    SlurmConfig,
+)
 from pdebench.errors import SuiteError, did_you_mean
 from pdebench.models.registry import FAMILIES
 from pdebench.yaml_source import Source, Where, dotted, show
@@ -18,8 +28,8 @@ from pdebench.yaml_source import Source, Where, dotted, show
 Raw = Mapping[str, Any]
 # The same for every cell of a suite, and so neither in the grid nor in a cell.
 OVERALL: dict[str, type[Section]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
-NESTED: dict[str, type[Section]] = {**SECTIONS, **OVERALL}
-"""What a suite holds keys under: the sections of a cell, and `match`."""
+NESTED: dict[str, type[Section]] = {**GIVEN, **OVERALL}
+"""What a suite holds keys under: the sections of a cell, its budget, and what is the same for all."""
 INNER: dict[Where, type[Section]] = {("execution", "slurm"): SlurmConfig}
 """Sections within sections."""
 
@@ -54,7 +64,7 @@ def options_of(family: str) -> dict[str, Any]:
 @cache
 def known_keys() -> tuple[str, ...]:
     """Every dotted key that a suite may set or sweep, options of all families included."""
-    own = [f"{section}.{key}" for section, model in SECTIONS.items() for key in fields(model)]
+    own = [f"{section}.{key}" for section, model in GIVEN.items() for key in fields(model)]
     return (*own, *sorted({f"model.{key}" for family in FAMILIES for key in options_of(family)}))
 
 
@@ -93,12 +103,12 @@ def check_section(section: str, raw: Raw, families: Sequence[str], partial: bool
     """Problems of one section.
 
     Args:
-        section: `data`, `model`, `train` or `evaluate`.
+        section: `data`, `model`, `train`, `evaluate`, `measure` or `budget`.
         raw: its keys and values.
         families: the families that the model may be of; an option has to be right for one of them.
         partial: other keys come from the grid, so none is missing and those given are judged one by one.
     """
-    model = SECTIONS[section]
+    model = GIVEN[section]
     if section != "model":
         errors = _errors(model, raw)
         problems = [_translated(error, model, raw, (section,)) for error in errors if error["loc"] or not partial]

@@ -34,6 +34,7 @@ def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
         "cancel",
         "worker",
         "inspect",
+        "fit",
     ],
 )
 def test_every_verb_has_help_with_an_example(verb: str) -> None:

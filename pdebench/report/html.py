@@ -22,7 +22,9 @@ from pdebench.report.predicted import predicted
 from pdebench.report.provenance import provenance
 from pdebench.report.quality import quality
 from pdebench.report.samples import sample_rows
+from pdebench.report.scaling import scaling_section
 from pdebench.report.section import Page, Progress, Section
+from pdebench.report.spatial import spatial_section
 from pdebench.report.summary import Summary, summarise
 from pdebench.report.tidy import SUBJECT, families_in, family_order, tidy
 from pdebench.store import write_atomic
@@ -49,6 +51,8 @@ def sections(page: Page) -> list[Section]:
         Section("quality", "Quality", quality(table)),
         Section("throughput", "Throughput", costs(table, "speed")),
         Section("memory", "Memory", costs(table, "memory")),
+        Section("scaling", "Scaling", scaling_section(table)),
+        Section("spatial", "In space", spatial_section(table, page.folders)),
         Section("predicted", "Predictions", predicted(table, page.folders)),
         Section("curves", "Loss curves", loss_curves(table, page.curves)),
         Section("samples", "Samples", sample_rows(table, page.folders)),

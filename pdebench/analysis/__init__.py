@@ -1,0 +1,1 @@
+"""Laws fitted to tables of results: pure numpy, scipy and pandas."""

@@ -1,0 +1,111 @@
+"""The report's section on scaling, from made-up results whose law is known."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pytest
+from markupsafe import Markup
+from synthetic import row
+
+import pdebench.report
+from pdebench.report import palette
+from pdebench.report.scaling import ScalingSection, scaling_section
+from pdebench.report.tidy import families_in, family_order, tidy
+
+HERE = Path(pdebench.report.__file__).parent
+FAMILIES = {"PDE-SSM-DiT": 0.20, "DiT": 0.21}
+
+
+def results(sizes=5, budgets=4, seeds=1, noise=0.003, families=FAMILIES) -> pd.DataFrame:
+    """Sizes x budgets x seeds of each family, as records have them."""
+    random, rows = np.random.default_rng(0), []
+    for family, floor in families.items():
+        for flops in np.geomspace(1e14, 3e15, budgets):
+            for n in np.geomspace(2e6, 6e7, sizes):
+                for seed in range(seeds):
+                    images = flops / (6 * n * 64)
+                    loss = (floor + 60 * n**-0.4 + 25 * images**-0.4) * np.exp(noise * random.normal())
+                    cell = hashlib.sha256(f"{family} {flops} {n} {seed}".encode()).hexdigest()[:12]
+                    rows.append(
+                        row(
+                            family, 32, seed, cell=cell, params=n, images_seen=images, flops_train=flops,
+                            val_loss=loss, fd_efficientnet_lite0=900 * loss,
+                            **{"model.size": f"n{n:.0f}", "train.steps": round(images / 64)},
+                        )
+                    )  # fmt: skip
+    return tidy(pd.DataFrame(rows))
+
+
+@pytest.fixture(scope="module")
+def section() -> ScalingSection:
+    found = scaling_section(results())
+    assert found is not None
+    return found
+
+
+def partial(section: ScalingSection, table: pd.DataFrame) -> str:
+    """The partial alone, with the page's macros."""
+    page = (HERE / "macros.html") if (HERE / "macros.html").exists() else HERE / "template.html"
+    macros = page.read_text(encoding="utf-8").partition("<!doctype")[0]
+    loader = jinja2.ChoiceLoader([jinja2.DictLoader({"macros.html": macros}), jinja2.FileSystemLoader(HERE)])
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    order = family_order(table)
+    families = [(name, order.index(name) % len(palette.SHAPES)) for name in families_in(table)]
+    shown = environment.get_template("sections/scaling.html")
+    return str(Markup(shown.render(section=section, families=families, shapes=palette.SHAPES)))
+
+
+def test_the_findings_are_the_fitted_numbers(section):
+    told = " ".join(finding.claim for finding in section.findings)
+    assert "PDE-SSM-DiT: loss falls as N^−" in told
+    assert "held out and predicted from the smaller budgets, the largest had" in told
+    assert "How PDE-SSM-DiT and DiT best share compute is not distinguishable." in told
+    assert [line.who for line in section.lines] == ["PDE-SSM-DiT", "DiT"]
+    estimate, low, high = (
+        float(text) for text in section.lines[0].alpha.replace("(", "").replace(")", "").replace(" to", "").split()
+    )
+    assert low < estimate < high
+    assert low < 0.4 < high
+    assert any("one seed" in warning and warning.startswith("PDE-SSM-DiT and DiT:") for warning in section.warnings)
+
+
+def test_the_partial_shows_every_number_and_chart(section):
+    text = partial(section, results())
+    assert '<section id="scaling" aria-labelledby="h-scaling">' in text
+    for line in section.lines:
+        assert line.alpha in text
+        assert line.held in text
+    for figure in section.figures:
+        assert f'id="chart-{figure.name}"' in text
+        assert len(figure.rows) > 4
+        assert figure.spec()["data"]["values"] == figure.rows
+    names = [figure.name for figure in section.figures]
+    assert len(set(names)) == len(names) == 5  # envelope, two profiles, residuals; the Frechet distance's envelope
+    assert "Fréchet distance (EfficientNet-Lite0)" in text
+
+
+def test_a_table_that_is_no_study_of_scaling_has_no_section():
+    assert scaling_section(results(sizes=1)) is None
+    assert scaling_section(tidy(pd.DataFrame([row("DiT", side, 0) for side in (32, 64)]))) is None
+    assert scaling_section(tidy(pd.DataFrame())) is None
+
+
+def test_too_little_for_a_law_says_so_in_place_of_a_line():
+    table = results(sizes=2, budgets=2, families={"DiT": 0.2})
+    found = scaling_section(table)
+    assert found is not None
+    assert found.findings == []
+    assert found.lines[0].alpha == "—"
+    assert "insufficient data: 4 runs" in partial(found, table)
+
+
+def test_a_text_in_a_name_stays_a_text():
+    table = results(sizes=2, budgets=2, families={"<script>alert(1)</script>": 0.2})
+    found = scaling_section(table)
+    assert found is not None
+    assert "<script>" not in partial(found, table)
