@@ -1,8 +1,4 @@
-"""The PDE operator over bare Fourier transforms of the same grid, forward and backward, 384 channels.
-
-Each has the layout that is best for it: the operator its tokens channels last, as the projections around it have them,
-the transforms theirs channels first.
-"""
+"""The PDE operator over bare Fourier transforms of the same tensor, forward and backward, 384 channels."""
 
 from __future__ import annotations
 
@@ -26,19 +22,11 @@ def run(effort: Effort) -> Iterator[Row]:
     for side, batch in CASES[:1] if effort.quick else CASES:
         x = torch.randn(batch, CHANNELS, side, side, requires_grad=True)
         grad = torch.randn_like(x)
-        tokens = x.detach().to(memory_format=torch.channels_last).requires_grad_()
         bare, packed = timed(partial(_bare, x, grad)), timed(partial(_packed, x.detach()))
         for states, target in TARGETS.items():
             for diffusion in ("full", "diagonal"):
                 options = PDEOptions.model_validate({"states": states, "diffusion": diffusion})
-                ours = timed(
-                    partial(
-                        _operator,
-                        PDEOperator(CHANNELS, (side, side), options),
-                        tokens,
-                        grad.to(memory_format=torch.channels_last),
-                    )
-                )
+                ours = timed(partial(_operator, PDEOperator(CHANNELS, (side, side), options), x, grad))
                 name = f"{side}x{side} S={states} K {diffusion}"
                 yield Row("operator", f"{name} / rfft2+irfft2", compare(ours, bare, effort), target)
                 yield Row("operator", f"{name} / packed", compare(ours, packed, effort))

@@ -15,7 +15,7 @@ from pdebench.models.mixers.packed import PackedProduct
 
 # The largest side of a grid whose product goes by matrices, by device. CPU: measured, `python -m benchmarks --only
 # roads`. CUDA: not measured; by arithmetic, bf16 products on tensor cores cost less than reading the grid, up to here.
-BY_MATRICES = {"cpu": 16, "cuda": 64}
+BY_MATRICES = {"cpu": 8, "cuda": 64}
 ROADS = {"matrices": MatrixProduct, "packed complex fft2": PackedProduct, "half spectra (rfft2)": HalfSpectrumProduct}
 
 
