@@ -1,0 +1,1 @@
+"""Statistics over tables: imports no torch, runs no model."""
