@@ -22,6 +22,7 @@ from pdebench.distributed import ALONE, World
 from pdebench.measure import cost, quality
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
+from pdebench.measure.operators import count_operators, graph_breaks
 from pdebench.measure.parts import measure_part
 from pdebench.measure.speed import after_warmup, spread
 from pdebench.models.backbone import Backbone, create_model
@@ -155,6 +156,12 @@ def run_cell(
             compile_mode=cell.train.compile, seconds=cell.measure.seconds,
         )  # fmt: skip
         row |= columns
+    if cell.measure.operators and cell.train.compile == "eager":
+        row["operators_step"] = count_operators(
+            model, channels=build["in_channels"], side=cell.data.resolution, precision=precision, device=device
+        )
+    elif cell.measure.operators:
+        row["graph_breaks"] = graph_breaks()
     if cell.measure.largest_batch:
         watch({"stage": "measure", "part": "largest batch"})
         trial = Trial(name, build, cell.train.model_dump(mode="json"), precision, cell.train.batch_size)

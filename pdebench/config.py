@@ -215,6 +215,11 @@ class MeasureConfig(Section):
         default=False, description="Find the largest training batch that fits, by doubling from train.batch_size."
     )
     search_seconds: float = Field(default=120.0, gt=0, description="Seconds after which that search ends.")
+    operators: bool = Field(
+        default=False,
+        description="Count the operators that a forward and backward pass dispatches, or, where the model is compiled, "
+        "its graph breaks.",
+    )
 
 
 class MatchConfig(Section):
