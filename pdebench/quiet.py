@@ -82,7 +82,7 @@ def gpus() -> Iterator[Check]:
     others = [line for line in working if line.isdecimal() and int(line) != os.getpid()]
     if others:
         yield Check(
-            "gpu processes", "warning", f"{len(others)} others compute on the GPUs", "wait for them: nvidia-smi"
+            "gpu processes", "warning", f"others compute on the GPUs: {len(others)}", "wait for them: nvidia-smi"
         )
     else:
         yield Check("gpu processes", "ok", "none")

@@ -88,6 +88,6 @@ def test_others_on_the_gpus_and_clocks_held_down_are_named(tmp_path: Path, monke
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     found = {check.name: check for check in quiet.gpus()}
-    assert found["gpu processes"].detail == "1 others compute on the GPUs"
+    assert found["gpu processes"].detail == "others compute on the GPUs: 1"
     assert found["gpu 0 clock"].detail == "held down (reasons 0x0000000000000040)"
     assert (found["gpu 1 clock"].state, found["gpu 1 clock"].detail) == ("ok", "locked at 1200 MHz")

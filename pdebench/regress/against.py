@@ -126,19 +126,20 @@ def make_plan(base: Mapping[str, Mapping[str, Any]], head: Mapping[str, Mapping[
 
 
 def _labels(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The family and size, then what else differs among the cells."""
-    keys = dict.fromkeys(key for values in cells.values() for key in values)
+    """The family and size, then what else differs among the cells that have it."""
     shown = ("model.family", "model.size", "model.patch")
-    differing = [
-        key for key in keys
-        if key not in shown and "." in key and len({repr(values.get(key)) for values in cells.values()}) > 1
-    ]  # fmt: skip
-    found = {}
+    found: dict[str, set[str]] = defaultdict(set)
+    for values in cells.values():
+        for key, value in values.items():
+            if key not in shown and value is not None:
+                found[key].add(repr(value))
+    differing = [key for key, distinct in found.items() if len(distinct) > 1]
+    names = {}
     for cell, values in cells.items():
         name = f"{values.get('model.family')}-{values.get('model.size')}/{values.get('model.patch')}"
         more = [f"{key.partition('.')[2]} {values[key]}" for key in differing if values.get(key) is not None]
-        found[cell] = ", ".join([name, *more])
-    return found
+        names[cell] = ", ".join([name, *more])
+    return names
 
 
 def _group_label(label: str, cells: int) -> str:

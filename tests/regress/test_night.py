@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fakes import Machine
+from fakes import Machine, keys
 
 from pdebench.analysis.regression import Rule
+from pdebench.regress.against import make_plan
 from pdebench.regress.night import Night, confirmed, spend_night
 
 RULE = Rule()
@@ -83,3 +84,15 @@ def test_a_column_that_says_more_is_better_is_judged_the_right_way_round() -> No
     night = spend(machine, cells=("DiT",))
     verdicts = {test.column: v.verdict for test, v in zip(night.tests, night.judgements, strict=True)}
     assert verdicts == {"sample_images_per_s": "regression", "block_ms_median": "pass"}
+
+
+def test_cells_are_called_by_what_tells_them_apart() -> None:
+    dit, pde = keys("DiT") | {"data.resolution": 32}, keys("PDE-SSM-DiT") | {"data.resolution": 32, "model.states": 1}
+    cells = {"0": dit, "1": pde, "2": pde | {"data.resolution": 64}, "3": dit | {"model.heads": None}}
+    plan = make_plan(cells, cells | {"4": keys("None-DiT", seed=1)})
+    assert list(plan.labels.values())[:3] == [
+        "DiT-XXS/8, seed 0, resolution 32",
+        "PDE-SSM-DiT-XXS/8, seed 0, resolution 32",
+        "PDE-SSM-DiT-XXS/8, seed 0, resolution 64",
+    ]
+    assert plan.only_head == ["None-DiT-XXS/8, seed 1"]
