@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -40,8 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{len(blocks)} blocks in {recorded:.0f} minutes; {options.nights} nights of {minutes:g} minutes a kind\n")
     print(table(found))
     about = {"machine": describe(), "blocks": len(blocks), "recorded_minutes": recorded, "night_minutes": minutes}
-    rows = [asdict(result) | {"inconclusive": result.inconclusive} for result in found]
-    (options.folder / "replay.json").write_text(json.dumps(about | {"results": rows}, indent=1))
+    rows = [
+        asdict(result)
+        | {"inconclusive": result.inconclusive, "smallest": result.smallest if math.isfinite(result.smallest) else None}
+        for result in found
+    ]
+    (options.folder / "replay.json").write_text(json.dumps(about | {"results": rows}, indent=1, allow_nan=False))
     return 0
 
 
@@ -55,7 +60,7 @@ def table(results: Sequence[Result]) -> str:
     for r in results:
         lines.append(
             f"| {r.kind} | {r.true:+.1%} | {r.nights} | {r.alarms} | {r.unconfirmed} | {r.passed} | {r.inconclusive} |"
-            f" {r.elsewhere} | {r.minutes:.1f} | {r.smallest:.1%} |"
+            f" {r.elsewhere} | {r.minutes:.1f} | {f'{r.smallest:.1%}' if math.isfinite(r.smallest) else 'none'} |"
         )
     return "\n".join(lines)
 

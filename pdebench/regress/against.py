@@ -49,6 +49,11 @@ class Plan:
         """The others."""
         return [cell for cells in self.groups.values() for cell in cells[1:]]
 
+    def named(self, text: str) -> str:
+        """A line of progress, with the label of the cell in place of its identity."""
+        cell, colon, rest = text.partition(":")
+        return f"{self.labels.get(cell, cell)}{colon}{rest}"
+
 
 def compare(
     suite: Path, against: str, rule: Rule, *, seconds: float, accept: Collection[str] = (), for_history: bool = False,
@@ -83,7 +88,7 @@ def compare(
         left = seconds - (time.monotonic() - began)
         night = spend_night(
             plan.timed, plan.once, measure, rule, seconds=left, seed=time.time_ns(),
-            say=lambda text: say(_named(text, plan)),
+            say=lambda text: say(plan.named(text)),
         )  # fmt: skip
         readings += [probe(PROBE_SECONDS)] if for_history else []
         name = next(iter(keys["head"].values()))["suite"]
@@ -207,9 +212,3 @@ def _notes(night: Night, plan: Plan) -> Iterator[str]:
         yield "nothing is timed by this suite: only what is deterministic was compared"
     elif night.stopped == "time":
         yield "time was up before every answer was clear; --max-minutes gives it more"
-
-
-def _named(text: str, plan: Plan) -> str:
-    """A line of progress, with the label of the cell in place of its identity."""
-    cell, colon, rest = text.partition(":")
-    return f"{plan.labels.get(cell, cell)}{colon}{rest}"

@@ -111,7 +111,8 @@ def save(suite: Path, path: Path, *, seconds: float, say: Say = lambda text: Non
     keys = head.cells(suite)
     plan = make_plan(keys, keys)
     with tempfile.TemporaryDirectory(prefix="pdebench-cells-") as scratch:
-        session = take(plan.timed, plan.once, _runner(head, suite, keys, scratch), _probe, seconds=seconds, say=say)
+        run = _runner(head, suite, keys, scratch)
+        session = take(plan.timed, plan.once, run, _probe, seconds=seconds, say=lambda text: say(plan.named(text)))
     for cell, why in session.failures.items():
         raise NotComparable(f"nothing was saved, since {plan.labels[cell]} failed: {why}")
     cells = {
@@ -146,7 +147,7 @@ def compare(
         stored = store.of_machine(machines, machine, path) if machine else next(iter(machines.values()))
         plan = make_plan({cell: one.keys for cell, one in stored.cells.items()}, keys)
         left = (1 - CONFIRMING) * seconds - (time.monotonic() - began)
-        session = take(plan.timed, plan.once, run, _probe, seconds=left, say=say)
+        session = take(plan.timed, plan.once, run, _probe, seconds=left, say=lambda text: say(plan.named(text)))
         speeds = list(speeds_of(plan.timed, plan.labels, stored, session, rule, run, began + seconds, say=say))
     for label in plan.only_base:
         speeds.append(Finding("cell", label, "", "missing", "the baseline has this cell and HEAD does not"))

@@ -59,7 +59,8 @@ def numbers(finding: Finding) -> str:
         return finding.message
     if finding.change is None:
         return "no pair was measured: give it more time with --max-minutes"
-    interval = f"{percent(finding.change)} ({percent(finding.low)} to {percent(finding.high)})"
+    bounds = f"{percent(finding.low)} to {percent(finding.high)}" if finding.low or finding.high else "without bounds"
+    interval = f"{percent(finding.change)} ({bounds})"
     could = "none" if finding.smallest is None else percent(finding.smallest)
     more = {"regression": "; confirmed by a rerun"}.get(finding.verdict, "")
     if "rerun" in finding.message and not more:

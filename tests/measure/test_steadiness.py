@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from pdebench.measure.steadiness import SAMPLE, Steadiness, probe
+from pdebench.measure.steadiness import SAMPLE, Steadiness, main
 
 
-def test_both_probes_run_in_a_process_of_their_own() -> None:
-    found = probe(0.2)
-    assert set(found.seconds) == {"matmul", "bandwidth"}
+def test_both_probes_take_turns(capsys: pytest.CaptureFixture[str]) -> None:
+    main(0.1)
+    printed = json.loads(capsys.readouterr().out)
+    found = Steadiness(printed["about"], printed["seconds"])
+    assert list(found.seconds) == ["matmul", "bandwidth"]
+    assert len({len(samples) for samples in found.seconds.values()}) == 1
     assert all(0 < second < 60 for samples in found.seconds.values() for second in samples)
     assert found.levels["matmul"] == pytest.approx(np.log(np.median(found.seconds["matmul"])))
     assert "threads" in found.about
