@@ -22,6 +22,7 @@ from pdebench.distributed import ALONE, World
 from pdebench.measure import cost, quality
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
+from pdebench.measure.operators import count_operators, graph_breaks
 from pdebench.measure.parts import measure_part
 from pdebench.measure.spatial.findings import SPATIAL
 from pdebench.measure.spatial.survey import IMAGES, survey
@@ -160,6 +161,12 @@ def run_cell(
         row |= columns
     if cell.measure.spatial:
         row |= _survey(learnt, validation if len(held_out) else images, folder, watch)
+    if cell.measure.operators and cell.train.compile == "eager":
+        row["operators_step"] = count_operators(
+            model, channels=build["in_channels"], side=cell.data.resolution, precision=precision, device=device
+        )
+    elif cell.measure.operators:
+        row["graph_breaks"] = graph_breaks()
     if cell.measure.largest_batch:
         watch({"stage": "measure", "part": "largest batch"})
         trial = Trial(name, build, cell.train.model_dump(mode="json"), precision, cell.train.batch_size)

@@ -29,6 +29,7 @@ SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="A suite fil
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. `train.steps=50`. Repeatable.")
 ]
+MinutesOption = Annotated[float, typer.Option(min=0.1, help="Stop measuring after so many minutes.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -60,6 +61,13 @@ class PlannedDevice(StrEnum):
     a100 = "a100"
     l40s = "l40s"
     rtx4090 = "4090"
+
+
+class Format(StrEnum):
+    """How `pdebench regress` says what it found."""
+
+    table = "table"
+    github = "github"
 
 
 class Listed(StrEnum):
@@ -405,22 +413,94 @@ def list_(
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(
+    timing: Annotated[
+        bool, typer.Option("--timing", help="Also: is it quiet enough to be timed on, and what could a gate see?")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Say what this machine has for pdebench, what it lacks, and how to get it; nothing is changed or fetched.
+
+    `--timing` takes 25 seconds more: governor, turbo, load, heat, other work on GPUs, the noise of two probes, and the
+    smallest slowdown that `pdebench regress` can see here.
 
     Exit status: 0 a suite can run, 2 something essential is missing.
 
-    Example: `pdebench doctor`
+    Example: `pdebench doctor --timing`
     """
     from pdebench.doctor import examine, print_checks
 
     if as_json:
-        checks = list(examine())
+        checks = list(examine(timing=timing))
         ready = not any(check.fatal for check in checks)
         typer.echo(json.dumps({"ready": ready, "checks": [asdict(check) for check in checks]}, indent=1))
     else:
-        ready = print_checks(examine())
+        ready = print_checks(examine(timing=timing))
     raise typer.Exit(0 if ready else 2)
+
+
+@app.command()
+def regress(
+    suite: SuiteArgument,
+    against: Annotated[
+        str | None, typer.Option(metavar="REV", help="Compare HEAD with this revision, both run here and now.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Compare HEAD with what `pdebench baseline save` stored.")
+    ] = None,
+    max_minutes: MinutesOption = 10.0,
+    effect: Annotated[
+        float, typer.Option(min=0.5, max=100, help="Slowdown to find, in percent; a fifth of it is let be.")
+    ] = 5.0,
+    accept: Annotated[
+        list[str], typer.Option(metavar="COLUMN", help="A deterministic quantity that may change. Repeatable.")
+    ] = [],  # noqa: B006
+    history: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Add a line to this file, and say where it steps.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="`github`: annotations, and a summary of the job.")
+    ] = Format.table,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether HEAD is slower, larger, different or worse than another revision, and how sure that is.
+
+    Deterministic quantities must be equal, measured ones not worse by `--effect`, losses over seeds neither. Stops as
+    soon as all is clear. Exit status: 0 pass, 1 worse or changed, 2 wrong use, 3 inconclusive or not comparable, 4 a
+    cell failed.
+
+    Example: `pdebench regress nightly --against main --max-minutes 15`
+    """
+    from pdebench.regress.verb import Asked, run_gate
+
+    if as_json and form is Format.github:
+        raise PdebenchError("--json and --format github both write to standard output; give one of them")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asked = Asked(suite, against, baseline, 60 * max_minutes, effect / 100, tuple(accept), history, junit)
+    raise typer.Exit(run_gate(asked, "json" if as_json else form.value))
+
+
+baselines = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Store what a revision costs here.")
+app.add_typer(baselines, name="baseline")
+
+
+@baselines.command(name="save")
+def save_baseline(
+    suite: SuiteArgument,
+    file: Annotated[Path, typer.Option(metavar="FILE", help="File of baselines; other machines' in it stay.")] = Path(
+        "baselines.json"
+    ),
+    max_minutes: MinutesOption = 10.0,
+) -> None:
+    """Measure HEAD on this machine, and store it for `pdebench regress SUITE --baseline FILE`.
+
+    Example: `pdebench baseline save nightly --file baselines.json`
+    """
+    from pdebench.regress.verb import run_save
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    typer.echo(run_save(suite, file, 60 * max_minutes))
 
 
 @app.command()

@@ -220,6 +220,11 @@ class MeasureConfig(Section):
         description="Measure what every mixer does in space: receptive field, impulse and frequency response, shift "
         "error, and of a PDE its learned physics.",
     )
+    operators: bool = Field(
+        default=False,
+        description="Count the operators that a forward and backward pass dispatches, or, where the model is compiled, "
+        "its graph breaks.",
+    )
 
 
 class BudgetConfig(Section):

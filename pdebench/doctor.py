@@ -13,38 +13,15 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
+
+from pdebench import quiet
+from pdebench.doctor_check import Check
 
 DISTRIBUTION = "pdebench-mixers"
 LITTLE_DISK = 5 * 2**30  # bytes: a few checkpoints of the largest models
 LITTLE_MEMORY = 2 * 2**30  # bytes: PyTorch, a small model and its optimiser
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what was looked at.
-        state: `ok`, `warning`: there, but not as it should be, or `missing`.
-        detail: what was found.
-        remedy: what to do about it; empty where there is nothing to do.
-        essential: without it no suite runs.
-    """
-
-    name: str
-    state: Literal["ok", "warning", "missing"]
-    detail: str
-    remedy: str = ""
-    essential: bool = False
-
-    @property
-    def fatal(self) -> bool:
-        """No suite runs before this is mended."""
-        return self.essential and self.state == "missing"
 
 
 def python() -> Iterator[Check]:
@@ -285,11 +262,23 @@ CHECKS: tuple[Callable[[], Iterable[Check]], ...] = (
     kernels,
     trackers,
 )
+QUIET: tuple[Callable[[], Iterable[Check]], ...] = (
+    quiet.governor,
+    quiet.turbo,
+    quiet.load,
+    quiet.throttling,
+    quiet.gpus,
+    quiet.noise,
+)
+"""For `--timing`: they take a while, and say nothing of whether a suite can run."""
 
 
-def examine() -> Iterator[Check]:
-    """Every check's findings, each as soon as it is there; none after a package that the others need is missing."""
-    for check in CHECKS:
+def examine(*, timing: bool = False) -> Iterator[Check]:
+    """Every check's findings, each as soon as it is there; none after a package that the others need is missing.
+
+    With `timing` also whether the machine is quiet enough to be timed on, which takes 20 seconds.
+    """
+    for check in (*CHECKS, *(QUIET if timing else ())):
         for found in check():
             yield found
             if found.fatal and check in (packages, torch):

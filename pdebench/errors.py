@@ -13,6 +13,8 @@ PdebenchError                what went wrong, where, and what to do, in one sent
  +- TrackerError             an experiment tracker that is not installed               (exit code 2)
  +- SchedulerError           SLURM is not here, refuses or does not answer            (exit code 2)
  +- CalibrationError         this machine's speed cannot be probed                    (exit code 2)
+ +- RevisionError            a revision that cannot be had, or work that has no name   (exit code 2)
+ +- NotComparable            two sides that have nothing to be compared in            (exit code 3)
  +- Interrupted              a cell that was asked to end; its state is saved
  +- Diverged                 a loss that is no longer finite; ends a cell, not a sweep
 """
@@ -91,6 +93,16 @@ class SchedulerError(PdebenchError):
 
 class CalibrationError(PdebenchError):
     """This machine's speed cannot be probed."""
+
+
+class RevisionError(PdebenchError):
+    """A git revision is not there, does not run, or what is to be measured is not a commit."""
+
+
+class NotComparable(PdebenchError):
+    """What was measured before cannot be compared with what can be measured now; neither a pass nor a regression."""
+
+    exit_code = 3
 
 
 class Interrupted(PdebenchError):

@@ -22,23 +22,12 @@ def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "verb",
     [
-        "run",
-        "report",
-        "validate",
-        "schema",
-        "list",
-        "sample",
-        "doctor",
-        "plan",
-        "status",
-        "cancel",
-        "worker",
-        "inspect",
-        "fit",
+        *("run", "report", "validate", "schema", "list", "sample", "doctor", "plan", "status", "cancel", "worker"),
+        *("inspect", "fit", "regress", "baseline save"),
     ],
 )
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
-    shown = pdebench(verb, "--help")
+    shown = pdebench(*verb.split(), "--help")
     assert shown.returncode == 0
     assert "Example: pdebench" in shown.stdout
 

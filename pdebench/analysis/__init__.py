@@ -1,1 +1,1 @@
-"""Laws fitted to tables of results: pure numpy, scipy and pandas."""
+"""Statistics over tables: imports no torch, runs no model."""

@@ -35,21 +35,7 @@ def this_device(precisions: Sequence[str], memory: int | None = None) -> Device:
     Raises:
         CalibrationError: the probe failed.
     """
-    from pdebench.execute.slots import slots
-
-    command = [sys.executable, "-m", "pdebench.measure.probe", *sorted(set(precisions))]
-    environment = {**os.environ, **slots(None)[0].environment}
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
-        found = json.loads(done.stdout) if done.returncode == 0 else None
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise CalibrationError(f"this machine cannot be calibrated ({error}): name a device with --device") from None
-    if found is None:
-        said = done.stderr.strip().splitlines()
-        raise CalibrationError(
-            f"this machine cannot be calibrated ({said[-1] if said else f'status {done.returncode}'}): name a device "
-            "with --device"
-        )
+    found = as_a_cell(["pdebench.measure.probe", *sorted(set(precisions))], "name a device with --device")
     rates = {precision: Rates(**measured) for precision, measured in found["rates"].items()}
     basis = {
         "basis": f"calibrated here by a probe of {SECONDS:g} seconds a precision",
@@ -58,6 +44,32 @@ def this_device(precisions: Sequence[str], memory: int | None = None) -> Device:
     }
     limit = found["memory"] if memory is None or found["gpu"] else min(found["memory"], memory)
     return Device("this", found["name"], int(limit * USABLE), found["recorded_as"], rates, found["auto"], basis)
+
+
+def as_a_cell(module: Sequence[str], remedy: str) -> Any:
+    """What a module prints as JSON, run in a process that is started as a cell's is.
+
+    Args:
+        module: its name and arguments.
+        remedy: what to do where it fails.
+
+    Raises:
+        CalibrationError: it failed.
+    """
+    from pdebench.execute.slots import slots
+
+    environment = {**os.environ, **slots(None)[0].environment}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *module], env=environment, capture_output=True, text=True, timeout=TIMEOUT
+        )
+        if done.returncode == 0:
+            return json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise CalibrationError(f"this machine cannot be calibrated ({error}): {remedy}") from None
+    said = done.stderr.strip().splitlines()
+    why = said[-1] if said else f"status {done.returncode}"
+    raise CalibrationError(f"this machine cannot be calibrated ({why}): {remedy}")
 
 
 def main(precisions: Sequence[str]) -> None:
@@ -69,10 +81,8 @@ def main(precisions: Sequence[str]) -> None:
     from pdebench.models import kernels
     from pdebench.training import resolve_precision
 
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda" if cuda else "cpu")
-    if not cuda and (threads := os.environ.get("OMP_NUM_THREADS")):
-        torch.set_num_threads(int(threads))
+    device = here()
+    cuda = device.type == "cuda"
     name = torch.cuda.get_device_name() if cuda else cpu_name()
     resolved = {asked: resolve_precision(asked, device) for asked in precisions}
     rates = {precision: asdict(calibrate(precision, device)) for precision in sorted(set(resolved.values()))}
@@ -94,6 +104,17 @@ def main(precisions: Sequence[str]) -> None:
             }
         )
     )
+
+
+def here() -> Any:
+    """The device that a cell would have here, with its threads."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(int(threads))
+    return torch.device("cpu")
 
 
 def calibrate(precision: str, device: Any, seconds: float = SECONDS) -> Rates:

@@ -1,0 +1,59 @@
+"""How many operators a training step's forward and backward pass hand to the device: what launching kernels costs.
+
+Counted, not timed, so it is the same every time: a fusion that came apart or a loop that crept in shows before any
+clock could say so. A compiled model dispatches none of its own; there its graph breaks are counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pdebench.models.backbone import Backbone
+from pdebench.training import autocast
+
+
+class _Count(TorchDispatchMode):
+    """Counts what is dispatched under it; views launch nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operators += 0 if func.is_view else 1
+        return func(*args, **(kwargs or {}))
+
+
+def count_operators(model: Backbone, *, channels: int, side: int, precision: str, device: torch.device) -> int:
+    """Operators of one forward and backward pass of two random images.
+
+    Args:
+        model: on `device`, not compiled.
+        channels: of an image.
+        side: of an image, in pixels.
+        precision: `fp32` or `bf16` (autocast).
+        device: where it runs.
+    """
+    x, t = torch.zeros(2, channels, side, side, device=device), torch.zeros(2, device=device)
+    labels = torch.zeros(2, dtype=torch.long, device=device) if model.y_embedder is not None else None
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    training = model.training
+    model.eval()  # dropped labels would make the count depend on chance
+    try:
+        with _Count() as counted:
+            with autocast(precision, device):
+                loss = model(x, t, labels).square().mean()
+            torch.autograd.grad(loss, weights, allow_unused=True)
+    finally:
+        model.train(training)
+    return int(counted.operators)
+
+
+def graph_breaks() -> int:
+    """How often torch.compile gave up on a graph in this process."""
+    from torch._dynamo.utils import counters
+
+    return sum(counters["graph_break"].values())

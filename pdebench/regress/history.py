@@ -1,0 +1,108 @@
+"""The history of a gate: a file of JSON lines, one a night, and the steps in it.
+
+A line has the night, the revision, the machine's fingerprint, the verdict, and for each cell and column the logarithm
+of what it cost less the logarithm of what the two probes took beside it, so that a slower night is no step. Lines of
+other machines, and of other suites, are passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pdebench.analysis.regression import Rule
+from pdebench.analysis.steps import steps
+from pdebench.errors import ResultsError
+from pdebench.measure.steadiness import Steadiness
+from pdebench.regress.metrics import UNCALIBRATED, costs, words
+from pdebench.regress.outcome import Outcome, percent, share
+
+NEEDED = ("night", "suite", "head", "machine", "verdict", "levels")
+
+
+def levels(cells: Mapping[str, Sequence[Mapping[str, Any]]], readings: Sequence[Steadiness]) -> dict[str, float]:
+    """What each cell and column cost, in logarithms, less what the probes took; none without a reading.
+
+    Args:
+        cells: label to the values of its processes; the first is left out where there are more.
+        readings: of the probes, before and after.
+    """
+    found: dict[str, float] = {}
+    speed = np.mean([list(one.levels.values()) for one in readings]) if readings else 0.0
+    for label, units in cells.items() if readings else ():
+        measured = [costs(values) for values in units[1:] or units]
+        for column in measured[0] if measured else ():
+            level = float(np.median([one[column] for one in measured if column in one]))
+            found[f"{label}: {column}"] = level - (0.0 if column in UNCALIBRATED else float(speed))
+    return found
+
+
+def append(path: Path, outcome: Outcome, night: str | None = None) -> None:
+    """Add tonight's line.
+
+    Raises:
+        ResultsError: the file cannot be written.
+    """
+    line = {
+        "night": night or datetime.now(UTC).isoformat(timespec="seconds"),
+        "suite": outcome.suite,
+        "head": outcome.head,
+        "base": dict(outcome.base),
+        "machine": outcome.machine,
+        "verdict": outcome.verdict,
+        "levels": dict(outcome.levels),
+    }
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+    except OSError as error:
+        raise ResultsError(f"cannot write {path}: {error.strerror}") from None
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All nights, first to last; none where there is no file.
+
+    Raises:
+        ResultsError: a line is not a night's.
+    """
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultsError(f"{path} is not a history: {error}; move it away") from None
+    nights = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            night = json.loads(line)
+        except ValueError:
+            night = None
+        if (
+            not isinstance(night, dict)
+            or any(key not in night for key in NEEDED)
+            or not isinstance(night["levels"], dict)
+        ):
+            raise ResultsError(f"{path}:{number}: is not a night of a history: remove the line")
+        nights.append(night)
+    return nights
+
+
+def found_steps(path: Path, outcome: Outcome, rule: Rule) -> Iterator[str]:
+    """A sentence for each step in the suite's history on this machine: how much, since when, in which commits."""
+    nights = [n for n in read(path) if n["suite"] == outcome.suite and n["machine"] == outcome.machine]
+    for key in outcome.levels:
+        having = [night for night in nights if isinstance(night["levels"].get(key), int | float)]
+        for step in steps([night["levels"][key] for night in having], tolerance=rule.tolerance):
+            before, after = having[step.at - 1], having[step.at]
+            cell, _, column = key.rpartition(": ")
+            kind = "a regression" if step.size > 0 else "an improvement"
+            commits = f"{before['head'][:12]}..{after['head'][:12]}"
+            if before["head"] == after["head"]:
+                commits = f"within {after['head'][:12]}: the machine changed, not the code"
+            yield (
+                f"{cell}: {words(column)} costs {percent(share(step.size))} since the night of {after['night'][:10]}, "
+                f"{kind} ({commits})"
+            )

@@ -1,0 +1,175 @@
+"""A night: processes of two revisions interleaved until the answer is clear or time is up, then a rerun of what failed.
+
+A block is A B B A or B A A B, as a coin decides, of one cell: what drifts over a block cancels in its two pairs, what
+it costs to go first falls on either side alike, and the coin makes a pair of two revisions that do not differ as likely
+to favour one as the other, whatever the noise. Cells take turns block by block, so that an hour of noise falls on all
+of them. What a cell's first processes measure of time is not used: they compile bytecode, decode data, fill caches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pdebench.analysis import ranks
+from pdebench.analysis.regression import LAST, Evidence, Judgement, Rule, judge, looks
+from pdebench.regress.metrics import COSTS, costs
+from pdebench.regress.units import ABBA, BAAB, Cell, Measure, Side, Test
+
+CONFIRMING = 0.2  # of the night, kept for the rerun
+CONFIRM_BLOCKS = (3, 10)  # fewest and most of a rerun: with fewer than three nothing could be confirmed
+DISTURBANCE = 1.5  # a block is started if it would still be in time when it took so much longer than the last
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Night:
+    """What was measured, and what it means.
+
+    Attributes:
+        cells: by name, in the order of measuring.
+        tests: measured columns of cells, with their evidence.
+        judgements: of the tests, in their order.
+        stopped: `clear`: every test had its answer; `time`: it was up.
+        seconds: how long it took.
+    """
+
+    cells: dict[str, Cell]
+    tests: list[Test] = field(default_factory=list)
+    judgements: list[Judgement] = field(default_factory=list)
+    stopped: str = "clear"
+    seconds: float = 0.0
+
+
+def spend_night(
+    timed: Sequence[str],
+    once: Sequence[str],
+    measure: Measure,
+    rule: Rule,
+    *,
+    seconds: float,
+    seed: int = 0,
+    clock: Callable[[], float] = time.monotonic,
+    say: Say = lambda text: None,
+) -> Night:
+    """Compare head with base.
+
+    Args:
+        timed: cells to measure until the answer is clear.
+        once: cells that each side runs once, for what is deterministic and for quality.
+        measure: runs a cell.
+        rule: what is looked for.
+        seconds: to spend; a process that runs is not cut short, and something that failed is rerun in any case.
+        seed: of the order within blocks.
+        clock: seconds that pass; a replay has its own.
+        say: told how it goes.
+    """
+    began = clock()
+    night = Night({name: Cell(name) for name in (*timed, *once)})
+    random = np.random.default_rng(seed)
+    for cell in night.cells.values():
+        say(f"{cell.name}: once on either side")
+        for side in ("base", "head"):
+            cell.run(measure, side)
+    race = [night.cells[name] for name in timed if night.cells[name].failure is None]
+    night.tests = [Test(cell.name, column) for cell in race for column in _columns(cell)]
+    if night.tests:
+        _interleave(night, race, measure, rule, random, began + (1 - CONFIRMING) * seconds, clock, say)
+        night.judgements = judge([test.evidence for test in night.tests], rule)
+        _confirm(night, measure, rule, random, began + seconds, clock, say)
+    night.seconds = clock() - began
+    return night
+
+
+def _columns(cell: Cell) -> list[str]:
+    """The measured columns that both sides have."""
+    both = [set(costs(units[0].values)) for units in cell.units.values()]
+    return [column for column in COSTS if column in both[0] & both[1]]
+
+
+def _interleave(
+    night: Night, race: Sequence[Cell], measure: Measure, rule: Rule, random: np.random.Generator, deadline: float,
+    clock: Callable[[], float], say: Say,
+) -> None:  # fmt: skip
+    """Blocks of all cells in turn, until every test is clear or no further block would be in time."""
+    round_seconds = sum(cell.seconds for cell in race)
+    shares = looks(2 * int((deadline - clock()) / round_seconds))
+    count = len(night.tests)
+    of = {cell.name: [test for test in night.tests if test.cell == cell.name] for cell in race}
+    open_cells = list(race)
+    while open_cells:
+        for cell in list(open_cells):
+            if clock() + DISTURBANCE * cell.seconds > deadline:
+                night.stopped = "time"
+                break
+            found = cell.block(measure, _order(random))
+            for column, pairs in found.items():
+                cell.differences[column] += pairs
+            if cell.failure is not None:
+                open_cells.remove(cell)
+                continue
+            blocks = _pairs(cell)
+            if blocks in shares:
+                for test in of[cell.name]:
+                    test.evidence = _look(test, cell, shares[blocks], rule, count)
+                if all(test.evidence.clear(rule, count) for test in of[cell.name]):
+                    open_cells.remove(cell)
+            say(f"{cell.name}: {blocks} pairs; {len(open_cells)} of {len(race)} cells are not clear yet")
+        if night.stopped == "time":
+            break
+    for cell in open_cells:
+        for test in of[cell.name]:
+            if cell.differences[test.column]:
+                test.evidence = _look(test, cell, LAST, rule, count)
+    night.tests = [test for test in night.tests if night.cells[test.cell].failure is None]
+
+
+def _confirm(
+    night: Night, measure: Measure, rule: Rule, random: np.random.Generator, deadline: float,
+    clock: Callable[[], float], say: Say,
+) -> None:  # fmt: skip
+    """Measure again, afresh, the cells with a regression, the clearest first, as far as time goes."""
+    worse = [t for t, verdict in zip(night.tests, night.judgements, strict=True) if verdict.verdict == "regression"]
+    worse.sort(key=lambda test: test.evidence.p_worse)
+    names = list(dict.fromkeys(test.cell for test in worse))
+    for place, name in enumerate(names):
+        cell = night.cells[name]
+        fewest, most = CONFIRM_BLOCKS
+        share = (deadline - clock()) / (len(names) - place)
+        blocks = min(most, int(share / cell.seconds))
+        if blocks < fewest and place > 0:
+            continue
+        say(f"{name}: a rerun, to confirm")
+        fresh: dict[str, list[float]] = {}
+        for _ in range(max(fewest, blocks)):
+            for column, pairs in cell.block(measure, _order(random)).items():
+                fresh.setdefault(column, []).extend(pairs)
+        for test in worse:
+            if test.cell == name and fresh.get(test.column) and cell.failure is None:
+                test.confirmation = ranks.paired(fresh[test.column]).p_above(float(np.log1p(rule.tolerance)))
+
+
+def _look(test: Test, cell: Cell, share: float, rule: Rule, tests: int) -> Evidence:
+    return test.evidence.look([ranks.paired(cell.differences[test.column])], share, rule, tests)
+
+
+def _pairs(cell: Cell) -> int:
+    return max(map(len, cell.differences.values()), default=0)
+
+
+def _order(random: np.random.Generator) -> Sequence[Side]:
+    return ABBA if random.random() < 0.5 else BAAB
+
+
+def confirmed(test: Test, rule: Rule) -> bool:
+    """Whether the rerun says the same."""
+    return test.confirmation is not None and test.confirmation <= rule.alpha
+
+
+def units_of(cells: Iterable[Cell]) -> int:
+    """How many processes ran."""
+    return sum(len(units) for cell in cells for units in cell.units.values())

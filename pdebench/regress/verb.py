@@ -1,0 +1,91 @@
+"""`pdebench regress` and `pdebench baseline save`, between the command line and the gates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from pdebench.analysis.regression import Rule
+from pdebench.errors import PdebenchError, did_you_mean
+from pdebench.regress import against, formats, history, stored
+from pdebench.regress.metrics import EXACT
+from pdebench.regress.night import Say
+from pdebench.regress.outcome import Outcome
+from pdebench.regress.text import print_outcome
+from pdebench.suite import load_suite
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says."""
+
+    suite: str
+    against: str | None
+    baseline: Path | None
+    seconds: float
+    effect: float
+    accept: tuple[str, ...]
+    history: Path | None
+    junit: Path | None
+
+
+def run_gate(asked: Asked, form: Literal["table", "github", "json"] | str) -> int:
+    """Run a gate, say what it found, and give the exit status.
+
+    Raises:
+        PdebenchError: the question cannot be asked so, or the two sides cannot be compared.
+    """
+    if (asked.against is None) == (asked.baseline is None):
+        raise PdebenchError("pass either --against REV or --baseline FILE")
+    for column in asked.accept:
+        if column not in EXACT:
+            raise PdebenchError(
+                f"--accept {column}: no deterministic quantity has that name; {did_you_mean(column, EXACT)}"
+            )
+    if asked.history is not None:
+        history.read(asked.history)  # what is wrong with it is said before an hour is spent
+    for path in (asked.history, asked.junit):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise PdebenchError(f"cannot write {path}: there is no folder {path.resolve().parent}; make it first")
+    console, progress = Console(), Console(stderr=True)
+    outcome = _outcome(asked, lambda text: progress.print(text, style="dim", highlight=False, markup=False))
+    steps: list[str] = []
+    if asked.history is not None:
+        history.append(asked.history, outcome)
+        steps = list(history.found_steps(asked.history, outcome, Rule(asked.effect)))
+    if asked.junit is not None:
+        formats.junit(outcome, asked.junit)
+    if form == "json":
+        print(json.dumps({**outcome.as_json(), "steps": steps}, indent=1, allow_nan=False))
+    elif form == "github":
+        print(formats.github(outcome, steps))
+    else:
+        print_outcome(console, outcome, steps)
+    return outcome.exit_code
+
+
+def _outcome(asked: Asked, say: Say) -> Outcome:
+    suite = Path(load_suite(asked.suite).file).resolve()  # read here first: what is wrong with it has a line
+    rule = Rule(asked.effect)
+    if asked.baseline is not None:
+        return stored.compare(suite, asked.baseline, rule, seconds=asked.seconds, accept=asked.accept, say=say)
+    assert asked.against is not None
+    return against.compare(
+        suite, asked.against, rule, seconds=asked.seconds, accept=asked.accept,
+        for_history=asked.history is not None, say=say,
+    )  # fmt: skip
+
+
+def run_save(suite: str, file: Path, seconds: float) -> str:
+    """Store a baseline and say what was stored."""
+    progress = Console(stderr=True)
+    path = Path(load_suite(suite).file).resolve()
+    machine, made = stored.save(
+        path, file, seconds=seconds, say=lambda text: progress.print(text, style="dim", highlight=False, markup=False)
+    )
+    processes = sum(len(cell.units) for cell in made.cells.values())
+    return f"wrote {file}: {made.head[:12]} on {made.about} ({machine}): {len(made.cells)} cells, {processes} processes"
