@@ -55,10 +55,10 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite; arguments after `--` go to pytest."""
+    """The test suite, on two cores; arguments after `--` go to pytest."""
     prepare(session)
     browser(session)
-    python(session, "-m", "pytest", *session.posargs)
+    python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

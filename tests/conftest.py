@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 # Two torch threads that share a core with others' wait for each other, spinning: beside another worker a test has one.
-THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
-os.environ.setdefault("OMP_NUM_THREADS", THREADS)
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from hypothesis import settings
 
 settings.register_profile("pdebench", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("pdebench")
-torch.set_num_threads(int(THREADS))
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture(autouse=True)

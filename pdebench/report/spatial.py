@@ -148,7 +148,7 @@ def _seen(table: pd.DataFrame, folders: Mapping[str, Path]) -> tuple[list[Seen],
         for index, row in zip(done.index, records(done), strict=True)
         if str(row.get("folder") or "") in folders
     }
-    done = done[[index in paths and paths[index].is_file() for index in done.index]]
+    done = done.loc[[index for index in done.index if index in paths and paths[index].is_file()]]
     done = done.assign(_trained=done["train.steps"] > 0)
     several = done["model.size"].nunique() > 1
     sets = done["data.name"].nunique() > 1

@@ -140,4 +140,4 @@ def test_the_command_reports_in_a_tuned_process(tmp_path: Path) -> None:
 def test_an_unknown_group_is_named() -> None:
     done = benchmarks("--only", "operators")
     assert done.returncode == 2
-    assert "unknown group 'operators'; known: operator, loop, block, scan" in done.stderr
+    assert "unknown group 'operators'; known: operator, roads, loop, block" in done.stderr

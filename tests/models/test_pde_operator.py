@@ -255,7 +255,9 @@ def test_gradients(options: dict[str, object], grid: tuple[int, int], selective:
     def call(x: torch.Tensor, tau: torch.Tensor | None, *parameters: torch.Tensor) -> torch.Tensor:
         return torch.func.functional_call(op, dict(zip(names, parameters, strict=True)), (x, tau))
 
-    assert torch.autograd.gradcheck(call, (x, tau, *op.parameters()))
+    # all of the Jacobian of the plain forms; of the larger ones, which take seconds each, a random projection of it
+    fast = selective or options["padding"] == "zero"
+    assert torch.autograd.gradcheck(call, (x, tau, *op.parameters()), fast_mode=fast)
 
 
 @pytest.mark.parametrize("road", ROADS)
@@ -297,8 +299,8 @@ def test_every_road_compiles_whole(road: str) -> None:
 def test_matrices_run_in_the_precision_of_the_tokens() -> None:
     """In bf16 to its rounding: of the output's and the gradients' energy it may lose a hundredth of a hundredth."""
     torch.manual_seed(0)
-    op = PDEOperator(8, (16, 16), PDEOptions())
-    x = torch.randn(2, 8, 16, 16).to(memory_format=torch.channels_last)
+    op = PDEOperator(8, (8, 8), PDEOptions())
+    x = torch.randn(2, 8, 8, 8).to(memory_format=torch.channels_last)
 
     def outcome(x: torch.Tensor) -> list[torch.Tensor]:
         x = x.detach().requires_grad_()
