@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import parse_name
@@ -250,9 +250,13 @@ def _operation(
         made, weight = (args[0], args[2]) if backward else (outputs[0], args[1])
         flops = 2.0 * made.numel() * (weight.numel() // weight.shape[0]) * (1 + backward)
         return Operation("conv", name, flops, traffic)
+    if name.startswith("_scaled_dot_product"):  # of some versions of PyTorch the counter lacks the CPU's
+        shapes = [tensor.shape for tensor in args[: 4 if name.endswith("_backward") else 3]]
+        flops = float((sdpa_backward_flop_count if len(shapes) == 4 else sdpa_flop_count)(*shapes))
+        return Operation("attention", name, flops, traffic)
     if func._overloadpacket in flop_registry:
         flops = float(flop_registry[func._overloadpacket](*args, **kwargs, out_val=out))
-        return Operation("attention" if "attention" in name else "linear", name, flops, traffic)
+        return Operation("linear", name, flops, traffic)
     if name in _TRANSFORMS:
         points, whole = math.prod(_lengths(args, outputs, name)), max(inputs[0].numel(), outputs[0].numel())
         flops = 5 * whole * math.log2(max(points, 2)) * (1.0 if name == "_fft_c2c" else 0.5)
