@@ -31,6 +31,8 @@ class Measure:
 
     def show(self, value: float) -> str:
         """One value, with its unit."""
+        if words.missing(value):
+            return words.MISSING
         if self.kind == "memory":
             return words.size(value)
         return f"{words.number(value, 3)} images/s" if self.kind == "rate" else words.number(value)

@@ -83,6 +83,7 @@ def summarise(table: pd.DataFrame) -> Summary:
         standings=[
             _standing([of_measure[place] for of_measure in rankings], contest, entry)
             for place, contest in enumerate(fields)
+            if any(of_measure[place].entries for of_measure in rankings)  # else nothing of it was measured
             for entry in contest.entries
         ],
         notes=_notes(done, fields),

@@ -319,3 +319,15 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
         write_report(synthetic.results(seeds=(0, 1)), NO_CURVES, tmp_path)
     assert (tmp_path / "report.html").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_what_was_not_measured_has_no_unit_and_no_place_at_a_glance(tmp_path: Path) -> None:
+    nothing = dict.fromkeys([*("val_loss", "train_images_per_s", "sample_images_per_s", "peak_memory_bytes")])
+    scores = {name: None for name in synthetic.row("DiT", 32, 0) if name.startswith(("fd_", "kid_"))}
+    untrained = [synthetic.row(name, 32, 0, **{"train.steps": 0}, **nothing, **scores) for name in ("DiT", "Mamba-DiT")]
+    trained = [synthetic.row("DiT", 32, 0), synthetic.row("Mamba-DiT", 32, 0, train_images_per_s=None)]
+    html = page(pd.DataFrame([*untrained, *trained]), tmp_path)
+    glance = html[html.index("At a glance") : html.index("Medians over seeds")]
+    assert "steps 0" not in glance
+    assert "Mamba-DiT" in glance
+    assert "— images/s" not in html
