@@ -183,7 +183,6 @@ class _Watch(TorchDispatchMode):
             for way, parts in (("forward", ("", "block", "tail")), ("backward", ("tail", "block", "rest")))
             for part in parts
         }
-        self._known: set[int] = set()
         self._held: dict[int, weakref.ref[Any]] = {}
 
     def enter(self, phase: str) -> None:
@@ -198,25 +197,24 @@ class _Watch(TorchDispatchMode):
         out = func(*args, **kwargs)
         inputs, outputs = list(_tensors((args, kwargs))), list(_tensors(out))
         for tensor in inputs:
-            self._known.add(_storage(tensor))  # what was there before the step is not the step's
+            self._hold(tensor, ours=False)  # what was there before the step is not the step's
         for tensor in outputs:
-            self._hold(tensor)
+            self._hold(tensor, ours=True)
         self.peaks[self.phase] = max(self.peaks[self.phase], self.live)
         if operation := _operation(func, args, kwargs, inputs, outputs, out):
             self.operations[self.phase][operation] += 1
         return out
 
-    def _hold(self, tensor: Tensor) -> None:
+    def _hold(self, tensor: Tensor, *, ours: bool) -> None:
+        """Count a storage that was not seen before, until it is let go of: its address may then be another's."""
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key not in self._known:
-            self._known.add(key)
-            size = storage.nbytes()
+        if key not in self._held:
+            size = storage.nbytes() if ours else 0
             self.live += size
             self._held[key] = weakref.ref(storage, lambda _: self._free(key, size))
 
     def _free(self, key: int, size: int) -> None:
-        self._known.discard(key)
         del self._held[key]
         self.live -= size
 
