@@ -14,8 +14,7 @@ from pdebench.analysis.power_law import PowerLaw
 from pdebench.analysis.runs import Runs
 from pdebench.analysis.scaling import Scaling
 from pdebench.report import words
-from pdebench.report.charts import Chart, Figure, Row
-from pdebench.report.tidy import families_in, family_order
+from pdebench.report.charts import Figure, Row, color_of, digits, shape_of, sized
 
 _HEIGHT = 260
 _BEYOND = 1.6  # times the sizes that ran: how far a parabola is drawn
@@ -31,10 +30,10 @@ def envelope_figure(found: Sequence[tuple[Runs, PowerLaw]], table: pd.DataFrame,
             {
                 **shared,
                 "layer": "law",
-                "x": _short(flops),
-                "y": _short(y.value),
-                "low": _short(y.low),
-                "high": _short(y.high),
+                "x": digits(flops),
+                "y": digits(y.value),
+                "low": digits(y.low),
+                "high": digits(y.high),
             }
             for flops, y in law.curve
             if np.isfinite([y.low, y.high]).all()
@@ -48,16 +47,16 @@ def envelope_figure(found: Sequence[tuple[Runs, PowerLaw]], table: pd.DataFrame,
     )
     x = _log("x", "training FLOPs", "~s")
     y = _log("y", title, ",~g")
-    base = alt.Chart().encode(x=x, y=y, color=_color(table))
+    base = alt.Chart().encode(x=x, y=y, color=color_of(table))
     tooltip = _tooltip(("run", "run"), ("x", "training FLOPs"), ("y", title))
     chart = alt.layer(
         _only(base, "law").mark_area(opacity=0.16).encode(y=alt.Y("low:Q", title=title, scale=_LOG), y2="high:Q"),
         _only(base, "law").mark_line(strokeWidth=1.6).encode(detail="run:N"),
-        _only(base, "run").mark_point(filled=True, size=26, opacity=0.4).encode(shape=_shape(table), tooltip=tooltip),
-        _only(base, "best").mark_point(filled=True, size=90, opacity=1).encode(shape=_shape(table), tooltip=tooltip),
+        _only(base, "run").mark_point(filled=True, size=26, opacity=0.4).encode(shape=shape_of(table), tooltip=tooltip),
+        _only(base, "best").mark_point(filled=True, size=90, opacity=1).encode(shape=shape_of(table), tooltip=tooltip),
         data=alt.NamedData(name="rows"),
     )
-    return Figure(f"scaling-envelope-{_slug(title)}", f"{title} against compute", sentence, _sized(chart), rows)
+    return Figure(f"scaling-envelope-{_slug(title)}", f"{title} against compute", sentence, sized(chart, _HEIGHT), rows)
 
 
 def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
@@ -74,7 +73,7 @@ def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
         rows += _points("curve", shared, grid[shown], curve[shown])
         if profile.best is not None and profile.least is not None:
             rows += _points("best", shared, [profile.best.value], [profile.least])
-        right = {**shared, "layer": "name", "x": _short(profile.n[-1]), "y": _short(profile.loss[-1])}
+        right = {**shared, "layer": "name", "x": digits(profile.n[-1]), "y": digits(profile.loss[-1])}
         rows.append(right)
     inside = [profile for profile in one.isoflop.profiles if profile.best is not None]
     edge = len(one.isoflop.profiles) - len(inside)
@@ -84,7 +83,7 @@ def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
     sentence += f" Growing as C^{within(one.isoflop.a)}." if one.isoflop.a is not None else ""
     note = f"At {words.plural(edge, 'budget')} the best size is at the edge of those that ran." if edge else ""
     base = alt.Chart().encode(
-        x=_log("x", "parameters", "~s"), y=_log("y", "validation loss", ",~g"), color=_color(table)
+        x=_log("x", "parameters", "~s"), y=_log("y", "validation loss", ",~g"), color=color_of(table)
     )
     tooltip = _tooltip(("budget", "budget"), ("x", "parameters"), ("y", "validation loss"))
     chart = alt.layer(
@@ -95,7 +94,12 @@ def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
         data=alt.NamedData(name="rows"),
     )
     return Figure(
-        f"scaling-isoflop-{_slug(one.group)}", f"IsoFLOP profiles, {one.group}", sentence, _sized(chart), rows, note
+        f"scaling-isoflop-{_slug(one.group)}",
+        f"IsoFLOP profiles, {one.group}",
+        sentence,
+        sized(chart, _HEIGHT),
+        rows,
+        note,
     )
 
 
@@ -115,11 +119,11 @@ def residual_figure(found: Sequence[Scaling], table: pd.DataFrame) -> Figure:
     chart = alt.layer(
         alt.Chart().mark_rule(opacity=0.4).encode(y=alt.YDatum(0)),
         base.mark_point(filled=True, size=45, opacity=0.75).encode(
-            color=_color(table), shape=_shape(table), tooltip=tooltip
+            color=color_of(table), shape=shape_of(table), tooltip=tooltip
         ),
         data=alt.NamedData(name="rows"),
     )
-    return Figure("scaling-residuals", "Residuals of L(N, D)", sentence, _sized(chart), rows)
+    return Figure("scaling-residuals", "Residuals of L(N, D)", sentence, sized(chart, _HEIGHT), rows)
 
 
 _LOG = alt.Scale(type="log", nice=False, padding=12)
@@ -130,7 +134,7 @@ def _shared(group: str) -> Row:
 
 
 def _points(layer: str, shared: Row, x: Any, y: Any) -> list[Row]:
-    return [{**shared, "layer": layer, "x": _short(a), "y": _short(b)} for a, b in zip(x, y, strict=True)]
+    return [{**shared, "layer": layer, "x": digits(a), "y": digits(b)} for a, b in zip(x, y, strict=True)]
 
 
 def _only(base: alt.Chart, layer: str) -> alt.Chart:
@@ -140,16 +144,6 @@ def _only(base: alt.Chart, layer: str) -> alt.Chart:
 def _log(axis: str, title: str, form: str) -> Any:
     channel = alt.X if axis == "x" else alt.Y
     return channel(f"{axis}:Q", title=title, scale=_LOG, axis=alt.Axis(format=form, tickCount=5))
-
-
-def _color(table: pd.DataFrame) -> alt.Color:
-    legend = alt.Legend(values=families_in(table), title=None)
-    return alt.Color("family:N", scale=alt.Scale(domain=family_order(table)), legend=legend)
-
-
-def _shape(table: pd.DataFrame) -> alt.Shape:
-    legend = alt.Legend(values=families_in(table), title=None)
-    return alt.Shape("family:N", scale=alt.Scale(domain=family_order(table)), legend=legend)
 
 
 def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:
@@ -162,10 +156,6 @@ def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:
     ]
 
 
-def _sized(chart: Chart) -> Chart:
-    return chart.properties(width="container", height=_HEIGHT, autosize=alt.AutoSizeParams(type="fit-x"))
-
-
 def within(found: Interval) -> str:
     """An estimate with its interval: `0.351 (0.33 to 0.372)`."""
     return f"{words.number(found.value, 3)} ({words.number(found.low, 3)} to {words.number(found.high, 3)})"
@@ -173,8 +163,3 @@ def within(found: Interval) -> str:
 
 def _slug(text: str) -> str:
     return "-".join(filter(None, "".join(c if c.isascii() and c.isalnum() else "-" for c in text.lower()).split("-")))
-
-
-def _short(value: Any) -> float:
-    """Six significant digits: enough for any screen, and half the bytes."""
-    return float(f"{float(value):.6g}")

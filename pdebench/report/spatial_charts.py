@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import altair as alt
 import numpy as np
@@ -14,9 +14,9 @@ from PIL import Image
 
 from pdebench.measure.spatial.findings import Map
 from pdebench.report import words
-from pdebench.report.charts import Chart, Figure
+from pdebench.report.charts import Chart, Figure, Row, color_of, digits, sized
 from pdebench.report.spatial_pictures import heat
-from pdebench.report.tidy import families_in, family_order
+from pdebench.report.tidy import family_order
 
 if TYPE_CHECKING:
     from pdebench.report.spatial import Seen
@@ -31,7 +31,6 @@ TERMS: tuple[tuple[Literal["length", "drift", "decay"], str, str], ...] = (
 )
 
 TOKENS = "mixing length, tokens"
-Row = dict[str, Any]
 
 
 def field_uri(maps: Sequence[Map]) -> str:
@@ -123,7 +122,7 @@ def _physics(
         for mixer in one.found.mixers:
             if mixer.physics is None:
                 continue
-            low, middle, high = map(_digits, np.quantile(getattr(mixer.physics, term), (0.25, 0.5, 0.75)))
+            low, middle, high = map(digits, np.quantile(getattr(mixer.physics, term), (0.25, 0.5, 0.75)))
             run = f"{one.who}, {state}, layer {mixer.layer}"
             shared = {"family": one.family, "run": run, "state": state, "trained": one.trained}
             rows.append({**shared, "x": mixer.layer, "y": middle, "low": low, "high": high})
@@ -135,14 +134,14 @@ def _physics(
     base = alt.Chart().encode(
         x=alt.X("x:O", title="layer", axis=alt.Axis(labelAngle=0)),
         xOffset=alt.XOffset("state:N", sort=states),
-        color=_color(table),
+        color=color_of(table),
         opacity=alt.Opacity("trained:N", legend=None, scale=alt.Scale(domain=[False, True], range=[0.45, 1])),
     )
     y = alt.Y("y:Q", title=unit, scale=alt.Scale(zero=term != "decay"))
     points = base.mark_point(filled=True, size=70).encode(y=y, tooltip=_tooltip(("y", unit)))
     bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", title=unit), y2="high:Q")
     note = "Faint: untrained." if len({row["trained"] for row in rows}) > 1 else ""
-    return Figure(f"spatial-physics-{term}", title, sentence, _sized(bars, points), rows, note)
+    return Figure(f"spatial-physics-{term}", title, sentence, _layered(bars, points), rows, note)
 
 
 def _of(rows: Sequence[Row], state: str) -> list[float]:
@@ -151,8 +150,7 @@ def _of(rows: Sequence[Row], state: str) -> list[float]:
 
 def _curve(one: Seen, x: Sequence[float], y: Sequence[float] | np.ndarray) -> list[Row]:
     return [
-        {"family": one.family, "run": one.who, "x": _digits(a), "y": _digits(float(b))}
-        for a, b in zip(x, y, strict=True)
+        {"family": one.family, "run": one.who, "x": digits(a), "y": digits(float(b))} for a, b in zip(x, y, strict=True)
     ]
 
 
@@ -171,28 +169,19 @@ def _figure(
     axis = alt.X("x:Q", title=x, axis=alt.Axis(tickCount=5))
     # lengths from a twentieth of a token to the whole image, and 0
     scale = alt.Scale(type="symlog", constant=0.1) if y == TOKENS else alt.Scale(zero=False)
-    base = alt.Chart().encode(x=axis, y=alt.Y("y:Q", title=y, scale=scale), color=_color(table), detail="run:N")
+    base = alt.Chart().encode(x=axis, y=alt.Y("y:Q", title=y, scale=scale), color=color_of(table), detail="run:N")
     shape = alt.Shape("family:N", scale=alt.Scale(domain=family_order(table)), legend=alt.Legend(title=None))
     lines = base.mark_line(strokeWidth=1.6, opacity=0.75)
     points = base.mark_point(filled=True, size=60, opacity=1).encode(shape=shape, tooltip=_tooltip(("x", x), ("y", y)))
     slug = "".join(c if c.isalnum() else "-" for c in f"spatial-{kind}-{where}".lower())
-    return Figure(slug, title, sentence, _sized(lines, points), rows)
+    return Figure(slug, title, sentence, _layered(lines, points), rows)
 
 
-def _sized(*layers: alt.Chart) -> Chart:
+def _layered(*layers: alt.Chart) -> Chart:
     chart: Chart = alt.layer(*layers, data=alt.NamedData(name="rows"))
-    return chart.properties(width="container", height=230, autosize=alt.AutoSizeParams(type="fit-x"))
+    return sized(chart, 230)
 
 
 def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:
     numbers = [alt.Tooltip(f"{name}:Q", title=title, format=".3~g") for name, title in fields]
     return [alt.Tooltip("run:N", title="run"), *numbers]
-
-
-def _color(table: pd.DataFrame) -> alt.Color:
-    legend = alt.Legend(values=families_in(table), title=None)
-    return alt.Color("family:N", scale=alt.Scale(domain=family_order(table)), legend=legend)
-
-
-def _digits(value: float) -> float:
-    return float(f"{value:.4g}")
