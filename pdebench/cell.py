@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from pdebench.build import build_of
 from pdebench.config import Cell
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
 from pdebench.distributed import ALONE, World
-from pdebench.measure import cost, quality
+from pdebench.measure import quality
+from pdebench.measure.counted import counted
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
 from pdebench.measure.operators import count_operators, graph_breaks
@@ -74,23 +76,16 @@ def run_cell(
     with world.one_after_the_first():  # it downloads and decodes for all
         training, held_out = (data_registry.load(cell.data, split) for split in ("train", "validation"))
     classes = None if training.class_names is None else len(training.class_names)
-    name = f"{cell.model.family}-{cell.model.size}/{cell.model.patch}"
-    build = {
-        "input_size": cell.data.resolution,
-        "in_channels": data_registry.SOURCES[cell.data.name].channels,
-        "num_classes": classes,
-        **cell.model.dimensions,
-        **cell.model.options,
-    }
-    counted, params = cost.count_by_name(name, **build)
+    name, build = build_of(cell, classes)
+    cost, params = counted(name, build)
     row: dict[str, Any] = {
         "model_name": name,
         "params": params,
         "tokens": (cell.data.resolution // cell.model.patch) ** 2,
-        "macs_forward": counted.macs,
-        "macs_uncounted": ", ".join(counted.uncounted),
-        "flops_train_step": counted.flops_train_step(cell.train.batch_size),
-        "flops_train": float(counted.flops_train_step(cell.train.batch_size) * cell.train.steps),
+        "macs_forward": cost.macs,
+        "macs_uncounted": ", ".join(cost.uncounted),
+        "flops_train_step": cost.flops_train_step(cell.train.batch_size),
+        "flops_train": float(cost.flops_train_step(cell.train.batch_size) * cell.train.steps),
         "classes": classes,
         "train_images": len(training),
         "val_images": len(held_out),
@@ -213,14 +208,18 @@ def _survey(model: nn.Module, images: Images, folder: Path, watch: Watch) -> dic
 
 
 def _write_curve(trained: Trained, folder: Path) -> None:
-    import pyarrow as pa  # not pandas, which takes a fresh process most of a second to import
+    import pyarrow as pa  # not pandas, nor `pa.array`, which asks for it: it takes a fresh process .3 s to import
     import pyarrow.parquet as pq
 
-    columns = asdict(trained.curve)
-    counts = ("step", "images")
-    typed = {name: pa.array(columns[name], pa.int64() if name in counts else pa.float64()) for name in columns}
+    def column(name: str, values: list[Any]) -> pa.Array:
+        known = np.packbits([value is not None for value in values], bitorder="little")
+        kind = pa.int64() if name in ("step", "images") else pa.float64()
+        numbers = np.array([0 if value is None else value for value in values], kind.to_pandas_dtype())
+        return pa.Array.from_buffers(kind, len(values), [pa.py_buffer(known.tobytes()), pa.py_buffer(numbers)])
+
+    table = pa.table({name: column(name, values) for name, values in asdict(trained.curve).items()})
     buffer = io.BytesIO()
-    pq.write_table(pa.table(typed), buffer)
+    pq.write_table(table, buffer)
     write_atomic(folder / "curve.parquet", buffer.getvalue())
 
 

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pdebench.build import build_of
 from pdebench.config import Cell
 from pdebench.errors import ResultsError
 from pdebench.measure.devices import DATASHEETS, Device
@@ -160,14 +161,8 @@ def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
 
     for cell in cells:
         train, evaluate = cell.train, cell.evaluate
-        name = f"{cell.model.family}-{cell.model.size}/{cell.model.patch}"
-        build: Build = (
-            ("input_size", cell.data.resolution),
-            ("in_channels", registry.SOURCES[cell.data.name].channels),
-            ("num_classes", classes(cell.data)),
-            *cell.model.dimensions.items(),
-            *cell.model.options.items(),
-        )
+        name, arguments = build_of(cell, classes(cell.data))
+        build: Build = tuple(arguments.items())
         cost, params = counted(name, build)
         rates = device.rates[train.precision]
         found: dict[str, Any] = dict.fromkeys(_OF_TRAINING)

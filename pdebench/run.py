@@ -14,6 +14,7 @@ from pdebench.errors import SlotError
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.local import FAILED, Watcher, pending, run_cells
 from pdebench.execute.slots import slots
+from pdebench.measure.counted import count_ahead
 from pdebench.preflight import preflight
 from pdebench.record import MACHINE
 from pdebench.store import Results, write_json, write_tables
@@ -97,6 +98,7 @@ def run_suite(
     if todo:
         with make_watcher(cells, [cell for cell in cells if cell.id not in before]) as watcher:
             try:
+                count_ahead(todo)
                 run_cells(todo, results, watcher, places, conditions, retry_failed=retry_failed)
             except KeyboardInterrupt:
                 interrupted = True

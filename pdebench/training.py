@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from pdebench.config import TrainConfig
 from pdebench.distributed import ALONE, World, local_gradients
 from pdebench.errors import Diverged, Interrupted, ResultsError, out_of_memory
+from pdebench.optimizer import AdamW, Group
 from pdebench.tasks import generation
 from pdebench.training_state import Snapshots
 
@@ -176,7 +177,7 @@ def train(
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     model.train()
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(_groups(model, config), lr=config.lr, betas=config.betas, fused=True)
+    optimizer = AdamW(_groups(model, config), config.betas)
     # One source of randomness for the order of the data and one for what the task draws: neither moves the other.
     order = Generator().manual_seed(config.seed)
     draws = Generator(device).manual_seed(config.seed + 1)
@@ -235,12 +236,10 @@ def train(
         labels = None if labels is None else labels.to(device, non_blocking=True)
         waits.append(clock.waited())
         rate = learning_rate(config, step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         drawn = generation.draw(
             torch.Size([config.batch_size, *images.shape[1:]]), draws, 0.0 if labels is None else config.label_dropout
         )[share]
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         value = torch.zeros((), device=device)
         for micro in micro_batches:
             with nullcontext() if micro is micro_batches[-1] else local_gradients(replica):
@@ -254,7 +253,7 @@ def train(
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         else:
             norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimizer.step()
+        optimizer.step(rate)
         update_ema(ema, model, config.ema, step)
         clock.end()
         pending.append((value, norm.detach(), rate))
@@ -295,7 +294,7 @@ def _set_global_random(states: dict[str, Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states["device"], device)
 
 
-def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+def _groups(model: nn.Module, config: TrainConfig) -> list[Group]:
     """Weights of linear layers and convolutions, which decay, and everything else, which does not.
 
     The rest are biases, norms, embeddings and the dynamics of a mixer, for which 0 is no neutral value: Mamba's authors
@@ -305,8 +304,8 @@ def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     decaying = {id(layer.weight) for layer in layers}
     parameters = [p for p in model.parameters() if p.requires_grad]
     return [
-        {"params": [p for p in parameters if id(p) in decaying], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if id(p) not in decaying], "weight_decay": 0.0},
+        Group([p for p in parameters if id(p) in decaying], config.weight_decay),
+        Group([p for p in parameters if id(p) not in decaying], 0.0),
     ]
 
 
