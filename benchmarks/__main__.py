@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.ratio import Effort, Row
 from pdebench.execute.slots import cpu_environment
 
-GROUPS = ("operator", "roads", "loop", "block", "scan", "ssd", "gla", "harness")
+GROUPS = ("operator", "roads", "loop", "block", "peer", "scan", "ssd", "gla", "harness")
 IDLE = 0.5  # load average above which a number here means little
 DISTURBED = 0.1  # cores that others kept busy during one ratio, likewise
 
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from pdebench.measure.machine import describe
 
     machine = describe()
-    print(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch_version']}, load {load:.2f}")
+    device = "" if machine["device"] == "cpu" else f"{machine['device']}, "
+    print(f"{device}{machine['cpu']}, {machine['threads']} threads, torch {machine['torch_version']}, load {load:.2f}")
     if load > IDLE:
         print(
             f"warning: load average {load:.2f} is above {IDLE}; measure again on an idle machine",

@@ -5,43 +5,57 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
+from torch import nn
 
+from benchmarks.here import DEVICE, PRECISIONS, finish
 from benchmarks.ratio import Effort, Row, compare, timed
 from pdebench.models.backbone import Block
 from pdebench.models.mixers.base import Place
 from pdebench.models.registry import FAMILIES
 from pdebench.models.shell import DIT
-from pdebench.training import autocast, resolve_precision
+from pdebench.training import autocast
 
 WIDTH, HEADS = 384, 6
-CASES = ((16, 8), (32, 8), (64, 2))  # side of the grid in tokens, batch
+# side of the grid in tokens, batch; a GPU has too little to do with a CPU's batches
+CASES = ((16, 8), (32, 8), (64, 2)) if DEVICE.type == "cpu" else ((16, 256), (32, 64), (64, 16), (128, 4))
+# compiled on a GPU only: on a CPU it takes 20 s a block and changes neither by more than 13%
+MODES = ("eager",) if DEVICE.type == "cpu" else ("eager", "compiled")
 
 
 def run(effort: Effort) -> Iterator[Row]:
-    """One row for each number of tokens, and again in bf16 where `auto` would train in it."""
-    cpu = torch.device("cpu")
-    precisions = ["fp32"] if resolve_precision("auto", cpu) == "fp32" else ["fp32", "bf16"]
+    """One row for each number of tokens, and again in the precision that `auto` would train in, and compiled."""
     for side, batch in CASES[:1] if effort.quick else CASES:
-        for precision in precisions:
-            attention, pde = (timed(_work(family, side, batch, precision)) for family in ("DiT", "PDE-SSM-DiT"))
-            yield Row(
-                "block",
-                f"{side * side} tokens {precision}: DiT / PDE-SSM-DiT",
-                compare(attention, pde, effort),
-            )
+        for precision in PRECISIONS:
+            for mode in MODES:
+                blocks = [block_of(family, side) for family in ("DiT", "PDE-SSM-DiT")]
+                if mode == "compiled":
+                    torch.compiler.reset()
+                    for block in blocks:
+                        block.compile()
+                a, b = (timed(passes(block, side, batch, precision), finish=finish) for block in blocks)
+                about = precision if mode == "eager" else f"{precision} {mode}"
+                name = f"{side * side} tokens {about}: DiT / PDE-SSM-DiT"
+                yield Row("block", name, compare(a, b, effort))
 
 
-def _work(family: str, side: int, batch: int, precision: str) -> Callable[[], None]:
+def block_of(family: str, side: int) -> nn.Module:
+    """A family's block with its default options."""
     torch.manual_seed(0)
     place = Place(WIDTH, HEADS, (side, side), layer=0, depth=1)
     options, mixer = FAMILIES[family].options(), FAMILIES[family].mixer_class()
-    block = Block(place, mixer(place, options), DIT, 4 * WIDTH)  # type: ignore[call-arg]
-    x = torch.randn(batch, side * side, WIDTH, requires_grad=True)
-    c, grad = torch.randn(batch, WIDTH), torch.randn_like(x)
+    return Block(place, mixer(place, options), DIT, 4 * WIDTH)  # type: ignore[call-arg]
+
+
+def passes(block: nn.Module, side: int, batch: int, precision: str) -> Callable[[], None]:
+    """One forward and backward pass of a block on random tokens."""
+    torch.manual_seed(0)
+    block = block.to(DEVICE)
+    x = torch.randn(batch, side * side, WIDTH, device=DEVICE, requires_grad=True)
+    c, grad = torch.randn(batch, WIDTH, device=DEVICE), torch.randn_like(x)
     wanted = [x, *block.parameters()]
 
     def work() -> None:
-        with autocast(precision, x.device):
+        with autocast(precision, DEVICE):
             y = block(x, c)
         torch.autograd.grad(y, wanted, grad.to(y.dtype))
 

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from benchmarks.here import DEVICE, PRECISIONS, finish
 from benchmarks.ratio import Effort, Row, paired
 from pdebench.config import TrainConfig
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.tasks import generation
-from pdebench.training import READ_EVERY, Images, Progress, autocast, resolve_precision, train
+from pdebench.training import READ_EVERY, Images, Progress, autocast, train
 
 MODELS = ("PDE-SSM-DiT-XS/4", "DiT-XS/4")
 RESOLUTION, BATCH, CLASSES = 32, 64, 10
@@ -29,8 +30,7 @@ WARMUP_TURNS, PAIRS = 2, 16
 
 def run(effort: Effort) -> Iterator[Row]:
     """One row for each model, in the precision that `auto` takes here."""
-    cpu = torch.device("cpu")
-    precision = resolve_precision("auto", cpu)
+    precision = PRECISIONS[-1]
     # a turn takes seconds, so the number of pairs alone sets the time
     pairs = 2 if effort.quick else PAIRS
     for name in MODELS[:1] if effort.quick else MODELS:
@@ -39,7 +39,6 @@ def run(effort: Effort) -> Iterator[Row]:
 
 def _turns(name: str, precision: str, pairs: int) -> tuple[list[float], list[float]]:
     """Seconds of one step, a number for each turn of either loop."""
-    device = torch.device("cpu")
     turns = WARMUP_TURNS + pairs
     config = TrainConfig(steps=READ_EVERY * turns, batch_size=BATCH, lr=1e-3, clip=1.0, warmup=10)
     generator = torch.Generator().manual_seed(0)
@@ -57,19 +56,19 @@ def _turns(name: str, precision: str, pairs: int) -> tuple[list[float], list[flo
             theirs.extend(bare() for _ in range(2))
         began = time.perf_counter()
 
-    train(_model(name), data, config, device=device, precision=precision, flip=True, watch=turn)
+    train(_model(name), data, config, device=DEVICE, precision=precision, flip=True, watch=turn)
     return ours[WARMUP_TURNS:], theirs[WARMUP_TURNS : WARMUP_TURNS + pairs]
 
 
 def _model(name: str) -> Backbone:
     torch.manual_seed(0)
-    return create_model(name, input_size=RESOLUTION, in_channels=3, num_classes=CLASSES)
+    return create_model(name, input_size=RESOLUTION, in_channels=3, num_classes=CLASSES).to(DEVICE)
 
 
 def _bare_loop(model: Backbone, data: Images, config: TrainConfig, precision: str) -> Callable[[], float]:
     """Runs `READ_EVERY` steps and gives the seconds of one."""
     assert data.labels is not None
-    images, labels = generation.to_model(data.pixels[:BATCH]), data.labels[:BATCH]
+    images, labels = generation.to_model(data.pixels[:BATCH].to(DEVICE)), data.labels[:BATCH].to(DEVICE)
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
         lr=config.lr,
@@ -77,7 +76,7 @@ def _bare_loop(model: Backbone, data: Images, config: TrainConfig, precision: st
         weight_decay=0.0,
         fused=True,
     )
-    draws = torch.Generator().manual_seed(1)
+    draws = torch.Generator(DEVICE).manual_seed(1)
     model.train()
 
     def block() -> float:
@@ -89,6 +88,7 @@ def _bare_loop(model: Backbone, data: Images, config: TrainConfig, precision: st
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+        finish()
         return (time.perf_counter() - began) / READ_EVERY
 
     return block

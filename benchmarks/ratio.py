@@ -80,13 +80,17 @@ class Effort:
     quick: bool = False
 
 
-def timed(work: Callable[[], object], least: float = 0.02) -> Sample:
-    """A sample of `work`, repeated for `least` seconds or more so that the clock's grain does not show."""
+def timed(work: Callable[[], object], least: float = 0.02, finish: Callable[[], object] = lambda: None) -> Sample:
+    """A sample of `work`, repeated for `least` seconds or more so that the clock's grain does not show.
+
+    `finish` is called once after the repetitions: it waits for a device that works while the host goes on.
+    """
 
     def repeat(calls: int) -> float:
         began = time.perf_counter()
         for _ in range(calls):
             work()
+        finish()
         return (time.perf_counter() - began) / calls
 
     repeat(2)  # warm-up

@@ -5,41 +5,34 @@ What `BY_MATRICES` in `pdebench/models/mixers/spectral.py` rests on: this machin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from benchmarks.here import DEVICE, PRECISIONS, finish
 from benchmarks.ratio import Effort, Row, compare, timed
 from pdebench.models.mixers.spectral import ROADS, road
-from pdebench.training import resolve_precision
 
 CHANNELS = 384
-CASES = ((8, 8), (16, 8), (32, 8), (64, 4))  # side of the grid in tokens, batch
+# side of the grid in tokens, batch; a GPU has too little to do with a CPU's batches
+CASES = ((8, 8), (16, 8), (32, 8), (64, 4)) if DEVICE.type == "cpu" else ((16, 256), (32, 64), (64, 16), (128, 4))
 
 
 def run(effort: Effort) -> Iterator[Row]:
     """One row a grid and, where `auto` would train in it, again in bf16, in which only matrices run."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    finish = torch.cuda.synchronize if device.type == "cuda" else _nothing
-    other = road(device.type, (1 << 20, 1 << 20))  # of grids beyond every limit
-    precisions = dict.fromkeys(("fp32", resolve_precision("auto", device)))
+    other = road(DEVICE.type, (1 << 20, 1 << 20))  # of grids beyond every limit
     for side, batch in CASES[:1] if effort.quick else CASES:
-        symbol = torch.fft.rfft2(torch.randn(CHANNELS, side, side, device=device)).requires_grad_()
-        for precision in precisions:
-            x = torch.randn(batch, side, side, CHANNELS, device=device, requires_grad=True)
+        symbol = torch.fft.rfft2(torch.randn(CHANNELS, side, side, device=DEVICE)).requires_grad_()
+        for precision in PRECISIONS:
+            x = torch.randn(batch, side, side, CHANNELS, device=DEVICE, requires_grad=True)
             narrow = x.detach().to(torch.bfloat16 if precision == "bf16" else torch.float32).requires_grad_()
-            ours = timed(partial(_work, "matrices", narrow, symbol, finish))
-            theirs = timed(partial(_work, other, x, symbol, finish))
+            ours = timed(partial(_work, "matrices", narrow, symbol), finish=finish)
+            theirs = timed(partial(_work, other, x, symbol), finish=finish)
             yield Row("roads", f"{side}x{side} {precision}: matrices / {other}", compare(ours, theirs, effort))
 
 
-def _work(name: str, tokens: Tensor, symbol: Tensor, finish: Callable[[], object]) -> None:
+def _work(name: str, tokens: Tensor, symbol: Tensor) -> None:
     y = ROADS[name].apply(tokens.permute(0, 3, 1, 2), symbol)
     torch.autograd.grad(y, (tokens, symbol), y.detach())
-    finish()
-
-
-def _nothing() -> None:
-    pass

@@ -10,6 +10,7 @@ import pytest
 
 from pdebench.build import build_of
 from pdebench.config import Cell
+from pdebench.data import registry
 from pdebench.measure import cost
 from pdebench.measure.cost import Cost, count_by_name
 from pdebench.measure.counted import count_ahead, counted
@@ -72,7 +73,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(folder: Path) -> None
 def test_a_sweep_counts_before_its_cells_and_each_model_once(folder: Path) -> None:
     count_ahead([cell(0), cell(1)])
     assert len(list(folder.iterdir())) == 1
-    counted(*build_of(cell(2), None))
+    counted(*build_of(cell(2), registry.class_count(cell(2).data)))
 
 
 def test_a_fresh_cell_imports_no_compiler_no_algebra_and_no_pandas(tmp_path: Path) -> None:
