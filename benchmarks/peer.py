@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from timm.layers import Attention, Mlp
+from timm.layers import Attention, Mlp  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from benchmarks.block import CASES, HEADS, WIDTH, block_of, passes
