@@ -22,7 +22,7 @@ CASES = ((8, 8), (16, 8), (32, 8), (64, 4)) if DEVICE.type == "cpu" else ((16, 2
 
 def run(effort: Effort) -> Iterator[Row]:
     """One row a grid and, where `auto` would train in it, again in bf16, in which only matrices run."""
-    other = road(DEVICE.type, (1 << 20, 1 << 20))  # of grids beyond every limit
+    other = road(DEVICE.type, (1 << 20, 1 << 20), torch.float32)  # of grids beyond every limit
     for side, batch in CASES[:1] if effort.quick else CASES:
         symbol = torch.fft.rfft2(torch.randn(CHANNELS, side, side, device=DEVICE)).requires_grad_()
         for precision in PRECISIONS:

@@ -58,6 +58,7 @@ class PlannedDevice(StrEnum):
 
     this = "this"
     h100 = "h100"
+    h200 = "h200"
     a100 = "a100"
     l40s = "l40s"
     rtx4090 = "4090"

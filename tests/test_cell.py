@@ -92,6 +92,7 @@ def test_compiling_without_a_compiler_is_refused_before_the_run(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("pdebench.preflight.gpus", list)
+    monkeypatch.setattr("pdebench.preflight.COMPILERS", ("g++", "clang++"))  # CXX may name one by its path
     with pytest.raises(SlotError, match="install g\\+\\+"):
         preflight([cell(train={"compile": "compile"})], tmp_path)
 

@@ -112,6 +112,9 @@ DATASHEETS: dict[str, Datasheet] = {
     # NVIDIA H100 Tensor Core GPU datasheet, column H100 SXM: BFLOAT16 1,979 TFLOPS with sparsity; FP32 67 TFLOPS;
     # 3.35 TB/s
     "h100": Datasheet("NVIDIA H100 SXM 80 GB", 989.5e12, 67e12, 3.35e12, 80e9, "H100", "NVIDIA H100 datasheet"),
+    # NVIDIA H200 Tensor Core GPU datasheet, column H200 SXM: BFLOAT16 1,979 TFLOPS with sparsity; FP32 67 TFLOPS;
+    # 141 GB; 4.8 TB/s
+    "h200": Datasheet("NVIDIA H200 SXM 141 GB", 989.5e12, 67e12, 4.8e12, 141e9, "H200", "NVIDIA H200 datasheet"),
     # NVIDIA A100 Tensor Core GPU datasheet, column A100 80GB SXM: BFLOAT16 312 TFLOPS; FP32 19.5 TFLOPS; 2,039 GB/s
     "a100": Datasheet("NVIDIA A100 SXM 80 GB", 312e12, 19.5e12, 2.039e12, 80e9, "A100", "NVIDIA A100 datasheet"),
     # NVIDIA L40S datasheet: BFLOAT16 362.05 TFLOPS (733 with sparsity); FP32 91.6 TFLOPS; 864 GB/s

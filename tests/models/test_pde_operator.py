@@ -343,9 +343,13 @@ def test_a_mixer_says_which_road_its_product_takes(monkeypatch: pytest.MonkeyPat
     def implementation(side: int, **options: object) -> str:
         return PDEMixer(Place(16, 1, (side, side), 0, 1), PDEOptions.model_validate(options)).implementation
 
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert implementation(4) == "matrices"
     assert implementation(4, selective=True) == "half spectra (rfft2)"
     assert implementation(128) == "packed complex fft2"
-    assert implementation(BY_MATRICES["cpu"], padding="zero") == "packed complex fft2"  # on a grid of twice the side
+    assert (
+        implementation(BY_MATRICES["cpu", torch.float32], padding="zero") == "packed complex fft2"
+    )  # on a grid of twice the side
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert implementation(128) == "half spectra (rfft2)"
+    assert implementation(4) == "matrices in bf16, half spectra (rfft2) in fp32"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pdebench.models.mixers.base import Mixer, Place
 from pdebench.models.mixers.precision import in_autocast
-from pdebench.models.mixers.spectral import road_here, spectral_product
+from pdebench.models.mixers.spectral import roads_here, spectral_product
 
 
 class GlobalFilter(Mixer):
@@ -31,7 +31,7 @@ class GlobalFilter(Mixer):
 
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()
-        self.implementation = road_here(place.grid)
+        self.implementation = roads_here(place.grid)
         self.grid = h, w = place.grid
         self.filter = nn.Parameter(torch.empty(place.width, h, w // 2 + 1, 2))  # real and imaginary parts
 

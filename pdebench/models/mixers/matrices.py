@@ -13,13 +13,12 @@ Forward it takes 6 n multiply-accumulates a token and channel of an n x n grid; 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from pdebench.models.mixers.constants import kept
 from pdebench.models.mixers.precision import as_given
 from pdebench.models.mixers.spectra import full_spectrum, full_spectrum_adjoint
 
@@ -61,17 +60,17 @@ def _transform(x: Tensor) -> Tensor:
     """F: real (B, h, w, D) to the two planes of its half spectrum, (B, h', 2, w, D)."""
     batch, h, w, channels = x.shape
     half = h // 2 + 1
-    by_rows = torch.bmm(_over_rows(h, x).expand(batch, -1, -1), x.reshape(batch, h, w * channels))
-    columns = _over_columns(w, x).expand(batch * half, -1, -1)
+    by_rows = torch.bmm(_over_rows(h, like=x).expand(batch, -1, -1), x.reshape(batch, h, w * channels))
+    columns = _over_columns(w, like=x).expand(batch * half, -1, -1)
     return torch.bmm(columns, by_rows.view(batch * half, 2 * w, channels)).view(batch, half, 2, w, channels)
 
 
 def _inverse(spectrum: Tensor, h: int) -> Tensor:
     """F^T: (B, h', 2, w, D) to (B, h, w, D)."""
     batch, half, _, w, channels = spectrum.shape
-    columns = _over_columns(w, spectrum).t().expand(batch * half, -1, -1)
+    columns = _over_columns(w, like=spectrum).t().expand(batch * half, -1, -1)
     by_rows = torch.bmm(columns, spectrum.view(batch * half, 2 * w, channels)).view(batch, 2 * half, w * channels)
-    rows = _over_rows(h, spectrum).t().expand(batch, -1, -1)
+    rows = _over_rows(h, like=spectrum).t().expand(batch, -1, -1)
     return torch.bmm(rows, by_rows).view(batch, h, w, channels)
 
 
@@ -94,24 +93,7 @@ def _correlation(spectrum: Tensor, grad: Tensor) -> Tensor:
     return torch.stack((real, imaginary), 1)
 
 
-def _kept(form: Callable[[int, torch.dtype, torch.device], Tensor]) -> Callable[[int, Tensor], Tensor]:
-    """Form a matrix for the precision and the device of a tensor, once for each size.
-
-    Anew where the tensor has no numbers to multiply it with: in a graph that is being compiled, which may fuse it, and
-    on fake tensors, which must not find a real matrix, nor leave theirs.
-    """
-    once = lru_cache(maxsize=32)(form)
-
-    def get(points: int, like: Tensor) -> Tensor:
-        if torch.compiler.is_compiling() or type(like) is not Tensor:
-            return form(points, like.dtype, like.device)
-        with torch.inference_mode(False):  # what is kept serves training too
-            return once(points, like.dtype, like.device)
-
-    return get
-
-
-@_kept
+@kept
 def _over_rows(h: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """H, (2 h', h): real and imaginary part of each frequency in turn.
 
@@ -125,7 +107,7 @@ def _over_rows(h: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return (torch.stack((angles.cos(), -angles.sin()), 1) * weight).flatten(0, 1).to(dtype)
 
 
-@_kept
+@kept
 def _over_columns(w: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """W, (2 w, 2 w): a complex transform on real parts above imaginary parts."""
     angles = _angles(w, device)

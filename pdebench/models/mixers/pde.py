@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, Place
 from pdebench.models.mixers.kept import Kept
-from pdebench.models.mixers.spectral import road_here, spectral_product
-from pdebench.models.mixers.symbol import SummedPropagators, Wavenumbers
+from pdebench.models.mixers.spectral import roads_here, spectral_product
+from pdebench.models.mixers.symbol import SummedPropagators, wavenumbers
 from pdebench.models.options import PDEOptions
 
 # r may not pass this, so |G| <= e for any parameters: enough to sharpen, too little to explode
@@ -88,15 +88,15 @@ class PDEOperator(nn.Module):
         """K_yy, K_xx and, where K is full, K_yx, each (D, S), in units of the domain squared."""
         assert self.log_length is not None
         length = self.log_length.clamp(*LOG_LENGTH_RANGE).exp() * 0.5**0.5
-        l_yy, l_xx = length[0], length[-1]
+        squares = length.square()
         if self.shear is None:
-            return l_yy.square(), l_xx.square(), None
+            return squares[0], squares[-1], None
         shear = self.shear * 0.5**0.5
-        return l_yy.square(), l_xx.square() + shear.square(), l_yy * shear
+        return squares[0], squares[-1] + shear.square(), length[0] * shear
 
     def symbol(self, h: int, w: int, tau: Tensor | None = None) -> Tensor:
         """Half-spectrum symbol G of shape (D, h, w // 2 + 1), or (B, D, h, w // 2 + 1) for `tau` of shape (B, D)."""
-        waves = Wavenumbers.of(h, w, self._domain, self.skip.dtype, self.skip.device)
+        waves = wavenumbers(h, w, self._domain, like=self.skip)
         exponents: list[Tensor | None] = [None] * 5  # tau times K_yy, K_xx, K_yx, v_y, v_x
         if self.log_length is not None:
             exponents[:3] = self.diffusion_tensor()
@@ -149,7 +149,7 @@ class PDEMixer(Mixer):
     def __init__(self, place: Place, options: PDEOptions) -> None:
         super().__init__()
         sides = 2 if options.padding == "zero" else 1
-        self.implementation = road_here((sides * place.grid[0], sides * place.grid[1]), by_sample=options.selective)
+        self.implementation = roads_here((sides * place.grid[0], sides * place.grid[1]), by_sample=options.selective)
         self.grid = place.grid
         self.in_proj = nn.Linear(place.width, place.width)
         self.gate = nn.Linear(place.width, place.width) if options.gate else None

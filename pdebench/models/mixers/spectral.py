@@ -13,22 +13,31 @@ from pdebench.models.mixers.half_spectrum import HalfSpectrumProduct
 from pdebench.models.mixers.matrices import MatrixProduct
 from pdebench.models.mixers.packed import PackedProduct
 
-# The largest side of a grid whose product goes by matrices, by device. CPU: measured, `python -m benchmarks --only
-# roads`. CUDA: not measured; by arithmetic, bf16 products on tensor cores cost less than reading the grid, up to here.
-BY_MATRICES = {"cpu": 8, "cuda": 64}
+# The largest side of a grid whose product goes by matrices, by device and precision; 0 elsewhere. On a CPU measured
+# with `python -m benchmarks --only roads`. On a GPU, an H200: in fp32 matrices took 1.5 to 2.8 times what transforms
+# take. In bf16 they keep the GPU busy for 1.4 ms less in a block of 5 to 6.5 ms, on tensor cores and without a change
+# of precision, but are more kernels: where a GPU waits for its host, they took 1.1 to 1.2 times as long.
+BY_MATRICES = {
+    ("cpu", torch.float64): 8,
+    ("cpu", torch.float32): 8,
+    ("cpu", torch.bfloat16): 8,
+    ("cuda", torch.bfloat16): 64,
+}
 ROADS = {"matrices": MatrixProduct, "packed complex fft2": PackedProduct, "half spectra (rfft2)": HalfSpectrumProduct}
 
 
-def road(device: str, grid: tuple[int, int], *, by_sample: bool = False) -> str:
-    """The name in ROADS of the road that a grid (h, w) takes, as a mixer's `implementation` says it."""
-    if not by_sample and max(grid) <= BY_MATRICES.get(device, 0):
+def road(device: str, grid: tuple[int, int], dtype: torch.dtype, *, by_sample: bool = False) -> str:
+    """The name in ROADS of the road that a grid (h, w) of tokens in a precision takes."""
+    if not by_sample and max(grid) <= BY_MATRICES.get((device, dtype), 0):
         return "matrices"
     return "half spectra (rfft2)" if by_sample or device == "cuda" else "packed complex fft2"
 
 
-def road_here(grid: tuple[int, int], *, by_sample: bool = False) -> str:
-    """The road on this machine's GPU, or on its CPU where there is none."""
-    return road("cuda" if torch.cuda.is_available() else "cpu", grid, by_sample=by_sample)
+def roads_here(grid: tuple[int, int], *, by_sample: bool = False) -> str:
+    """What a mixer's `implementation` says of a grid on this machine's GPU, or on its CPU where it has none."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    bf16, fp32 = (road(device, grid, dtype, by_sample=by_sample) for dtype in (torch.bfloat16, torch.float32))
+    return fp32 if bf16 == fp32 else f"{bf16} in bf16, {fp32} in fp32"
 
 
 def spectral_product(x: Tensor, symbol: Tensor) -> Tensor:
@@ -39,7 +48,7 @@ def spectral_product(x: Tensor, symbol: Tensor) -> Tensor:
     float32 at least (FFTs have no bf16), matrices in the precision of `x`.
     """
     h, w = x.shape[-2:]
-    name = road(x.device.type, (h, w), by_sample=symbol.dim() == 4)
+    name = road(x.device.type, (h, w), x.dtype, by_sample=symbol.dim() == 4)
     if name != "matrices":
         x = x.to(torch.promote_types(x.dtype, torch.float32))
     return ROADS[name].apply(x, symbol)  # type: ignore[no-any-return]

@@ -18,28 +18,34 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
+from pdebench.models.mixers.constants import kept
 from pdebench.models.mixers.precision import as_given
 
 
 class Wavenumbers(NamedTuple):
-    """`k = 2 pi (m, n) / domain` of a half spectrum.
+    """What a half spectrum has of `k = 2 pi (m, n) / domain`: (h,) of `y` and (w // 2 + 1,) of `x`.
 
-    `y`, `odd_y` have shape (h,), `x`, `odd_x` (w // 2 + 1,). The odd ones are zero at the Nyquist frequency of an even
-    side, which has no sign: only so is `G(-k) = conj G(k)`.
+    The odd ones are zero at the Nyquist frequency of an even side, which has no sign: only so is `G(-k) = conj G(k)`.
+    `powers` stack 1, the odd one and the square.
     """
 
-    y: Tensor
-    x: Tensor
+    squares_y: Tensor
+    squares_x: Tensor
     odd_y: Tensor
     odd_x: Tensor
+    powers_y: Tensor
+    powers_x: Tensor
 
-    @staticmethod
-    def of(h: int, w: int, domain: float, dtype: torch.dtype, device: torch.device) -> Wavenumbers:
-        """The wavenumbers of an h x w grid over a torus whose side is `domain`."""
-        unit = 2 * torch.pi / domain
-        y = torch.fft.fftfreq(h, 1 / h, dtype=dtype, device=device) * unit
-        x = torch.fft.rfftfreq(w, 1 / w, dtype=dtype, device=device) * unit
-        return Wavenumbers(y, x, _without_nyquist(y, h), _without_nyquist(x, w))
+
+@kept
+def wavenumbers(h: int, w: int, domain: float, dtype: torch.dtype, device: torch.device) -> Wavenumbers:
+    """The wavenumbers of an h x w grid over a torus whose side is `domain`."""
+    unit = 2 * torch.pi / domain
+    y = torch.fft.fftfreq(h, 1 / h, dtype=dtype, device=device) * unit
+    x = torch.fft.rfftfreq(w, 1 / w, dtype=dtype, device=device) * unit
+    odd_y, odd_x = _without_nyquist(y, h), _without_nyquist(x, w)
+    powers = (torch.stack([torch.ones_like(k), odd, k.square()]) for k, odd in ((y, odd_y), (x, odd_x)))
+    return Wavenumbers(y.square(), x.square(), odd_y, odd_x, *powers)
 
 
 def _without_nyquist(k: Tensor, points: int) -> Tensor:
@@ -73,56 +79,45 @@ class SummedPropagators(torch.autograd.Function):
         k_yx: Tensor | None,
         v_y: Tensor | None,
         v_x: Tensor | None,
-        y: Tensor,
-        x: Tensor,
+        squares_y: Tensor,
+        squares_x: Tensor,
         odd_y: Tensor,
         odd_x: Tensor,
+        powers_y: Tensor,
+        powers_x: Tensor,
     ) -> Tensor:
         ctx.terms = [term is not None for term in (k_yy, k_xx, k_yx, v_y, v_x)]  # type: ignore[attr-defined]
         if k_yx is None:
-            rows = _axis(gain, k_yy, v_y, y, odd_y)
-            columns = _axis(gain, k_xx, v_x, x, odd_x)
-            ctx.save_for_backward(gain, rows, columns, y, x, odd_y, odd_x)
+            rows = _axis(gain, k_yy, v_y, squares_y, odd_y)
+            columns = _axis(gain, k_xx, v_x, squares_x, odd_x)
+            ctx.save_for_backward(gain, rows, columns, powers_y, powers_x)
             return (rows * gain[..., None]).transpose(-1, -2) @ columns
         assert k_yy is not None
         assert k_xx is not None
         # The exponent is summed before exp: the cross term alone may overflow, k^T K k >= 0 never does. As a product
         # of rank three it is one pass over the grid.
-        ones_y, ones_x = torch.ones_like(y), torch.ones_like(x)
-        left = torch.stack([k_yy[..., None] * y.square(), ones_y.expand(*k_yy.shape, -1), k_yx[..., None] * odd_y], -1)
+        ones_y, ones_x = powers_y[0], powers_x[0]
+        left = torch.stack(
+            [k_yy[..., None] * squares_y, ones_y.expand(*k_yy.shape, -1), (2 * k_yx)[..., None] * odd_y], -1
+        )
         right = torch.stack(
-            [
-                ones_x.expand(*k_xx.shape, -1),
-                k_xx[..., None] * x.square(),
-                (2 * odd_x).expand(*k_xx.shape, -1),
-            ],
-            -2,
+            [ones_x.expand(*k_xx.shape, -1), k_xx[..., None] * squares_x, odd_x.expand(*k_xx.shape, -1)], -2
         )
         with as_given(gain):
             decay = _decay((left @ right).clamp_(min=0))
-        rows, columns = _axis(gain, None, v_y, y, odd_y), _axis(gain, None, v_x, x, odd_x)
+        rows, columns = _axis(gain, None, v_y, squares_y, odd_y), _axis(gain, None, v_x, squares_x, odd_x)
         propagators = rows[..., :, None] * columns[..., None, :]
         torch.view_as_real(propagators).mul_(decay[..., None])
-        ctx.save_for_backward(
-            gain,
-            propagators,
-            None,  # type: ignore[arg-type]
-            y,
-            x,
-            odd_y,
-            odd_x,
-        )
+        ctx.save_for_backward(gain, propagators, None, powers_y, powers_x)  # type: ignore[arg-type]
         flat = torch.view_as_real(propagators).flatten(-3)  # (..., S, h w' 2)
         with as_given(gain):
             summed = gain[..., None, :] @ flat
-        return torch.view_as_complex(summed.view(*gain.shape[:-1], len(y), len(x), 2))
+        return torch.view_as_complex(summed.view(*gain.shape[:-1], len(odd_y), len(odd_x), 2))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        gain, rows, columns, y, x, odd_y, odd_x = ctx.saved_tensors  # type: ignore[attr-defined]
-        powers_y = torch.stack([torch.ones_like(y), odd_y, y.square()])  # (3, h)
-        powers_x = torch.stack([torch.ones_like(x), odd_x, x.square()])  # (3, w')
+        gain, rows, columns, powers_y, powers_x = ctx.saved_tensors  # type: ignore[attr-defined]
         if columns is None:
             weighted = torch.conj_physical(rows).mul_(grad[..., None, :, :])  # conj(P) dL/dG: (..., S, h, w')
             moments = powers_y.to(grad.dtype) @ (weighted @ powers_x.t().to(grad.dtype))
@@ -135,11 +130,12 @@ class SummedPropagators(torch.autograd.Function):
         even = even.movedim((-2, -1), (0, 1))
         by_term = (-gain * even[2, 0], -gain * even[0, 2], -2 * gain * even[1, 1], odd[1, 0], odd[0, 1])
         grads = [term if on else None for term, on in zip(by_term, ctx.terms, strict=True)]  # type: ignore[attr-defined]
-        return (even[0, 0], *grads, None, None, None, None)
+        return (even[0, 0], *grads, *[None] * 6)
 
 
-def _axis(like: Tensor, diffusion: Tensor | None, drift: Tensor | None, k: Tensor, odd_k: Tensor) -> Tensor:
+def _axis(like: Tensor, diffusion: Tensor | None, drift: Tensor | None, squares: Tensor, odd: Tensor) -> Tensor:
     """`exp(-diffusion k^2 - i drift k)` along one axis, complex (..., S, len(k)); ones where both are off."""
-    decay = k.new_ones(*like.shape, len(k)) if diffusion is None else _decay(diffusion[..., None] * k.square())
-    angle = torch.zeros_like(decay) if drift is None else -drift[..., None] * odd_k
+    shape = (*like.shape, len(squares))
+    decay = squares.new_ones(shape) if diffusion is None else _decay(diffusion[..., None] * squares)
+    angle = torch.zeros_like(decay) if drift is None else -drift[..., None] * odd
     return torch.polar(decay, angle)

@@ -1,0 +1,31 @@
+"""Tensors that depend on sizes alone, formed once for each size, precision and device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+def kept(form: Callable[..., T]) -> Callable[..., T]:
+    """Turn `form(*sizes, dtype, device)` into `get(*sizes, like)`, which takes precision and device from a tensor.
+
+    What was formed before is given again, so nobody may write to it. It is formed anew where the tensor has no numbers
+    to go with: in a graph that is compiled or traced, which should see how it comes about, and on fake tensors, which
+    must not find a real one, nor leave theirs.
+    """
+    once = lru_cache(maxsize=32)(form)
+
+    def get(*sizes: object, like: Tensor) -> T:
+        real = type(like) in (Tensor, nn.Parameter) and not like.is_meta
+        if not real or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+            return form(*sizes, like.dtype, like.device)
+        with torch.inference_mode(False):  # what is kept serves training too
+            return once(*sizes, like.dtype, like.device)
+
+    return get
