@@ -89,7 +89,9 @@ def gpu(session: nox.Session) -> None:
         return
     browser(session)
     python(session, "-m", "pytest")
-    python(session, "-m", "benchmarks", "--json", "results/bench_gpu.json")
+    groups = "operator,roads,loop,block,peer"  # those that measure on the GPU
+    python(session, "-m", "benchmarks", "--only", groups, "--json", "results/bench_gpu.json")
+    python(session, "-m", "benchmarks.kernels")
     for suite in ("mixers", "latency", "pixels", "resolution"):
         command = [str(BIN / "python"), "-m", "pdebench", "run", suite, "--results", f"results/{suite}_gpu"]
         how = ["--set", "train.precision=bf16", "--set", "train.compile=compile"]

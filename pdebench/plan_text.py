@@ -35,7 +35,8 @@ def print_plan(console: Console, plan: Plan) -> None:
     if "efficiency" in plan.device.basis:
         shares = ", ".join(f"{kind} {share:.0%}" for kind, share in plan.device.basis["efficiency"].items())
         say(
-            f"Assumed of the datasheet's peaks: {shares}; {plan.device.basis['launch_seconds'] * 1e6:g} us a kernel.",
+            f"Assumed of the datasheet's peaks: {shares}; "
+            f"{plan.device.basis['launch_seconds'] * 1e6:g} us an operator at least.",
             "dim",
         )
     say(f"Assumed: {'; '.join(plan.device.basis['assumed'])}.", "dim")

@@ -23,7 +23,9 @@ EFFICIENCY: dict[str, float] = {
     "conv": 0.2,
     "memory": 0.75,
 }
-LAUNCH = 5e-6  # seconds: assumed of the smallest kernel, its launch included
+# Seconds of the smallest operation: the pace at which a host hands operators out in eager mode, not the GPU's. It
+# comes from training steps of three small models on an H200 that waited for its host (`results/gpu_h200`).
+LAUNCH = 2.5e-5
 USABLE = 0.92  # assumed share of a device's memory: the rest is the context's, the libraries' and lost between blocks
 ASSUMED = (
     "nothing is fused: every operation reads and writes memory",
