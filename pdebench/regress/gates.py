@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from pdebench.analysis.paired import FEWEST_PAIRS, paired
 from pdebench.analysis.regression import Evidence, Judgement, Rule
 from pdebench.record import COLUMNS
 from pdebench.regress.metrics import EXACT, gated, qualities, words
 from pdebench.regress.outcome import Finding, percent, share
-from pdebench.report.paired import FEWEST_PAIRS, paired
 
 Values = Mapping[str, Any]
 

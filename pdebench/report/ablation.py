@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pdebench.analysis.paired import FEWEST_PAIRS, Difference
 from pdebench.report import words
-from pdebench.report.paired import FEWEST_PAIRS, Difference
 from pdebench.report.studies import Arm, Study, machine_of, studies
 from pdebench.report.summary import Finding
 from pdebench.report.tidy import DIMENSIONS

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdebench.report.paired import FEWEST_PAIRS, student_t
+from pdebench.analysis.paired import FEWEST_PAIRS, student_t
 
 REFERENCE = "DiT"
 FEWEST = 10  # timings of a run: with fewer, an interval from their quartiles would hold the truth too seldom

@@ -9,8 +9,8 @@ from functools import cached_property
 
 import pandas as pd
 
+from pdebench.analysis.paired import Difference, paired
 from pdebench.report.contests import best_entry, budget_split
-from pdebench.report.paired import Difference, paired
 from pdebench.report.tidy import DIMENSIONS, SEED, families_in, finished, named, plain_config, records
 from pdebench.settings import Setting, options_of, setting_of
 

@@ -14,10 +14,10 @@ import synthetic
 from scipy import stats
 
 from pdebench import settings
+from pdebench.analysis.paired import paired, student_t
 from pdebench.models.registry import FAMILIES
 from pdebench.report import ablation, write_report
 from pdebench.report.ablation import Ablation, Row
-from pdebench.report.paired import paired, student_t
 from pdebench.report.tidy import DIMENSIONS, tidy
 from pdebench.suite import load_suite
 
