@@ -17,7 +17,7 @@ from pdebench.report import words
 from pdebench.report.contests import Contest, Entry
 from pdebench.report.crossover import NORMAL_95
 from pdebench.report.crossover import measured as median_of
-from pdebench.report.tidy import SEED, frechet_columns, kid_columns, measured, metric_title
+from pdebench.report.tidy import FLOOR, SEED, frechet_columns, kid_columns, measured, metric_title
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,10 @@ class Ranking:
 
 
 def rank(measure: Measure, contest: Contest) -> Ranking:
-    """The ranking of a contest in one measure."""
+    """The ranking of a contest in one measure; what mixes nothing is the floor of a cost, and no rival in it."""
     entries = contest.ranking(measure.column, lower=measure.lower)
+    if measure.kind in ("rate", "memory"):
+        entries = [entry for entry in entries if entry.family != FLOOR] or entries
     return Ranking(measure, contest, entries, _incomparable(measure, entries) if len(entries) > 1 else "")
 
 

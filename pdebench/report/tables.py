@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pdebench.report import words
-from pdebench.report.tidy import finished, frechet_columns, kid_columns, measured, metric_title, records
+from pdebench.report.tidy import FLOOR, finished, frechet_columns, kid_columns, measured, metric_title, records
 
 LEADING = (
     "model.family",
@@ -130,12 +130,15 @@ class Conventions:
     metric_facts: list[tuple[str, str]]
     small_samples: int
     cells: int
+    floor: str  # the family that mixes nothing, where the table has it beside others
 
 
 def conventions(table: pd.DataFrame) -> Conventions:
     """The section of a tidy table."""
     done = finished(table)
-    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table))
+    families = set(done["model.family"])
+    floor = FLOOR if FLOOR in families and len(families) > 1 else ""
+    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor)
 
 
 def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:

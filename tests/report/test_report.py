@@ -77,6 +77,19 @@ def test_leaders_name_family_number_and_seeds(tmp_path: Path) -> None:
     assert "At 32 px: DiT 120 images/s, 1.32× the 91.0 images/s of PDE-SSM-DiT." in text
 
 
+def test_what_mixes_nothing_is_no_rival_in_cost_but_in_quality_it_is(tmp_path: Path) -> None:
+    frame = synthetic.results(families=("PDE-SSM-DiT", "DiT", "None-DiT"), resolutions=(32,))
+    floor = frame["model.family"] == "None-DiT"
+    frame.loc[floor, "train_images_per_s"] = 900.0
+    frame.loc[floor, "val_loss"] = 0.1
+    html = page(frame, tmp_path)
+    text = section(html, "findings")
+    assert "Training throughput At 32 px: DiT 120 images/s" in text
+    assert "Validation loss at 32 px: 0.2119, above None-DiT’s 0.1000" in text
+    assert "None-DiT mixes nothing" in section(html, "conventions")
+    assert "mixes nothing" not in page(synthetic.results(), tmp_path)
+
+
 def test_one_seed_claims_no_interval(tmp_path: Path) -> None:
     frame = synthetic.results(seeds=(0,)).assign(train_step_ms_n=9, sample_images_per_s_n=9)
     text = section(page(frame, tmp_path), "findings")
