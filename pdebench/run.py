@@ -12,6 +12,7 @@ from pdebench import track
 from pdebench.config import Cell
 from pdebench.errors import SlotError
 from pdebench.execute.conditions import Conditions
+from pdebench.execute.lease import Leases
 from pdebench.execute.local import FAILED, Watcher, pending, run_cells
 from pdebench.execute.slots import slots
 from pdebench.measure.counted import count_ahead
@@ -91,6 +92,7 @@ def run_suite(
         warm=suite.execution.isolation == "warm",
     )
     results.make(suite.to_yaml(), [cell.id for cell in cells])
+    Leases(folder).sweep(results.cell(cell.id) for cell in cells)
     todo = pending(cells, results, retry_failed=retry_failed)
     preflight(todo, folder)
     before = {cell.id for cell in todo}

@@ -15,7 +15,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +89,16 @@ class Leases:
             if self.still_held(cell):
                 path.unlink(missing_ok=True)
         self._held.discard(path)
+
+    def sweep(self, cells: Iterable[Path]) -> None:
+        """Take away what holders that are gone left in cells, which of a settled one nobody claims again."""
+        if left := [path for cell in cells if os.path.lexists(path := cell / "lease")]:
+            with self._alone() as now:
+                for path in left:
+                    holder = read(path)
+                    if holder is None or holder.gone(_beat(path), now):
+                        with suppress(OSError):
+                            path.unlink()
 
     @contextmanager
     def _alone(self) -> Iterator[float]:

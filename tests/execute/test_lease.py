@@ -61,6 +61,22 @@ def test_a_dead_holder_on_this_host_loses_it_at_once(folder: Path) -> None:
     assert Leases(folder).claim(folder / "cell")
 
 
+def test_what_the_dead_left_is_swept_and_what_the_living_hold_is_not(folder: Path) -> None:
+    (folder / "other").mkdir()
+    process, mine = holder(folder), Leases(folder)
+    assert mine.claim(folder / "other")
+    cells = [folder / "cell", folder / "other", folder / "without"]
+    try:
+        Leases(folder).sweep(cells)
+        assert held_elsewhere(folder / "cell") is not None
+    finally:
+        process.kill()
+        process.wait()
+    Leases(folder).sweep(cells)
+    assert not (folder / "cell" / "lease").exists()
+    assert mine.still_held(folder / "other")
+
+
 def test_a_number_of_a_process_that_is_used_again_holds_nothing(folder: Path) -> None:
     other = Leases(folder)
     assert other.claim(folder / "cell")
