@@ -1,9 +1,8 @@
 """Where one family overtakes another as tokens grow: the zero of their log-ratio, between two sizes measured.
 
 Between sizes the log-ratio is taken as linear in log tokens; beyond them nothing is said, nor where the two can nowhere
-be told apart. The interval joins the points
-where the ratio's 95% interval leaves 0. It holds the scatter within runs and between seeds, not what differs from one
-process to the next on a machine that is not quiet.
+be told apart. The interval joins the points where the ratio's 95% interval leaves 0. It holds the scatter within runs
+and between seeds, not what differs from one process to the next on a machine that is not quiet.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Crossover:
         low: begin of its interval; None: outside what was measured, or no scatter is known.
         high: its end, likewise.
         rises: the ratio is above 1 beyond it.
-        measured: the fewest and the most tokens of the comparison; None where no scatter is known.
+        measured: the fewest and the most tokens where the interval was sought; None where no scatter is known.
     """
 
     at: float
@@ -74,32 +73,49 @@ def measured(rows: pd.DataFrame, column: str) -> Measured:
 
 
 def crossovers(ours: dict[float, Measured], theirs: dict[float, Measured]) -> list[Crossover]:
-    """Every size at which `ours` over `theirs` passes 1, among the sizes that both were measured at."""
+    """Every size at which `ours` over `theirs` passes 1, among the sizes that both were measured at.
+
+    Its interval is sought among the sizes around it whose scatter is known, without a gap.
+    """
     sizes = sorted(ours.keys() & theirs.keys())
     x = [math.log(size) for size in sizes]
     ratio = [ours[size].log - theirs[size].log for size in sizes]
     half = [NORMAL_95 * math.hypot(ours[size].error, theirs[size].error) for size in sizes]
-    known = not any(map(math.isnan, half))
-    lows = _zeros(x, [r - h for r, h in zip(ratio, half, strict=True)]) if known else []
-    highs = _zeros(x, [r + h for r, h in zip(ratio, half, strict=True)]) if known else []
     found = []
-    for at, rises in _zeros(x, ratio):
-        first, last = (highs, lows) if rises else (lows, highs)  # where the interval lets go of one side, of the other
-        low = max((zero for zero, up in first if up == rises and zero <= at), default=None)
-        high = min((zero for zero, up in last if up == rises and zero >= at), default=None)
-        if known and low is None and high is None:
+    for at, rises, place in _zeros(x, ratio):
+        around = _known(half, place)
+        if around is None:
+            found.append(Crossover(math.exp(at), None, None, rises))
             continue
-        span = (sizes[0], sizes[-1]) if known else None
-        found.append(Crossover(math.exp(at), _exp(low), _exp(high), rises, span))
+        lows, highs = (
+            _zeros(x[around], [r + sign * h for r, h in zip(ratio[around], half[around], strict=True)])
+            for sign in (-1, 1)
+        )
+        first, last = (highs, lows) if rises else (lows, highs)  # where the interval lets go of one side, of the other
+        low = max((zero for zero, up, _ in first if up == rises and zero <= at), default=None)
+        high = min((zero for zero, up, _ in last if up == rises and zero >= at), default=None)
+        if low is not None or high is not None:
+            span = (sizes[around][0], sizes[around][-1])
+            found.append(Crossover(math.exp(at), _exp(low), _exp(high), rises, span))
     return found
 
 
-def _zeros(x: Sequence[float], y: Sequence[float]) -> list[tuple[float, bool]]:
-    """Where the piecewise linear function through the points changes its sign, and whether upwards."""
+def _known(half: Sequence[float], place: int) -> slice | None:
+    """The sizes around the gap that begins at `place` whose intervals are known; None where one of its ends is not."""
+    known = [not math.isnan(one) for one in half]
+    if not (known[place] and known[place + 1]):
+        return None
+    begin = max((i + 1 for i in range(place) if not known[i]), default=0)
+    end = min((i for i in range(place + 2, len(half)) if not known[i]), default=len(half))
+    return slice(begin, end)
+
+
+def _zeros(x: Sequence[float], y: Sequence[float]) -> list[tuple[float, bool, int]]:
+    """Where the piecewise linear function through the points changes its sign, whether upwards, and after which."""
     found = []
     for i in range(len(x) - 1):
         if (y[i] < 0) != (y[i + 1] < 0):
-            found.append((x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1]), y[i] < 0))
+            found.append((x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1]), y[i] < 0, i))
     return found
 
 

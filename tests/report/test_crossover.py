@@ -54,6 +54,17 @@ def test_without_scatter_there_is_no_interval() -> None:
     assert (found.low, found.high) == (None, None)
 
 
+def test_a_size_without_scatter_further_off_takes_no_interval_away() -> None:
+    ours = power_law(200, 0.5) | {4096.0: Measured(0.5 * math.log(4096 / 200), math.nan)}
+    (found,) = crossovers(ours, CONSTANT)
+    (whole,) = crossovers(power_law(200, 0.5), CONSTANT)
+    assert (found.low, found.high) == (whole.low, whole.high)
+    assert found.measured == (64.0, 1024.0)
+    beside = ours | {256.0: Measured(0.5 * math.log(256 / 200), math.nan)}
+    (found,) = crossovers(beside, CONSTANT)
+    assert (found.low, found.high, found.measured) == (None, None, None)
+
+
 def test_no_crossing_is_no_crossing() -> None:
     assert crossovers(power_law(5000, 0.5), CONSTANT) == []
     assert crossovers(power_law(500, 0.5), {8.0: Measured(0, 0)}) == []
