@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 def counted(name: str, build: Mapping[str, Any]) -> tuple[Cost, int]:
     """Cost and parameters of `create_model(name, **build)`, from the cache where they were counted before."""
-    from pdebench.measure.cost import Cost, count_one_block
+    from pdebench.measure.cost import Cost, count_by_name
 
     path = _entry(name, build)
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # damaged: counted again
         found = json.loads(path.read_text())
         return Cost(_counts(found["by_kind"]), _counts(found["uncounted"])), int(found["params"])
-    cost, params = count_one_block(name, **build)
+    cost, params = count_by_name(name, **build)
     with contextlib.suppress(OSError):  # a full or read-only disk costs the next cell a second, nothing more
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"by_kind": cost.by_kind, "uncounted": cost.uncounted, "params": params})

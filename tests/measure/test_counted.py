@@ -40,13 +40,13 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str, **options: object) -> tuple[Cost, int]:
         raise AssertionError(f"{name} was counted again")
 
-    monkeypatch.setattr(cost, "count_one_block", fail)
+    monkeypatch.setattr(cost, "count_by_name", fail)
 
 
 def test_the_second_time_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = counted(NAME, BUILD)
     assert first == count_by_name(NAME, **BUILD)
-    monkeypatch.setattr(cost, "count_one_block", lambda name, **options: pytest.fail("counted again"))
+    monkeypatch.setattr(cost, "count_by_name", lambda name, **options: pytest.fail("counted again"))
     assert counted(NAME, BUILD) == first
 
 

@@ -15,8 +15,9 @@ from pdebench.models.mixers.packed import PackedProduct
 
 # The largest side of a grid whose product goes by matrices, by device and precision; 0 elsewhere. On a CPU measured
 # with `python -m benchmarks --only roads`. On a GPU, an H200: in fp32 matrices took 1.5 to 2.8 times what transforms
-# take. In bf16 they keep the GPU busy for 1.4 ms less in a block of 5 to 6.5 ms, on tensor cores and without a change
-# of precision, but are more kernels: where a GPU waits for its host, they took 1.1 to 1.2 times as long.
+# take. In bf16 they are more kernels, and 1.1 to 1.2 times as slow where the GPU waits for its host. They are kept
+# there because a block kept it busy for 5.1 ms by matrices (64 x 64) and 6.5 ms by transforms (128 x 128, as many
+# tokens): two grids, so a hint and no measurement of the one against the other.
 BY_MATRICES = {
     ("cpu", torch.float64): 8,
     ("cpu", torch.float32): 8,
