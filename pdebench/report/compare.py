@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pdebench.analysis.median import NORMAL_95
 from pdebench.analysis.paired import paired
 from pdebench.report import words
 from pdebench.report.contests import Contest, Entry
-from pdebench.report.crossover import NORMAL_95
 from pdebench.report.crossover import measured as median_of
 from pdebench.report.tidy import FLOOR, SEED, frechet_columns, kid_columns, measured, metric_title
 

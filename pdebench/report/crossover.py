@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdebench.analysis.median import NORMAL_95, half_width
 from pdebench.analysis.paired import FEWEST_PAIRS, student_t
 
 REFERENCE = "DiT"
-FEWEST = 10  # timings of a run: with fewer, an interval from their quartiles would hold the truth too seldom
-NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,9 @@ class Crossover:
 def measured(rows: pd.DataFrame, column: str) -> Measured:
     """The median over runs of one setting, with the error of its log.
 
-    Of a run's median the error is 1.2533 sd / sqrt(n), the sd taken as the interquartile range / 1.349 (both of normal
-    samples, in the limit of many). A peak of memory has no quartiles: its error is that between runs, from three on,
-    larger by as much as Student's interval is than the normal one.
+    Of a run's median it comes from the quartiles and the number of its timings, two or more. A peak of memory has no
+    quartiles: its error is that between runs, from three on. Both are larger than a normal error by as much as the
+    interval of so few samples is than the normal one, so that 1.96 of them make an interval.
     """
     values = rows[column].astype(float)
     center = float(values.median())
@@ -65,8 +64,8 @@ def measured(rows: pd.DataFrame, column: str) -> Measured:
     errors = []
     for row in rows.to_dict("records"):
         low, high, n = (_number(row.get(f"{column}_{end}")) for end in ("q1", "q3", "n"))
-        if low is not None and high is not None and n is not None and n >= FEWEST:
-            errors.append(1.2533 * (high - low) / 1.349 / math.sqrt(n) / float(row[column]))
+        if low is not None and high is not None and n is not None and n >= 2:
+            errors.append(half_width(int(n)) / NORMAL_95 * (high - low) / float(row[column]))
     within = float(np.mean(np.square(errors))) if errors else math.nan
     between = float(np.log(values).var(ddof=1)) if len(values) > 1 else 0.0
     return Measured(math.log(center), math.sqrt((within + between) / len(values)))
