@@ -108,10 +108,12 @@ def noise(seconds: float = 20.0) -> Iterator[Check]:
     from pdebench.analysis.ranks import paired
     from pdebench.analysis.regression import LAST, POWER, Rule
     from pdebench.errors import CalibrationError
+    from pdebench.execute.spare_core import a_core_left
     from pdebench.measure.steadiness import probe
 
     try:
-        found = probe(seconds)
+        with a_core_left():  # as a gate measures
+            found = probe(seconds)
     except CalibrationError as error:
         yield Check("noise", "missing", str(error))
         return

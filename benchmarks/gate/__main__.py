@@ -13,6 +13,7 @@ from benchmarks.gate.record import FAMILIES, Runner, neighbour, read, record
 from benchmarks.gate.replay import Result, replay, summarise
 from benchmarks.gate.slowdown import KINDS
 from pdebench.analysis.regression import Rule
+from pdebench.execute.spare_core import a_core_left
 from pdebench.measure.machine import describe
 from pdebench.regress.night import confirmed, spend_night
 from pdebench.regress.units import Side, Unit
@@ -69,7 +70,7 @@ def _live(folder: Path, nights: int, minutes: float) -> None:
     """Nights for real, a kind at a time in turn, until there are so many of each."""
     runner, path, rule = Runner(folder), folder / LIVE, Rule()
     done = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    with neighbour(len(done)):
+    with neighbour(len(done)), a_core_left():
         while len(done) < nights * len(KINDS):
             kind = list(KINDS)[len(done) % len(KINDS)]
 

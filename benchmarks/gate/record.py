@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gate.slowdown import FAMILY, KINDS, revisions
+from pdebench.execute.spare_core import a_core_left
 from pdebench.regress.metrics import COSTS
 from pdebench.regress.revision import Revision
 from pdebench.regress.units import ABBA, BAAB, Side, Unit
@@ -73,7 +74,7 @@ def record(folder: Path, minutes: float, seed: int = 0) -> int:
     done = read(path)
     spent, chance = sum(block.seconds for block in done), random.Random(seed + len(done))
     turns = [("same", family) for family in FAMILIES] + [(kind, FAMILY) for kind in KINDS if kind != "same"]
-    with neighbour(seed + len(done)):
+    with neighbour(seed + len(done)), a_core_left():
         while spent < 60 * minutes:
             kind, family = turns[len(done) % len(turns)]
             order = ABBA if chance.random() < 0.5 else BAAB

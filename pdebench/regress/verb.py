@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pdebench.analysis.regression import Rule
 from pdebench.errors import PdebenchError, did_you_mean
+from pdebench.execute.spare_core import a_core_left
 from pdebench.regress import against, formats, history, stored
 from pdebench.regress.metrics import EXACT
 from pdebench.regress.night import Say
@@ -71,21 +72,24 @@ def run_gate(asked: Asked, form: Literal["table", "github", "json"] | str) -> in
 def _outcome(asked: Asked, say: Say) -> Outcome:
     suite = Path(load_suite(asked.suite).file).resolve()  # read here first: what is wrong with it has a line
     rule = Rule(asked.effect)
-    if asked.baseline is not None:
-        return stored.compare(suite, asked.baseline, rule, seconds=asked.seconds, accept=asked.accept, say=say)
-    assert asked.against is not None
-    return against.compare(
-        suite, asked.against, rule, seconds=asked.seconds, accept=asked.accept,
-        for_history=asked.history is not None, say=say,
-    )  # fmt: skip
+    with a_core_left():
+        if asked.baseline is not None:
+            return stored.compare(suite, asked.baseline, rule, seconds=asked.seconds, accept=asked.accept, say=say)
+        assert asked.against is not None
+        return against.compare(
+            suite, asked.against, rule, seconds=asked.seconds, accept=asked.accept,
+            for_history=asked.history is not None, say=say,
+        )  # fmt: skip
 
 
 def run_save(suite: str, file: Path, seconds: float) -> str:
     """Store a baseline and say what was stored."""
     progress = Console(stderr=True)
     path = Path(load_suite(suite).file).resolve()
-    machine, made = stored.save(
-        path, file, seconds=seconds, say=lambda text: progress.print(text, style="dim", highlight=False, markup=False)
-    )
+    with a_core_left():
+        machine, made = stored.save(
+            path, file, seconds=seconds,
+            say=lambda text: progress.print(text, style="dim", highlight=False, markup=False),
+        )  # fmt: skip
     processes = sum(len(cell.units) for cell in made.cells.values())
     return f"wrote {file}: {made.head[:12]} on {made.about} ({machine}): {len(made.cells)} cells, {processes} processes"

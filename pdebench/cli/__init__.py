@@ -1,0 +1,80 @@
+"""The command `pdebench`. Verbs only call the room that does the work; heavy imports stand where they are used."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from pdebench.cli.gate import regress, save_baseline
+from pdebench.cli.planning import doctor, list_, plan, schema, validate
+from pdebench.cli.results import fit, inspect, report, sample
+from pdebench.cli.running import cancel, run, status, worker
+from pdebench.errors import PdebenchError, printable
+
+app = typer.Typer(
+    name="pdebench",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Train, measure and compare token mixers for diffusion transformers: PDE-SSM-DiT against DiT and Mamba.\n\n"
+    "Start with `pdebench run quickstart`, then open `results/quickstart/report.html`.",
+)
+baselines = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Store what a revision costs here.")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from pdebench import __version__
+
+        typer.echo(f"pdebench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+VERBS: dict[str, Callable[..., None]] = {  # in the order of `--help`
+    "run": run,
+    "report": report,
+    "status": status,
+    "cancel": cancel,
+    "worker": worker,
+    "validate": validate,
+    "plan": plan,
+    "fit": fit,
+    "schema": schema,
+    "list": list_,
+    "doctor": doctor,
+    "regress": regress,
+    "sample": sample,
+    "inspect": inspect,
+}
+for name, verb in VERBS.items():
+    app.command(name=name)(verb)
+baselines.command(name="save")(save_baseline)
+app.add_typer(baselines, name="baseline")
+
+
+def main() -> Any:
+    """Entry point: errors raised on purpose become one sentence and their exit status."""
+    try:
+        return app()
+    except PdebenchError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPIPE):
+            raise
+        print(f"error: {printable(str(error.filename or 'output'))}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)

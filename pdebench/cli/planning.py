@@ -1,0 +1,146 @@
+"""Verbs of before a run: `validate`, `plan`, `schema`, `list`, `doctor`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pdebench.cli.options import JsonOption, SetOption, SuiteArgument
+
+
+class PlannedDevice(StrEnum):
+    """What `pdebench plan` can plan for; the datasheets are in `measure/devices.py`."""
+
+    this = "this"
+    h100 = "h100"
+    h200 = "h200"
+    a100 = "a100"
+    l40s = "l40s"
+    rtx4090 = "4090"
+
+
+class Listed(StrEnum):
+    """What `pdebench list` can list."""
+
+    suites = "suites"
+    models = "models"
+    data = "data"
+    metrics = "metrics"
+
+
+def validate(
+    suite: SuiteArgument,
+    override: SetOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Check a suite and count its cells; nothing is run.
+
+    Example: `pdebench validate my_suite.yaml`
+    """
+    from pdebench.suite import load_suite
+
+    study = load_suite(suite, override)
+    cells = study.cells()
+    if as_json:
+        typer.echo(json.dumps({"suite": study.name, "cells": [{"cell": cell.id, **cell.flat()} for cell in cells]}))
+        return
+    typer.echo(f"{study.file}: suite '{study.name}' is valid: {len(cells)} cell{'s' * (len(cells) != 1)}")
+
+
+def plan(
+    suite: SuiteArgument,
+    device: Annotated[
+        PlannedDevice, typer.Option(help="What to plan for; `this` measures this machine for a few seconds first.")
+    ] = PlannedDevice.this,
+    results: Annotated[
+        Path | None, typer.Option(help="Results folder to leave the predictions in, for its report.")
+    ] = None,
+    override: SetOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a suite would cost on a device, and which cells will not fit; nothing is trained.
+
+    Parameters and multiply-accumulates are counted; memory and time are predicted. With `--results`, the report of
+    that folder holds what is measured later against them.
+
+    Example: `pdebench plan resolution --device h100`
+    """
+    from rich.console import Console
+
+    from pdebench.plan import make_plan
+    from pdebench.plan_text import print_plan
+    from pdebench.suite import load_suite
+
+    made = make_plan(load_suite(suite, override), device.value)
+    written = None if results is None else made.write(results)
+    if as_json:
+        typer.echo(json.dumps(made.as_json(), indent=1))
+        return
+    print_plan(Console(), made)
+    if written is not None:
+        typer.echo(f"wrote {written}; the report made after the run shows it against what was measured")
+
+
+def schema() -> None:
+    """Print the JSON Schema of a suite, with which an editor completes and checks.
+
+    Example: `pdebench schema > suite.schema.json`, then begin a suite with
+    `# yaml-language-server: $schema=suite.schema.json`
+    """
+    from pdebench.suite import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))
+
+
+def list_(
+    what: Annotated[Listed, typer.Argument(help="What to list.")],
+    as_json: JsonOption = False,
+) -> None:
+    """List suites, models, data sets or metrics.
+
+    Of models: every family and size with its parameters and multiply-accumulates at 256 and 512 px, counted as the
+    list is made.
+
+    Example: `pdebench list models`
+    """
+    from pdebench.listing import LISTS, models, print_models, print_rows
+
+    if what is Listed.models and not as_json:
+        print_models(models())
+        return
+    rows = LISTS[what.value]()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        print_rows(rows)
+
+
+def doctor(
+    timing: Annotated[
+        bool, typer.Option("--timing", help="Also: is it quiet enough to be timed on, and what could a gate see?")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what this machine has for pdebench, what it lacks, and how to get it; nothing is changed or fetched.
+
+    `--timing` takes 25 seconds more: governor, turbo, load, heat, other work on GPUs, the noise of two probes, and the
+    smallest slowdown that `pdebench regress` can see here.
+
+    Exit status: 0 a suite can run, 2 something essential is missing.
+
+    Example: `pdebench doctor --timing`
+    """
+    from pdebench.doctor import examine, print_checks
+
+    if as_json:
+        checks = list(examine(timing=timing))
+        ready = not any(check.fatal for check in checks)
+        typer.echo(json.dumps({"ready": ready, "checks": [asdict(check) for check in checks]}, indent=1))
+    else:
+        ready = print_checks(examine(timing=timing))
+    raise typer.Exit(0 if ready else 2)

@@ -1,0 +1,152 @@
+"""Verbs that read what cells left: `report`, `fit`, `sample`, `inspect`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pdebench.cli.options import JsonOption
+
+
+def report(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS", help="One or several results folders.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where it goes. Default: RESULTS; several need one.")
+    ] = None,
+    figures: Annotated[str, typer.Option(metavar="LIST", help="Formats of the figures: svg, pdf, png.")] = "svg,pdf",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Redraw it while cells run, until all have ended or Ctrl-C.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the tables and the report of results folders, from their cells.
+
+    Beside `report.html` stand `report/figures` and `report/tables` (CSV, Parquet, Markdown, LaTeX).
+    Of several folders a cell that more than one has counts once, as the first has it.
+
+    Example: `pdebench report results/quickstart`, or `pdebench report results/a results/b --out results/both`
+    """
+    from pdebench.report.build import build_report
+    from pdebench.report.drawings import formats
+
+    wanted = formats(figures)
+    if watch:
+        from pdebench.report.follow import follow
+
+        built = follow(results, out, wanted, lambda text: typer.echo(text, err=as_json))
+    else:
+        built = build_report(results, out, wanted)
+    if as_json:
+        files = {name: [str(path) for path in getattr(built, name)] for name in ("figures", "tables")}
+        typer.echo(json.dumps({"report": str(built.page), "cells": built.cells, **files}))
+        return
+    typer.echo(f"wrote {built.page}")
+    for what, files_of in (("figures", built.figures), ("tables", built.tables)):
+        if files_of:
+            typer.echo(f"wrote {len(files_of)} files of {what} to {files_of[0].parent}")
+
+
+def fit(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV, a Parquet file or a results folder.")],
+    n: Annotated[str | None, typer.Option("--n", metavar="COLUMN", help="Parameters.")] = None,
+    d: Annotated[str | None, typer.Option("--d", metavar="COLUMN", help="Images (or tokens) seen.")] = None,
+    loss: Annotated[str | None, typer.Option(metavar="COLUMN", help="What falls: a loss, a Frechet distance.")] = None,
+    flops: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Training FLOPs C; without --d, D is C / (factor N).")
+    ] = None,
+    factor: Annotated[float, typer.Option(min=1e-9, help="C / (N D), where one of --d and --flops is missing.")] = 6.0,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Which run a row is of, if runs have several. Default: each row."),
+    ] = None,
+    group: Annotated[
+        list[str], typer.Option("--group", "--family", metavar="COLUMN", help="Fit apart by this column. Repeatable.")
+    ] = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Fit scaling laws to a table of runs: L(N, D), IsoFLOP profiles, and a power law of compute.
+
+    Each figure has a 95% interval from a bootstrap over runs; the largest budget is predicted before it is shown; what
+    the table cannot carry is refused. The columns of a results folder, or of its table, are known.
+
+    Example: `pdebench fit runs.csv --n params --d images --loss val_loss --family family`
+    """
+    from rich.console import Console
+
+    from pdebench.analysis.scaling import scaling, why_none
+    from pdebench.analysis.source import Asked, columns_of, read_table
+    from pdebench.errors import TableError
+    from pdebench.fit_text import print_fits
+
+    frame = read_table(table)
+    fits = scaling(frame, columns_of(frame, Asked(n, d, flops, loss, run, tuple(group), factor)))
+    if all(found.empty for found in fits):
+        raise TableError(f"{table}: {why_none(fits)}")
+    if as_json:
+        typer.echo(json.dumps([found.as_json() for found in fits], indent=1))
+    else:
+        print_fits(Console(), fits)
+
+
+def sample(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A cell's checkpoint.safetensors.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("samples.png"),
+    count: Annotated[int, typer.Option(min=1, max=4096, help="Images, in a square grid.")] = 64,
+    label: Annotated[int | None, typer.Option(min=0, help="Class of all images. Default: all classes in turn.")] = None,
+    guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance scale; 1 is none.")] = 1.0,
+    nfe: Annotated[int, typer.Option(min=2, help="Evaluations of the network (Heun: even).")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+) -> None:
+    """Generate images from a trained cell.
+
+    Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`
+    """
+    from pdebench.sampling import sample_checkpoint
+
+    page = sample_checkpoint(checkpoint, out, count=count, label=label, guidance=guidance, nfe=nfe, seed=seed)
+    typer.echo(f"wrote {page}")
+
+
+def inspect(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="[CHECKPOINT]", help="A cell's checkpoint.safetensors.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="FAMILY-SIZE/PATCH at initialisation, in a checkpoint's place.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="With --model: side of its latents. Default: 32.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also write pictures and all numbers there.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of a new model's weights, and of the inputs.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a model does in space: how far tokens see, in what shape, at which frequencies; of a PDE, its physics.
+
+    Every mixer is measured by itself and all blocks together, from outside, on random inputs of a fixed seed. With
+    `--out`, receptive fields, impulse and frequency responses of every layer are drawn.
+
+    Example: `pdebench inspect --model PDE-SSM-DiT-S/2 --resolution 32`
+    """
+    from rich.console import Console
+
+    from pdebench.inspection import build, inspect_model, print_survey, write_pictures
+
+    built, name = build(checkpoint, model, resolution, seed)
+    console = Console()
+    with Console(stderr=True).status("measuring") as status:
+        found = inspect_model(
+            built, seed, lambda time, layer: status.update(f"measuring layer {layer} at t = {time:g}")
+        )
+        written = [] if out is None else write_pictures(found, name, out)
+    if as_json:
+        typer.echo(json.dumps({"model": name, "columns": found.columns(), "survey": found.model_dump()}, indent=1))
+        return
+    print_survey(console, found, name, trained=checkpoint is not None)
+    for path in written:
+        typer.echo(f"wrote {path}")

@@ -1,0 +1,174 @@
+"""Verbs that run cells, and follow those that run: `run`, `status`, `cancel`, `worker`."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pdebench.cli.options import JsonOption, SetOption, SuiteArgument
+from pdebench.errors import PdebenchError, SchedulerError
+
+
+class Retry(StrEnum):
+    """Which cells that have a record to run again."""
+
+    failed = "failed"
+
+
+class Tracker(StrEnum):
+    """Experiment trackers that a finished cell can be written for."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+
+
+class Where(StrEnum):
+    """Where cells run."""
+
+    local = "local"
+    slurm = "slurm"
+
+
+def run(
+    suite: SuiteArgument,
+    results: Annotated[Path | None, typer.Option(help="Results folder. Default: results/<suite>.")] = None,
+    override: SetOption = [],  # noqa: B006 (typer reads it, nobody writes it)
+    retry: Annotated[Retry | None, typer.Option(help="`failed`: also run cells again that failed.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cells at a time. Default: one a GPU, or one on the CPU; on SLURM no limit."),
+    ] = None,
+    executor: Annotated[Where, typer.Option(help="`slurm`: submit each cell as a task of a job array.")] = Where.local,
+    profile: Annotated[
+        Path | None, typer.Option(help="YAML of a cluster's resources, over `execution.slurm` of the suite.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="On SLURM: return when all jobs are over, with a report.")
+    ] = False,
+    track: Annotated[
+        list[Tracker], typer.Option(help="Also write each cell that is done now for this tracker. Repeatable.")
+    ] = [],  # noqa: B006
+    log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines on standard output.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what is not done yet of a suite, then write its tables and report.
+
+    The same command again resumes, inside a cell too; several at once share the cells. Exit status: 0 all cells done,
+    2 the suite cannot run, 4 some cell failed, 130 interrupted.
+
+    Example: `pdebench run quickstart --set train.steps=50 --results /tmp/try`
+    """
+    from rich.console import Console
+
+    from pdebench.run import run_suite
+    from pdebench.suite import load_suite
+    from pdebench.summary import print_outcome
+    from pdebench.watch import JsonLines, LiveTable, PlainLines
+
+    if as_json and log_json:
+        raise PdebenchError("--json and --log-json both write to standard output; give one of them")
+    if executor is Where.local and (profile or wait):
+        raise SchedulerError("--profile and --wait are for SLURM: add --executor slurm, or leave them out")
+    study = load_suite(suite, override)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: as cleanly as by Ctrl-C
+    trackers = list(dict.fromkeys(tracker.value for tracker in track))
+    # with --json, or --log-json, standard output is for programs alone
+    console = Console(stderr=as_json or log_json)
+    watcher = JsonLines if log_json else LiveTable if console.is_terminal else PlainLines
+    folder = results or Path("results") / study.name
+    if executor is Where.slurm:
+        from pdebench.submit import finish, submit_suite
+        from pdebench.summary import print_submitted
+
+        submitted = submit_suite(
+            study, folder, profile=profile, workers=workers, retry_failed=retry is Retry.failed, trackers=trackers
+        )
+        print_submitted(console, submitted)
+        if submitted.left and not wait:
+            if as_json:
+                typer.echo(json.dumps([asdict(array) for array in submitted.arrays], indent=1))
+            return
+        outcome = finish(study, folder)
+    else:
+        outcome = run_suite(
+            study,
+            folder,
+            lambda cells, skipped: watcher(console, cells, skipped),
+            workers=workers,
+            retry_failed=retry is Retry.failed,
+            trackers=trackers,
+        )
+    if as_json:
+        typer.echo(json.dumps(outcome.records, indent=1))
+    print_outcome(console, outcome, suite)
+    raise typer.Exit(outcome.exit_code)
+
+
+def status(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say of every cell of a folder whether it waits, is queued, runs, is done or failed; local or on SLURM.
+
+    Example: `pdebench status results/quickstart`
+    """
+    from rich.console import Console
+
+    from pdebench.status import print_status, status_of
+
+    found = status_of(results)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=1))
+    else:
+        print_status(Console(), results, found)
+
+
+def cancel(results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]) -> None:
+    """Cancel the SLURM jobs of a folder; cells that run save their states, and the same `run` goes on from there.
+
+    Example: `pdebench cancel results/quickstart`
+    """
+    from pdebench.status import cancel as cancel_jobs
+
+    done = cancel_jobs(results)
+    for job, (waiting, running) in done.jobs.items():
+        typer.echo(f"cancelled job {job}: {waiting} queued and {running} running")
+    if not done.jobs:
+        typer.echo(f"{results} has no jobs that are queued or running")
+    for cell, how in done.elsewhere.items():
+        typer.echo(f"cell {cell} runs outside SLURM, {how}")
+
+
+def worker(
+    cell_folder: Annotated[Path, typer.Argument(metavar="CELL_FOLDER", help="RESULTS/cells/ID.")],
+    conditions: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Those of its submission. Default: what the suite says now.")
+    ] = None,
+    retry: Annotated[Retry | None, typer.Option(help="`failed`: also run it again if it failed.")] = None,
+) -> None:
+    """Run one cell of a submitted suite, unless it is settled: what SLURM's jobs call.
+
+    Example: `pdebench worker results/quickstart/cells/0123456789ab`
+    """
+    from rich.console import Console
+
+    from pdebench.errors import ResultsError
+    from pdebench.execute.allocation import read_cell, run_one
+    from pdebench.execute.conditions import Conditions
+    from pdebench.store import Results
+    from pdebench.watch import PlainLines
+
+    cell = read_cell(cell_folder)
+    watcher = PlainLines(Console(), [cell], [])
+    folder = Results(cell_folder.resolve().parent.parent)
+    try:
+        asked = None if conditions is None else Conditions.from_json(conditions)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ResultsError("--conditions must be what `pdebench run --executor slurm` gives its jobs") from None
+    raise typer.Exit(run_one(cell, folder, watcher, asked, retry_failed=retry is Retry.failed))
