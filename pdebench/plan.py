@@ -6,27 +6,25 @@ their columns say so: `predicted_...`.
 
 from __future__ import annotations
 
-import gc
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pdebench.build import build_of
 from pdebench.config import Cell
+from pdebench.data import registry
 from pdebench.errors import ResultsError
 from pdebench.measure.devices import DATASHEETS, Device
 from pdebench.measure.roofline import seconds_by_kind
+from pdebench.measure.survey import Model, Pass, survey
 from pdebench.store import PREDICTIONS, write_json
 from pdebench.suite import Suite
 
 if TYPE_CHECKING:
     from pdebench.measure.trace import Step
-
-Build = tuple[tuple[str, Any], ...]  # arguments of `create_model`, hashable
 
 THIS = "this"
 
@@ -125,13 +123,7 @@ def make_plan(suite: Suite, device: str) -> Plan:
     """
     cells = suite.cells()
     target = _device(suite, cells, device)
-    gc.disable()  # as in `listing.py`: there is next to no garbage
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a kernel that is absent matters to those who run the model
-            return Plan(suite, target, tuple(_predictions(cells, target)))
-    finally:
-        gc.enable()
+    return Plan(suite, target, tuple(_predictions(cells, target)))
 
 
 def _device(suite: Suite, cells: Sequence[Cell], key: str) -> Device:
@@ -145,49 +137,55 @@ def _device(suite: Suite, cells: Sequence[Cell], key: str) -> Device:
 
 def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
     """In the cells' order; what cells have in common, such as seeds, is counted once."""
-    from pdebench.data import registry
-    from pdebench.measure.cost import Cost, count_one_block
-    from pdebench.measure.trace import trace_step
-
     classes = cache(registry.class_count)
-
-    @cache
-    def counted(name: str, build: Build) -> tuple[Cost, int]:
-        return count_one_block(name, **dict(build))
-
-    @cache
-    def traced(name: str, build: Build, batch_size: int, precision: str) -> Step:
-        return trace_step(name, batch_size=batch_size, precision=precision, **dict(build))
-
-    for cell in cells:
-        train, evaluate = cell.train, cell.evaluate
-        name, arguments = build_of(cell, classes(cell.data))
-        build: Build = tuple(arguments.items())
-        cost, params = counted(name, build)
-        rates = device.rates[train.precision]
-        found: dict[str, Any] = dict.fromkeys(_OF_TRAINING)
-        sampling = 0.0
-        if train.steps:
-            micro_batch = train.batch_size // (train.devices * train.accumulate)
-            found = _step(traced(name, build, micro_batch, device.arithmetic(train.precision)), cell, device)
-        if evaluate.samples:
-            batch = min(evaluate.samples, evaluate.batch_size)
-            forward = traced(name, build, batch, device.arithmetic(train.precision)).forward
+    asked = [_asked(cell, classes(cell.data), device) for cell in cells]
+    wanted: dict[Model, set[Pass]] = {}
+    for model, *passes in asked:
+        wanted.setdefault(model, set()).update(one for one in passes if one is not None)
+    surveyed = survey(wanted)
+    for cell, (model, training, sampling) in zip(cells, asked, strict=True):
+        train, evaluate, found = cell.train, cell.evaluate, surveyed[model]
+        cost, rates = found.cost, device.rates[train.precision]
+        predicted: dict[str, Any] = dict.fromkeys(_OF_TRAINING)
+        sample_seconds = 0.0
+        if training is not None:
+            predicted = _step(found.steps[training], cell, device)
+        if sampling is not None:
+            forward = sum(seconds_by_kind(found.steps[sampling].forward, rates).values())
             images = evaluate.samples * (2 if evaluate.guidance != 1 else 1) / train.devices
-            sampling = sum(seconds_by_kind(forward, rates).values()) / batch * images * evaluate.nfe
+            sample_seconds = forward / sampling.batch_size * images * evaluate.nfe
         yield Prediction(
             cell=cell.id,
-            model_name=name,
+            model_name=model.name,
             resolution=cell.data.resolution,
-            params=params,
+            params=found.params,
             macs_forward=cost.macs,
             macs_by_kind=cost.of_kinds(),
             flops_train=float(cost.flops_train_step(train.batch_size) * train.steps),
             precision=train.precision,
-            predicted_train_seconds=(found["predicted_step_seconds"] or 0.0) * train.steps,
-            predicted_sample_seconds=sampling,
-            **found,
+            predicted_train_seconds=(predicted["predicted_step_seconds"] or 0.0) * train.steps,
+            predicted_sample_seconds=sample_seconds,
+            **predicted,
         )
+
+
+class _Asked(NamedTuple):
+    """What a cell's prediction rests on: its model, and the batches that a device sees at once, if it sees any."""
+
+    model: Model
+    training: Pass | None
+    sampling: Pass | None
+
+
+def _asked(cell: Cell, classes: int | None, device: Device) -> _Asked:
+    train, evaluate, precision = cell.train, cell.evaluate, device.arithmetic(cell.train.precision)
+    name, arguments = build_of(cell, classes)
+    micro_batch = train.batch_size // (train.devices * train.accumulate)
+    return _Asked(
+        Model(name, tuple(arguments.items())),
+        Pass(micro_batch, precision) if train.steps else None,
+        Pass(min(evaluate.samples, evaluate.batch_size), precision) if evaluate.samples else None,
+    )
 
 
 def _step(step: Step, cell: Cell, device: Device) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""A survey finds the same however many processes share it, and whatever becomes of those that help."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from pdebench.errors import ModelError
+from pdebench.measure import survey as survey_module
+from pdebench.measure.cost import count_one_block
+from pdebench.measure.survey import Found, Model, Pass, survey
+from pdebench.measure.trace import trace_step
+
+BUILD: tuple[tuple[str, Any], ...] = (("input_size", 16), ("num_classes", 10))
+WANTED: dict[Model, set[Pass]] = {
+    Model("DiT-XXS/4", BUILD): {Pass(2, "fp32"), Pass(4, "bf16")},
+    Model("PDE-SSM-DiT-XXS/4", BUILD): {Pass(2, "fp32")},
+    Model("Mamba-DiT-XXS/4", BUILD): set(),
+}
+
+
+@pytest.fixture
+def helpers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Processes that the survey starts, on three cores and for as little as a model each."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Watched(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(survey_module.subprocess, "Popen", Watched)  # type: ignore[attr-defined]
+    monkeypatch.setattr(survey_module, "available_cores", lambda: (0, 1, 2))
+    monkeypatch.setattr(survey_module, "FEWEST", 1)
+    return started
+
+
+def alone() -> dict[Model, Found]:
+    return {
+        model: Found(
+            *count_one_block(model.name, **dict(BUILD)),
+            {one: trace_step(model.name, **one._asdict(), **dict(BUILD)) for one in passes},
+        )
+        for model, passes in WANTED.items()
+    }
+
+
+def test_processes_share_the_models_and_find_what_one_does(helpers: list[subprocess.Popen[bytes]]) -> None:
+    found = survey(WANTED)
+    assert found == alone()
+    assert [helper.returncode for helper in helpers] == [0, 0]
+
+
+def test_helpers_that_die_cost_nothing_but_time(
+    helpers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey_module.sys, "executable", "/bin/false")  # type: ignore[attr-defined]
+    assert survey(WANTED) == alone()
+    assert [helper.returncode for helper in helpers] == [1, 1]
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_model_that_cannot_be_built_is_told_of_wherever_it_is_met_and_no_process_is_left(
+    place: int, helpers: list[subprocess.Popen[bytes]]
+) -> None:
+    wanted = list(WANTED.items())
+    wanted[place] = (Model("DiT-XXS/3", BUILD), set())
+    with pytest.raises(ModelError, match="patch"):
+        survey(dict(wanted))
+    assert all(helper.returncode is not None for helper in helpers)
+
+
+def test_few_models_start_no_process(helpers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey_module, "FEWEST", 2)
+    survey(dict(list(WANTED.items())[2:]))
+    assert helpers == []
