@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.gate.record import FAMILIES, Runner, neighbour, read, record
+from benchmarks.gate.record import FAMILIES, MACHINE, Runner, neighbour, read, record
 from benchmarks.gate.replay import Result, replay, summarise
 from benchmarks.gate.slowdown import KINDS
 from pdebench.analysis.regression import Rule
 from pdebench.execute.spare_core import a_core_left
-from pdebench.measure.machine import describe
 from pdebench.regress.night import confirmed, spend_night
 from pdebench.regress.units import Side, Unit
 
@@ -41,7 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recorded = sum(block.seconds for block in blocks) / 60
     print(f"{len(blocks)} blocks in {recorded:.0f} minutes; {options.nights} nights of {minutes:g} minutes a kind\n")
     print(table(found))
-    about = {"machine": describe(), "blocks": len(blocks), "recorded_minutes": recorded, "night_minutes": minutes}
+    machine = options.folder / MACHINE
+    about = {
+        "machine": json.loads(machine.read_text()) if machine.exists() else None,
+        "blocks": len(blocks),
+        "recorded_minutes": recorded,
+        "night_minutes": minutes,
+    }
     rows = [
         asdict(result)
         | {"inconclusive": result.inconclusive, "smallest": result.smallest if math.isfinite(result.smallest) else None}

@@ -15,11 +15,14 @@ from typing import Any
 
 from benchmarks.gate.slowdown import FAMILY, KINDS, revisions
 from pdebench.execute.spare_core import a_core_left
+from pdebench.measure.machine import FINGERPRINT
 from pdebench.regress.metrics import COSTS
 from pdebench.regress.revision import Revision
 from pdebench.regress.units import ABBA, BAAB, Side, Unit
+from pdebench.store import write_json
 
 SUITE = Path(__file__).with_name("cells.yaml")
+MACHINE = "machine.json"
 FAMILIES = ("DiT", "PDE-SSM-DiT", "GFNet-DiT")
 
 
@@ -50,6 +53,7 @@ class Runner:
 
     def __init__(self, folder: Path) -> None:
         self.revisions, self.results = revisions(folder), folder / "cells"
+        self.machine = folder / MACHINE
         self.keys = self.revisions["base"].cells(SUITE)
         self.cell = {str(keys["model.family"]): name for name, keys in self.keys.items()}
 
@@ -58,11 +62,12 @@ class Runner:
         return self.revisions["base" if side == "base" else kind]
 
     def run(self, kind: str, side: Side, family: str) -> Unit:
-        """One process; only what is gated is kept."""
+        """One process; only what is gated is kept, and what machine the process says that it ran on."""
         cell = self.cell[family]
         unit = self.revision(kind, side).run(SUITE, cell, self.keys[cell], self.results)
         if unit.failure is not None:
             raise SystemExit(f"{family} failed on the {side}: {unit.failure}")
+        write_json(self.machine, {name: unit.values[name] for name in FINGERPRINT})
         kept = {name: unit.values[name] for name in COSTS if unit.values.get(name) is not None}
         return Unit(kept, round(unit.seconds, 3))
 

@@ -47,8 +47,8 @@ def regress(
     """Say whether HEAD is slower, larger, different or worse than another revision, and how sure that is.
 
     Deterministic quantities must be equal, measured ones not worse by `--effect`, losses over seeds neither. Stops as
-    soon as all is clear. Exit status: 0 pass, 1 worse or changed, 2 wrong use, 3 inconclusive or not comparable, 4 a
-    cell failed.
+    soon as all is clear. Leaves a core to the rest of the machine. Exit status: 0 pass, 1 worse or changed, 2 wrong
+    use, 3 inconclusive or not comparable, 4 a cell failed.
 
     Example: `pdebench regress nightly --against main --max-minutes 15`
     """

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 # What decides how fast something runs: two records with the same values of these may be compared.
-_FINGERPRINT = ("device", "cpu", "cores", "threads", "allocator", "platform", "torch_version")
+FINGERPRINT = ("device", "cpu", "cores", "threads", "allocator", "platform", "torch_version")
 _ALLOCATOR = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 
@@ -38,7 +38,7 @@ def describe() -> dict[str, Any]:
         "pdebench_version": _version(),
         **_git(),
     }
-    identity = json.dumps({key: found[key] for key in _FINGERPRINT}, sort_keys=True)
+    identity = json.dumps({key: found[key] for key in FINGERPRINT}, sort_keys=True)
     return {"machine_fingerprint": hashlib.sha256(identity.encode()).hexdigest()[:12], **found}
 
 
