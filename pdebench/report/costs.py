@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from pdebench.report import words
 from pdebench.report.charts import Axis, Figure, Row, capital, digits, layers, medians_of, points_of, slug
-from pdebench.report.crossover import REFERENCE, Crossover, Measured, crossovers
-from pdebench.report.crossover import measured as median_of
-from pdebench.report.tidy import family_order, records, timed
+from pdebench.report.crossover import REFERENCE, Crossover
+from pdebench.report.overtaking import Overtaking, Standing, family_of, order_of, overtaking, standings
+from pdebench.report.tidy import SUBJECT, records, timed
+
+FEW = 4  # curves that a sentence can name
 
 
 @dataclass(frozen=True)
 class Costs:
-    """A section: its charts, and how memory was measured."""
+    """A section: its charts, where families pass DiT in them, and how memory was measured."""
 
     figures: list[Figure]
+    overtaking: Overtaking | None
     kinds: str
 
 
 def costs(table: pd.DataFrame, kind: str) -> Costs | None:
-    """The section `speed` or `memory` of a tidy table; None where nothing of it was measured."""
-    figures = cost_figures(table, kind)
-    kinds = words.listed(sorted(str(kind) for kind in timed(table)["peak_memory_kind"].dropna().unique()))
-    return Costs(figures, kinds) if figures else None
+    """The section `speed` or `memory` of a tidy table; None where nothing of it was measured.
 
-
-def cost_figures(table: pd.DataFrame, kind: str) -> list[Figure]:
-    """`speed`: training and sampling throughput against tokens, with quartiles. `memory`: peak memory."""
+    `speed`: training and sampling throughput against tokens, with quartiles. `memory`: peak memory.
+    """
     done = timed(table)
     columns = {
         "speed": [
@@ -65,16 +64,21 @@ def cost_figures(table: pd.DataFrame, kind: str) -> list[Figure]:
     x = Axis("tokens", "tokens", log=True)
     if done["tokens"].isna().all():
         x = Axis("data.resolution", "resolution, px", log=True)
-    figures = []
+    figures, found = [], []
     for y in columns:
         rows = done[done[[x.column, y.column]].notna().all(axis=1)]
         rows = rows[rows[y.column] > 0]
         if len(rows):
-            figures.append(_cost(rows, table, x, y))
-    return figures
+            figure, of_figure = _cost(rows, table, x, y)
+            figures.append(figure)
+            found.append((figure.title.partition(", ")[0], of_figure))
+    if not figures:
+        return None
+    kinds = words.listed(sorted(str(kind) for kind in done["peak_memory_kind"].dropna().unique()))
+    return Costs(figures, overtaking(_unit(x), found, higher_is_better=kind == "speed"), kinds)
 
 
-def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> Figure:
+def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> tuple[Figure, list[Standing]]:
     points = points_of(rows, x, y)
     several_sizes = rows["model.size"].nunique() > 1
     kinds = rows["peak_memory_kind"].nunique() > 1 and y.column == "peak_memory_bytes"
@@ -95,56 +99,62 @@ def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> Figure:
     for tokens, resolutions in rows.groupby(x.column)["data.resolution"]:
         sides = sorted({f"{side:g}" for side in resolutions.dropna()}, key=float)
         ticks[f"{tokens:g}"] = [f"{tokens:,.0f}", f"{'/'.join(sides)} px"] if x.column == "tokens" else [f"{tokens:g}"]
+    found = standings(
+        rows,
+        [point["curve"] for point in points],
+        x.column,
+        y.column,
+        scatter=y.column == "peak_memory_bytes",  # its runs have no quartiles
+    )
+    chart, drawn = layers(points, medians, medians, table, x, y, ticks, _crossing_rows(found))
+    return Figure(slug(y.column), capital(y.title), _sentence(medians, found, rows, x, y), chart, drawn), found
+
+
+def _sentence(medians: Sequence[Row], found: Sequence[Standing], rows: pd.DataFrame, x: Axis, y: Axis) -> str:
+    """The ends of the subject's curves and DiT's, and where they cross; of all curves where they are few."""
+    curves = sorted({point["curve"] for point in medians}, key=order_of(rows))
+    named = curves
+    if len(curves) > FEW:
+        named = [curve for curve in curves if family_of(curve) in (SUBJECT, REFERENCE)] or curves[:FEW]
     told = []
-    for curve in sorted({point["curve"] for point in medians}, key=lambda name: _rank(name, rows)):
+    for curve in named:
         own = sorted((point for point in medians if point["curve"] == curve), key=lambda point: point["x"])
         first, last = own[0], own[-1]
-        text = f"{curve} {words.number(first['y'], 3)} at {first['x']:g} {x.title}"
-        told.append(text + (f" to {words.number(last['y'], 3)} at {last['x']:g}" if last is not first else ""))
-    sentence = f"{capital(y.title)}, against {x.title}: {'; '.join(told)}."
-    crossed = _crossed([point["curve"] for point in points], rows, x, y)
-    if y.column == "peak_memory_bytes":  # of fewer runs no scatter is known, so where two lines meet may be chance
-        crossed = [found for found in crossed if found[2].measured]
-    if crossed:
-        sentence += f" {' '.join(_crossing_words(curve, other, one) for curve, other, one in crossed)}"
-    marks = [_crossing_row(curve, one) for curve, _, one in crossed]
-    chart, drawn = layers(points, medians, medians, table, x, y, ticks, marks)
-    return Figure(slug(y.column), capital(y.title), sentence, chart, drawn)
+        text = f"{curve} {words.number(first['y'], 3)} at {first['x']:,g} {x.title}"
+        told.append(text + (f" to {words.number(last['y'], 3)} at {last['x']:,g}" if last is not first else ""))
+    told += [words.plural(len(curves) - len(named), "more curve")] if len(curves) > len(named) else []
+    crossed = [
+        _crossing_words(standing, one, _unit(x))
+        for standing in found
+        if standing.curve in named
+        for one in standing.crossings
+    ]
+    return " ".join([f"{capital(y.title)}, against {x.title}: {'; '.join(told)}.", *crossed])
 
 
-def _crossed(curves: Sequence[str], rows: pd.DataFrame, x: Axis, y: Axis) -> list[tuple[str, str, Crossover]]:
-    """Each curve that passes DiT's of the same size, kind and machine, with that one and where."""
-    names = pd.Series(list(curves), index=rows.index)
-    by_size: dict[str, dict[float, Measured]] = {}
-    for curve, own in rows.groupby(names):
-        by_size[str(curve)] = {tokens: median_of(part, y.column) for tokens, part in own.groupby(x.column)}  # type: ignore[misc]
-    found = []
-    for curve in sorted(by_size, key=lambda name: _rank(name, rows)):
-        other = ", ".join([REFERENCE, *curve.split(", ")[1:]])
-        if other != curve and other in by_size:
-            found += [(curve, other, one) for one in crossovers(by_size[curve], by_size[other])]
-    return found
+def _unit(x: Axis) -> str:
+    return x.title.rpartition(", ")[-1]
 
 
-def _crossing_words(curve: str, other: str, one: Crossover) -> str:
+def _crossing_words(standing: Standing, one: Crossover, unit: str) -> str:
     ends = [f"{end:,.0f}" if end is not None else "" for end in (one.low, one.high)]
     interval = ""
     if any(ends) and one.low != one.high:  # bytes that are the same in every run have no scatter
         interval = f" (95% interval {ends[0] or 'below what was measured'} to {ends[1] or 'beyond what was measured'})"
-    return f"{curve} {'rises above' if one.rises else 'falls below'} {other} at {one.at:,.0f} tokens{interval}."
+    way = "rises above" if one.rises else "falls below"
+    return f"{standing.curve} {way} {standing.other} at {one.at:,.0f} {unit}{interval}."
 
 
-def _crossing_row(curve: str, one: Crossover) -> Row:
-    return {
-        "layer": "crossing",
-        "family": curve.split(", ")[0],
-        "run": f"{curve} passes {REFERENCE}",
-        "x": digits(one.at),
-        "from": digits(one.low or (one.measured or (one.at,))[0]),
-        "to": digits(one.high or (one.measured or (one.at,))[-1]),
-    }
-
-
-def _rank(curve: str, rows: pd.DataFrame) -> tuple[int, str]:
-    order: Callable[[str], int] = family_order(rows).index
-    return order(curve.split(", ")[0]), curve
+def _crossing_rows(found: Sequence[Standing]) -> list[Row]:
+    return [
+        {
+            "layer": "crossing",
+            "family": standing.family,
+            "run": f"{standing.curve} passes {REFERENCE}",
+            "x": digits(one.at),
+            "from": digits(one.low or (one.measured or (one.at,))[0]),
+            "to": digits(one.high or (one.measured or (one.at,))[-1]),
+        }
+        for standing in found
+        for one in standing.crossings
+    ]

@@ -99,6 +99,12 @@ def crossovers(ours: dict[float, Measured], theirs: dict[float, Measured]) -> li
     return found
 
 
+def above_everywhere(ours: dict[float, Measured], theirs: dict[float, Measured]) -> bool | None:
+    """Whether `ours` is above `theirs` at every size that both have, or (False) below at every one; None: neither."""
+    signs = {np.sign(ours[size].log - theirs[size].log) for size in ours.keys() & theirs.keys()}
+    return bool(signs == {1}) if signs in ({1}, {-1}) else None
+
+
 def _known(half: Sequence[float], place: int) -> slice | None:
     """The sizes around the gap that begins at `place` whose intervals are known; None where one of its ends is not."""
     known = [not math.isnan(one) for one in half]

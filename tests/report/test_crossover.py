@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdebench.report.crossover import Measured, crossovers, measured
+from pdebench.report.crossover import Measured, above_everywhere, crossovers, measured
 
 SIZES = (64.0, 256.0, 1024.0, 4096.0)
 
@@ -68,6 +68,15 @@ def test_a_size_without_scatter_further_off_takes_no_interval_away() -> None:
 def test_no_crossing_is_no_crossing() -> None:
     assert crossovers(power_law(5000, 0.5), CONSTANT) == []
     assert crossovers(power_law(500, 0.5), {8.0: Measured(0, 0)}) == []
+
+
+def test_above_or_below_everywhere_is_said_of_shared_sizes_alone() -> None:
+    assert above_everywhere(power_law(50, 0.5), CONSTANT) is True
+    assert above_everywhere(power_law(5000, 0.5), CONSTANT) is False
+    assert above_everywhere(power_law(500, 0.5), CONSTANT) is None
+    assert above_everywhere(power_law(500, 0.5), {4096.0: Measured(0, 0), 8.0: Measured(0, 0)}) is True
+    assert above_everywhere(CONSTANT, CONSTANT) is None
+    assert above_everywhere(CONSTANT, {}) is None
 
 
 def test_the_error_of_a_median_comes_from_its_quartiles_and_the_seeds() -> None:

@@ -237,7 +237,7 @@ def test_hundreds_of_cells_stay_under_the_limit(tmp_path: Path) -> None:
 def test_charts_are_valid_vega_lite() -> None:
     frame = synthetic.results(resolutions=BOTH, seeds=(0, 1))
     table = tidy.tidy(frame)
-    figures = [quality.quality_figures(table)[0][1][0][0], *costs.cost_figures(table, "speed")]
+    figures = [quality.quality_figures(table)[0][1][0][0], *costs.costs(table, "speed").figures]
     loss = curves.loss_figure(table, synthetic.curves(frame))
     assert loss is not None
     for figure in [*figures, loss]:
@@ -274,10 +274,43 @@ def test_memory_that_three_runs_agree_on_has_a_crossover() -> None:
     frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"), resolutions=(32, 64, 128), seeds=(0, 1, 2))
     tokens, noise = frame["tokens"], 1 + 0.004 * frame["train.seed"]
     frame["peak_memory_bytes"] = np.where(frame["model.family"] == "DiT", 1e5 * tokens**1.2, 3e5 * tokens) * noise
-    (drawn,) = costs.cost_figures(tidy.tidy(frame), "memory")
-    assert "PDE-SSM-DiT falls below DiT at 243 tokens (95% interval" in drawn.description
-    (drawn,) = costs.cost_figures(tidy.tidy(frame[frame["train.seed"] == 0]), "memory")
-    assert "falls below" not in drawn.description
+    found = costs.costs(tidy.tidy(frame), "memory")
+    assert "PDE-SSM-DiT falls below DiT at 243 tokens (95% interval" in found.figures[0].description
+    (row,) = found.overtaking.rows
+    assert row[:2] == ("PDE-SSM-DiT", "PDE-SSM-DiT")
+    assert re.fullmatch(r"from 243 \(\d+–\d+\)", row[2][0])
+    found = costs.costs(tidy.tidy(frame[frame["train.seed"] == 0]), "memory")
+    assert "falls below" not in found.figures[0].description
+    assert found.overtaking.rows[0][2][0] == words.MISSING
+
+
+def test_a_table_says_where_each_family_is_faster_than_dit(tmp_path: Path) -> None:
+    families = ("PDE-SSM-DiT", "DiT", "Mamba-DiT", "Mamba2-DiT", "None-DiT")
+    frame = synthetic.results(families=families, resolutions=(16, 32, 64), seeds=(0,))
+    rate = 1e6 / frame["tokens"] ** 2
+    pace = {  # DiT's, and others over it
+        "PDE-SSM-DiT": rate * frame["tokens"] / 100,
+        "Mamba-DiT": rate / 2,
+        "Mamba2-DiT": rate * 200 / frame["tokens"],
+        "None-DiT": rate * 3,
+    }
+    for name, own in pace.items():
+        rate = rate.where(frame["model.family"] != name, own)
+    frame["train_images_per_s"] = rate
+    for end, factor in (("median", 1.0), ("q1", 0.98), ("q3", 1.02)):
+        frame[f"train_step_ms_{end}"] = factor * 32_000 / rate
+    found = costs.costs(tidy.tidy(frame), "speed")
+    assert found.overtaking.columns[0] == "Training"
+    told = {curve: texts[0] for _, curve, texts in found.overtaking.rows}
+    assert list(told) == ["PDE-SSM-DiT", "Mamba-DiT", "Mamba2-DiT", "None-DiT"]
+    assert re.fullmatch(r"from 100( \(\d+–\d+\))?", told["PDE-SSM-DiT"])
+    assert re.fullmatch(r"up to 200( \(\d+–\d+\))?", told["Mamba2-DiT"])
+    assert (told["Mamba-DiT"], told["None-DiT"]) == ("nowhere", "everywhere")
+    named = found.figures[0].description
+    assert "PDE-SSM-DiT rises above DiT at 100 tokens" in named
+    assert "3 more curves" in named
+    assert "Mamba" not in named
+    assert "Where each family is faster than DiT, in tokens" in section(page(frame, tmp_path), "throughput")
 
 
 def test_a_family_keeps_its_place_in_the_palette(tmp_path: Path) -> None:
