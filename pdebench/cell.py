@@ -31,6 +31,7 @@ from pdebench.measure.spatial.survey import IMAGES, survey
 from pdebench.measure.speed import after_warmup, spread
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.transfer import at_resolution
+from pdebench.picture import png_grid
 from pdebench.store import write_atomic, write_json
 from pdebench.tasks import generation
 from pdebench.training import Images, Progress, Trained, autocast, compile_in_place, resolve_precision, train
@@ -101,13 +102,15 @@ def run_cell(
     row |= {"mixer_implementation": model.mixer_implementation, **analytic_bytes(model)}
     watch({"stage": "model", "mixer_implementation": model.mixer_implementation})
     images, validation = _tensors(training), _tensors(held_out)
+    # no more than training has at once: the peak of memory is training's, and what can be trained can be validated
+    at_once = min(generation.VALIDATION_BATCH, cell.train.batch_size // (cell.train.devices * cell.train.accumulate))
 
     def validate(candidate: nn.Module, held_out: Images = validation) -> float | None:
         if not len(held_out.pixels):  # random data hold nothing out: there is nothing to be found in them
             return None
         with autocast(precision, device):
             return generation.validation_loss(
-                candidate, held_out.pixels.to(device), _to(held_out.labels, device), world=world
+                candidate, held_out.pixels.to(device), _to(held_out.labels, device), batch_size=at_once, world=world
             )
 
     def report(progress: Progress) -> None:
@@ -340,14 +343,3 @@ def _evaluate(
         reference_name=f"{reference.name}/{reference.split}/{reference.resolution}px",
         reference_checksum=reference.checksum, device=device,
     )  # fmt: skip
-
-
-def png_grid(images: Tensor, columns: int) -> bytes:
-    """uint8 images (N, 3, H, W) side by side as a PNG."""
-    from PIL import Image
-    from torchvision.utils import make_grid
-
-    picture = make_grid(images, nrow=columns, padding=2, pad_value=255)
-    buffer = io.BytesIO()
-    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from pdebench.cell import load_checkpoint, png_grid
+from pdebench.cell import load_checkpoint
 from pdebench.errors import ModelError
+from pdebench.picture import png_grid
 from pdebench.store import write_atomic
 from pdebench.tasks import generation
 

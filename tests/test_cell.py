@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
 from pdebench.cell import run_cell
 from pdebench.config import Cell, TrainConfig
@@ -12,6 +14,7 @@ from pdebench.errors import MetricError, SlotError
 from pdebench.measure.spatial.findings import SPATIAL, read_survey
 from pdebench.preflight import COMPILERS, preflight
 from pdebench.record import COLUMNS
+from pdebench.tasks import generation
 
 SECTIONS = {
     "suite": "one",
@@ -40,6 +43,25 @@ def test_a_cell_that_only_measures_trains_nothing(tmp_path: Path) -> None:
     timings = json.loads((tmp_path / "timings.json").read_text())
     assert len(timings["mixer_seconds"]) == row["mixer_ms_n"]
     assert [path.name for path in tmp_path.iterdir()] == ["timings.json"]  # no checkpoint, and latents make no picture
+
+
+def test_validation_has_no_more_images_at_once_than_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def network(model: object, images: torch.Tensor, *rest: object) -> torch.Tensor:
+        seen.append(len(images))
+        return velocity_error(model, images, *rest)  # type: ignore[arg-type]
+
+    velocity_error = generation.velocity_error
+    monkeypatch.setattr(generation, "velocity_error", network)
+    pictures = tmp_path / "pictures" / "all"
+    pictures.mkdir(parents=True)
+    for i in range(120):  # a hash sends about a tenth of them to validation
+        Image.new("RGB", (16, 16), (2 * i, 0, 0)).save(pictures / f"{i}.png")
+    data = {"name": "folder", "resolution": 16, "path": str(pictures.parent)}
+    run_cell(cell(data=data, train={"steps": 1, "batch_size": 4, "accumulate": 2}), tmp_path)
+    assert len(seen) > 2
+    assert max(seen) == 2
 
 
 def test_a_cell_that_measures_space_has_its_numbers_and_its_maps(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ PRELOADED = (
     "pdebench.cell",
     "pdebench.measure.machine",
     "pdebench.measure.features",
-    "torchvision.utils",
     "safetensors.torch",
     "pandas",
     "pyarrow.parquet",

@@ -22,6 +22,11 @@ class _Count(TorchDispatchMode):
         super().__init__()
         self.operators: int = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: nothing here is compiled, and to be skipped is to import the compiler, which takes a second."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.operators += 0 if func.is_view else 1
         return func(*args, **(kwargs or {}))

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from pdebench.distributed import ALONE, World
 
 TIME_SCALE = 1000.0
+VALIDATION_BATCH = 64  # images at a time, at most
 
 
 def to_model(pixels: Tensor) -> Tensor:
@@ -92,7 +93,7 @@ def validation_loss(
     labels: Tensor | None,
     *,
     draws: int = 2,
-    batch_size: int = 64,
+    batch_size: int = VALIDATION_BATCH,
     seed: int = 0,
     world: World = ALONE,
 ) -> float:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pdebench.build import build_of
 from pdebench.config import Cell
@@ -18,13 +19,14 @@ from pdebench.measure.counted import count_ahead, counted
 NAME, BUILD = "DiT-XXS/4", {"input_size": 16, "in_channels": 3, "num_classes": None, "depth": 1}
 
 
-def cell(seed: int = 0) -> Cell:
+def cell(seed: int = 0, **more: object) -> Cell:
     return Cell.model_validate(
         {
             "suite": "counted",
             "data": {"name": "noise", "resolution": 16},
             "model": {"family": "DiT", "size": "XXS", "patch": 4, "depth": 1},
             "train": {"steps": 1, "batch_size": 2, "lr": 1e-4, "seed": seed},
+            **more,
         }
     )
 
@@ -77,15 +79,25 @@ def test_a_sweep_counts_before_its_cells_and_each_model_once(folder: Path) -> No
 
 
 def test_a_fresh_cell_imports_no_compiler_no_algebra_and_no_pandas(tmp_path: Path) -> None:
-    count_ahead([cell()])
+    pictures = tmp_path / "pictures" / "all"
+    pictures.mkdir(parents=True)
+    for i in range(120):  # a hash sends about a tenth of them to validation
+        Image.new("RGB", (16, 16), (2 * i, 0, 0)).save(pictures / f"{i}.png")
+    busy = cell(
+        data={"name": "folder", "resolution": 16, "path": str(pictures.parent)},
+        evaluate={"samples": 2, "nfe": 2},
+        measure={"operators": True},
+    )
+    count_ahead([busy])
     code = f"""
 import sys
 from pathlib import Path
 from pdebench.cell import run_cell
 from pdebench.build import build_of
 from pdebench.config import Cell
-run_cell(Cell.from_yaml({cell().to_yaml()!r}), Path({str(tmp_path)!r}))
+run_cell(Cell.from_yaml({busy.to_yaml()!r}), Path({str(tmp_path)!r}))
 print(*(name for name in ("torch._dynamo", "sympy", "pandas", "fvcore") if name in sys.modules))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == ""
+    assert (tmp_path / "samples.png").exists()
