@@ -10,10 +10,11 @@ is woken by what nobody minds; so is what the layout of a file in memory does to
     inconclusive  neither; the smallest effect that could have been found is said
 
 **Looking early.** A test that is repeated as data come in, at 5% each time, gives false alarms far more often than
-5%. Here the looks are few and share the error: the last one, whenever time is up, has LAST of it, the one at 1/2^j of
-the planned data the rest's 1/2^j. A p-value of a look counts divided by its share, and the smallest counts: by the
-union bound it is a p-value whatever the looks have to do with each other. Most of the error is kept for the end, as by
-O'Brien and Fleming (1979), since a change that shows at an early look shows there at a small share too.
+5%. Here the looks are few and share the error: the last one, whenever time is up, has LAST of it, the one before the
+time that is kept for a rerun LATE, the one at 1/2^j of the planned data the rest's 1/2^j. A p-value of a look counts
+divided by its share, and the smallest counts: by the union bound it is a p-value whatever the looks have to do with
+each other. Most of the error is kept for the end, as by O'Brien and Fleming (1979), since a change that shows at an early
+look shows there at a small share too.
 
 **Many cells.** p-values of all tests of a night go through Benjamini and Hochberg's step-up (1995): where nothing
 changed at all, the chance of any alarm is `alpha` at most. Passing is each test's own affair: an effect is passed over
@@ -32,7 +33,7 @@ import numpy as np
 from pdebench.analysis.ranks import Shift
 
 Verdict = Literal["regression", "pass", "inconclusive"]
-LAST = 0.6
+LATE, LAST = 0.3, 0.5  # of the error, for the looks before what is found is rerun, and when time is up
 FEWEST = 10  # pairs at the first look: with fewer, a share of an early look rejects nothing
 POWER = 0.9  # of the smallest effect that could have been found
 
@@ -144,7 +145,7 @@ def _rejected(p_values: Sequence[float], alpha: float) -> list[bool]:
 
 def looks(planned: int) -> dict[int, float]:
     """The early looks of a test of so many planned pairs: pairs at the look, an even number, and its share."""
-    found, share, blocks = {}, (1 - LAST) / 2, planned // 4
+    found, share, blocks = {}, (1 - LATE - LAST) / 2, planned // 4
     while 2 * blocks >= FEWEST:
         found[2 * blocks] = share
         share, blocks = share / 2, blocks // 2

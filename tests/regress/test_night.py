@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from fakes import Machine, keys
 
@@ -45,6 +46,30 @@ def test_a_slow_cell_is_found_and_confirmed_by_a_rerun_within_the_time() -> None
     assert slow.evidence.estimate == pytest.approx(0.077, abs=0.02)
     rerun = machine.ran[-12:]
     assert {cell for _, cell in rerun} == {"PDE"}
+
+
+def test_where_there_is_nothing_to_confirm_its_time_goes_to_what_is_not_clear() -> None:
+    machine = Machine(noise=0.08)
+    night = spend(machine)
+    assert night.stopped == "time"
+    assert {judgement.verdict for judgement in night.judgements} == {"inconclusive"}
+    assert 0.85 * 600 < night.seconds <= 600
+
+
+def test_what_the_last_look_finds_is_rerun_within_the_time() -> None:
+    found = 0
+    for seed in range(40):
+        machine = Machine(slower={"PDE": 0.05}, noise=0.035)
+        machine.random = np.random.default_rng(seed)
+        told: list[float] = []
+        night = spend(
+            machine, say=lambda text, told=told, machine=machine: told.append(machine.now * ("rerun" in text))
+        )
+        assert night.seconds <= 600
+        if max(told) > 0.85 * 600:
+            found += 1
+            assert night.tests[1].confirmation is not None
+    assert found >= 3
 
 
 def test_what_the_rerun_does_not_see_is_not_confirmed() -> None:
