@@ -17,9 +17,9 @@ from pdebench.build import build_of
 from pdebench.config import Cell
 from pdebench.data import registry
 from pdebench.errors import ResultsError
+from pdebench.measure.census import Model, Pass, census
 from pdebench.measure.devices import DATASHEETS, Device
 from pdebench.measure.roofline import seconds_by_kind
-from pdebench.measure.survey import Model, Pass, survey
 from pdebench.store import PREDICTIONS, write_json
 from pdebench.suite import Suite
 
@@ -142,9 +142,9 @@ def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
     wanted: dict[Model, set[Pass]] = {}
     for model, *passes in asked:
         wanted.setdefault(model, set()).update(one for one in passes if one is not None)
-    surveyed = survey(wanted)
+    found_of = census(wanted)
     for cell, (model, training, sampling) in zip(cells, asked, strict=True):
-        train, evaluate, found = cell.train, cell.evaluate, surveyed[model]
+        train, evaluate, found = cell.train, cell.evaluate, found_of[model]
         cost, rates = found.cost, device.rates[train.precision]
         predicted: dict[str, Any] = dict.fromkeys(_OF_TRAINING)
         sample_seconds = 0.0

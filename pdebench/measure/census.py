@@ -68,7 +68,7 @@ class Found(NamedTuple):
 Share = list[tuple[Model, set[Pass]]]
 
 
-def survey(wanted: Mapping[Model, set[Pass]]) -> dict[Model, Found]:
+def census(wanted: Mapping[Model, set[Pass]]) -> dict[Model, Found]:
     """Count each model, and trace it with each batch.
 
     Other processes help where that pays; what becomes of them changes how long this takes, and nothing else.

@@ -1,4 +1,4 @@
-"""A survey finds the same however many processes share it, and whatever becomes of those that help."""
+"""A census finds the same however many processes share it, and whatever becomes of those that help."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pdebench.errors import ModelError
-from pdebench.measure import survey as survey_module
+from pdebench.measure import census as census_module
+from pdebench.measure.census import Found, Model, Pass, census
 from pdebench.measure.cost import count_one_block
-from pdebench.measure.survey import Found, Model, Pass, survey
 from pdebench.measure.trace import trace_step
 
 BUILD: tuple[tuple[str, Any], ...] = (("input_size", 16), ("num_classes", 10))
@@ -23,7 +23,7 @@ WANTED: dict[Model, set[Pass]] = {
 
 @pytest.fixture
 def helpers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """Processes that the survey starts, on three cores and for as little as a model each."""
+    """Processes that the census starts, on three cores and for as little as a model each."""
     started: list[subprocess.Popen[bytes]] = []
 
     class Watched(subprocess.Popen[bytes]):
@@ -31,9 +31,9 @@ def helpers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
             super().__init__(*arguments, **options)
             started.append(self)
 
-    monkeypatch.setattr(survey_module.subprocess, "Popen", Watched)  # type: ignore[attr-defined]
-    monkeypatch.setattr(survey_module, "available_cores", lambda: (0, 1, 2))
-    monkeypatch.setattr(survey_module, "FEWEST", 1)
+    monkeypatch.setattr(census_module.subprocess, "Popen", Watched)  # type: ignore[attr-defined]
+    monkeypatch.setattr(census_module, "available_cores", lambda: (0, 1, 2))
+    monkeypatch.setattr(census_module, "FEWEST", 1)
     return started
 
 
@@ -48,7 +48,7 @@ def alone() -> dict[Model, Found]:
 
 
 def test_processes_share_the_models_and_find_what_one_does(helpers: list[subprocess.Popen[bytes]]) -> None:
-    found = survey(WANTED)
+    found = census(WANTED)
     assert found == alone()
     assert [helper.returncode for helper in helpers] == [0, 0]
 
@@ -56,8 +56,8 @@ def test_processes_share_the_models_and_find_what_one_does(helpers: list[subproc
 def test_helpers_that_die_cost_nothing_but_time(
     helpers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(survey_module.sys, "executable", "/bin/false")  # type: ignore[attr-defined]
-    assert survey(WANTED) == alone()
+    monkeypatch.setattr(census_module.sys, "executable", "/bin/false")  # type: ignore[attr-defined]
+    assert census(WANTED) == alone()
     assert [helper.returncode for helper in helpers] == [1, 1]
 
 
@@ -68,11 +68,11 @@ def test_a_model_that_cannot_be_built_is_told_of_wherever_it_is_met_and_no_proce
     wanted = list(WANTED.items())
     wanted[place] = (Model("DiT-XXS/3", BUILD), set())
     with pytest.raises(ModelError, match="patch"):
-        survey(dict(wanted))
+        census(dict(wanted))
     assert all(helper.returncode is not None for helper in helpers)
 
 
 def test_few_models_start_no_process(helpers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey_module, "FEWEST", 2)
-    survey(dict(list(WANTED.items())[2:]))
+    monkeypatch.setattr(census_module, "FEWEST", 2)
+    census(dict(list(WANTED.items())[2:]))
     assert helpers == []
