@@ -85,6 +85,7 @@ def _live(folder: Path, nights: int, minutes: float) -> None:
             night = spend_night(FAMILIES, (), measure, rule, seconds=60 * minutes, seed=len(done))
             line = {
                 "kind": kind,
+                "minutes": minutes,
                 "seconds": round(night.seconds),
                 "verdicts": {
                     test.cell: [judgement.verdict, confirmed(test, rule), test.evidence.estimate]

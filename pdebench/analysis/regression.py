@@ -13,8 +13,8 @@ is woken by what nobody minds; so is what the layout of a file in memory does to
 5%. Here the looks are few and share the error: the last one, whenever time is up, has LAST of it, the one before the
 time that is kept for a rerun LATE, the one at 1/2^j of the planned data the rest's 1/2^j. A p-value of a look counts
 divided by its share, and the smallest counts: by the union bound it is a p-value whatever the looks have to do with
-each other. Most of the error is kept for the end, as by O'Brien and Fleming (1979), since a change that shows at an early
-look shows there at a small share too.
+each other. Most of the error is kept for the end, as by O'Brien and Fleming (1979), since a change that shows at an
+early look shows there at a small share too.
 
 **Many cells.** p-values of all tests of a night go through Benjamini and Hochberg's step-up (1995): where nothing
 changed at all, the chance of any alarm is `alpha` at most. Passing is each test's own affair: an effect is passed over
