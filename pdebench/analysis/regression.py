@@ -33,7 +33,7 @@ import numpy as np
 from pdebench.analysis.ranks import Shift
 
 Verdict = Literal["regression", "pass", "inconclusive"]
-LATE, LAST = 0.3, 0.5  # of the error, for the looks before what is found is rerun, and when time is up
+LATE, LAST = 0.3, 0.5  # of the error: the look before the time that is kept for a rerun, and the last
 FEWEST = 10  # pairs at the first look: with fewer, a share of an early look rejects nothing
 POWER = 0.9  # of the smallest effect that could have been found
 

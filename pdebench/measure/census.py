@@ -13,7 +13,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -117,7 +117,8 @@ def _answer(helper: subprocess.Popen[bytes]) -> dict[Model, Found]:
 
 def help_out() -> None:
     """Look at the models that standard input brings, and write what was found to standard output."""
-    found = _look_at(pickle.load(sys.stdin.buffer))
+    with redirect_stdout(sys.stderr):  # what a family prints is not the answer
+        found = _look_at(pickle.load(sys.stdin.buffer))
     pickle.dump(found, sys.stdout.buffer)
 
 
