@@ -13,8 +13,8 @@ from pdebench.optimizer import AdamW, Group
 BETAS = (0.8, 0.95)
 
 
-def nets() -> tuple[nn.Sequential, nn.Sequential]:
-    ours = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3), nn.Linear(3, 3))
+def nets(device: str = "cpu") -> tuple[nn.Sequential, nn.Sequential]:
+    ours = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3), nn.Linear(3, 3)).to(device)
     return ours, copy.deepcopy(ours)
 
 
@@ -26,8 +26,9 @@ def loss(net: nn.Sequential, x: Tensor, layers: int) -> Tensor:
     return net[:layers](x).square().mean()
 
 
-def test_it_steps_as_torch_optim_does_where_some_parameters_have_no_gradient() -> None:
-    net, other = nets()
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_it_steps_as_torch_optim_does_where_some_parameters_have_no_gradient(device: str) -> None:
+    net, other = nets(device)
     weights, biases = split(net)
     ours = AdamW([Group(weights, 0.1), Group(biases, 0.0)], BETAS)
     weights, biases = split(other)
@@ -37,7 +38,7 @@ def test_it_steps_as_torch_optim_does_where_some_parameters_have_no_gradient() -
         rate = 0.05 / (1 + step)
         for group in theirs.param_groups:
             group["lr"] = rate
-        x = torch.randn(4, 5)
+        x = torch.randn(4, 5, device=device)
         ours.zero_grad()
         theirs.zero_grad(set_to_none=True)
         loss(net, x, layers).backward()
