@@ -89,7 +89,8 @@ def _gpu_slots(found: Sequence[str], workers: int | None, devices: int) -> list[
     most = len(found) // devices
     if most < (workers or 1):
         asked = f"{workers or 1} worker{'s' * ((workers or 1) > 1)} of {devices} GPU{'s' * (devices > 1)}"
-        raise SlotError(f"there are {len(found)} GPUs, too few for {asked}: ask for fewer")
+        there = "is 1 GPU" if len(found) == 1 else f"are {len(found)} GPUs"
+        raise SlotError(f"there {there}, too few for {asked}: ask for fewer")
     groups = [found[i * devices : (i + 1) * devices] for i in range(workers or most)]
     return [Slot(f"cuda:{'+'.join(group)}", {"CUDA_VISIBLE_DEVICES": ",".join(group)}) for group in groups]
 

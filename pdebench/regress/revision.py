@@ -95,8 +95,9 @@ class Revision:
 
     def _call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Its command, from the current folder, so that relative paths in a suite mean what they do elsewhere."""
-        # SAFEPATH: the current folder may hold a pdebench too, and must not come first
-        environment = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONSAFEPATH": "1"}
+        # before what the user's path has; SAFEPATH: the current folder may hold a pdebench too, and must not come first
+        path = os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
         command = [self.python, "-m", "pdebench", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

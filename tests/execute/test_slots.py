@@ -41,5 +41,8 @@ def test_every_visible_gpu_is_a_slot_that_sees_no_other(monkeypatch: pytest.Monk
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots(None, devices=2)] == ["0,GPU-abc", "3,4"]
     with pytest.raises(SlotError, match="4 GPUs, too few for 1 worker of 8 GPUs"):
         slots(None, devices=8)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(SlotError, match="there is 1 GPU, too few for 2 workers of 1 GPU"):
+        slots(2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert slots(None)[0].name == "cpu"

@@ -129,6 +129,7 @@ def test_workers_side_by_side_are_pinned_and_not_timed(
 ) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # what the user has set would stay
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # on a GPU's machine too it is the CPU that they share
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores")
     results = tmp_path / "out"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pdebench.errors import RevisionError
-from pdebench.regress.revision import ROOT, commit_of, side_by_side
+from pdebench.regress.revision import ROOT, Revision, commit_of, side_by_side
 
 SUITE = """\
 suite: tiny
@@ -81,6 +81,18 @@ def test_equal_revisions_pass_and_leave_nothing_behind(clone: Path) -> None:
     assert outcome["notes"] == ["nothing is timed by this suite: only what is deterministic was compared"]
     assert outcome["processes"] == 2
     assert git(clone, "worktree", "list").count("\n") == 0
+
+
+def test_what_the_user_has_on_the_path_is_there_behind_the_revision(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("open(__file__ + '.ran', 'w').close()\n")
+    (tmp_path / "pdebench").mkdir()
+    (tmp_path / "pdebench" / "__init__.py").write_text("raise SystemExit('another one')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    revision = Revision("HEAD", git(clone, "rev-parse", "HEAD"), clone, sys.executable)
+    assert len(revision.cells(clone / "tiny.yaml")) == 1
+    assert (tmp_path / "sitecustomize.py.ran").exists()
 
 
 def test_a_revision_that_is_not_there_is_named(clone: Path) -> None:
