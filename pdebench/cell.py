@@ -24,7 +24,7 @@ from pdebench.measure import quality
 from pdebench.measure.counted import counted
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
-from pdebench.measure.operators import count_operators, graph_breaks
+from pdebench.measure.operators import graph_breaks, step_counts
 from pdebench.measure.parts import measure_part
 from pdebench.measure.spatial.findings import SPATIAL
 from pdebench.measure.spatial.survey import IMAGES, survey
@@ -160,7 +160,7 @@ def run_cell(
     if cell.measure.spatial:
         row |= _survey(learnt, validation if len(held_out) else images, folder, watch)
     if cell.measure.operators and cell.train.compile == "eager":
-        row["operators_step"] = count_operators(
+        row |= step_counts(
             model, channels=build["in_channels"], side=cell.data.resolution, precision=precision, device=device
         )
     elif cell.measure.operators:

@@ -222,8 +222,8 @@ class MeasureConfig(Section):
     )
     operators: bool = Field(
         default=False,
-        description="Count the operators that a forward and backward pass dispatches, or, where the model is compiled, "
-        "its graph breaks.",
+        description="Count the operators that a forward and backward pass dispatches and the bytes kept between them; "
+        "where the model is compiled, its graph breaks.",
     )
 
 

@@ -72,6 +72,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "block_images_per_s": ("Float64", "batch / median pass"),
     "block_held_bytes": ("Int64", "kept by autograd between forward and backward, weights left out"),
     "operators_step": ("Int64", "operators that a forward and backward pass of the model dispatches, views left out"),
+    "held_bytes": ("Int64", "kept by autograd between that forward and backward pass of two images, weights left out"),
     "graph_breaks": ("Int64", "times torch.compile gave up on a graph, in the cell's process"),
     "largest_batch": ("Int64", "images of the largest training step that fits, by doubling; null: not the first"),
     "largest_batch_bound": ("string", "what ended that search: memory, time, the search's own end or an error"),

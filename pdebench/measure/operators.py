@@ -1,7 +1,8 @@
-"""How many operators a training step's forward and backward pass hand to the device: what launching kernels costs.
+"""What a training step's forward and backward pass hand to the device, and what they keep between them.
 
-Counted, not timed, so it is the same every time: a fusion that came apart or a loop that crept in shows before any
-clock could say so. A compiled model dispatches none of its own; there its graph breaks are counted.
+Counted, not timed, so it is the same every time: a fusion that came apart, a loop that crept in or a tensor that is
+kept for nothing shows before any clock could say so. A compiled model dispatches none of its own; there its graph
+breaks are counted.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pdebench.measure.held import held_bytes
 from pdebench.models.backbone import Backbone
 from pdebench.training import autocast
 
@@ -32,8 +35,8 @@ class _Count(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def count_operators(model: Backbone, *, channels: int, side: int, precision: str, device: torch.device) -> int:
-    """Operators of one forward and backward pass of two random images.
+def step_counts(model: Backbone, *, channels: int, side: int, precision: str, device: torch.device) -> dict[str, int]:
+    """The operators of one forward and backward pass of two images, and the bytes kept between them, as columns.
 
     Args:
         model: on `device`, not compiled.
@@ -45,16 +48,19 @@ def count_operators(model: Backbone, *, channels: int, side: int, precision: str
     x, t = torch.zeros(2, channels, side, side, device=device), torch.zeros(2, device=device)
     labels = torch.zeros(2, dtype=torch.long, device=device) if model.y_embedder is not None else None
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def loss() -> Tensor:
+        with autocast(precision, device):
+            return model(x, t, labels).square().mean()  # type: ignore[no-any-return]
+
     training = model.training
     model.eval()  # dropped labels would make the count depend on chance
     try:
         with _Count() as counted:
-            with autocast(precision, device):
-                loss = model(x, t, labels).square().mean()
-            torch.autograd.grad(loss, weights, allow_unused=True)
+            torch.autograd.grad(loss(), weights, allow_unused=True)
+        return {"operators_step": counted.operators, "held_bytes": held_bytes(loss, model)}
     finally:
         model.train(training)
-    return int(counted.operators)
 
 
 def graph_breaks() -> int:

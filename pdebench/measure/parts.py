@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from pdebench.measure.held import held_bytes
 from pdebench.measure.speed import spread
 from pdebench.models.backbone import Backbone
 from pdebench.training import autocast, compile_in_place
@@ -71,23 +72,6 @@ def measure_part(
         f"{part}_held_bytes": held_bytes(forward, subject),
     }
     return row, passes
-
-
-def held_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
-    """Bytes that autograd keeps from a forward pass for its backward, weights left out, each storage once."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
-    kept: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        output = forward()
-    del output  # not before: a storage that was let go of could be another's, and be counted once for two
-    return sum(kept.values())
 
 
 def _at_work(

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pdebench.measure.parts import LEAST, held_bytes, measure_part
+from pdebench.measure.held import held_bytes
+from pdebench.measure.parts import LEAST, measure_part
 from pdebench.models.backbone import create_model
 
 CPU = torch.device("cpu")
