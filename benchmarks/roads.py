@@ -24,7 +24,8 @@ def run(effort: Effort) -> Iterator[Row]:
     """One row a grid and, where `auto` would train in it, again in bf16, in which only matrices run."""
     other = road(DEVICE.type, (1 << 20, 1 << 20), torch.float32)  # of grids beyond every limit
     for side, batch in CASES[:1] if effort.quick else CASES:
-        symbol = torch.fft.rfft2(torch.randn(CHANNELS, side, side, device=DEVICE)).requires_grad_()
+        symbol = torch.fft.rfft2(torch.randn(CHANNELS, side, side, device=DEVICE))
+        symbol = torch.view_as_real(symbol).requires_grad_()
         for precision in PRECISIONS:
             x = torch.randn(batch, side, side, CHANNELS, device=DEVICE, requires_grad=True)
             narrow = x.detach().to(torch.bfloat16 if precision == "bf16" else torch.float32).requires_grad_()

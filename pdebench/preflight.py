@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +12,6 @@ from pdebench.errors import MetricError, ResultsError, SlotError
 from pdebench.execute.slots import gpus
 
 COMPILERS = (os.environ.get("CXX") or "g++", "clang++")
-# PyTorch's compiler failed on the complex numbers of a PDE-SSM-DiT on a GPU (`KeyError: 'complex64'`; seen with 2.11, a
-# block alone did compile); its fix, pytorch#187889, is in 2.14
-COMPILES_COMPLEX = (2, 14)
 LEAST_FREE = 200 * 2**20  # bytes: room for records, logs and the checkpoint of a small model
 
 
@@ -27,7 +22,7 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         DataError: a data set is not installed, not there, or not offered at the resolution asked for.
         MetricError: a metric's extractor or weights are missing, or it would say nothing.
         ResultsError: the disk is full.
-        SlotError: a model is to be compiled where there is no compiler, or none that can.
+        SlotError: a model is to be compiled where there is no compiler.
     """
     from pdebench.data import registry
     from pdebench.measure import quality
@@ -47,25 +42,11 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
             "train.compile on a CPU needs a C++ compiler, and there is none on the PATH: install g++, or set "
             "train.compile: eager"
         )
-    for cell in cells:
-        _refuse_uncompilable(cell)
     free = shutil.disk_usage(folder).free
     if cells and free < LEAST_FREE:
         raise ResultsError(
             f"{folder} has {free / 2**20:.0f} MiB free, less than the {LEAST_FREE / 2**20:.0f} MiB that a run needs: "
             "free some, or pass --results with another folder"
-        )
-
-
-def _refuse_uncompilable(cell: Cell) -> None:
-    if cell.train.compile == "eager" or cell.model.family != "PDE-SSM-DiT" or not gpus():
-        return
-    version = importlib.metadata.version("torch")
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < COMPILES_COMPLEX:
-        least = ".".join(map(str, COMPILES_COMPLEX))
-        raise SlotError(
-            f"train.compile: on a GPU PyTorch {version} cannot compile {cell.model.family}: install torch>={least}, or "
-            "set train.compile: eager"
         )
 
 

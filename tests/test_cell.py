@@ -1,7 +1,6 @@
 """One cell in this process: what its record and its folder hold for what was asked of it."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -118,20 +117,6 @@ def test_compiling_without_a_compiler_is_refused_before_the_run(
     monkeypatch.setattr("pdebench.preflight.COMPILERS", ("g++", "clang++"))  # CXX may name one by its path
     with pytest.raises(SlotError, match="install g\\+\\+"):
         preflight([cell(train={"compile": "compile"})], tmp_path)
-
-
-def test_what_an_older_pytorch_cannot_compile_on_a_gpu_is_refused_before_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pdebench.preflight.gpus", lambda: ["0"])
-    compiled = {"compile": "compile"}
-    for version in ("2.11.0+cu130", "2.9.1"):
-        monkeypatch.setattr("importlib.metadata.version", {"torch": version}.get)
-        with pytest.raises(SlotError, match=re.escape(f"PyTorch {version} cannot compile PDE-SSM-DiT")):
-            preflight([cell(train=compiled, model={"family": "PDE-SSM-DiT"})], tmp_path)
-        preflight([cell(train=compiled, model={"family": "DiT"}), cell(model={"family": "PDE-SSM-DiT"})], tmp_path)
-    monkeypatch.setattr("importlib.metadata.version", {"torch": "2.14.0"}.get)
-    preflight([cell(train=compiled, model={"family": "PDE-SSM-DiT"})], tmp_path)
 
 
 def test_keys_that_came_later_leave_identities_alone() -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from functorch.compile import make_boxed_func
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._dynamo.backends.common import aot_autograd
 
 from pdebench.models.mixers.pde import MAX_REACTION, PDEMixer, PDEOperator
 from pdebench.models.mixers.spectral import BY_MATRICES, ROADS
@@ -270,7 +272,7 @@ def test_every_road_is_the_convolution_and_has_its_gradient(
     x = torch.randn(3, 2, h, w, dtype=torch.float64)
     x = (x.to(memory_format=torch.channels_last) if channels_last else x).requires_grad_()
     kernel = torch.randn(2, h, w, dtype=torch.float64, requires_grad=True)
-    ours = ROADS[road].apply(x, torch.fft.rfft2(kernel))
+    ours = ROADS[road].apply(x, torch.view_as_real(torch.fft.rfft2(kernel)))
     plain = torch.fft.irfft2(torch.fft.rfft2(x) * torch.fft.rfft2(kernel), s=(h, w))
     torch.testing.assert_close(ours, plain)
     weights = torch.randn_like(plain)
@@ -286,7 +288,7 @@ def test_every_road_is_the_convolution_and_has_its_gradient(
 def test_every_road_compiles_whole(road: str) -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 2, 4, 6, dtype=torch.float64, requires_grad=True)
-    symbol = torch.fft.rfft2(torch.randn(2, 4, 6, dtype=torch.float64)).requires_grad_()
+    symbol = torch.view_as_real(torch.fft.rfft2(torch.randn(2, 4, 6, dtype=torch.float64))).requires_grad_()
 
     def outcome(product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
         y = product(x, symbol)
@@ -294,6 +296,33 @@ def test_every_road_compiles_whole(road: str) -> None:
 
     compiled = torch.compile(ROADS[road].apply, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(outcome(compiled), outcome(ROADS[road].apply))
+
+
+@pytest.mark.parametrize("options", [{}, {"diffusion": "diagonal", "states": 2}, {"diffusion": "off", "gate": True}])
+def test_compiled_by_matrices_there_are_no_complex_numbers(
+    options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's compiler fuses none, and on a GPU before PyTorch 2.14 it failed on a model of two layers with some."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def keep(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return make_boxed_func(graph.forward)
+
+    monkeypatch.setitem(BY_MATRICES, ("cpu", torch.float32), 8)
+    mixer = PDEMixer(Place(4, 1, (4, 6), 0, 1), PDEOptions.model_validate(options))
+    x, c = torch.randn(2, 24, 4, requires_grad=True), torch.randn(2, 4)
+    compiled = torch.compile(mixer, backend=aot_autograd(fw_compiler=keep), fullgraph=True)
+    wanted = [x, *mixer.parameters()]
+    for found, plain in zip(
+        torch.autograd.grad(compiled(x, c).square().sum(), wanted),
+        torch.autograd.grad(mixer(x, c).square().sum(), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, plain, atol=1e-4, rtol=1e-4)
+    values = [node.meta["val"] for graph in graphs for node in graph.graph.nodes if "val" in node.meta]
+    assert len(graphs) == 2
+    assert not any(value.is_complex() for value in values if isinstance(value, torch.Tensor))
 
 
 def test_matrices_run_in_the_precision_of_the_tokens() -> None:

@@ -42,23 +42,23 @@ class GlobalFilter(Mixer):
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """Mix tokens `x` (B, N, D)."""
         u = in_autocast(x).unflatten(1, self.grid).permute(0, 3, 1, 2)  # (B, D, h, w), channels last
-        symbol = hermitian(torch.view_as_complex(self.filter), self.grid[1])
-        return spectral_product(u, symbol).permute(0, 2, 3, 1).flatten(1, 2)
+        return spectral_product(u, hermitian(self.filter, self.grid[1])).permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def hermitian(symbol: Tensor, w: int) -> Tensor:
-    """What `irfft2` uses of a half spectrum `symbol` (..., h, w // 2 + 1): the spectrum of a real kernel.
+    """What `irfft2` uses of a half spectrum `symbol` (..., h, w // 2 + 1, 2): the spectrum of a real kernel.
 
     Columns 0 and, for an even w, w / 2 are their own mirror images and become `(G(k) + conj G(-k)) / 2`.
     """
-    paired = symbol[..., 1 : (w + 1) // 2]
-    columns = [_hermitian_column(symbol[..., :1]), paired]
+    paired = symbol[..., 1 : (w + 1) // 2, :]
+    columns = [_hermitian_column(symbol[..., :1, :]), paired]
     if w % 2 == 0:
-        columns.append(_hermitian_column(symbol[..., -1:]))
-    return torch.cat(columns, -1)
+        columns.append(_hermitian_column(symbol[..., -1:, :]))
+    return torch.cat(columns, -2)
 
 
 def _hermitian_column(column: Tensor) -> Tensor:
-    """The Hermitian part of a column (..., h, 1), whose row of frequency -m is row h - m."""
-    mirrored = torch.cat((column[..., :1, :], column[..., 1:, :].flip(-2)), -2)
-    return (column + mirrored.conj()) / 2
+    """The Hermitian part of a column (..., h, 1, 2), whose row of frequency -m is row h - m."""
+    mirrored = torch.cat((column[..., :1, :, :], column[..., 1:, :, :].flip(-3)), -3)
+    (a, b), (c, d) = column.unbind(-1), mirrored.unbind(-1)
+    return torch.stack((a + c, b - d), -1) / 2

@@ -8,11 +8,11 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 class HalfSpectrumProduct(torch.autograd.Function):
-    """The product for `x` (B, D, h, w) and a symbol (D, h, w // 2 + 1), or one for each sample."""
+    """The product for `x` (B, D, h, w) and a symbol (D, h, w // 2 + 1, 2), or one for each sample."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, symbol: Tensor) -> Tensor:  # type: ignore[override]
-        spectrum = torch.fft.rfft2(x.contiguous())
+        spectrum, symbol = torch.fft.rfft2(x.contiguous()), torch.view_as_complex(symbol)
         ctx.save_for_backward(spectrum, symbol)
         ctx.grid = x.shape[-2:]  # type: ignore[attr-defined]
         return irfft2(spectrum * symbol, x.shape[-1])
@@ -33,7 +33,7 @@ class HalfSpectrumProduct(torch.autograd.Function):
             correlation = torch.conj_physical(spectrum).mul_(grad_spectrum)
             if symbol.dim() == 3:
                 correlation = correlation.sum(0)
-            grad_symbol = correlation * weight
+            grad_symbol = torch.view_as_real(correlation * weight)
         if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
             grad_x = irfft2(grad_spectrum.mul_(symbol.conj()), w)
         return grad_x, grad_symbol

@@ -20,11 +20,10 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from pdebench.models.mixers.constants import kept
 from pdebench.models.mixers.precision import as_given
-from pdebench.models.mixers.spectra import full_spectrum, full_spectrum_adjoint
 
 
 class MatrixProduct(torch.autograd.Function):
-    """The product for one symbol (D, h, w // 2 + 1) shared by the batch; `x` (B, D, h, w), best channels last.
+    """The product for one symbol (D, h, w // 2 + 1, 2) shared by the batch; `x` (B, D, h, w), best channels last.
 
     The result lies channels last.
     """
@@ -32,8 +31,7 @@ class MatrixProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, symbol: Tensor) -> Tensor:  # type: ignore[override]
         with as_given(x):
-            rows = full_spectrum(symbol, x.shape[-1])[:, : x.shape[-2] // 2 + 1]  # (D, h', w)
-            planes = torch.view_as_real(rows).permute(1, 3, 2, 0).to(x.dtype, memory_format=torch.contiguous_format)
+            planes = _planes(symbol, x.shape[-1], x.dtype)
             spectrum = _transform(x.permute(0, 2, 3, 1))
             ctx.save_for_backward(spectrum, planes)
             return _inverse(_times(spectrum, planes), x.shape[-2]).permute(0, 3, 1, 2)
@@ -46,11 +44,7 @@ class MatrixProduct(torch.autograd.Function):
         with as_given(grad):
             grad_spectrum = _transform(grad.permute(0, 2, 3, 1))
             if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
-                rows = _correlation(spectrum, grad_spectrum)  # (h', 2, w, D)
-                whole = rows.new_zeros(rows.shape[-1], h, rows.shape[-2], 2)
-                whole[:, : len(rows)] = rows.permute(3, 0, 2, 1)
-                whole[..., 1].neg_()  # the conjugate, as the adjoint wants it
-                grad_symbol = full_spectrum_adjoint(torch.view_as_complex(whole))
+                grad_symbol = _planes_adjoint(_correlation(spectrum, grad_spectrum), h)
             if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
                 grad_x = _inverse(_times(grad_spectrum, planes, conjugate=True), h).permute(0, 3, 1, 2)
         return grad_x, grad_symbol
@@ -85,12 +79,60 @@ def _times(spectrum: Tensor, symbol: Tensor, *, conjugate: bool = False) -> Tens
 
 
 def _correlation(spectrum: Tensor, grad: Tensor) -> Tensor:
-    """`sum_b conj(X) G` of planes (B, h', 2, w, D): the gradient of the symbol, (h', 2, w, D), summed in float32."""
+    """`sum_b conj(X) G` of planes (B, h', 2, w, D): the gradient of the symbol, (h', w, 2, D), summed in float32."""
     wide = torch.promote_types(grad.dtype, torch.float32)
     (a, b), (c, d) = spectrum.unbind(2), grad.unbind(2)
     real = torch.mul(a, c).addcmul_(b, d).sum(0, dtype=wide)
     imaginary = torch.mul(a, d).addcmul_(b, c, value=-1).sum(0, dtype=wide)
-    return torch.stack((real, imaginary), 1)
+    return torch.stack((real, imaginary), 2)
+
+
+def _planes(symbol: Tensor, w: int, dtype: torch.dtype) -> Tensor:
+    """The upper rows of a whole spectrum, by `G(-k) = conj G(k)`: (D, h, w // 2 + 1, 2) to (h', 2, w, D)."""
+    index, sign = _mirrored(symbol.shape[1], w, like=symbol)
+    rows: Tensor = symbol.flatten(1, 2).index_select(1, index).unflatten(1, (-1, w)) * sign  # (D, h', w, 2)
+    return rows.permute(1, 3, 2, 0).to(dtype, memory_format=torch.contiguous_format)
+
+
+def _planes_adjoint(rows: Tensor, h: int) -> Tensor:
+    """Adjoint of `_planes` before its change of layout: (h', w, 2, D) to (D, h, w // 2 + 1, 2).
+
+    What is anti-Hermitian in the argument cancels: between a column and its mirror image here, and in the
+    self-conjugate columns when the gradient is pulled back to a real kernel's parameters.
+    """
+    own, mirror, here, there = _mirrored_adjoint(h, rows.shape[1], like=rows)
+    flat = rows.flatten(0, 1)
+    image = flat.index_select(0, mirror) * there
+    both = torch.addcmul(image, flat.index_select(0, own), here)  # (h (w // 2 + 1), 2, D)
+    return both.permute(2, 0, 1).contiguous().view(-1, h, rows.shape[1] // 2 + 1, 2)
+
+
+@kept
+def _mirrored(h: int, w: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where in a flat half spectrum each of the upper rows' frequencies stands, (h' w,), and its signs, (w, 2)."""
+    half = w // 2 + 1
+    m, n = torch.arange(h // 2 + 1, device=device)[:, None], torch.arange(w, device=device)
+    index = torch.where(n < half, m * half + n, -m % h * half + (w - n))
+    sign = torch.ones(w, 2, dtype=dtype, device=device)
+    sign[half:, 1] = -1
+    return index.flatten(), sign
+
+
+@kept
+def _mirrored_adjoint(
+    h: int, w: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where in the flat upper rows each of a half spectrum's frequencies and its mirror image stand, and their factors.
+
+    (h (w // 2 + 1),) twice, then (h (w // 2 + 1), 1 or 2, 1): 0 for what does not stand there, -1 for a conjugate.
+    """
+    half = w // 2 + 1
+    m, n = torch.arange(h, device=device)[:, None].expand(h, half), torch.arange(half, device=device).expand(h, half)
+    upper, mirrored = m <= h // 2, (-m % h <= h // 2) & (n > 0) & (n <= w - half)
+    own = torch.where(upper, m * w + n, 0).flatten()
+    mirror = torch.where(mirrored, -m % h * w + (w - n), 0).flatten()
+    there = mirrored.flatten()[:, None, None] * torch.tensor([[1.0], [-1.0]], dtype=dtype, device=device)
+    return own, mirror, upper.flatten()[:, None, None].to(dtype), there
 
 
 @kept

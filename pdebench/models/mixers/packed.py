@@ -14,11 +14,14 @@ from pdebench.models.mixers.spectra import full_spectrum, full_spectrum_adjoint
 
 
 class PackedProduct(torch.autograd.Function):
-    """The product for one symbol shared by the batch: `x` (B, D, h, w) of any layout, which the result has too."""
+    """The product for one symbol (D, h, w // 2 + 1, 2) shared by the batch.
+
+    `x` (B, D, h, w) may have any layout; the result has it too.
+    """
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, symbol: Tensor) -> Tensor:  # type: ignore[override]
-        full = full_spectrum(symbol, x.shape[-1])
+        full = full_spectrum(torch.view_as_complex(symbol), x.shape[-1])
         spectrum = torch.fft.fft2(_pack(x))
         ctx.save_for_backward(spectrum, full)
         return _unpack(torch.fft.ifft2(spectrum * full), x)
@@ -35,7 +38,7 @@ class PackedProduct(torch.autograd.Function):
             correlation = spectrum[0] * grad_spectrum[0]
             for z, g in zip(spectrum[1:], grad_spectrum[1:], strict=True):
                 correlation.addcmul_(z, g)
-            grad_symbol = full_spectrum_adjoint(correlation.mul_(-1j))
+            grad_symbol = torch.view_as_real(full_spectrum_adjoint(correlation.mul_(-1j)))
         if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
             grad_x = _unpack(torch.fft.fft2(grad_spectrum.mul_(full)), grad, swapped=True)
         return grad_x, grad_symbol

@@ -96,6 +96,10 @@ class PDEOperator(nn.Module):
 
     def symbol(self, h: int, w: int, tau: Tensor | None = None) -> Tensor:
         """Half-spectrum symbol G of shape (D, h, w // 2 + 1), or (B, D, h, w // 2 + 1) for `tau` of shape (B, D)."""
+        return torch.view_as_complex(self._pairs(h, w, tau))
+
+    def _pairs(self, h: int, w: int, tau: Tensor | None) -> Tensor:
+        """The symbol as pairs of real numbers, (..., 2)."""
         waves = wavenumbers(h, w, self._domain, like=self.skip)
         exponents: list[Tensor | None] = [None] * 5  # tau times K_yy, K_xx, K_yx, v_y, v_x
         if self.log_length is not None:
@@ -111,8 +115,7 @@ class PDEOperator(nn.Module):
             rate = None if rate is None else rate * scale
         if rate is not None:
             gain = gain * torch.exp(rate)
-        propagated: Tensor = SummedPropagators.apply(gain, *exponents, *waves)
-        return propagated + self.skip[:, None, None]
+        return SummedPropagators.apply(self.skip, gain, *exponents, *waves)  # type: ignore[no-any-return]
 
     @property
     def _domain(self) -> int:
@@ -133,10 +136,10 @@ class PDEOperator(nn.Module):
         return super().train(mode)
 
     def _current_symbol(self, h: int, w: int, tau: Tensor | None) -> Tensor:
-        """The symbol; where it does not depend on the sample, kept between calls as `Kept` has it."""
+        """The symbol as pairs; where it does not depend on the sample, kept between calls as `Kept` has it."""
         if tau is not None:
-            return self.symbol(h, w, tau)
-        return self._kept.get(self, (h, w), lambda: self.symbol(h, w))
+            return self._pairs(h, w, tau)
+        return self._kept.get(self, (h, w), lambda: self._pairs(h, w, None))
 
 
 class PDEMixer(Mixer):

@@ -44,12 +44,12 @@ def roads_here(grid: tuple[int, int], *, by_sample: bool = False) -> str:
 def spectral_product(x: Tensor, symbol: Tensor) -> Tensor:
     """Circular convolution of real `x` (B, D, h, w) with the kernel whose half spectrum is `symbol`.
 
-    `symbol` is complex, (D, h, w // 2 + 1) or, one for each sample, (B, D, h, w // 2 + 1), and must be the transform
-    of a real kernel: `G(-k) = conj G(k)`. `x` may lie channels last, which saves a change of layout. Transforms run in
-    float32 at least (FFTs have no bf16), matrices in the precision of `x`.
+    `symbol` has real and imaginary parts, (D, h, w // 2 + 1, 2) or, one for each sample, (B, D, h, w // 2 + 1, 2), and
+    must be the transform of a real kernel: `G(-k) = conj G(k)`. `x` may lie channels last, which saves a change of
+    layout. Transforms run in float32 at least (FFTs have no bf16), matrices in the precision of `x`.
     """
     h, w = x.shape[-2:]
-    name = road(x.device.type, (h, w), x.dtype, by_sample=symbol.dim() == 4)
+    name = road(x.device.type, (h, w), x.dtype, by_sample=symbol.dim() == 5)
     if name != "matrices":
         x = x.to(torch.promote_types(x.dtype, torch.float32))
     return ROADS[name].apply(x, symbol)  # type: ignore[no-any-return]

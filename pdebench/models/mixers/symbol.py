@@ -7,6 +7,10 @@ respect to all of them is read off the moments `M_ij = sum_k y_i x_j conj(P(k)) 
 `x = (1, k_x, k_x^2)` and `P` the propagator: one product and two thin matrix products, where autograd walks back
 through every exponential on the grid. Where K is diagonal the propagators are outer products over the two axes, and
 neither direction ever forms a grid for each state.
+
+Complex numbers stand as pairs of real ones along a last axis: PyTorch's compiler hands each operator on complex tensors
+to a kernel of its own, and fuses real ones. A product with `a + i b` is then a 2 x 2 matrix. In eager mode complex
+products are fewer passes, and outer products are left apart; a compiled graph has neither.
 """
 
 from __future__ import annotations
@@ -26,7 +30,8 @@ class Wavenumbers(NamedTuple):
     """What a half spectrum has of `k = 2 pi (m, n) / domain`: (h,) of `y` and (w // 2 + 1,) of `x`.
 
     The odd ones are zero at the Nyquist frequency of an even side, which has no sign: only so is `G(-k) = conj G(k)`.
-    `powers` stack 1, the odd one and the square.
+    `powers` stack 1, the odd one and the square; `basis_x` is what takes pairs along x, (2 w'), to the real moments of
+    `powers_x` and then the imaginary ones, (6,).
     """
 
     squares_y: Tensor
@@ -35,6 +40,7 @@ class Wavenumbers(NamedTuple):
     odd_x: Tensor
     powers_y: Tensor
     powers_x: Tensor
+    basis_x: Tensor
 
 
 @kept
@@ -44,8 +50,10 @@ def wavenumbers(h: int, w: int, domain: float, dtype: torch.dtype, device: torch
     y = torch.fft.fftfreq(h, 1 / h, dtype=dtype, device=device) * unit
     x = torch.fft.rfftfreq(w, 1 / w, dtype=dtype, device=device) * unit
     odd_y, odd_x = _without_nyquist(y, h), _without_nyquist(x, w)
-    powers = (torch.stack([torch.ones_like(k), odd, k.square()]) for k, odd in ((y, odd_y), (x, odd_x)))
-    return Wavenumbers(y.square(), x.square(), odd_y, odd_x, *powers)
+    powers_y, powers_x = (torch.stack([torch.ones_like(k), odd, k.square()]) for k, odd in ((y, odd_y), (x, odd_x)))
+    basis_x = torch.kron(powers_x.t().contiguous(), torch.eye(2, dtype=dtype, device=device))  # (2 w', 3 x 2)
+    basis_x = basis_x.unflatten(1, (3, 2)).transpose(1, 2).flatten(1)
+    return Wavenumbers(y.square(), x.square(), odd_y, odd_x, powers_y, powers_x, basis_x)
 
 
 def _without_nyquist(k: Tensor, points: int) -> Tensor:
@@ -68,11 +76,15 @@ def _decay(exponent: Tensor) -> Tensor:
 
 
 class SummedPropagators(torch.autograd.Function):
-    """`gain`, K_yy, K_xx, K_yx, v_y, v_x, each (..., S), to G (..., h, w'). A term that is off is None."""
+    """`skip` (...) and `gain`, K_yy, K_xx, K_yx, v_y, v_x, each (..., S), to `G + skip` as pairs (..., h, w', 2).
+
+    A term that is off is None.
+    """
 
     @staticmethod
     def forward(  # type: ignore[override]
         ctx: FunctionCtx,
+        skip: Tensor,
         gain: Tensor,
         k_yy: Tensor | None,
         k_xx: Tensor | None,
@@ -85,57 +97,91 @@ class SummedPropagators(torch.autograd.Function):
         odd_x: Tensor,
         powers_y: Tensor,
         powers_x: Tensor,
+        basis_x: Tensor,
     ) -> Tensor:
         ctx.terms = [term is not None for term in (k_yy, k_xx, k_yx, v_y, v_x)]  # type: ignore[attr-defined]
-        if k_yx is None:
-            rows = _axis(gain, k_yy, v_y, squares_y, odd_y)
-            columns = _axis(gain, k_xx, v_x, squares_x, odd_x)
-            ctx.save_for_backward(gain, rows, columns, powers_y, powers_x)
-            return (rows * gain[..., None]).transpose(-1, -2) @ columns
-        assert k_yy is not None
-        assert k_xx is not None
-        # The exponent is summed before exp: the cross term alone may overflow, k^T K k >= 0 never does. As a product
-        # of rank three it is one pass over the grid.
-        ones_y, ones_x = powers_y[0], powers_x[0]
-        left = torch.stack(
-            [k_yy[..., None] * squares_y, ones_y.expand(*k_yy.shape, -1), (2 * k_yx)[..., None] * odd_y], -1
-        )
-        right = torch.stack(
-            [ones_x.expand(*k_xx.shape, -1), k_xx[..., None] * squares_x, odd_x.expand(*k_xx.shape, -1)], -2
-        )
-        with as_given(gain):
-            decay = _decay((left @ right).clamp_(min=0))
-        rows, columns = _axis(gain, None, v_y, squares_y, odd_y), _axis(gain, None, v_x, squares_x, odd_x)
-        propagators = rows[..., :, None] * columns[..., None, :]
-        torch.view_as_real(propagators).mul_(decay[..., None])
-        ctx.save_for_backward(gain, propagators, None, powers_y, powers_x)  # type: ignore[arg-type]
-        flat = torch.view_as_real(propagators).flatten(-3)  # (..., S, h w' 2)
-        with as_given(gain):
-            summed = gain[..., None, :] @ flat
-        return torch.view_as_complex(summed.view(*gain.shape[:-1], len(odd_y), len(odd_x), 2))
+        ctx.skip = skip.shape  # type: ignore[attr-defined]
+        if k_yx is None and not torch.compiler.is_compiling():
+            rows = torch.view_as_complex(_axis(gain, k_yy, v_y, squares_y, odd_y))
+            columns = torch.view_as_complex(_axis(gain, k_xx, v_x, squares_x, odd_x))
+            ctx.save_for_backward(gain, rows, columns, powers_y, powers_x, basis_x)
+            symbol = torch.view_as_real((rows * gain[..., None]).transpose(-1, -2) @ columns)
+        else:
+            decay = _decay_on_grid(k_yy, k_xx, k_yx, squares_y, squares_x, odd_y, odd_x)
+            rows, columns = _axis(gain, None, v_y, squares_y, odd_y), _axis(gain, None, v_x, squares_x, odd_x)
+            propagators = _product(rows[..., :, None, :], columns[..., None, :, :])  # (..., S, h, w', 2)
+            if decay is not None:
+                propagators.mul_(decay[..., None])
+            with as_given(gain):
+                summed = gain[..., None, :] @ propagators.flatten(-3)
+            ctx.save_for_backward(gain, propagators, None, powers_y, powers_x, basis_x)  # type: ignore[arg-type]
+            symbol = summed.view(*gain.shape[:-1], len(odd_y), len(odd_x), 2)
+        symbol[..., 0] += skip[..., None, None]
+        return symbol
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        gain, rows, columns, powers_y, powers_x = ctx.saved_tensors  # type: ignore[attr-defined]
-        if columns is None:
-            weighted = torch.conj_physical(rows).mul_(grad[..., None, :, :])  # conj(P) dL/dG: (..., S, h, w')
-            moments = powers_y.to(grad.dtype) @ (weighted @ powers_x.t().to(grad.dtype))
-        else:
-            basis_x = (columns.conj()[..., None, :] * powers_x).flatten(-3, -2)  # (..., 3 S, w')
-            thin = grad @ basis_x.transpose(-1, -2)  # (..., h, 3 S)
-            thin = thin.unflatten(-1, (-1, 3)).movedim(-2, -3)  # (..., S, h, 3)
-            moments = (rows.conj()[..., None, :] * powers_y) @ thin
-        even, odd = moments.real, -gain * moments.imag.movedim((-2, -1), (0, 1))
-        even = even.movedim((-2, -1), (0, 1))
-        by_term = (-gain * even[2, 0], -gain * even[0, 2], -2 * gain * even[1, 1], odd[1, 0], odd[0, 1])
+        gain, rows, columns, powers_y, powers_x, basis_x = ctx.saved_tensors  # type: ignore[attr-defined]
+        of_skip = grad[..., 0].sum((-2, -1)).sum_to_size(ctx.skip)  # type: ignore[attr-defined]
+        with as_given(gain):
+            if columns is None:
+                # conj(P) dL/dG, (..., S, h, w', 2), its moments along x, (..., S, h, 6), and along y, (..., S, 3, 6)
+                moments = powers_y @ (_product(rows, grad.unsqueeze(-4), conjugate=True).flatten(-2) @ basis_x)
+                real, imaginary = moments.unflatten(-1, (2, 3)).unbind(-2)
+            else:
+                grad = torch.view_as_complex(grad)
+                basis = (columns.conj()[..., None, :] * powers_x).flatten(-3, -2)  # (..., 3 S, w')
+                thin = grad @ basis.transpose(-1, -2)  # (..., h, 3 S)
+                thin = thin.unflatten(-1, (-1, 3)).movedim(-2, -3)  # (..., S, h, 3)
+                moments = (rows.conj()[..., None, :] * powers_y) @ thin
+                real, imaginary = moments.real, moments.imag
+        even, odd = (part.movedim((-2, -1), (0, 1)) for part in (real, imaginary))
+        by_term = (-gain * even[2, 0], -gain * even[0, 2], -2 * gain * even[1, 1], -gain * odd[1, 0], -gain * odd[0, 1])
         grads = [term if on else None for term, on in zip(by_term, ctx.terms, strict=True)]  # type: ignore[attr-defined]
-        return (even[0, 0], *grads, *[None] * 6)
+        return (of_skip, even[0, 0], *grads, *[None] * 7)
 
 
 def _axis(like: Tensor, diffusion: Tensor | None, drift: Tensor | None, squares: Tensor, odd: Tensor) -> Tensor:
-    """`exp(-diffusion k^2 - i drift k)` along one axis, complex (..., S, len(k)); ones where both are off."""
-    shape = (*like.shape, len(squares))
-    decay = squares.new_ones(shape) if diffusion is None else _decay(diffusion[..., None] * squares)
-    angle = torch.zeros_like(decay) if drift is None else -drift[..., None] * odd
-    return torch.polar(decay, angle)
+    """`exp(-diffusion k^2 - i drift k)` along one axis, pairs (..., S, len(k), 2); ones where both are off."""
+    angle = squares.new_zeros((*like.shape, len(squares))) if drift is None else -drift[..., None] * odd
+    decay = torch.ones_like(angle) if diffusion is None else _decay(diffusion[..., None] * squares)
+    if torch.compiler.is_compiling():
+        return torch.stack((decay * angle.cos(), decay * angle.sin()), -1)
+    return torch.view_as_real(torch.polar(decay, angle))
+
+
+def _decay_on_grid(
+    k_yy: Tensor | None,
+    k_xx: Tensor | None,
+    k_yx: Tensor | None,
+    squares_y: Tensor,
+    squares_x: Tensor,
+    odd_y: Tensor,
+    odd_x: Tensor,
+) -> Tensor | None:
+    """`exp(-k^T K k)` (..., S, h, w'), or None where K is off.
+
+    The exponent is summed before exp: the cross term alone may overflow, `k^T K k >= 0` never does. As a product of
+    rank three it is one pass over the grid.
+    """
+    if k_yy is None or k_xx is None:
+        return None
+    left = [k_yy[..., None] * squares_y, torch.ones_like(odd_y)]
+    right = [torch.ones_like(odd_x), k_xx[..., None] * squares_x]
+    if k_yx is not None:
+        left.append((2 * k_yx)[..., None] * odd_y)
+        right.append(odd_x)
+    tall, wide = (torch.stack([part.expand(*k_yy.shape, -1) for part in side], -2) for side in (left, right))
+    with as_given(k_yy):
+        return _decay((tall.transpose(-1, -2) @ wide).clamp_(min=0))
+
+
+def _product(first: Tensor, second: Tensor, *, conjugate: bool = False) -> Tensor:
+    """`first second` of pairs, or `conj(first) second`, in new memory."""
+    if torch.compiler.is_compiling():
+        (a, b), (c, d) = first.unbind(-1), second.unbind(-1)
+        b = -b if conjugate else b
+        return torch.stack((a * c - b * d, a * d + b * c), -1)
+    one, other = torch.view_as_complex(first), torch.view_as_complex(second)
+    return torch.view_as_real(torch.conj_physical(one).mul_(other) if conjugate else one * other)

@@ -91,7 +91,7 @@ def test_the_frequency_response_of_a_global_filter_is_its_filter() -> None:
         mixer.filter[:, 1:] *= 0.2
     x, c = inputs(1)
     found = frequency_response(mixer_row(mixer, x, c, (SIDE, SIDE), torch.ones(1, WIDTH)))
-    kernel = torch.fft.irfft2(hermitian(torch.view_as_complex(mixer.filter), SIDE), s=(SIDE, SIDE))
+    kernel = torch.fft.irfft2(torch.view_as_complex(hermitian(mixer.filter, SIDE)), s=(SIDE, SIDE))
     power = torch.fft.fft2(kernel).abs().square().mean(0)
     assert found.gain[0] == pytest.approx(power[0, 0].sqrt().item(), rel=1e-4)
     ring = [power[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
