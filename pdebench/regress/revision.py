@@ -95,9 +95,9 @@ class Revision:
 
     def _call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Its command, from the current folder, so that relative paths in a suite mean what they do elsewhere."""
-        # before what the user's path has; SAFEPATH: the current folder may hold a pdebench too, and must not come first
-        path = os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH"))))
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+        # SAFEPATH: the current folder may hold a pdebench too, and must not come first
+        path = [str(self.folder), *(_path_of_ours() if self.python == sys.executable else ())]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
         command = [self.python, "-m", "pdebench", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -190,12 +190,19 @@ def _environment(checkout: Path, root: Path, folder: Path) -> str:
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
     own = subprocess.run([str(python), "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
     # behind its own packages: torch and the rest, gigabytes that need not be there twice
-    (Path(own) / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    shared = [*_path_of_ours(), sysconfig.get_path("purelib")]
+    (Path(own) / "shared.pth").write_text("".join(f"{folder}\n" for folder in shared))
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RevisionError(f"what {checkout.name} requires cannot be installed: {_last(done.stderr)}")
     return str(python)
+
+
+def _path_of_ours() -> list[str]:
+    """What the user has on PYTHONPATH: packages may come by it."""
+    return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 def _requirements(checkout: Path) -> Sequence[str]:

@@ -298,6 +298,31 @@ def test_every_road_compiles_whole(road: str) -> None:
     torch.testing.assert_close(outcome(compiled), outcome(ROADS[road].apply))
 
 
+@pytest.mark.parametrize("grid", [(3, 4), (4, 5), (1, 6)])
+@pytest.mark.parametrize("options", [
+    {},
+    {"diffusion": "full", "states": 2, "padding": "zero"},
+    {"diffusion": "diagonal", "states": 2},
+    {"diffusion": "isotropic", "convection": False},
+    {"diffusion": "off", "reaction": False},
+])  # fmt: skip
+def test_a_compiled_symbol_is_the_symbol(options: dict[str, object], grid: tuple[int, int]) -> None:
+    """Also for a `tau` a sample."""
+    torch.compiler.reset()
+    op = operator(*grid, **options)
+    taus = [None, torch.rand(3, 2, dtype=torch.float64).requires_grad_()]
+
+    def outcome(symbol: Callable[..., torch.Tensor], tau: torch.Tensor | None) -> list[torch.Tensor]:
+        g = torch.view_as_real(symbol(*grid, tau))
+        weights = torch.linspace(-1, 2, g.numel(), dtype=g.dtype).view(g.shape)
+        wanted = [p for p in [tau, *op.parameters()] if p is not None]
+        return [g, *torch.autograd.grad((g * weights).sum(), wanted)]
+
+    compiled = torch.compile(op.symbol, backend="aot_eager", fullgraph=True, dynamic=False)
+    for tau in taus:
+        torch.testing.assert_close(outcome(compiled, tau), outcome(op.symbol, tau))
+
+
 @pytest.mark.parametrize("options", [{}, {"diffusion": "diagonal", "states": 2}, {"diffusion": "off", "gate": True}])
 def test_compiled_by_matrices_there_are_no_complex_numbers(
     options: dict[str, object], monkeypatch: pytest.MonkeyPatch

@@ -91,7 +91,7 @@ def _planes(symbol: Tensor, w: int, dtype: torch.dtype) -> Tensor:
     """The upper rows of a whole spectrum, by `G(-k) = conj G(k)`: (D, h, w // 2 + 1, 2) to (h', 2, w, D)."""
     index, sign = _mirrored(symbol.shape[1], w, like=symbol)
     rows: Tensor = symbol.flatten(1, 2).index_select(1, index).unflatten(1, (-1, w)) * sign  # (D, h', w, 2)
-    return rows.permute(1, 3, 2, 0).to(dtype, memory_format=torch.contiguous_format)
+    return rows.permute(1, 3, 2, 0).to(dtype, memory_format=torch.contiguous_format, copy=True)
 
 
 def _planes_adjoint(rows: Tensor, h: int) -> Tensor:
@@ -131,8 +131,8 @@ def _mirrored_adjoint(
     upper, mirrored = m <= h // 2, (-m % h <= h // 2) & (n > 0) & (n <= w - half)
     own = torch.where(upper, m * w + n, 0).flatten()
     mirror = torch.where(mirrored, -m % h * w + (w - n), 0).flatten()
-    there = mirrored.flatten()[:, None, None] * torch.tensor([[1.0], [-1.0]], dtype=dtype, device=device)
-    return own, mirror, upper.flatten()[:, None, None].to(dtype), there
+    here, there = (there.flatten().to(dtype) for there in (upper, mirrored))
+    return own, mirror, here[:, None, None], torch.stack((there, -there), 1)[..., None]
 
 
 @kept

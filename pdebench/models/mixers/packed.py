@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from pdebench.models.mixers.spectra import full_spectrum, full_spectrum_adjoint
-
 
 class PackedProduct(torch.autograd.Function):
     """The product for one symbol (D, h, w // 2 + 1, 2) shared by the batch.
@@ -21,7 +19,7 @@ class PackedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, symbol: Tensor) -> Tensor:  # type: ignore[override]
-        full = full_spectrum(torch.view_as_complex(symbol), x.shape[-1])
+        full = _full_spectrum(torch.view_as_complex(symbol), x.shape[-1])
         spectrum = torch.fft.fft2(_pack(x))
         ctx.save_for_backward(spectrum, full)
         return _unpack(torch.fft.ifft2(spectrum * full), x)
@@ -38,7 +36,7 @@ class PackedProduct(torch.autograd.Function):
             correlation = spectrum[0] * grad_spectrum[0]
             for z, g in zip(spectrum[1:], grad_spectrum[1:], strict=True):
                 correlation.addcmul_(z, g)
-            grad_symbol = torch.view_as_real(full_spectrum_adjoint(correlation.mul_(-1j)))
+            grad_symbol = torch.view_as_real(_full_spectrum_adjoint(correlation.mul_(-1j)))
         if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
             grad_x = _unpack(torch.fft.fft2(grad_spectrum.mul_(full)), grad, swapped=True)
         return grad_x, grad_symbol
@@ -70,3 +68,29 @@ def _unpack(packed: Tensor, like: Tensor, *, swapped: bool = False) -> Tensor:
     parts = (packed.imag, packed.real) if swapped else (packed.real, packed.imag)
     batch = torch.cat(parts)[: len(like)]
     return batch.permute(0, 3, 1, 2) if channels_last else batch
+
+
+def _full_spectrum(symbol: Tensor, w: int) -> Tensor:
+    """(D, h, w // 2 + 1) to (D, h, w) by `G(-k) = conj G(k)`."""
+    half = symbol.shape[-1]
+    full = symbol.new_empty(*symbol.shape[:-1], w)
+    full[..., :half] = symbol
+    mirrored = symbol[..., 1 : 1 + w - half].flip(-1).conj()
+    full[..., :1, half:] = mirrored[..., :1, :]
+    full[..., 1:, half:] = mirrored[..., 1:, :].flip(-2)
+    return full
+
+
+def _full_spectrum_adjoint(conjugate: Tensor) -> Tensor:
+    """Adjoint of `_full_spectrum`, of the conjugate of its argument (D, h, w).
+
+    What is anti-Hermitian in the argument cancels: between a column and its mirror image here, and in the
+    self-conjugate columns when the gradient is pulled back to a real kernel's parameters.
+    """
+    w = conjugate.shape[-1]
+    half = w // 2 + 1
+    grad = torch.conj_physical(conjugate[..., :half])
+    mirrored = conjugate[..., half:].flip(-1)
+    grad[..., :1, 1 : 1 + w - half] += mirrored[..., :1, :]
+    grad[..., 1:, 1 : 1 + w - half] += mirrored[..., 1:, :].flip(-2)
+    return grad

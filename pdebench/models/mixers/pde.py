@@ -100,7 +100,6 @@ class PDEOperator(nn.Module):
 
     def _pairs(self, h: int, w: int, tau: Tensor | None) -> Tensor:
         """The symbol as pairs of real numbers, (..., 2)."""
-        waves = wavenumbers(h, w, self._domain, like=self.skip)
         exponents: list[Tensor | None] = [None] * 5  # tau times K_yy, K_xx, K_yx, v_y, v_x
         if self.log_length is not None:
             exponents[:3] = self.diffusion_tensor()
@@ -115,7 +114,9 @@ class PDEOperator(nn.Module):
             rate = None if rate is None else rate * scale
         if rate is not None:
             gain = gain * torch.exp(rate)
-        return SummedPropagators.apply(self.skip, gain, *exponents, *waves)  # type: ignore[no-any-return]
+        waves = wavenumbers(h, w, self._domain, like=gain)
+        skip = self.skip.to(gain.dtype).expand(gain.shape[:-1])
+        return SummedPropagators.apply(skip, gain, *exponents, *waves)  # type: ignore[no-any-return]
 
     @property
     def _domain(self) -> int:

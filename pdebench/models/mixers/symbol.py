@@ -9,8 +9,8 @@ through every exponential on the grid. Where K is diagonal the propagators are o
 neither direction ever forms a grid for each state.
 
 Complex numbers stand as pairs of real ones along a last axis: PyTorch's compiler hands each operator on complex tensors
-to a kernel of its own, and fuses real ones. A product with `a + i b` is then a 2 x 2 matrix. In eager mode complex
-products are fewer passes, and outer products are left apart; a compiled graph has neither.
+to a kernel of its own, and fuses real ones. In eager mode complex products are fewer passes. A compiled graph has none,
+and no outer products left apart either: all of a state's grid is one expression.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def wavenumbers(h: int, w: int, domain: float, dtype: torch.dtype, device: torch
     x = torch.fft.rfftfreq(w, 1 / w, dtype=dtype, device=device) * unit
     odd_y, odd_x = _without_nyquist(y, h), _without_nyquist(x, w)
     powers_y, powers_x = (torch.stack([torch.ones_like(k), odd, k.square()]) for k, odd in ((y, odd_y), (x, odd_x)))
-    basis_x = torch.kron(powers_x.t().contiguous(), torch.eye(2, dtype=dtype, device=device))  # (2 w', 3 x 2)
-    basis_x = basis_x.unflatten(1, (3, 2)).transpose(1, 2).flatten(1)
+    real, none = powers_x.t(), torch.zeros_like(powers_x.t())
+    basis_x = torch.stack((torch.cat((real, none), 1), torch.cat((none, real), 1)), 1).flatten(0, 1)
     return Wavenumbers(y.square(), x.square(), odd_y, odd_x, powers_y, powers_x, basis_x)
 
 
@@ -100,7 +100,6 @@ class SummedPropagators(torch.autograd.Function):
         basis_x: Tensor,
     ) -> Tensor:
         ctx.terms = [term is not None for term in (k_yy, k_xx, k_yx, v_y, v_x)]  # type: ignore[attr-defined]
-        ctx.skip = skip.shape  # type: ignore[attr-defined]
         if k_yx is None and not torch.compiler.is_compiling():
             rows = torch.view_as_complex(_axis(gain, k_yy, v_y, squares_y, odd_y))
             columns = torch.view_as_complex(_axis(gain, k_xx, v_x, squares_x, odd_x))
@@ -112,10 +111,8 @@ class SummedPropagators(torch.autograd.Function):
             propagators = _product(rows[..., :, None, :], columns[..., None, :, :])  # (..., S, h, w', 2)
             if decay is not None:
                 propagators.mul_(decay[..., None])
-            with as_given(gain):
-                summed = gain[..., None, :] @ propagators.flatten(-3)
+            symbol = _summed(gain, propagators)
             ctx.save_for_backward(gain, propagators, None, powers_y, powers_x, basis_x)  # type: ignore[arg-type]
-            symbol = summed.view(*gain.shape[:-1], len(odd_y), len(odd_x), 2)
         symbol[..., 0] += skip[..., None, None]
         return symbol
 
@@ -123,7 +120,7 @@ class SummedPropagators(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         gain, rows, columns, powers_y, powers_x, basis_x = ctx.saved_tensors  # type: ignore[attr-defined]
-        of_skip = grad[..., 0].sum((-2, -1)).sum_to_size(ctx.skip)  # type: ignore[attr-defined]
+        of_skip = grad[..., 0].sum((-2, -1))
         with as_given(gain):
             if columns is None:
                 # conj(P) dL/dG, (..., S, h, w', 2), its moments along x, (..., S, h, 6), and along y, (..., S, 3, 6)
@@ -163,10 +160,15 @@ def _decay_on_grid(
     """`exp(-k^T K k)` (..., S, h, w'), or None where K is off.
 
     The exponent is summed before exp: the cross term alone may overflow, `k^T K k >= 0` never does. As a product of
-    rank three it is one pass over the grid.
+    rank three it is one pass over the grid; fused, a sum of products is.
     """
     if k_yy is None or k_xx is None:
         return None
+    if torch.compiler.is_compiling():
+        exponent = k_yy[..., None, None] * squares_y[:, None] + k_xx[..., None, None] * squares_x
+        if k_yx is not None:
+            exponent = exponent + (2 * k_yx)[..., None, None] * (odd_y[:, None] * odd_x)
+        return _decay(exponent.clamp(min=0))
     left = [k_yy[..., None] * squares_y, torch.ones_like(odd_y)]
     right = [torch.ones_like(odd_x), k_xx[..., None] * squares_x]
     if k_yx is not None:
@@ -175,6 +177,14 @@ def _decay_on_grid(
     tall, wide = (torch.stack([part.expand(*k_yy.shape, -1) for part in side], -2) for side in (left, right))
     with as_given(k_yy):
         return _decay((tall.transpose(-1, -2) @ wide).clamp_(min=0))
+
+
+def _summed(gain: Tensor, propagators: Tensor) -> Tensor:
+    """The sum over states of `gain` (..., S) times grids (..., S, h, w', 2)."""
+    if torch.compiler.is_compiling():
+        return (gain[..., None, None, None] * propagators).sum(-4)
+    with as_given(gain):
+        return (gain[..., None, :] @ propagators.flatten(-3)).view(*gain.shape[:-1], *propagators.shape[-3:])
 
 
 def _product(first: Tensor, second: Tensor, *, conjugate: bool = False) -> Tensor:
