@@ -52,6 +52,6 @@ def test_the_options_that_it_passes_are_the_commands() -> None:
     (command,) = [c for c in app.registered_commands if c.callback is not None and c.callback.__name__ == "regress"]
     assert command.callback is not None
     passed = {word for word in script.split() if word.startswith("--")} - {"--"}
-    known = {"--against", "--max-minutes", "--history", "--junit", "--format", "--accept"}
+    known = {"--against", "--max-minutes", "--effect", "--history", "--junit", "--format", "--accept"}
     assert passed <= known
     assert {f"--{name.replace('_', '-')}" for name in command.callback.__code__.co_varnames} >= known - {"--format"}
