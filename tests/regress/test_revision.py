@@ -107,7 +107,11 @@ def test_outside_a_checkout_there_are_no_revisions(tmp_path: Path) -> None:
         pass
 
 
-def test_a_revision_that_requires_other_packages_has_an_environment_that_shares_ours(clone: Path) -> None:
+def test_a_revision_that_requires_other_packages_has_an_environment_that_shares_ours(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("open(__file__ + '.ran', 'w').close()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     before, file = git(clone, "rev-parse", "HEAD"), clone / "pyproject.toml"
     file.write_text(file.read_text().replace('"numpy>=2.0"', '"numpy>=1.26"'))
     git(clone, "commit", "--quiet", "-am", "an older numpy will do")
@@ -119,5 +123,9 @@ def test_a_revision_that_requires_other_packages_has_an_environment_that_shares_
         prefix, numpy = done.stdout.split()
         assert prefix.startswith(str(base.folder.parent))
         assert not numpy.startswith(prefix)
+        ran = tmp_path / "sitecustomize.py.ran"
+        ran.unlink(missing_ok=True)
+        assert len(base.cells(clone / "tiny.yaml")) == 1
+        assert ran.exists()  # behind its own packages
     assert not base.folder.exists()
     git(clone, "reset", "--quiet", "--hard", before)

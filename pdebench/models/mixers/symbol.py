@@ -5,12 +5,12 @@
 Every parameter stands in the exponent next to a monomial of k of degree at most two, so the gradient of a loss with
 respect to all of them is read off the moments `M_ij = sum_k y_i x_j conj(P(k)) dL/dG(k)` with `y = (1, k_y, k_y^2)`,
 `x = (1, k_x, k_x^2)` and `P` the propagator: one product and two thin matrix products, where autograd walks back
-through every exponential on the grid. Where K is diagonal the propagators are outer products over the two axes, and
-neither direction ever forms a grid for each state.
+through every exponential on the grid. Where K is diagonal the propagators are outer products over the two axes, and in
+eager mode neither direction ever forms a grid for each state.
 
 Complex numbers stand as pairs of real ones along a last axis: PyTorch's compiler hands each operator on complex tensors
 to a kernel of its own, and fuses real ones. In eager mode complex products are fewer passes. A compiled graph has none,
-and no outer products left apart either: all of a state's grid is one expression.
+and forms the grid of every state, whatever K is, as one expression.
 """
 
 from __future__ import annotations
