@@ -17,6 +17,8 @@ PdebenchError                what went wrong, where, and what to do, in one sent
  +- NotComparable            two sides that have nothing to be compared in            (exit code 3)
  +- Interrupted              a cell that was asked to end; its state is saved
  +- Diverged                 a loss that is no longer finite; ends a cell, not a sweep
+
+CellWarning                  what a reader of a cell's numbers has to know; its record keeps it
 """
 
 from __future__ import annotations
@@ -111,6 +113,10 @@ class Interrupted(PdebenchError):
 
 class Diverged(PdebenchError):
     """The training loss became NaN or infinite."""
+
+
+class CellWarning(UserWarning):
+    """What a reader of a cell's numbers has to know: kept in its record, shown on the terminal and in the report."""
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -10,13 +10,15 @@ same bytes, and it does not matter whose rename comes last.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -30,20 +32,33 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_FORMAT = "cache-1"
+_FORMAT = "cache-2"
 _ABANDONED_AFTER = 24 * 3600.0
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One split as it lies in the cache, and what happened while the whole entry was decoded."""
+    """One split as it lies in the cache, and what happened while the whole entry was decoded.
+
+    Attributes:
+        images: uint8 (N, 3, H, W).
+        labels: int64 (N,), -1 where there are no classes.
+        checksum: sha256 of images and labels.
+        skipped: files that could not be decoded.
+        enlarged: images, of both splits, that were smaller than the resolution.
+        paged: images of both splits whose files have further pages.
+        decoded: images of both splits.
+        classes: how many images each label has, by split.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     checksum: str
     skipped: tuple[Skipped, ...]
     enlarged: int
+    paged: int
     decoded: int
+    classes: Mapping[Split, Mapping[int, int]]
 
 
 def cache_folder() -> Path:
@@ -63,7 +78,7 @@ def cached(
     """The entry of `key` (whatever decides its content), made with `decode` where it is absent or damaged.
 
     `decode` yields the samples of both splits in their final order, each (3, resolution, resolution). Raises
-    DataError when the cache folder cannot be written.
+    DataError when the cache folder cannot be written, or what `decode` reads cannot be read.
     """
     import PIL
 
@@ -77,17 +92,30 @@ def cached(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
-        _build(base, resolution, decode())
+        _build(base, resolution, _readable(decode()))
     except OSError as error:
+        remedy = "free some space there, or " * (error.errno in (errno.ENOSPC, errno.EDQUOT))
         raise DataError(
-            f"cannot write the image cache in {folder}: {error.strerror or error}; free some space there or "
-            "set PDEBENCH_CACHE to another folder"
+            f"cannot write the image cache in {folder}: {error.strerror or error}; {remedy}set PDEBENCH_CACHE to a "
+            "folder that can be written to"
         ) from error
     if (entry := _open(base, resolution, split)) is None:
         raise DataError(
             f"the image cache {base.name} in {folder} cannot be read back; set PDEBENCH_CACHE to another folder"
         )
     return entry
+
+
+def _readable(samples: Iterable[Sample | Skipped]) -> Iterator[Sample | Skipped]:
+    """The samples; what cannot be read of them is not blamed on the cache that they are written to.
+
+    Raises:
+        DataError: a file of the data set cannot be read.
+    """
+    try:
+        yield from samples
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename or 'the images'}: {error.strerror or error}") from error
 
 
 def _file(base: Path, suffix: str) -> Path:
@@ -131,7 +159,9 @@ def _open(base: Path, resolution: int, split: Split) -> Entry | None:
             about["checksums"][split],
             skipped,
             about["enlarged"],
+            about["paged"],
             sum(about["counts"].values()),
+            {split: {int(label): count for label, count in about["classes"][split].items()} for split in SPLITS},
         )
     except Exception:  # a damaged file raises anything, an archive in the place of an array an AttributeError
         return None
@@ -143,7 +173,7 @@ def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> 
 
     labels: dict[Split, list[int]] = {split: [] for split in SPLITS}
     skipped: list[Skipped] = []
-    enlarged = 0
+    enlarged = paged = 0
     shape = (3, resolution, resolution)
     with contextlib.ExitStack() as stack:
         writers = {split: stack.enter_context(_ArrayWriter(_file(base, f".{split}.npy"), shape)) for split in SPLITS}
@@ -154,6 +184,7 @@ def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> 
             writers[sample.split].append(sample.pixels)
             labels[sample.split].append(sample.label)
             enlarged += sample.enlarged
+            paged += sample.paged
     checksums = {}
     for split in SPLITS:
         array = np.asarray(labels[split], np.int64)
@@ -165,6 +196,8 @@ def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> 
         "checksums": checksums,
         "skipped": [[item.name, item.reason] for item in skipped],
         "enlarged": enlarged,
+        "paged": paged,
+        "classes": {split: Counter(labels[split]) for split in SPLITS},
     }
     with _replacing(_file(base, ".json")) as stream:
         stream.write(json.dumps(about, indent=1).encode())

@@ -1,54 +1,40 @@
 """`folder`: a user's own images, of any size and kind that Pillow reads.
 
-Sub-folders with images are classes; images directly in the folder make a set without classes. Each image is
-turned upright, laid on white, cropped to its centred square and resized with antialiasing. A hash of its
-file's bytes decides whether it trains or validates. A file that cannot be decoded is left out with a
-warning.
+Where files lie says their classes (see `layout.py`). Each image is turned upright, laid on white, cropped to its
+centred square and resized with antialiasing. A hash of its bytes decides whether it trains or validates, unless
+folders say that. What the set is, is what its files hold and not where they lie: see `FolderSource.content`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from pdebench.data import pixels
-from pdebench.data.cache import cached
+from pdebench.data.cache import Entry, cached
+from pdebench.data.layout import File, Listing, list_images
 from pdebench.data.source import SPLITS, DataConfig, ImageSet, Sample, Skipped, Source, Split
+from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of
-from pdebench.errors import DataError
+from pdebench.errors import CellWarning, DataError, Interrupted
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-_RECIPE = "folder-1"
-_NAMED = 5  # broken files named in the warning; all of them are in the cache's description
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Image files under a folder in a fixed order, the class of each (-1: none), and the classes' names."""
-
-    root: Path
-    files: tuple[Path, ...]
-    labels: tuple[int, ...]
-    class_names: tuple[str, ...] | None
-
-    def digest(self) -> str:
-        """sha256 (hex) over names, sizes and times of change: another listing, another cache entry."""
-        digest = hashlib.sha256(json.dumps([_RECIPE, str(self.root)]).encode())
-        for file in self.files:
-            about = file.stat()
-            digest.update(json.dumps([str(file.relative_to(self.root)), about.st_size, about.st_mtime_ns]).encode())
-        return digest.hexdigest()
+_RECIPE = "folder-2"
+_NAMED = 5  # files that a warning names for a reason; all of them are in the cache's description
+_READERS = 8  # threads: a disk is waited for, and hashing lets go of the interpreter
+_SETTLED = 2.0  # seconds after which a file that was written again has another time of change
 
 
 class FolderSource(Source):
     """A folder of images, with its sub-folders as classes, at any resolution."""
 
     name = "folder"
-    summary = "your own images: data.path is a folder, its sub-folders are classes"
+    summary = "your own images: data.path is a folder, its sub-folders are classes, train/ and val/ are splits"
     resolutions = None
 
     def check(self, config: DataConfig) -> None:
@@ -63,33 +49,34 @@ class FolderSource(Source):
                 raise _empty(split, listing.root, len(listing.files))
 
     def class_count(self, config: DataConfig) -> int | None:
-        """Number of sub-folders with images; None when the images lie in the folder itself."""
+        """Number of classes; None for images without."""
         names = list_images(config.path).class_names
         return None if names is None else len(names)
 
-    def load(self, config: DataConfig, split: Split) -> ImageSet:
-        """Return one split; warns, once a text, of files left out and of images that had to be enlarged."""
+    def content(self, config: DataConfig) -> str:
+        """A digest of every image's bytes with its class and split, read afresh: names and times do not matter."""
         listing = list_images(config.path)
+        return _content(listing, _digests(listing))
+
+    def load(self, config: DataConfig, split: Split) -> ImageSet:
+        """Return one split; warns, once a text, of what was left out or is not as its owner may think."""
+        listing = list_images(config.path)
+        digests = _digests(listing)
         entry = cached(
-            self.name, config.resolution, listing.digest(), split, lambda: _decode(listing, config.resolution)
-        )
-        broken = len(entry.skipped)
-        if broken:
-            named = "; ".join(f"{item.name} ({item.reason})" for item in entry.skipped[:_NAMED])
-            more = f"; and {broken - _NAMED} more" if broken > _NAMED else ""
-            _warn(f"{broken} of {broken + entry.decoded} images in {listing.root} are left out: {named}{more}")
+            self.name, config.resolution, _content(listing, digests), split,
+            lambda: _decode(listing, digests, config.resolution),
+        )  # fmt: skip
+        left_out = (*listing.left_out, *_unreadable(listing, digests), *entry.skipped)
+        for remark in _remarks(listing, digests, entry, left_out, config.resolution):
+            warnings.warn(remark, CellWarning, stacklevel=2)
         if not entry.decoded:
+            broken = [*_unreadable(listing, digests), *entry.skipped]
             raise DataError(
-                f"data.path: none of the {broken} images in {listing.root} can be decoded, "
-                f"the first being {entry.skipped[0].name} ({entry.skipped[0].reason})"
+                f"data.path: none of the {len(broken)} images in {listing.root} can be decoded, "
+                f"the first being {broken[0].name} ({broken[0].reason})"
             )
         if not len(entry.images):
             raise _empty(split, listing.root, entry.decoded)
-        if entry.enlarged:
-            _warn(
-                f"{entry.enlarged} of {entry.decoded} images in {listing.root} are smaller than "
-                f"{config.resolution} px and were enlarged: remove them or lower data.resolution"
-            )
         return ImageSet(
             entry.images,
             entry.labels if listing.class_names is not None else None,
@@ -98,73 +85,83 @@ class FolderSource(Source):
             config.resolution,
             split,
             entry.checksum,
-            broken,
+            len(left_out),
         )
 
 
-def list_images(path: Path | None) -> Listing:
-    """Find the images under `path`; DataError when there is no such folder or nothing usable in it."""
-    if path is None:
-        raise DataError("data set 'folder' needs data.path, the folder that holds your images")
-    root = Path(path).expanduser()
-    if not root.exists():
-        raise DataError(f"data.path: there is no folder {root}")
-    if not root.is_dir():
-        raise DataError(f"data.path: {root} is a file, not a folder of images")
-    root = root.resolve()
+# ---- content
+
+_known: tuple[tuple[_Signature, ...], list[bytes | None]] | None = None
+"""The digests that this process read last, and what they are of."""
+
+
+def _digests(listing: Listing) -> list[bytes | None]:
+    """sha256 of each file; None for one that cannot be read.
+
+    A process that asks again, of files none of which was touched since or just before, is not made to read them again:
+    it loads two splits, and checks before. Nothing of this outlives the process.
+    """
+    global _known
+    about = tuple(_signature(file.path) for file in listing.files)
+    if _known is not None and _known[0] == about:
+        return _known[1]
+    with ThreadPoolExecutor(_READERS) as pool:
+        digests = list(pool.map(_digest, [file.path for file in listing.files]))
+    newest = max(one.changed for one in about)
+    _known = (about, digests) if time.time_ns() - newest > _SETTLED * 1e9 else None
+    return digests
+
+
+class _Signature(NamedTuple):
+    """A file as it lies there; its time of change, which nobody can set, is in nanoseconds."""
+
+    path: Path
+    place: tuple[int, int]
+    size: int
+    modified: int
+    changed: int
+
+
+def _signature(path: Path) -> _Signature:
     try:
-        loose = [entry for entry in _entries(root) if _is_image(entry)]
-        classes = {entry.name: list(_walk(entry, {_identity(root)})) for entry in _entries(root) if entry.is_dir()}
-    except OSError as error:
-        raise DataError(f"data.path: {error.filename} cannot be read: {error.strerror}") from error
-    classes = {name: files for name, files in classes.items() if files}
-    if loose and classes:
-        raise DataError(
-            f"data.path: {root} has images beside sub-folders with images ({loose[0].name}, "
-            f"{next(iter(classes))}/): move them into a sub-folder, which makes them a class, or out of it"
-        )
-    if not loose and not classes:
-        raise DataError(f"data.path: no images in {root}; looked for {', '.join(sorted(SUFFIXES))}")
-    if loose:
-        return Listing(root, tuple(loose), (-1,) * len(loose), None)
-    files = tuple(file for found in classes.values() for file in found)
-    labels = tuple(label for label, found in enumerate(classes.values()) for _ in found)
-    return Listing(root, files, labels, tuple(classes))
+        about = path.stat()
+    except OSError:
+        return _Signature(path, (0, 0), 0, 0, 0)
+    return _Signature(path, (about.st_dev, about.st_ino), about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What a folder holds, sorted, without hidden names and what archives leave behind."""
-    return [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__MACOSX"))]
+def _digest(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return None
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+def _content(listing: Listing, digests: Sequence[bytes | None]) -> str:
+    """What decides the arrays that are made of a listing at a resolution, 32 hexadecimal digits."""
+    about = [_RECIPE, SPLIT_RECIPE, pixels.DECODE_RECIPE, listing.class_names]
+    found = hashlib.sha256(json.dumps(about).encode())
+    known = [
+        (digest, file.label, file.split or "") for digest, file in zip(digests, listing.files, strict=True) if digest
+    ]
+    for digest, label, split in sorted(known):
+        found.update(digest + f" {label} {split}\n".encode())
+    return found.hexdigest()[:32]
 
 
-def _identity(folder: Path) -> tuple[int, int]:
-    about = folder.stat()
-    return about.st_dev, about.st_ino
-
-
-def _walk(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
-    """Images at any depth, following links but entering no folder twice, so that a loop of links ends."""
-    if _identity(folder) in visited:
-        return
-    visited.add(_identity(folder))
-    for entry in _entries(folder):
-        if entry.is_dir():
-            yield from _walk(entry, visited)
-        elif _is_image(entry):
-            yield entry
+# ---- decoding
 
 
 def _splits_seen(listing: Listing) -> set[Split]:
     """Which splits have images, going by their headers; reads as many as it takes to see both, about ten."""
     seen: set[Split] = set()
     for file in listing.files:
-        data = _read(file)
+        if file.split is not None and file.split in seen:
+            continue
+        data = _read(file.path)
         if data is not None and pixels.has_image_header(data):
-            seen.add(split_of(data))
+            seen.add(file.split or split_of(data))
         if len(seen) == len(SPLITS):
             break
     return seen
@@ -177,24 +174,95 @@ def _read(file: Path) -> bytes | None:
         return None
 
 
-def _decode(listing: Listing, resolution: int) -> Iterator[Sample | Skipped]:
-    # By content: classes are mixed, and the order survives a renaming.
-    order = sorted(
-        range(len(listing.files)),
-        key=lambda number: hashlib.sha256(_read(listing.files[number]) or b"").digest(),
-    )
-    for number in order:
-        name = str(listing.files[number].relative_to(listing.root))
-        if (data := _read(listing.files[number])) is None:
-            yield Skipped(name, "the file cannot be read")
-            continue
+def _decode(listing: Listing, digests: Sequence[bytes | None], resolution: int) -> Iterator[Sample | Skipped]:
+    """All images in the order of their content: classes are mixed, and the order survives a renaming."""
+    of: list[tuple[bytes, File]] = [(d, file) for d, file in zip(digests, listing.files, strict=True) if d is not None]
+    for digest, file in sorted(of, key=lambda item: item[0]):
+        name, data = _name(listing, file), _read(file.path)
+        if data is None or hashlib.sha256(data).digest() != digest:
+            raise DataError(
+                f"data.path: {file.path} was changed while the images were being read: run again once nobody writes "
+                "there"
+            )
         try:
-            image = pixels.decode(data)
+            image, pages = pixels.read(data)
+        except (MemoryError, Interrupted):  # of this process, not of the file
+            raise
         except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
             yield Skipped(name, pixels.reason(error))
             continue
         small = min(image.size) < resolution
-        yield Sample(split_of(data), pixels.centre_crop(image, resolution), listing.labels[number], small)
+        split = file.split or split_of(data)
+        yield Sample(split, pixels.centre_crop(image, resolution), file.label, small, pages > 1)
+
+
+def _name(listing: Listing, file: File) -> str:
+    return file.path.relative_to(listing.root).as_posix()
+
+
+def _unreadable(listing: Listing, digests: Sequence[bytes | None]) -> list[Skipped]:
+    return [
+        Skipped(_name(listing, file), "the file cannot be read")
+        for digest, file in zip(digests, listing.files, strict=True) if digest is None
+    ]  # fmt: skip
+
+
+# ---- what is to be said
+
+
+def _remarks(
+    listing: Listing, digests: Sequence[bytes | None], entry: Entry, left_out: Sequence[Skipped], resolution: int
+) -> Iterator[str]:
+    """What a reader of the numbers should know of the set, a sentence each."""
+    root, there = listing.root, len(left_out) + entry.decoded
+    for clause in listing.remarks:
+        yield f"{root}: {clause}"
+    if left_out:
+        what = "files" if listing.left_out else "images"
+        yield f"{len(left_out)} of {there} {what} in {root} are left out: {_by_reason(left_out)}"
+    if entry.enlarged:
+        yield (
+            f"{entry.enlarged} of {entry.decoded} images in {root} are smaller than {resolution} px and were enlarged: "
+            "remove them or lower data.resolution"
+        )
+    if entry.paged:
+        yield f"{entry.paged} of {entry.decoded} images in {root} have several pages, of which the first is used"
+    yield from (f"{root}: {clause}" for clause in _of_classes(listing, entry))
+    if both := _on_both_sides(listing, digests):
+        yield f"{both} images in {root} are held out and trained on as well, byte for byte: the loss on them is no test"
+
+
+def _by_reason(left_out: Sequence[Skipped]) -> str:
+    """Every reason, and the first few files that it is true of."""
+    by_reason: dict[str, list[str]] = {}
+    for item in left_out:
+        by_reason.setdefault(item.reason, []).append(item.name)
+    told = []
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        told.append(f"{', '.join(names[:_NAMED])}{more} ({reason})")
+    return "; ".join(told)
+
+
+def _of_classes(listing: Listing, entry: Entry) -> Iterator[str]:
+    """Classes of which nothing can be learned, or nothing is seen."""
+    if listing.class_names is None:
+        return
+    for label, name in enumerate(listing.class_names):
+        trained, held_out = (entry.classes[split].get(label, 0) for split in SPLITS)
+        if not trained and not held_out:
+            yield f"class '{name}' has no image that can be used"
+        elif not trained:
+            yield f"class '{name}' has no image to train on, its {held_out} are held out"
+
+
+def _on_both_sides(listing: Listing, digests: Sequence[bytes | None]) -> int:
+    """Images that are held out and are in the training folder too; a split by content has none."""
+    sides: dict[Split | None, set[bytes]] = {"train": set(), "validation": set(), None: set()}
+    for digest, file in zip(digests, listing.files, strict=True):
+        if digest is not None:
+            sides[file.split].add(digest)
+    return len(sides["train"] & sides["validation"])
 
 
 def _empty(split: Split, root: Path, images: int) -> DataError:
@@ -202,7 +270,3 @@ def _empty(split: Split, root: Path, images: int) -> DataError:
         f"data.path: the {split} split of {root} is empty ({images} image{'s' * (images != 1)} in all): "
         f"add images; a hash of each file sends about {VALIDATION_SHARE:.0%} of them to validation"
     )
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=3)

@@ -33,6 +33,9 @@ class NoiseSource(Source):
         """ImageNet's."""
         return CLASSES
 
+    def content(self, config: DataConfig) -> None:
+        """Its name: made by a generator of a fixed seed."""
+
     def load(self, config: DataConfig, split: Split) -> ImageSet:
         """A few images; what is measured does not depend on what they show."""
         import numpy as np

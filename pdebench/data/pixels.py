@@ -6,15 +6,48 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
-DECODE_RECIPE = "pixels-1"
+DECODE_RECIPE = "pixels-2"
 """Part of every cache key: a change to how pixels are made must change it."""
+
+# Pillow hands these to other programs, to packages that may not be there, or knows no more of them than their name.
+_NO_RASTER = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
+_FULL_RANGE = {"PNG", "PPM", "JPEG2000"}
+"""Formats whose 16 bits use their whole range: the standard says so, or Pillow scales by the file's own maximum."""
+_BITS, _LARGEST, _LARGEST_OF_TYPE = 258, 281, 341  # TIFF's BitsPerSample, MaxSampleValue and SMaxSampleValue
+_FOURTEEN_BITS = 2**14 - 1
+
+
+class Decoded(NamedTuple):
+    """An RGB image, and how many pages its file has: only the first is used."""
+
+    image: Image.Image
+    pages: int
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """The formats that are read, by Pillow's names: those that it decodes itself."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(sorted(set(Image.OPEN) - _NO_RASTER))
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """How names of files of these formats end, in lower case, with the dot."""
+    from PIL import Image
+
+    known = set(formats())
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in known)
 
 
 @contextlib.contextmanager
@@ -28,12 +61,22 @@ def _strict() -> Iterator[None]:
         yield
 
 
+def begins_as_image(first: bytes) -> bool:
+    """Whether a file that begins with these 16 bytes says that it is an image, whatever its name."""
+    from PIL import Image
+
+    if len(first) < 16:
+        return False
+    accepts = [Image.OPEN[name][1] for name in formats()]
+    return any(accept is not None and accept(first) is True for accept in accepts)
+
+
 def has_image_header(data: bytes) -> bool:
     """Whether these bytes begin as an image of a known format and bearable size; decodes no pixels."""
     from PIL import Image
 
     try:
-        with _strict(), Image.open(io.BytesIO(data)):
+        with _strict(), Image.open(io.BytesIO(data), formats=formats()):
             return True
     except Exception:  # Pillow's decoders raise nearly anything on a damaged file
         return False
@@ -51,36 +94,100 @@ def reason(error: Exception) -> str:
 
 
 def decode(data: bytes) -> Image.Image:
-    """RGB image, upright by its EXIF orientation, with transparency laid on white and 16 bits scaled to 8.
+    """The image of `read`."""
+    return read(data).image
 
-    Raises whatever Pillow raises for a broken file, and ValueError for pixels without a known range.
+
+def read(data: bytes) -> Decoded:
+    """RGB image, upright by its EXIF orientation, with transparency laid on white and more bits scaled to 8.
+
+    Raises whatever Pillow raises for a broken file, and ValueError for pixels whose range is not known.
     """
     from PIL import Image, ImageOps
 
-    with _strict(), Image.open(io.BytesIO(data)) as opened:
+    with _strict(), Image.open(io.BytesIO(data), formats=formats()) as opened:
+        pages = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # a phone's previews are no pages
         opened.load()
         image = ImageOps.exif_transpose(opened)
-    if image.mode.startswith(("I", "F")):
-        return _from_deep_grey(image)
+        if image.mode.startswith(("I", "F")):
+            return Decoded(_from_deep_grey(image, _largest(opened, image)), pages)
+        _refuse_shallow_colours(opened)
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return Decoded(image.convert("RGB"), pages)
     image = image.convert("RGBA")
     # Composite before any resize: interpolating straight alpha would mix in the hidden colour of clear pixels
     # and leave dark halos.
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(image)
-    return white.convert("RGB")
+    return Decoded(white.convert("RGB"), pages)
 
 
-def _from_deep_grey(image: Image.Image) -> Image.Image:
+def _largest(opened: Image.Image, image: Image.Image) -> float:
+    """What stands for white in a grey image of more than 8 bits: what the file states, or its format.
+
+    Raises:
+        ValueError: neither says it, and a guess could make an image that is bright nearly black.
+    """
+    import numpy as np
+
+    if opened.format in _FULL_RANGE:
+        return 65535.0
+    if (stated := _stated(opened)) is not None:
+        return stated
+    values = np.asarray(image)
+    most = float(values.max())
+    if image.mode.startswith("I;16") and (most > _FOURTEEN_BITS or most == 0):
+        return 65535.0
+    if image.mode.startswith("I;16"):
+        raise ValueError(
+            f"16 bits a pixel of which no value passes {most:.0f}, and the file does not state their range: it may "
+            "hold 12 bits, which would be shown as nearly black; save it scaled, or with MaxSampleValue"
+        )
+    raise ValueError(f"pixels of mode '{image.mode}' have no known range; save it with 8 or 16 bits")
+
+
+def _stated(opened: Image.Image) -> float | None:
+    """The largest value that a TIFF says its pixels may have, if it is below what 16 bits hold."""
+    tags = getattr(opened, "tag_v2", {})
+    bits = min(tags.get(_BITS) or (16,))
+    for tag in (_LARGEST, _LARGEST_OF_TYPE):
+        value = tags.get(tag)
+        first = value[0] if isinstance(value, tuple) and value else value
+        if isinstance(first, int | float) and 0 < first <= 65535:
+            return float(first)
+    return float(2**bits - 1) if bits < 16 else None
+
+
+def _refuse_shallow_colours(opened: Image.Image) -> None:
+    """Refuse colours of 16 bits of which Pillow keeps the upper 8, where the lower ones hold what is to be seen.
+
+    Raises:
+        ValueError: it would be shown as nearly black.
+    """
+    if min(getattr(opened, "tag_v2", {}).get(_BITS) or (8,)) < 16:
+        return
+    stated, most = _stated(opened), max(high for _, high in _extremes(opened))
+    if (stated is not None and stated < 65535) or 0 < most <= _FOURTEEN_BITS >> 8:
+        raise ValueError(
+            "16 bits a colour that do not use their range: it would be shown as nearly black; save it with 8 bits"
+        )
+
+
+def _extremes(image: Image.Image) -> list[tuple[float, float]]:
+    """The least and the largest value of each colour, without transparency."""
+    found = image.convert("RGB").getextrema()
+    return [pair for pair in found if isinstance(pair, tuple)]
+
+
+def _from_deep_grey(image: Image.Image, largest: float) -> Image.Image:
     """Grey of more than 8 bits to RGB; Pillow's own conversion would clip at 255 instead of scaling."""
     import numpy as np
     from PIL import Image
 
     values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+    if values.min() < 0 or values.max() > largest:
         raise ValueError(f"pixels of mode '{image.mode}' have no known range; save it with 8 or 16 bits")
-    grey = np.round(values / 257.0).astype(np.uint8)
+    grey = np.round(values * 255.0 / largest).astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")
 
 

@@ -20,7 +20,7 @@ from pdebench.data.photos import PhotosSource
 from pdebench.data.source import DataConfig, ImageSet, Source, Split
 from pdebench.errors import DataError, did_you_mean
 
-__all__ = ["SOURCES", "DataConfig", "ImageSet", "Source", "check", "class_count", "load"]
+__all__ = ["SOURCES", "DataConfig", "ImageSet", "Source", "check", "class_count", "content", "load", "verify"]
 
 _SHIPPED: dict[str, Source] = {
     source.name: source for source in (EmojiSource(), PhotosSource(), FolderSource(), NOISE, LATENTS)
@@ -79,6 +79,25 @@ def check(config: DataConfig) -> None:
 def class_count(config: DataConfig) -> int | None:
     """Number of classes without decoding anything; None for images without labels."""
     return _source(config).class_count(config)
+
+
+def content(config: DataConfig) -> str | None:
+    """A digest of what a data set holds, read afresh; None where its name says it all. Raises DataError."""
+    return _source(config).content(config)
+
+
+def verify(config: DataConfig, expected: str | None) -> None:
+    """See that a data set holds what it held when `content` gave this digest; None: its name says it all.
+
+    Raises:
+        DataError: it holds something else by now.
+    """
+    if expected is not None and (found := content(config)) != expected:
+        where = f"the images in {config.path}" if config.path else f"what data set '{config.name}' holds"
+        raise DataError(
+            f"{where} changed since this cell was begun (content {expected[:8]} then, {found and found[:8]} now): put "
+            "them back and run again with --retry failed, or run the suite again as it is, for cells of the new ones"
+        )
 
 
 def load(config: DataConfig, split: Split) -> ImageSet:

@@ -5,6 +5,7 @@ Nothing here imports numpy, so that a suite's data section can be checked in mil
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,8 @@ class ImageSet:
     `images` is uint8 of shape (N, C, H, W), 0..255, usually a read-only memory map; three channels are RGB.
     `labels` is int64 of shape (N,) with values in [0, len(class_names)), or None for a set without classes. The
     order is fixed and mixed: any leading slice is a fair sample. `checksum` is the sha256 (hex) of the images and
-    labels; `skipped` counts what the source as a whole left out (broken files, photographs that are too small).
+    labels; `skipped` counts what the source as a whole left out (broken files, photographs that are too small), each of
+    which is named in a warning where it is a user's.
     """
 
     images: NDArray[np.uint8]
@@ -61,12 +63,16 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Sample:
-    """One decoded image on its way into the cache: uint8 (3, H, W); label -1 where there are no classes."""
+    """One decoded image on its way into the cache: uint8 (3, H, W); label -1 where there are no classes.
+
+    `enlarged`: it was smaller than the resolution. `paged`: its file has further pages, which are not used.
+    """
 
     split: Split
     pixels: NDArray[np.uint8]
     label: int = -1
     enlarged: bool = False
+    paged: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,15 @@ class Source(ABC):
     @abstractmethod
     def load(self, config: DataConfig, split: Split) -> ImageSet:
         """Return one split, decoding into the cache first where that has not been done."""
+
+    def content(self, config: DataConfig) -> str | None:
+        """A digest of what the set holds, the same wherever it lies: part of what a cell is.
+
+        None where the name says it all, as of packaged files that are pinned by a checksum. Here the digest of both
+        splits as they load; a source that knows it without decoding anything says so.
+        """
+        loaded = [self.load(config, split).checksum for split in SPLITS]
+        return hashlib.sha256(" ".join(loaded).encode()).hexdigest()[:32]
 
     def check_resolution(self, config: DataConfig) -> None:
         """Raise DataError when the resolution is not offered."""

@@ -216,3 +216,77 @@ def test_a_folder_whose_images_are_all_cut_short_is_an_error(data, images):
         pytest.raises(DataError, match=r"none of the 40 images .* can be decoded"),
     ):
         registry.load(data("folder", path=images), "train")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "save", "grey"),
+    [
+        (np.full((16, 16), 0x0808, np.uint16), {"name": "x.png"}, 8),  # PNG's 16 bits always use their whole range
+        (np.full((16, 16), 2048, np.uint16), {"name": "x.tif", "tiffinfo": {281: 4095}}, 128),  # the file says 12 bits
+        (np.full((16, 16), 100, np.int32), {"name": "x.tif", "tiffinfo": {281: 200}}, 128),
+        (np.full((16, 16), 0x8080, np.uint16), {"name": "x.tif"}, 128),
+    ],
+)
+def test_deep_grey_is_scaled_by_what_its_file_says(data, tmp_path, pixels, save, grey):
+    assert (one(data, tmp_path, Image.fromarray(pixels), **save) == grey).all()
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.linspace(0, 4095, 256).reshape(16, 16).astype(np.uint16),  # 12 bits in 16, and nothing says so
+        np.linspace(0, 255, 256).reshape(16, 16).astype(np.int32),
+        np.linspace(0, 1, 256).reshape(16, 16).astype(np.float32),
+    ],
+)
+def test_deep_grey_of_unknown_range_is_left_out_and_not_shown_black(data, images, pixels):
+    Image.fromarray(pixels).save(images / "cats" / "deep.tif")
+    with pytest.warns(UserWarning, match=r"cats/deep\.tif .*range"):
+        train, validation = both(data("folder", path=images))
+    assert len(train) + len(validation) == 40
+
+
+def test_sixteen_bits_a_colour_that_would_be_black_are_left_out(data, images):
+    tifffile = _rgb16(np.random.default_rng(0).integers(0, 4096, (16, 16, 3), np.uint16))
+    (images / "cats" / "deep.tif").write_bytes(tifffile)
+    (images / "dogs" / "full.tif").write_bytes(_rgb16(np.full((16, 16, 3), 0x8000, np.uint16)))
+    with pytest.warns(UserWarning, match=r"1 of 42 images .*cats/deep\.tif \(16 bits a colour") as caught:
+        train, validation = both(data("folder", path=images))
+    assert "full.tif" not in "".join(str(one.message) for one in caught)
+    assert len(train) + len(validation) == 41
+
+
+def _rgb16(values):
+    """A TIFF of 16 bits a colour, which Pillow reads and does not write."""
+    from struct import pack
+
+    h, w, _ = values.shape
+    entries = [(256, 3, 1, w), (257, 3, 1, h), (258, 3, 3, 8 + 2 + 12 * 8 + 4), (259, 3, 1, 1), (262, 3, 1, 2),
+               (273, 4, 1, 8 + 2 + 12 * 8 + 4 + 6), (277, 3, 1, 3), (279, 4, 1, values.nbytes)]  # fmt: skip
+    table = b"".join(
+        pack("<HHI", tag, kind, count) + (pack("<HH", value, 0) if kind == 3 and count == 1 else pack("<I", value))
+        for tag, kind, count, value in entries
+    )
+    return (
+        b"II*\0" + pack("<I", 8) + pack("<H", 8) + table + pack("<I", 0) + pack("<HHH", 16, 16, 16) + values.tobytes()
+    )
+
+
+@pytest.mark.parametrize("form", ["tif", "gif", "png", "webp"])
+def test_further_pages_are_said(data, images, form):
+    pages = [noise(seed) for seed in (90, 91, 92)]
+    pages[0].save(images / "cats" / f"stack.{form}", save_all=True, append_images=pages[1:])
+    with pytest.warns(UserWarning, match="1 of 41 images .* several pages"):
+        train, validation = both(data("folder", path=images))
+    assert len(train) + len(validation) == 41
+
+
+def test_a_file_that_cannot_be_read_just_now_is_not_left_out_for_ever(data, images, monkeypatch):
+    from pdebench.data import pixels
+
+    config, decode = data("folder", 32, images), pixels.read
+    monkeypatch.setattr(pixels, "read", lambda data: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        registry.load(config, "train")
+    monkeypatch.setattr(pixels, "read", decode)
+    assert sum(map(len, both(config))) == 40

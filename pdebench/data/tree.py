@@ -1,0 +1,98 @@
+"""Every file under a folder: an image, or what it is instead. Nothing is passed over without a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pdebench.data import pixels
+
+_SNIFFED = 16  # bytes by which Pillow tells formats apart
+
+
+@dataclass
+class Tree:
+    """What lies under a folder; the order is that of names.
+
+    Attributes:
+        root: the folder.
+        images: what is an image by its name, or by how it begins.
+        left_out: every other file, and why it is no image.
+        empty: folders in which no image is.
+    """
+
+    root: Path
+    images: list[Path] = field(default_factory=list)
+    left_out: dict[Path, str] = field(default_factory=dict)
+    empty: list[Path] = field(default_factory=list)
+
+    def parts(self, path: Path) -> tuple[str, ...]:
+        """The names that lead from the root to a file."""
+        return path.relative_to(self.root).parts
+
+    def name(self, path: Path) -> str:
+        """A file as messages name it."""
+        return path.relative_to(self.root).as_posix()
+
+    def leave_out(self, path: Path, why: str) -> None:
+        """Count a file that is not used."""
+        self.left_out[path] = why
+
+
+def read_tree(root: Path) -> Tree:
+    """Look at everything below `root`, following links.
+
+    Below each of its sub-folders no folder is entered twice, so that a loop of links ends.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    tree = Tree(root)
+    for entry in sorted(root.iterdir()):
+        _look_at(entry, tree, {_identity(root)})
+    return tree
+
+
+def _look_at(path: Path, tree: Tree, visited: set[tuple[int, int]]) -> bool:
+    """Sort a file or folder in; returns whether there is an image in it."""
+    if path.name.startswith((".", "__MACOSX")):
+        tree.leave_out(path, "hidden")
+    elif path.is_dir():
+        return _enter(path, tree, visited)
+    elif not path.exists():
+        tree.leave_out(path, "a link that leads nowhere")
+    elif not path.is_file():
+        tree.leave_out(path, "no plain file")
+    elif _may_be_image(path):
+        tree.images.append(path)
+        return True
+    else:
+        tree.leave_out(path, "not an image")
+    return False
+
+
+def _enter(folder: Path, tree: Tree, visited: set[tuple[int, int]]) -> bool:
+    if (identity := _identity(folder)) in visited:
+        tree.leave_out(folder, "a link to a folder that is read already")
+        return False
+    visited.add(identity)
+    found = [_look_at(entry, tree, visited) for entry in sorted(folder.iterdir())]
+    if not any(found):
+        tree.empty.append(folder)
+    return any(found)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    about = folder.stat()
+    return about.st_dev, about.st_ino
+
+
+def _may_be_image(path: Path) -> bool:
+    """What Pillow reads is read, whatever it is called."""
+    if path.suffix.lower() in pixels.suffixes():
+        return True
+    try:
+        with path.open("rb") as file:
+            return pixels.begins_as_image(file.read(_SNIFFED))
+    except OSError:
+        return False
