@@ -6,6 +6,7 @@ import io
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from pdebench.config import Cell
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
 from pdebench.distributed import ALONE, World
+from pdebench.errors import CellWarning, ModelError
 from pdebench.measure import quality
 from pdebench.measure.counted import counted
 from pdebench.measure.largest_batch import Trial, largest_batch
@@ -30,11 +32,12 @@ from pdebench.measure.spatial.findings import SPATIAL
 from pdebench.measure.spatial.survey import IMAGES, survey
 from pdebench.measure.speed import after_warmup, spread
 from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.registry import FAMILIES
 from pdebench.models.transfer import at_resolution
 from pdebench.picture import png_grid
 from pdebench.store import write_atomic, write_json
 from pdebench.tasks import generation
-from pdebench.training import Images, Progress, Trained, autocast, compile_in_place, resolve_precision, train
+from pdebench.training import Images, Progress, Trained, cast_once, compile_in_place, resolve_precision, train
 from pdebench.training_state import Snapshots
 
 # Samples start from this noise whatever the training seed: families are compared from the same starting points.
@@ -75,12 +78,14 @@ def run_cell(
     precision = resolve_precision(cell.train.precision, device)
     watch({"stage": "data"})
     with world.one_after_the_first():  # it downloads and decodes for all
+        data_registry.verify(cell.data, cell.data.content)
         training, held_out = (data_registry.load(cell.data, split) for split in ("train", "validation"))
     classes = None if training.class_names is None else len(training.class_names)
     name, build = build_of(cell, classes)
     cost, params = counted(name, build)
     row: dict[str, Any] = {
         "model_name": name,
+        "family_revision": FAMILIES[cell.model.family].revision,
         "params": params,
         "tokens": (cell.data.resolution // cell.model.patch) ** 2,
         "macs_forward": cost.macs,
@@ -95,22 +100,22 @@ def run_cell(
         "precision_used": precision,
     }
 
+    images, validation = _tensors(training), _tensors(held_out)  # before memory is looked at: it is to be the model's
     memory = PeakMemory(device)
     torch.manual_seed(cell.train.seed)
     model = create_model(name, **build).to(device)
     compile_in_place(model, cell.train.compile)
     row |= {"mixer_implementation": model.mixer_implementation, **analytic_bytes(model)}
     watch({"stage": "model", "mixer_implementation": model.mixer_implementation})
-    images, validation = _tensors(training), _tensors(held_out)
     # no more than training has at once: the peak of memory is training's, and what can be trained can be validated
     at_once = min(generation.VALIDATION_BATCH, cell.train.batch_size // (cell.train.devices * cell.train.accumulate))
 
     def validate(candidate: nn.Module, held_out: Images = validation) -> float | None:
         if not len(held_out.pixels):  # random data hold nothing out: there is nothing to be found in them
             return None
-        with autocast(precision, device):
+        with cast_once(candidate, precision, device):
             return generation.validation_loss(
-                candidate, held_out.pixels.to(device), _to(held_out.labels, device), batch_size=at_once, world=world
+                candidate, held_out.pixels, held_out.labels, batch_size=at_once, device=device, world=world
             )
 
     def report(progress: Progress) -> None:
@@ -128,6 +133,7 @@ def run_cell(
         row |= {"peak_memory_bytes": memory.read(), "peak_memory_kind": memory.kind}
         row |= _learned(cell, trained) | {"val_loss_ema": validate(subject)}
         timings |= {"train_step_seconds": trained.step_seconds, "data_wait_seconds": trained.data_seconds}
+        timings["timed_from_step"] = trained.timed_from
         if world.first:
             _write_curve(trained, folder)
             _write_checkpoint(subject, name, build, folder)
@@ -179,25 +185,39 @@ def _tensors(images: ImageSet) -> Images:
     return Images(torch.from_numpy(np.array(images.images)), labels)
 
 
-def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if tensor is None else tensor.to(device)
-
-
 def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
     """What training itself tells: losses, and the time of its steps."""
-    losses, steps = trained.curve.train_loss, spread(after_warmup(trained.step_seconds))
+    losses = trained.curve.train_loss
     tail = losses[-max(1, len(losses) // 10) :]
-    compiled = cell.train.compile != "eager" and trained.resumed_from is None
     return {
-        "compile_seconds": trained.step_seconds[0] - steps.median if compiled else None,
         "resumed_from_step": trained.resumed_from,
         "images_seen": trained.curve.images[-1],
         "train_loss": sum(tail) / len(tail),
         "val_loss": trained.curve.val_loss[-1],
-        "train_seconds": sum(trained.step_seconds),
+        **_timed(cell, trained),
+    }
+
+
+def _timed(cell: Cell, trained: Trained) -> dict[str, Any]:
+    """The time of the steps that ran as this process does; what others took says nothing of them."""
+    seconds, waits = trained.step_seconds[trained.timed_from :], trained.data_seconds[trained.timed_from :]
+    if left := trained.timed_from:
+        warnings.warn(
+            f"{left} of {len(trained.step_seconds)} steps were timed under other conditions (a machine, threads, or "
+            "cells beside them) and are left out of the timings",
+            CellWarning,
+            stacklevel=2,
+        )
+    if not seconds:
+        return {}
+    steps = spread(after_warmup(seconds))
+    compiled = cell.train.compile != "eager" and trained.resumed_from is None
+    return {
+        "compile_seconds": seconds[0] - steps.median if compiled else None,
+        "train_seconds": None if left else sum(seconds),
         **steps.columns("train_step_ms", 1000),
         "train_images_per_s": cell.train.batch_size / steps.median,
-        "data_wait_ms_median": spread(after_warmup(trained.data_seconds)).median * 1000,
+        "data_wait_ms_median": spread(after_warmup(waits)).median * 1000,
     }
 
 
@@ -241,8 +261,6 @@ def load_checkpoint(path: Path) -> Backbone:
         ModelError: the file is no checkpoint of pdebench.
     """
     from safetensors import SafetensorError, safe_open
-
-    from pdebench.errors import ModelError
 
     try:
         with safe_open(path, framework="pt") as file:
@@ -294,22 +312,22 @@ def _sample(
     # the classes of the training set in its own (mixed, fixed) order: samples follow its class frequencies
     labels = None if reference.labels is None else torch.from_numpy(np.resize(reference.labels, count).copy())
     made: list[tuple[Tensor, float]] = []
-    for index, begin in enumerate(begins):
-        shape = (min(size, count - begin), reference.images.shape[1], reference.resolution, reference.resolution)
-        noise = torch.randn(shape, generator=noise_of)
-        if index not in ours:
-            continue
-        watch({"stage": "sample", "step": begin, "steps": count})
-        noise = noise.to(device)
-        given = None if labels is None else labels[begin : begin + len(noise)].to(device)
-        started = time.perf_counter()
-        with autocast(precision, device):
+    with cast_once(model, precision, device):
+        for index, begin in enumerate(begins):
+            shape = (min(size, count - begin), reference.images.shape[1], reference.resolution, reference.resolution)
+            noise = torch.randn(shape, generator=noise_of)
+            if index not in ours:
+                continue
+            watch({"stage": "sample", "step": begin, "steps": count})
+            noise = noise.to(device)
+            given = None if labels is None else labels[begin : begin + len(noise)].to(device)
+            started = time.perf_counter()
             drawn = generation.sample(
                 model, noise, given,
                 sampler=cell.evaluate.sampler, nfe=cell.evaluate.nfe, guidance=cell.evaluate.guidance,
             )  # fmt: skip
-        pixels = generation.to_pixels(drawn).cpu()  # .cpu() waits for the device
-        made.append((pixels, time.perf_counter() - started))
+            pixels = generation.to_pixels(drawn).cpu()  # .cpu() waits for the device
+            made.append((pixels, time.perf_counter() - started))
     batches, seconds, rates, busy = [], [], [], []
     for turn in world.rounds(made, len(begins)):
         seconds.append(max(one for _, one in turn))
@@ -320,6 +338,7 @@ def _sample(
     full = [rate for rate, all_worked in zip(rates, busy, strict=True) if all_worked] or rates
     speed = spread(full[1:] or full)
     columns = {
+        "sampled_from": f"{'averaged' if cell.train.steps else 'initial'} weights, cast once",
         "sample_seconds": sum(seconds),
         "sample_images_per_s": speed.median,
         "sample_images_per_s_q1": speed.q1,

@@ -5,7 +5,6 @@ Descriptions of fields are what an editor shows: they go into the JSON Schema of
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -17,7 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from pdebench.errors import DimensionError, did_you_mean
-from pdebench.models.registry import FAMILIES, Dimensions
+from pdebench.identity import identity_of
+from pdebench.models.registry import FAMILIES, Dimensions, unknown_family
 from pdebench.models.sizes import SIZES
 
 
@@ -51,7 +51,13 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-FamilyName = Annotated[str, AfterValidator(lambda name: _known("family", name, FAMILIES))]
+def _family(name: str) -> str:
+    if name not in FAMILIES:
+        raise PydanticCustomError("unknown_name", "{message}", {"message": unknown_family(name)})
+    return name
+
+
+FamilyName = Annotated[str, AfterValidator(_family)]
 SizeName = Annotated[str, AfterValidator(lambda name: _known("size", name, SIZES))]
 DataName = Annotated[str, AfterValidator(lambda name: _known("data set", name, data_names()))]
 MetricName = Annotated[str, AfterValidator(lambda name: _known("metric", name, metric_names()))]
@@ -69,8 +75,17 @@ class DataConfig(Section):
 
     name: DataName = Field(description="A registered data set; see `pdebench list data`.")
     resolution: int = Field(gt=0, description="Side of the square images, in pixels.")
-    path: Path | None = Field(default=None, description="Folder of images; only for the data set `folder`.")
+    path: Path | None = Field(
+        default=None,
+        description="Folder of images; only for the data set `folder`. A relative path begins at the suite's file.",
+    )
     flip: bool = Field(default=True, description="Mirror training images left to right at random.")
+    content: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{32}$",
+        description="Digest of what the data set holds, filled in where a cell is run; where a suite gives it, other "
+        "data are refused.",
+    )
 
 
 class ModelConfig(Section):
@@ -349,12 +364,6 @@ SECTIONS: dict[str, type[Section]] = {
 }
 # What a suite gives and sweeps: the sections of a cell, and what is resolved into them.
 GIVEN: dict[str, type[Section]] = {**SECTIONS, "budget": BudgetConfig}
-# Keys that came after results had been kept. At its default such a key is left out of a cell's identity, so that
-# those results stay the results of their cells.
-LATER = {
-    "train": ("compile", "devices", "accumulate"),
-    "measure": tuple(MeasureConfig.model_fields),
-}
 
 
 class Cell(Section):
@@ -373,19 +382,20 @@ class Cell(Section):
 
     @cached_property
     def id(self) -> str:
-        """The first 12 hexadecimal digits of the SHA-256 of the configuration without the suite's name.
+        """Which experiment this is: see `identity.py`."""
+        return identity_of(self.config())
 
-        Nor with keys of `LATER` that have their defaults.
-        """
-        config = {key: value for key, value in self.config().items() if key != "suite"}
-        for section, keys in LATER.items():
-            for key in keys:
-                if getattr(getattr(self, section), key) == SECTIONS[section].model_fields[key].default:
-                    del config[section][key]
-            if not config[section]:
-                del config[section]
-        canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    @property
+    def planned_as(self) -> str:
+        """What a cell and its plan have in common: its identity whatever its data hold and its device computes in."""
+        return self.with_sections(
+            data=self.data.model_copy(update={"content": None}),
+            train=self.train.model_copy(update={"precision": "auto"}),
+        ).id
+
+    def with_sections(self, **sections: Section) -> Cell:
+        """The cell with other sections, and so with another identity."""
+        return Cell(**{**{name: getattr(self, name) for name in Cell.model_fields}, **sections})
 
     def config(self) -> dict[str, Any]:
         """Everything as nested plain data: text, numbers, booleans, None, lists and dicts."""

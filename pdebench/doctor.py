@@ -153,6 +153,18 @@ def data() -> Iterator[Check]:
             yield Check(f"data {name}", "ok", source.summary)
         except DataError as error:
             yield Check(f"data {name}", "missing", *_with_command(str(error)))
+        except Exception as error:  # another package's, which may fail in any way
+            yield Check(f"data {name}", "missing", f"its check fails with {type(error).__name__}: {error}")
+
+
+def families() -> Iterator[Check]:
+    """Families of other packages; the built-in ones are always there."""
+    from pdebench.models.registry import added_families, broken_families
+
+    for name, family in added_families().items():
+        yield Check(f"family {name}", "ok", family.summary)
+    for point, why in broken_families().items():
+        yield Check(f"family {point}", "missing", why, "mend or remove the package that it is of")
 
 
 def _with_command(message: str) -> tuple[str, str]:
@@ -257,6 +269,7 @@ CHECKS: tuple[Callable[[], Iterable[Check]], ...] = (
     memory,
     allocator,
     data,
+    families,
     torch,
     metrics,
     kernels,

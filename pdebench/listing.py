@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
+from pdebench.errors import DataError
+
 Rows = list[dict[str, Any]]
 
 RESOLUTIONS = (256, 512)  # pixels of the images whose latents, an eighth of the side, a backbone sees
@@ -21,24 +23,30 @@ def suites() -> Rows:
     rows = []
     for name, path in shipped_suites().items():
         suite = load_suite(path)
-        rows.append({"suite": name, "cells": len(suite.cells()), "asks": suite.description})
+        rows.append({"suite": name, "cells": len(suite.planned()), "asks": suite.description})
     return rows
 
 
 def models() -> Iterator[dict[str, Any]]:
     """Every family at every size, at 256 and 512 px: see `models_of`; a family's rows as soon as they are counted.
 
-    Leaves PyTorch with one thread.
+    One of another package that cannot be had or counted is a row with `failed`, why. Leaves PyTorch with one thread.
     """
     gc.disable()  # an eighth of the time, mostly while torch is imported, and there is next to no garbage
     try:
         import torch
 
-        from pdebench.models.registry import FAMILIES
+        from pdebench.models.registry import FAMILIES, added_families, broken_families
 
         torch.set_num_threads(1)  # there is nothing to compute: more of them would only wait, and get in the way
         for name in FAMILIES:
-            yield from models_of(name)
+            try:
+                yield from models_of(name)
+            except Exception as error:  # another package's mixer may fail in any way
+                if name not in added_families():
+                    raise
+                yield {"family": name, "failed": f"{type(error).__name__}: {error}"}
+        yield from ({"family": point, "failed": why} for point, why in broken_families().items())
     finally:
         gc.enable()
 
@@ -88,14 +96,18 @@ def data() -> Rows:
     """The registered data sets."""
     from pdebench.data.registry import SOURCES
 
-    return [
-        {
-            "data": source.name,
-            "px": "any" if source.resolutions is None else " ".join(map(str, source.resolutions)),
-            "what": source.summary,
-        }
-        for source in SOURCES.values()
-    ]
+    return [_data_set(name) for name in SOURCES]
+
+
+def _data_set(name: str) -> dict[str, Any]:
+    from pdebench.data.registry import SOURCES
+
+    try:
+        source = SOURCES[name]
+    except DataError as error:  # of another package: the others are listed all the same
+        return {"data": name, "px": "-", "what": str(error)}
+    sides = "any" if source.resolutions is None else " ".join(map(str, source.resolutions))
+    return {"data": name, "px": sides, "what": source.summary}
 
 
 def metrics() -> Rows:
@@ -141,6 +153,9 @@ def print_models(rows: Iterable[dict[str, Any]]) -> None:
     )
     for name, group in groupby(rows, key=lambda row: row["family"]):
         of_family = list(group)
+        if "failed" in of_family[-1]:
+            console.print(Text.assemble("\n", (name, "bold"), f": cannot be listed: {of_family[-1]['failed']}"))
+            continue
         options = ", ".join(f"{key} {_plain(value)}" for key, value in of_family[0]["options"].items())
         console.print()
         paper = f" ({of_family[0]['paper']})" if of_family[0]["paper"] else ""

@@ -34,7 +34,8 @@ class Prediction:
     """One cell of a plan.
 
     Attributes:
-        cell: its identity.
+        cell: its identity, as far as it is known before it runs.
+        planned_as: the same of its record, by which the report finds it.
         model_name: as `create_model` takes it.
         resolution: pixels of its images.
         params: parameters.
@@ -54,6 +55,7 @@ class Prediction:
     """
 
     cell: str
+    planned_as: str
     model_name: str
     resolution: int
     params: int
@@ -121,7 +123,7 @@ def make_plan(suite: Suite, device: str) -> Plan:
         DataError: a data set whose number of classes is not to be had.
         ModelError: a model that cannot be built.
     """
-    cells = suite.cells()
+    cells = suite.planned()
     target = _device(suite, cells, device)
     return Plan(suite, target, tuple(_predictions(cells, target)))
 
@@ -156,6 +158,7 @@ def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
             sample_seconds = forward / sampling.batch_size * images * evaluate.nfe
         yield Prediction(
             cell=cell.id,
+            planned_as=cell.planned_as,
             model_name=model.name,
             resolution=cell.data.resolution,
             params=found.params,

@@ -24,7 +24,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     def say(text: str, style: str | None = None) -> None:
         console.print(printable(text), style=style, highlight=False, markup=False)
 
-    cells, total = plan.suite.cells(), sum(prediction.predicted_seconds for prediction in plan.predictions)
+    cells, total = plan.suite.planned(), sum(prediction.predicted_seconds for prediction in plan.predictions)
     flops = sum(prediction.flops_train for prediction in plan.predictions)
     count = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
     say(f"{plan.suite.name}: {count} on {plan.device.name}; {flops:.2g} training FLOPs, predicted {span(total)} in all")

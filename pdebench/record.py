@@ -14,6 +14,7 @@ from typing import Any
 COLUMNS: dict[str, tuple[str, str]] = {
     "suite": ("string", "name of the suite that ran the cell"),
     "cell": ("string", "identity of the cell: a hash of its resolved configuration"),
+    "planned_as": ("string", "the identity before data and arithmetic are known, which `pdebench plan` gives it"),
     "status": ("string", "done, oom, diverged, timeout, killed, error or interrupted"),
     "message": ("string", "what went wrong, in a sentence"),
     "started_at": ("string", "UTC"),
@@ -22,6 +23,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "log_tail": ("string", "the last lines of log.txt, where the cell did not end well"),
     "slot": ("string", "where the cell ran: cpu, some of its cores, or a GPU"),
     "timing": ("string", "alone: nothing of ours ran beside the cell. shared: it was not timed"),
+    "timing_failed": ("string", "how a further run for the timings failed; null: there was none, or they are here"),
     "isolation": ("string", "fresh: a new process. warm: a fork of one that had imported torch"),
     "parent_cpu_share": ("Float64", "processor time of the waiting parent, as a share of the cell's seconds"),
     "resumed_from_step": ("Int64", "training went on from a saved state of this step; null: it began at 0"),
@@ -34,6 +36,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "flops_train_step": ("Int64", "3 x 2 x MACs x batch, no recomputation"),
     "flops_train": ("Float64", "flops_train_step x steps"),
     "mixer_implementation": ("string", "what ran the token mixer"),
+    "warnings": ("string", "what a reader of these numbers has to know, as the cell said it; null: nothing"),
+    "family_revision": ("Int64", "of the family: raised when the same configuration came to other numbers"),
     "classes": ("Int64", "classes the model is conditioned on; null: unconditional"),
     "train_images": ("Int64", "images of the training split"),
     "data_checksum": ("string", "sha256 of the training split"),
@@ -52,6 +56,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "train_images_per_s": ("Float64", "batch / median step"),
     "data_wait_ms_median": ("Float64", "milliseconds of a step spent waiting for its batch"),
     "compile_seconds": ("Float64", "the first step less the median one, where train.compile is not eager"),
+    "sampled_from": ("string", "weights that samples were drawn from, and how often autocast cast them"),
     "sample_seconds": ("Float64", "seconds of generating all samples, in each round the slowest device's"),
     "sample_images_per_s": ("Float64", "generated images a second, median over rounds of a batch a device"),
     "sample_images_per_s_q1": ("Float64", ""),
@@ -119,6 +124,11 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "git_commit": ("string", ""),
     "git_dirty": ("boolean", "tracked files differed from the commit"),
 }  # fmt: skip
+
+
+def timing_failed(record: Mapping[str, Any]) -> dict[str, str]:
+    """What the record of a done cell says of a further run, for its timings, that ended with this record."""
+    return {"timing_failed": f"{record['status']}: {record['message']}"}
 
 
 STATUSES = ("done", "oom", "diverged", "timeout", "killed", "error", "interrupted")

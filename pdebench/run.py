@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pdebench import track
+from pdebench.adopt import adopt
+from pdebench.changed import changed_since
 from pdebench.config import Cell
 from pdebench.errors import SlotError
+from pdebench.execute.arithmetic import Precision, precision_here
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.lease import Leases
 from pdebench.execute.local import FAILED, Watcher, pending, run_cells
@@ -18,6 +21,7 @@ from pdebench.execute.slots import slots
 from pdebench.measure.counted import count_ahead
 from pdebench.preflight import preflight
 from pdebench.record import MACHINE
+from pdebench.resolved import resolved
 from pdebench.store import Results, write_json, write_tables
 from pdebench.suite import Suite
 
@@ -70,17 +74,19 @@ def run_suite(
     workers: int | None = None,
     retry_failed: bool = False,
     trackers: Sequence[str] = (),
+    say: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Run what has no settled record yet and rebuild the tables and the report.
 
-    Several runs of one suite on one folder share the cells.
+    Several runs of one suite on one folder share the cells. `say` is told, before anything runs, what its user should
+    know of what lies in the folder.
 
     Raises:
         PdebenchError: what can be known to fail later, before anything is trained.
     """
     track.check(trackers)
-    cells, results = suite.cells(), Results(folder)
-    places = slots(workers, max(cell.train.devices for cell in cells))
+    results = Results(folder)
+    places = slots(workers, max(cell.train.devices for cell in suite.planned()))
     if len(places) > 1 and places[0].cores is not None and suite.execution.timing == "alone":
         raise SlotError(
             f"--workers {workers} on a CPU: cells side by side slow each other down, and this suite's are timed; set "
@@ -91,9 +97,9 @@ def run_suite(
         shared=len(places) > 1 and places[0].cores is not None,
         warm=suite.execution.isolation == "warm",
     )
-    results.make(suite.to_yaml(), [cell.id for cell in cells])
+    cells = settle(suite, results, precision_here(), say)
     Leases(folder).sweep(results.cell(cell.id) for cell in cells)
-    todo = pending(cells, results, retry_failed=retry_failed)
+    todo = pending(cells, results, retry_failed=retry_failed, timed=conditions.timed)
     preflight(todo, folder)
     before = {cell.id for cell in todo}
     interrupted = False
@@ -104,7 +110,22 @@ def run_suite(
                 run_cells(todo, results, watcher, places, conditions, retry_failed=retry_failed)
             except KeyboardInterrupt:
                 interrupted = True
-    return outcome(cells, results, ran=len(todo), interrupted=interrupted)
+    return outcome(cells, results, ran=len(todo), interrupted=interrupted, timed=conditions.timed)
+
+
+def settle(suite: Suite, results: Results, precision: Precision, say: Callable[[str], None]) -> list[Cell]:
+    """The cells of a suite as they run here, planned in the results folder.
+
+    Raises:
+        PdebenchError: the data are not there, or changed under an unfinished cell; the folder cannot be written.
+    """
+    cells = resolved(suite.planned(), precision)
+    for changed in changed_since(results, cells) if results.folder.is_dir() else ():
+        say(str(changed))
+    results.make(suite.to_yaml(), [cell.id for cell in cells])
+    adopt(cells, results, say)
+    results.describe({cell.id: cell.to_yaml() for cell in cells})
+    return cells
 
 
 def outcome(
@@ -114,6 +135,7 @@ def outcome(
     ran: int,
     interrupted: bool = False,
     lost: Mapping[str, str] | None = None,
+    timed: bool = False,
 ) -> Outcome:
     """How a run ended, with tables and a report that say so, where `ran` cells may have changed them."""
     folder = results.folder
@@ -121,7 +143,8 @@ def outcome(
     recorded, records = [cell for cell, _ in found], [record for _, record in found]
     if records and (ran or not (folder / "report.html").exists()):
         _publish(folder, records)
-    missing = sum(1 for cell in cells if (results.record(cell.id) or {}).get("status") in (None, "interrupted"))
+    unfinished = pending(cells, results, timed=timed)
+    missing = sum((results.record(cell.id) or {}).get("status") in (None, "interrupted", "done") for cell in unfinished)
     return Outcome(folder, recorded, ran, records, missing, interrupted, lost or {})
 
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pdebench.config import Cell
 from pdebench.errors import ResultsError, SchedulerError, printable
 from pdebench.execute import jobs, scheduler
 from pdebench.execute.jobs import Submission
@@ -20,7 +20,7 @@ from pdebench.execute.local import SETTLED
 from pdebench.execute.scheduler import Task
 from pdebench.store import Results
 from pdebench.suite import load_suite
-from pdebench.watch import labels
+from pdebench.watch import names_of
 
 STYLES = {"done": "green", "running": "cyan", "starting": "cyan", "queued": "dim", "waiting": "dim"}
 
@@ -67,42 +67,56 @@ def status_of(folder: Path) -> Status:
         active = jobs.active(made)
     except SchedulerError as error:
         unknown = str(error)
-    cells = load_suite(folder / "suite.yaml").cells()
-    names, latest = labels(cells), {cell: one for one in made for cell in one.cells}
+    results, latest = Results(folder), {cell: one for one in made for cell in one.cells}
+    plan = results.plan()
+    names = _names(results, plan)
     states = [
-        _state(cell, names[cell.id], Results(folder), latest.get(cell.id), active.get(cell.id), unknown is None)
-        for cell in cells
+        _state(cell, names.get(cell, cell), results, latest.get(cell), active.get(cell), unknown is None)
+        for cell in plan
     ]
     return Status(states, unknown)
 
 
+def _names(results: Results, plan: Sequence[str]) -> dict[str, str]:
+    """What tells the cells apart, by their configurations as planned, or as the suite has them."""
+    flat: dict[str, Mapping[str, Any]] = {}
+    for identity in plan:
+        if (record := results.record(identity)) is not None and "model.family" in record:
+            flat[identity] = {key: value for key, value in record.items() if "." in key}
+        elif (cell := results.config(identity)) is not None:
+            flat[identity] = cell.flat()
+    if len(flat) < len(plan):
+        flat |= {cell.id: cell.flat() for cell in load_suite(results.folder / "suite.yaml").cells() if cell.id in plan}
+    return names_of(flat)
+
+
 def _state(
-    cell: Cell, name: str, results: Results, submission: Submission | None, task: Task | None, asked: bool
+    cell: str, name: str, results: Results, submission: Submission | None, task: Task | None, asked: bool
 ) -> State:
-    folder = results.cell(cell.id)
-    job = None if submission is None else submission.task(cell.id)
+    folder = results.cell(cell)
+    job = None if submission is None else submission.task(cell)
     if folder.is_dir():
         list(folder.iterdir())  # a network file system then looks again for what it remembers not to be there
-    record = results.record(cell.id)
+    record = results.record(cell)
     # a job that is to try a failed cell again leaves its record until it does
     if record is not None and record["status"] in SETTLED and (task is None or record["status"] == "done"):
-        return State(cell.id, name, record["status"], str(record.get("message") or ""), job)
+        return State(cell, name, record["status"], str(record.get("message") or ""), job)
     if (holder := held_elsewhere(folder)) is not None:
-        return State(cell.id, name, "running", f"on {holder.host}, process {holder.pid}", job)
+        return State(cell, name, "running", f"on {holder.host}, process {holder.pid}", job)
     if task is not None:
-        return State(cell.id, name, "queued" if task.waits else "starting", task.where, job)
+        return State(cell, name, "queued" if task.waits else "starting", task.where, job)
     if submission is not None and asked and str((record or {}).get("finished_at", "")) < submission.submitted_at:
         assert job is not None
         word = scheduler.ended(job)
         if word == "CANCELLED":
-            return State(cell.id, name, "cancelled", "its job was cancelled before it began", job)
+            return State(cell, name, "cancelled", "its job was cancelled before it began", job)
         how = f"ended ({word})" if word else "is gone"
         log = jobs.log_of(results.folder, job)
         said = f"it printed {log}" if log.exists() else "it printed nothing"
-        return State(cell.id, name, "lost", f"its job {how} and left no record; {said}", job)
+        return State(cell, name, "lost", f"its job {how} and left no record; {said}", job)
     if record is not None:
-        return State(cell.id, name, record["status"], str(record.get("message") or ""), job)
-    return State(cell.id, name, "waiting", "" if job is None else f"submitted as {job}", job)
+        return State(cell, name, record["status"], str(record.get("message") or ""), job)
+    return State(cell, name, "waiting", "" if job is None else f"submitted as {job}", job)
 
 
 def print_status(console: Console, folder: Path, status: Status) -> None:

@@ -18,16 +18,18 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pdebench.errors import ResultsError
+from pdebench.errors import PdebenchError, ResultsError
 from pdebench.record import COLUMNS, dtype_of, fault
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pdebench.config import Cell
 
 TEMPORARY = ".tmp"
 PREDICTIONS = "predictions.json"  # what `pdebench plan --results` leaves beside the cells, and the report reads
@@ -41,10 +43,21 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     Raises:
         ResultsError: it cannot be written; the disk may be full.
     """
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path`, whole, when the block ends well.
+
+    Raises:
+        ResultsError: it cannot be written; the disk may be full.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -123,6 +136,33 @@ class Results:
             )
         write_atomic(self.folder / "suite.yaml", suite)
         write_json(self.folder / "plan.json", list(plan))
+
+    def describe(self, cells: Mapping[str, str]) -> None:
+        """Write the configurations of cells that have none yet, by identity: what `status` names them by.
+
+        Raises:
+            ResultsError: a folder cannot be made, or leads out of the results.
+        """
+        for identity, config in cells.items():
+            folder = self.cell(identity)
+            if folder.is_symlink():
+                raise ResultsError(f"{folder} is a link that leads out of the results folder: remove it")
+            if not (folder / "config.yaml").exists():
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise ResultsError(f"cannot write to the results folder {folder}: {error.strerror}") from None
+                write_atomic(folder / "config.yaml", config)
+
+    def config(self, identity: str) -> Cell | None:
+        """The cell of a folder as it was planned; None where nobody wrote it, or it is damaged."""
+        from pdebench.config import Cell
+
+        path = self.cell(identity) / "config.yaml"
+        with suppress(OSError, UnicodeDecodeError, PdebenchError):
+            if stat.S_ISREG(path.stat().st_mode) and path.stat().st_size < LARGEST:
+                return Cell.from_yaml(path.read_text(encoding="utf-8"), str(path))
+        return None
 
     def _worked_on(self) -> bool:
         """Whether some run holds a cell."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pdebench import track
-from pdebench.config import ExecutionConfig, SlurmConfig
+from pdebench.config import Cell, ExecutionConfig, SlurmConfig
 from pdebench.execute import jobs, slurm
+from pdebench.execute.arithmetic import precision_on_slurm
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.jobs import Submission
 from pdebench.execute.lease import held_elsewhere
 from pdebench.execute.local import pending
 from pdebench.preflight import preflight
-from pdebench.run import Outcome, outcome
+from pdebench.run import Outcome, outcome, settle
 from pdebench.status import Status, status_of
 from pdebench.store import Results, write_atomic
 from pdebench.suite import Suite
@@ -33,12 +34,14 @@ class Submitted:
         arrays: the job arrays that were made.
         under_way: cells that are queued or running already, and were not submitted again.
         left: cells that are not settled.
+        cells: of the suite, as they run there.
     """
 
     folder: Path
     arrays: Sequence[Submission]
     under_way: Sequence[str]
     left: int
+    cells: Sequence[Cell]
 
 
 def submit_suite(
@@ -49,8 +52,9 @@ def submit_suite(
     workers: int | None = None,
     retry_failed: bool = False,
     trackers: Sequence[str] = (),
+    say: Callable[[str], None] = lambda text: None,
 ) -> Submitted:
-    """Submit what has no settled record yet and is not under way.
+    """Submit what has no settled record yet and is not under way; `say` is told what lies in the folder.
 
     Raises:
         PdebenchError: what can be known to fail later; nothing is submitted then.
@@ -58,21 +62,21 @@ def submit_suite(
     slurm.require()
     track.check(trackers)
     config = resources(suite.execution, profile)
-    cells, results = suite.cells(), Results(folder)
-    results.make(suite.to_yaml(), [cell.id for cell in cells])
+    results = Results(folder)
+    cells = settle(suite, results, precision_on_slurm(config.gres), say)
     with jobs.alone(folder):
         active = jobs.active(jobs.submissions(folder))
-        todo = pending(cells, results, retry_failed=retry_failed)
+        shared = suite.execution.timing == "shared"
+        todo = pending(cells, results, retry_failed=retry_failed, timed=not shared)
         preflight(todo, folder)
         under_way = {cell.id for cell in todo if cell.id in active or held_elsewhere(results.cell(cell.id))}
         new = [cell for cell in todo if cell.id not in under_way]
         for cell in new:  # what a worker reads
             results.cell(cell.id).mkdir(parents=True, exist_ok=True)
             write_atomic(results.cell(cell.id) / "config.yaml", cell.to_yaml())
-        shared = suite.execution.timing == "shared"
         conditions = replace(Conditions.of(suite.limits, suite.execution, trackers), shared=shared)
         arrays = slurm.submit(new, folder, config, conditions=conditions, at_once=workers, retry_failed=retry_failed)
-    return Submitted(folder, arrays, sorted(under_way), len(todo))
+    return Submitted(folder, arrays, sorted(under_way), len(todo), cells)
 
 
 def resources(execution: ExecutionConfig, profile: Path | None) -> SlurmConfig:
@@ -92,8 +96,8 @@ def resources(execution: ExecutionConfig, profile: Path | None) -> SlurmConfig:
     return SlurmConfig(**asked)
 
 
-def finish(suite: Suite, folder: Path) -> Outcome:
-    """Sleep until none of a suite's jobs waits or runs, then give their outcome, with tables and report.
+def finish(cells: Sequence[Cell], folder: Path) -> Outcome:
+    """Sleep until no job of a suite's cells waits or runs, then give their outcome, with tables and report.
 
     A KeyboardInterrupt ends the waiting, not the jobs.
     """
@@ -103,13 +107,13 @@ def finish(suite: Suite, folder: Path) -> Outcome:
             time.sleep(pause)
             pause = min(1.25 * pause, LATEST)
     except KeyboardInterrupt:
-        return outcome(suite.cells(), Results(folder), ran=len(suite.cells()), interrupted=True)
+        return outcome(cells, Results(folder), ran=len(cells), interrupted=True)
     lost = {
         state.cell: state.detail
         for state in status.cells
         if state.status in ("lost", "cancelled", "interrupted", "waiting")
     }
-    return outcome(suite.cells(), Results(folder), ran=len(suite.cells()), lost=lost)
+    return outcome(cells, Results(folder), ran=len(cells), lost=lost)
 
 
 def _under_way(status: Status) -> bool:

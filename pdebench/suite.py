@@ -21,14 +21,15 @@ from pdebench.config import (
     LimitsConfig,
     MatchConfig,
     ModelConfig,
-    Section,
     TrainConfig,
 )
 from pdebench.errors import ModelError, SuiteError, did_you_mean
 from pdebench.matrix import Entry, Expansion, Setting, expand, identity
 from pdebench.models import matching
 from pdebench.models.registry import FAMILIES, Dimensions
+from pdebench.resolved import as_here
 from pdebench.suite_draft import HEADER, Draft, check
+from pdebench.suite_paths import anchored, from_here
 from pdebench.suite_schema import json_schema
 from pdebench.validation import NESTED, OVERALL, Problem, fields, first, known_keys, nearest_key, resolve
 from pdebench.yaml_source import Place, Source, Where, dotted, dump_yaml, read_file, read_value, show
@@ -78,9 +79,19 @@ class Suite:
     file: str
     _cells: tuple[Cell, ...]
 
-    def cells(self) -> list[Cell]:
-        """The cells in the order of running: the grid's, its last key fastest, then those of `include`."""
+    def planned(self) -> list[Cell]:
+        """The cells in the order of running: the grid's, its last key fastest, then those of `include`.
+
+        What is known only where they run is left open: the arithmetic of `auto`, and what the data hold.
+        """
         return list(self._cells)
+
+    def cells(self) -> list[Cell]:
+        """The same as they run on this machine, with the identities that their results have.
+
+        Reads the data; where they are not to be had, the cells are as planned.
+        """
+        return as_here(self._cells)
 
     def to_yaml(self) -> str:
         """The suite as it ran, defaults of its sections included; loads again with equal cells."""
@@ -114,13 +125,15 @@ def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite
     """Read a suite, check all of it and expand its grid.
 
     Args:
-        path_or_name: a file, or a bare name: `./suites/NAME.yaml`, then a suite shipped with the package.
-        overrides: `KEY=VALUE` each, the value in YAML: `train.lr=1e-4`, `grid.model.family=[DiT]`.
+        path_or_name: a file, or a bare name: `./suites/NAME.yaml`, then a suite shipped with the package. What is
+            relative in it begins at its folder.
+        overrides: `KEY=VALUE` each, the value in YAML: `train.lr=1e-4`, `grid.model.family=[DiT]`. A path begins at
+            the current folder.
 
     Raises:
         SuiteError: the first problem, with its file, line and key.
     """
-    source = read_file(_find(str(path_or_name)))
+    source = anchored(read_file(_find(str(path_or_name))))
     draft = check(source)
     if not overrides:
         return _finish(draft, None)
@@ -173,7 +186,7 @@ def _overridden(source: Source, overrides: Sequence[str]) -> Source:
             known += [f"grid.{swept}" for swept in known_keys()]
             raise place.error(f"there is no such key to set; {nearest_key(key, known)}", key)
         places[key] = place
-        source = source.replaced(where, read_value(value, place.file), place)
+        source = source.replaced(where, from_here(where, read_value(value, place.file), Path.cwd()), place)
     _refuse_hidden(source, places)
     return source
 
@@ -279,7 +292,7 @@ def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | Model
     if isinstance(size, ModelError):
         shared: tuple[Where, ...] = (("model", "size"), ("model", "patch"), ("data", "resolution"))
         return [Problem(("model", "family"), str(size), shared=shared)]
-    return _with(cell, model=model.model_copy(update=size._asdict()))
+    return cell.with_sections(model=model.model_copy(update=size._asdict()))
 
 
 def _budgeted(cell: Cell, train_flops: float | None) -> Cell | list[Problem]:
@@ -292,12 +305,7 @@ def _budgeted(cell: Cell, train_flops: float | None) -> Cell | list[Problem]:
     except TooSmall as error:
         shared: tuple[Where, ...] = (("model", "family"), ("model", "size"), ("train", "batch_size"))
         return [Problem(where, str(error), shared=shared)]
-    return _with(cell, train=cell.train.model_copy(update={"steps": steps}))
-
-
-def _with(cell: Cell, **sections: Section) -> Cell:
-    """The cell with other sections, and so with another identity."""
-    return Cell(**{**{name: getattr(cell, name) for name in Cell.model_fields}, **sections})
+    return cell.with_sections(train=cell.train.model_copy(update={"steps": steps}))
 
 
 def _differing(point: Entry, other: Entry) -> Setting:

@@ -72,7 +72,9 @@ def _tensorboard(folder: Path, record: Mapping[str, Any], curve: pd.DataFrame) -
     began = datetime.fromisoformat(record["started_at"]).timestamp()
     with SummaryWriter(str(folder / "tensorboard")) as writer:
         for name in CURVES:
-            for step, seconds, value in curve[["step", "seconds", name]].dropna().itertuples(index=False):
+            for step, seconds, value in (
+                curve[["step", "seconds", name]].fillna({"seconds": 0.0}).dropna().itertuples(index=False)
+            ):
                 writer.add_scalar(f"curve/{name}", value, int(step), walltime=began + seconds)
         last = int(curve["step"].max()) if len(curve) else 0
         for name, value in numbers(record).items():

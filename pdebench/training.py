@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ class Curve:
 
     step: list[int] = field(default_factory=list)
     images: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)  # since the first step began, evaluations left out
+    seconds: list[float | None] = field(default_factory=list)  # since the first step began, evaluations left out
     train_loss: list[float] = field(default_factory=list)
     val_loss: list[float | None] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
@@ -42,6 +43,8 @@ class Trained:
     """A trained model, its EMA, and how the training went.
 
     `step_seconds` and `data_seconds` hold one number a step: the whole step, and the wait for its batch in it.
+    From step `timed_from` on, counted from 0, all were timed under the conditions of this process; none, where it came
+    after the last.
     """
 
     model: nn.Module
@@ -50,6 +53,7 @@ class Trained:
     step_seconds: list[float]
     data_seconds: list[float]
     resumed_from: int | None = None
+    timed_from: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,24 @@ def resolve_precision(asked: str, device: torch.device) -> str:
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The autocast context of a precision."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextmanager
+def cast_once(model: nn.Module, precision: str, device: torch.device) -> Iterator[None]:
+    """The autocast context of a precision, in which each weight is cast once, not in each evaluation.
+
+    PyTorch keeps the casts of weights that require a gradient, and of no others: averaged weights, which are frozen,
+    would be cast anew whenever they are used. Nothing is recorded for a backward pass here.
+    """
+    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        with torch.no_grad(), autocast(precision, device):
+            yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
 
 def compile_in_place(model: nn.Module, mode: str) -> None:
@@ -198,9 +220,11 @@ def train(
             "curve": asdict(curve),
             "step_seconds": clock.seconds(),
             "data_seconds": waits,
+            "conditions": spans,
         }
 
     begin = 0  # steps that an earlier process did
+    spans: list[tuple[int, dict[str, Any]]] = []  # the first step of each process, and what its steps are timed under
     if snapshots is not None and (found := snapshots.load()) is not None:
         try:
             begin = int(found["step"])
@@ -212,6 +236,7 @@ def train(
             _set_global_random(found["random"], device)
             batches.left, curve, waits = found["left"], Curve(**found["curve"]), found["data_seconds"]
             clock.earlier = found["step_seconds"]
+            spans = [(int(first), dict(conditions)) for first, conditions in found.get("conditions", [(0, {})])]
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if out_of_memory(error):
                 raise
@@ -223,6 +248,9 @@ def train(
         raise ResultsError("the processes of this cell do not find one saved state; delete its folder `state`")
     if snapshots is not None:
         snapshots.training = begin < config.steps
+    conditions = {} if snapshots is None else snapshots.conditions
+    if begin < config.steps:
+        spans.append((begin, conditions))
     replica = world.replica(model)
     size = config.batch_size // world.size // config.accumulate
     micro_batches = [slice(at, at + size) for at in range(0, size * config.accumulate, size)]
@@ -275,11 +303,19 @@ def train(
             if world.any(snapshots.ending):
                 raise Interrupted(f"asked to end, after step {step + 1} of {config.steps}")
     seconds = clock.seconds()
+    first = _alike_from(spans, conditions, config.steps)
+    curve.seconds = [None] * first if first else []  # seconds of unlike machines have no sum
     total = 0.0
-    for one in seconds:
+    for one in seconds[first:]:
         total += one
-        curve.seconds.append(total)
-    return Trained(model.eval(), ema, curve, seconds, waits, begin or None)
+        curve.seconds.append(None if first else total)
+    return Trained(model.eval(), ema, curve, seconds, waits, begin or None, first)
+
+
+def _alike_from(spans: list[tuple[int, dict[str, Any]]], conditions: dict[str, Any], steps: int) -> int:
+    """The first of the steps up to the last that were all timed under these conditions; `steps`: none were."""
+    alike = takewhile(lambda span: span[1] == conditions, reversed(spans))
+    return min((first for first, _ in alike), default=steps)
 
 
 def _global_random(device: torch.device) -> dict[str, Tensor]:

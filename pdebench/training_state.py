@@ -8,17 +8,16 @@ one before it is still there. They are read with `weights_only`, so a file made 
 
 from __future__ import annotations
 
-import io
 import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
-from pdebench.errors import Interrupted
-from pdebench.store import write_atomic
+from pdebench.errors import CellWarning, Interrupted
+from pdebench.store import replacing
 
 KEPT = 2
 
@@ -31,12 +30,14 @@ class Snapshots:
         folder: where they are kept; made when the first is saved.
         seconds: save when this long has passed since the last one.
         steps: also save after every so many steps; None: by time alone.
+        conditions: what the steps of this process are timed under; the state keeps those of each of its steps.
         saved: when, by the monotonic clock.
     """
 
     folder: Path
     seconds: float = 300.0
     steps: int | None = None
+    conditions: dict[str, Any] = field(default_factory=dict)
     saved: float = field(default_factory=time.monotonic)
     training: bool = False
     ending: bool = False
@@ -58,10 +59,11 @@ class Snapshots:
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Keep `state`, of tensors and plain data, as that of `step`; forget all but the newest."""
-        buffer = io.BytesIO()
-        torch.save({"step": step, **state}, buffer)
         self.folder.mkdir(exist_ok=True)
-        write_atomic(self.folder / f"{step:08}.pt", buffer.getvalue())
+        with replacing(
+            self.folder / f"{step:08}.pt"
+        ) as file:  # held nowhere whole: it would count as the model's memory
+            _save({"step": step, **state}, file)
         for old in self._files()[KEPT:]:
             old.unlink(missing_ok=True)
         self.saved = time.monotonic()
@@ -72,7 +74,8 @@ class Snapshots:
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # a damaged file raises anything; the one before it serves
-                warnings.warn(f"{path} cannot be read ({type(error).__name__}) and is passed over", stacklevel=2)
+                text = f"{path.name}, a saved state, cannot be read ({type(error).__name__}) and is passed over"
+                warnings.warn(text, CellWarning, stacklevel=2)
                 continue
             if isinstance(state, dict) and "step" in state:
                 return state
@@ -88,3 +91,32 @@ class Snapshots:
     def _files(self) -> list[Path]:
         """The states, newest first."""
         return sorted(self.folder.glob("[0-9]*.pt"), reverse=True)
+
+
+class _Writes:
+    """A file that remembers why it could not be written to: PyTorch makes an error of its own of that."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> None:
+    """As `torch.save`; raises OSError where the file cannot be written."""
+    writes = _Writes(file)
+    try:
+        torch.save(state, writes)  # type: ignore[arg-type]
+    except RuntimeError:
+        if writes.error is not None:
+            raise writes.error from None
+        raise

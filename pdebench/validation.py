@@ -274,6 +274,8 @@ def describe(schema: Mapping[str, Any]) -> str:
             return "true or false"
         case "null":
             return "null"
+        case "string" if "pattern" in schema and "maxLength" not in schema:
+            return "32 hexadecimal digits, as a record has them"
         case "string" if "pattern" in schema:
             return f"at most {schema['maxLength']} lower-case letters, digits, '-' and '_'"
         case "array" if "prefixItems" in schema:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -33,17 +34,26 @@ STAGES = {
 
 
 def labels(cells: Sequence[Cell]) -> dict[str, str]:
-    """A short name for each cell: its family, and of what else differs just as much as tells the cells apart."""
-    flat = {cell.id: cell.flat() for cell in cells}
+    """A short name for each cell: see `names_of`."""
+    return names_of({cell.id: cell.flat() for cell in cells})
+
+
+def names_of(flat: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """A short name for each cell: its family, and of what else differs just as much as tells the cells apart.
+
+    `flat` are their configurations by identity, dotted keys and values.
+    """
     keys = dict.fromkeys(key for row in flat.values() for key in row)
     parts: dict[str, tuple[str, ...]] = {identity: (str(row["model.family"]),) for identity, row in flat.items()}
-    settings = {(cell.model.family, str(setting_of(cell.model.family, flat[cell.id]))): None for cell in cells}
+    of = {identity: str(row["model.family"]) for identity, row in flat.items()}
+    settings = {(of[identity], str(setting_of(of[identity], row))): None for identity, row in flat.items()}
     several = {family for family, count in Counter(family for family, _ in settings).items() if count > 1}
-    for cell in cells:
-        if (family := cell.model.family) in several:
-            parts[cell.id] = (family, str(setting_of(family, flat[cell.id])))
+    for identity, row in flat.items():
+        if (family := of[identity]) in several:
+            parts[identity] = (family, str(setting_of(family, row)))
     for key in keys:
         values = {identity: str(row.get(key)) for identity, row in flat.items()}
+        values = dict(zip(values, shortest(list(values.values())), strict=True)) if key == "data.path" else values
         told = set(parts.values())
         if len({(parts[identity], values[identity]) for identity in flat}) == len(told):
             continue  # what is said already implies it, as a family does its options
@@ -52,6 +62,13 @@ def labels(cells: Sequence[Cell]) -> dict[str, str]:
                 word = f"{value} px" if key == "data.resolution" else f"{key.rpartition('.')[2]} {value}"
                 parts[identity] += (word,)
     return {identity: printable(" · ".join(part)) for identity, part in parts.items()}
+
+
+def shortest(paths: Sequence[str]) -> list[str]:
+    """Paths by as many of their last parts as tell them apart."""
+    parts = [Path(path).parts for path in paths]
+    depth = next(n for n in range(1, 1000) if len({one[-n:] for one in parts}) == len(set(parts)))
+    return ["/".join(one[-depth:]) for one in parts]
 
 
 def duration(seconds: float) -> str:
@@ -104,14 +121,21 @@ class LiveTable:
 
     def progress(self, cell: Cell, event: dict[str, Any]) -> None:
         """See Watcher."""
+        if event["stage"] == "warning":
+            self._tell("warning", event["warning"])
+            return
         self.now[cell.id].take(event, cell.train.batch_size)
         if event["stage"] == "model":
-            self._tell_mixer(cell.model.family, event["mixer_implementation"])
+            self._tell(f"{cell.model.family}: token mixer", event["mixer_implementation"])
 
     def ended(self, cell: Cell, record: dict[str, Any]) -> None:
         """See Watcher."""
         self.ends[cell.id] = record
         self.now.pop(cell.id, None)  # another run may have done it
+
+    def waiting(self, why: str) -> None:
+        """See Watcher."""
+        self._tell("waiting", why)
 
     def table(self) -> Table:
         """The table as it stands; a long suite shows what surrounds the running cells."""
@@ -131,11 +155,11 @@ class LiveTable:
             table.add_row(Text(f"… {below} below", style="dim"))
         return table
 
-    def _tell_mixer(self, family: str, implementation: str) -> None:
-        """Above the table, once for each that differs: what runs a family's token mixer."""
-        if (family, implementation) not in self.told:
-            self.told.add((family, implementation))
-            self.console.print(f"{family}: token mixer: {implementation}", highlight=False, markup=False)
+    def _tell(self, what: str, text: str) -> None:
+        """Above the table, each text once: what runs a family's token mixer, and what cells warn of."""
+        if (what, text) not in self.told:
+            self.told.add((what, text))
+            self.console.print(f"{what}: {printable(text)}", highlight=False, markup=False)
 
     def _shown(self) -> list[int]:
         """Which rows fit: all, or those nearest to a cell that runs; each of several may need a line for a gap."""
@@ -180,6 +204,7 @@ class PlainLines:
         self.console, self.names = console, labels(cells)
         self.numbers = {cell.id: i for i, cell in enumerate(cells, 1)}
         self.spoke = 0.0
+        self.warned: set[str] = set()
 
     def __enter__(self) -> PlainLines:
         return self
@@ -200,6 +225,9 @@ class PlainLines:
 
     def progress(self, cell: Cell, event: dict[str, Any]) -> None:
         """See Watcher."""
+        if event["stage"] == "warning" and event["warning"] not in self.warned:  # of a sweep's data each cell would
+            self.warned.add(event["warning"])
+            self._say(cell, f"warning: {event['warning']}")
         if event["stage"] == "model":
             self._say(cell, f"token mixer: {event['mixer_implementation']}")
         if event["stage"] == "train" and time.monotonic() - self.spoke > self.EVERY:
@@ -219,6 +247,10 @@ class PlainLines:
             self._say(cell, f"done in {duration(record['seconds_total'])}{learned}")
         else:
             self._say(cell, f"{record['status']}: {record['message']}")
+
+    def waiting(self, why: str) -> None:
+        """See Watcher."""
+        self.console.print(f"waiting: {printable(why)}", soft_wrap=True, highlight=False, markup=False)
 
 
 class JsonLines:
@@ -249,3 +281,7 @@ class JsonLines:
         """See Watcher."""
         told = {key: record.get(key) for key in ("status", "message", "val_loss", "seconds_total")}
         self._say({"event": "ended", "cell": cell.id, **told})
+
+    def waiting(self, why: str) -> None:
+        """See Watcher."""
+        self._say({"event": "waiting", "why": why})

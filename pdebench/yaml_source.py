@@ -95,6 +95,15 @@ class Source:
             where = where[:-1]
         return self.places.get(where, Place(self.file))
 
+    def changed(self, where: Where, value: Any) -> Source:
+        """Return a copy in which a value that is there is another, at the same place of the file."""
+        data = copy.deepcopy(self.data)
+        inner: Any = data
+        for part in where[:-1]:
+            inner = inner[part]
+        inner[where[-1]] = value
+        return Source(data, self.file, self.places)
+
     def replaced(self, where: Where, value: Any, place: Place) -> Source:
         """Return a copy with one value set, making the mappings on the way to it."""
         data = copy.deepcopy(self.data)

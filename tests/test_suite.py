@@ -43,12 +43,12 @@ def load(folder: Path, document: dict[str, Any], overrides: tuple[str, ...] = ()
     return load_suite(path, overrides)
 
 
-def test_a_suite_without_a_grid_is_one_cell_with_defaults_written_out(write):
+def test_a_suite_without_a_grid_is_one_cell_with_defaults_written_out(write, tmp_path):
     (cell,) = load_suite(write()).cells()
     assert cell.train.ema == 0.9999
     assert cell.evaluate.sampler == "heun"
     assert cell.flat()["train.betas"] == [0.9, 0.999]
-    assert cell.flat()["data.path"] == "pictures"
+    assert cell.flat()["data.path"] == str(tmp_path / "pictures")
     assert cell.config()["suite"] == "small"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pdebench import training
 from pdebench.config import TrainConfig
@@ -22,6 +24,7 @@ from pdebench.training import (
     Images,
     Progress,
     Trained,
+    cast_once,
     learning_rate,
     resolve_precision,
     train,
@@ -322,3 +325,36 @@ def test_weight_decay_is_for_linear_layers_and_convolutions(family: str) -> None
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and before[f"{name}.weight"].norm() > 0
     }
     assert decayed == layers
+
+
+class _Casts(TorchDispatchMode):
+    """Counts the elements that are cast to bf16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and made.dtype is torch.bfloat16:
+            self.elements += made.numel()
+        return made
+
+
+def test_frozen_weights_are_cast_once_and_not_in_each_evaluation() -> None:
+    model = create_model("DiT-XXS/4", input_size=8, in_channels=3, num_classes=None, depth=1).eval()
+    frozen = copy.deepcopy(model).requires_grad_(False)
+    noise = torch.randn(1, 3, 8, 8)
+
+    def casts(subject: torch.nn.Module, nfe: int) -> tuple[int, torch.Tensor]:
+        with _Casts() as counted, cast_once(subject, "bf16", CPU):
+            drawn = generation.sample(subject, noise, sampler="euler", nfe=nfe)
+        return counted.elements, drawn
+
+    weights = sum(p.numel() for p in model.parameters())
+    once, twenty = casts(frozen, 1)[0], casts(frozen, 20)[0]
+    assert twenty - once < 19 * weights / 4, "activations alone"
+    assert casts(frozen, 20)[0] == casts(model, 20)[0]
+    assert not any(p.requires_grad for p in frozen.parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(casts(frozen, 4)[1], generation.sample(frozen, noise, sampler="euler", nfe=4))

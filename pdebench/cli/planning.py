@@ -45,7 +45,7 @@ def validate(
     from pdebench.suite import load_suite
 
     study = load_suite(suite, override)
-    cells = study.cells()
+    cells = study.planned()
     if as_json:
         typer.echo(json.dumps({"suite": study.name, "cells": [{"cell": cell.id, **cell.flat()} for cell in cells]}))
         return

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from pdebench.cli.options import JsonOption, SetOption, SuiteArgument
-from pdebench.errors import PdebenchError, SchedulerError
+from pdebench.errors import PdebenchError, SchedulerError, printable
 
 
 class Retry(StrEnum):
@@ -82,19 +82,29 @@ def run(
     console = Console(stderr=as_json or log_json)
     watcher = JsonLines if log_json else LiveTable if console.is_terminal else PlainLines
     folder = results or Path("results") / study.name
+
+    def say(text: str) -> None:
+        console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
+
     if executor is Where.slurm:
         from pdebench.submit import finish, submit_suite
         from pdebench.summary import print_submitted
 
         submitted = submit_suite(
-            study, folder, profile=profile, workers=workers, retry_failed=retry is Retry.failed, trackers=trackers
+            study,
+            folder,
+            profile=profile,
+            workers=workers,
+            retry_failed=retry is Retry.failed,
+            trackers=trackers,
+            say=say,
         )
         print_submitted(console, submitted)
         if submitted.left and not wait:
             if as_json:
                 typer.echo(json.dumps([asdict(array) for array in submitted.arrays], indent=1))
             return
-        outcome = finish(study, folder)
+        outcome = finish(submitted.cells, folder)
     else:
         outcome = run_suite(
             study,
@@ -103,6 +113,7 @@ def run(
             workers=workers,
             retry_failed=retry is Retry.failed,
             trackers=trackers,
+            say=say,
         )
     if as_json:
         typer.echo(json.dumps(outcome.records, indent=1))

@@ -46,7 +46,8 @@ def run_one(
 
     `conditions` are those of its submission; None: those that the suite has now.
     """
-    if not pending([cell], results, retry_failed=retry_failed):
+    asked_for = conditions or _asked_for(results.folder)
+    if not pending([cell], results, retry_failed=retry_failed, timed=asked_for.timed):
         return 0
     asked: list[int] = []
 
@@ -61,7 +62,6 @@ def run_one(
     saved = _saved(results.cell(cell.id))
     try:
         slot = _slot(os.environ, cell.train.devices)
-        asked_for = conditions or _asked_for(results.folder)
         here = replace(asked_for, shared=asked_for.shared and slot.name.startswith("cpu"))
         run_cells([cell], results, watcher, [slot], here, retry_failed=retry_failed)
     except KeyboardInterrupt:

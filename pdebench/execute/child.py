@@ -44,6 +44,7 @@ class Child:
         warm = conditions.warm and devices == 1  # its processes would be one fork and the rest fresh
         arguments = (str(folder), replace(conditions, cores=slot.cores, warm=warm).to_json())
         environment = shared_out(slot.environment, devices)
+        self._record_before = _number(folder / "record.json")
         self.process: Process
         if warm:
             self.process = Forked(arguments, environment, log)
@@ -64,6 +65,10 @@ class Child:
         for line in lines:
             with suppress(ValueError):
                 yield json.loads(line)
+
+    def wrote_record(self) -> bool:
+        """Whether there is a record that was not there when the process began."""
+        return _number(self.folder / "record.json") not in (None, self._record_before)
 
     def deadline(self) -> float | None:
         """When, by the monotonic clock, `enforce` has something to do."""
@@ -96,6 +101,14 @@ class Child:
         except TimeoutError:  # it closed its output and lives on
             self.kill()
             return self.process.wait()
+
+
+def _number(file: Path) -> int | None:
+    """What tells a file from another that took its name; a file that is replaced lives until the other is there."""
+    try:
+        return file.stat().st_ino
+    except OSError:
+        return None
 
 
 def _command(arguments: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ class Conditions:
         checkpoint_seconds: between saved states of its training.
         shared: other cells may run on the same cores, so what it measures of time is left out of its record.
         cores: those that it may use; None: all that its parent may.
+        timed: the suite asks for timings, so a record without them does not settle its cell.
         warm: it is a fork of a process that has imported torch, not a fresh one.
         trackers: experiment trackers to write a done cell for.
     """
@@ -27,6 +28,7 @@ class Conditions:
     memory: int | None = None
     checkpoint_seconds: float = 300.0
     shared: bool = False
+    timed: bool = False
     cores: tuple[int, ...] | None = None
     warm: bool = False
     trackers: tuple[str, ...] = ()
@@ -35,7 +37,8 @@ class Conditions:
     def of(cls, limits: LimitsConfig, execution: ExecutionConfig, trackers: Sequence[str] = ()) -> Conditions:
         """Those of a suite; whether cores are shared depends on where its cells run."""
         memory = None if limits.memory_gb is None else int(limits.memory_gb * 1e9)
-        return cls(limits.seconds, memory, execution.checkpoint_seconds, trackers=tuple(trackers))
+        timed = execution.timing == "alone"
+        return cls(limits.seconds, memory, execution.checkpoint_seconds, timed=timed, trackers=tuple(trackers))
 
     def to_json(self) -> str:
         """As `from_json` reads it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import selectors
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,8 @@ from pdebench.execute.conditions import Conditions
 from pdebench.execute.endings import INTERRUPTED, kernel_kills, log_tail, meaning
 from pdebench.execute.lease import BEAT, Leases
 from pdebench.execute.slots import Slot
+from pdebench.execute.turns import Turn
+from pdebench.record import timing_failed
 from pdebench.store import Results, write_atomic, write_json
 
 # A record with one of these ends a cell until somebody asks for it again; any other is run again by the next run.
@@ -41,11 +43,30 @@ class Watcher(Protocol):
     def ended(self, cell: Cell, record: dict[str, Any]) -> None:
         """A cell has its record, from here or from another run."""
 
+    def waiting(self, why: str) -> None:
+        """Nothing runs here for now, and why."""
 
-def pending(cells: Iterable[Cell], results: Results, *, retry_failed: bool = False) -> list[Cell]:
-    """The cells that have no record, or one that does not settle them."""
-    settled = ("done",) if retry_failed else SETTLED
-    return [cell for cell in cells if (results.record(cell.id) or {}).get("status") not in settled]
+
+def pending(cells: Iterable[Cell], results: Results, *, retry_failed: bool = False, timed: bool = False) -> list[Cell]:
+    """The cells that have no record, or one that does not settle them; `timed`: with its timings."""
+    records = ((cell, results.record(cell.id)) for cell in cells)
+    return [
+        cell
+        for cell, record in records
+        if record is None or not settles(record, retry_failed=retry_failed, timed=timed)
+    ]
+
+
+def settles(record: Mapping[str, Any], *, retry_failed: bool = False, timed: bool = False) -> bool:
+    """Whether a record is all that is asked for of its cell.
+
+    One of a cell that shared its cores has no timings. Where they are asked for the cell runs again, until that has
+    worked or failed.
+    """
+    if record["status"] != "done":
+        return record["status"] in FAILED and not retry_failed
+    untimed = timed and record.get("timing") == "shared"
+    return not untimed or (record.get("timing_failed") is not None and not retry_failed)
 
 
 def run_cells(
@@ -85,6 +106,8 @@ class _Crew:
         self.todo, self.results, self.watcher, self.conditions = todo, results, watcher, conditions
         self.retry_failed = retry_failed
         self.free = list(slots)
+        self.turns = {slot.name: Turn(slot, timed=not conditions.shared) for slot in slots}
+        self.waits = False  # for a device that another run of this machine has
         self.running: list[Child] = []
         self.elsewhere: deque[Cell] = deque()  # held by another run; looked at again until they have records
         self.leases = Leases(results.folder)
@@ -121,30 +144,40 @@ class _Crew:
     def _fill(self) -> None:
         """Start a cell in every free slot, leaving out those that others hold or have done."""
         while self.free and self.todo:
+            turn = self.turns[self.free[0].name]
+            if not turn.take():
+                if not self.waits:
+                    self.waits = True
+                    self.watcher.waiting(
+                        f"{turn.holder()} runs a cell on {self.free[0].name}, and timings are of cells alone"
+                    )
+                return
+            self.waits = False
             cell = self.todo.popleft()
             folder = self.results.cell(cell.id)
             if folder.is_symlink():
                 raise ResultsError(f"{folder} is a link that leads out of the results folder: remove it")
             folder.mkdir(parents=True, exist_ok=True)
             if not self.leases.claim(folder):
+                turn.give_back()
                 self.elsewhere.append(cell)
                 continue
             record = self.results.record(cell.id)
             if record is not None and self._settled(record):  # another run did it since we looked
                 self.leases.release(folder)
+                turn.give_back()
                 self.watcher.ended(cell, record)
                 continue
-            self._start(cell, folder)
+            self._start(cell, folder, record)
 
     def _settled(self, record: dict[str, Any]) -> bool:
         """Whether a record ends its cell for this run; a failure from before it does not where failures are retried."""
-        if record["status"] == "done":
-            return True
         fresh = str(record.get("finished_at", "")) >= self.began
-        return record["status"] in FAILED and (fresh or not self.retry_failed)
+        return settles(record, retry_failed=self.retry_failed and not fresh, timed=self.conditions.timed)
 
-    def _start(self, cell: Cell, folder: Path) -> None:
-        (folder / "record.json").unlink(missing_ok=True)
+    def _start(self, cell: Cell, folder: Path, before: dict[str, Any] | None) -> None:
+        if before is None or before["status"] != "done":  # what is done stays until there is something better
+            (folder / "record.json").unlink(missing_ok=True)
         for name in ("state", *self.conditions.trackers):  # of a folder that came from elsewhere: not ours to write
             if (folder / name).is_symlink():
                 (folder / name).unlink()
@@ -159,7 +192,7 @@ class _Crew:
         """Sleep until something happens, and see to it."""
         now = time.monotonic()
         deadlines = [at - now for child in self.running if (at := child.deadline()) is not None]
-        nap = LOOK_AGAIN if self.elsewhere else BEAT
+        nap = LOOK_AGAIN if self.elsewhere or self.waits else BEAT
         for key, _ in self.selector.select(max(0.0, min([nap, *deadlines]))):
             child: Child = key.fileobj  # type: ignore[assignment]
             for event in child.events():
@@ -188,15 +221,15 @@ class _Crew:
         code = child.wait()
         self.running.remove(child)
         self.free.append(child.slot)
+        self.turns[child.slot.name].give_back()
         if not self.leases.still_held(child.folder):  # we slept for so long that another run took the cell over
             self.elsewhere.append(child.cell)
             return
-        try:
-            record = self.results.record(child.cell.id)
-        except ResultsError as error:  # the others go on
-            record = _without_record(child, code) | {"status": "error", "message": str(error)}
-        if record is None:  # it was not given the time to write one
-            record = _without_record(child, code)
+        record = self._record_of(child, code)
+        if record is None:  # it did not come to its end, and what it was to better is there
+            self.leases.release(child.folder)
+            self.watcher.ended(child.cell, _without_record(child, code))
+            return
         seconds = time.monotonic() - child.began
         record |= {
             "exit_code": code,
@@ -211,6 +244,19 @@ class _Crew:
             self.leases.release(child.folder)
         self.watcher.ended(child.cell, record)
 
+    def _record_of(self, child: Child, code: int) -> dict[str, Any] | None:
+        """The record that a process left, or that its end makes; None: that of before, which is better, stays."""
+        try:
+            found = self.results.record(child.cell.id)
+        except ResultsError as error:  # the others go on
+            return _without_record(child, code) | {"status": "error", "message": str(error)}
+        if found is not None and child.wrote_record():
+            return found
+        made = _without_record(child, code)  # it was not given the time to write one
+        if found is None:
+            return made
+        return found | timing_failed(made) if made["status"] in FAILED else None
+
 
 def _without_record(child: Child, code: int) -> dict[str, Any]:
     """The record of a process that ended without leaving one."""
@@ -221,6 +267,7 @@ def _without_record(child: Child, code: int) -> dict[str, Any]:
     else:
         status, message = meaning(code, child.kills, kernel_kills())
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    about = {"suite": child.cell.suite, "cell": child.cell.id, "status": status, "message": message}
+    about = {"suite": child.cell.suite, "cell": child.cell.id, "planned_as": child.cell.planned_as}
+    about |= {"status": status, "message": message}
     took = round(time.monotonic() - child.began, 3)
     return {**about, **child.cell.flat(), "finished_at": now, "seconds_total": took}

@@ -28,9 +28,10 @@ from pdebench.config import Cell
 from pdebench.errors import Diverged, Interrupted, out_of_memory
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.endings import ABANDONED, FAILED, INTERRUPTED
+from pdebench.execute.heard import heard, joined
 from pdebench.execute.ranks import ASKS, Seat, seat_others
-from pdebench.record import without_timings
-from pdebench.store import TEMPORARY, write_json
+from pdebench.record import timing_failed, without_timings
+from pdebench.store import TEMPORARY, read_record, write_json
 
 PATIENCE = 2.0  # seconds in which a process that fails because another did is ended with that one
 
@@ -59,9 +60,11 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
             print(f"{cell.model.family}: token mixer: {event['mixer_implementation']}", flush=True)
         events.write(json.dumps(event) + "\n")
 
+    before = read_record(folder)
     started, clock = datetime.now(UTC), time.monotonic()
     try:
-        row, status, message = _run(cell, folder, conditions, watch, seat)
+        with heard(lambda text: watch({"stage": "warning", "warning": text})) as warned:
+            row, status, message = _run(cell, folder, conditions, watch, seat)
         for asks in ASKS:  # too late to ask: all is done but the record
             signal.signal(asks, signal.SIG_IGN)
     except Interrupted as error:
@@ -73,6 +76,7 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
     record = {
         "suite": cell.suite,
         "cell": cell.id,
+        "planned_as": cell.planned_as,
         "status": status,
         "message": message,
         **cell.flat(),
@@ -80,8 +84,12 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
         "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "seconds_total": round(time.monotonic() - clock, 3),
         **row,
+        **joined(warned),
     }
-    write_json(folder / "record.json", record)
+    if status != "done" and before is not None and before["status"] == "done":
+        write_json(folder / "record.json", before | timing_failed(record))  # it ran again for its timings alone
+    else:
+        write_json(folder / "record.json", record)
     if not first:
         os._exit(FAILED)
     if status in ("done", "diverged"):  # neither has anything to go on with
@@ -125,8 +133,10 @@ def _run(
         for asks in ASKS:
             signal.signal(asks, lambda *_: snapshots.end())
         row = describe()
+        timing = "shared" if conditions.shared else "alone"
+        snapshots.conditions = {"timing": timing, **{key: row[key] for key in ("machine_fingerprint", "platform")}}
         row |= {
-            "timing": "shared" if conditions.shared else "alone",
+            "timing": timing,
             "isolation": "warm" if conditions.warm else "fresh",
             "devices": seat.size,
         }

@@ -15,8 +15,9 @@ _CLEAR = Path("/proc/self/clear_refs")
 class PeakMemory:
     """Peak memory from here on, above what is in use here.
 
-    On a GPU: peak allocated bytes. On a CPU: the peak resident set (`VmHWM`), reset first where the kernel allows;
-    None where the system has no `/proc`.
+    On a GPU: peak allocated bytes. On a CPU: the peak resident set (`VmHWM`), reset first where the kernel allows, less
+    the files that are mapped (`RssFile`): pages of libraries that are first touched by a training, and of data, are no
+    memory of a model. None where the system has no `/proc`.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -27,22 +28,26 @@ class PeakMemory:
         else:
             with contextlib.suppress(OSError):
                 _CLEAR.write_text("5")
-            self.baseline = _resident("VmRSS")
+            self.baseline = _less(_resident("VmRSS"), _resident("RssFile"))
 
     @property
     def kind(self) -> str:
         """What `read` gives, in words for the record."""
         if self.device.type == "cuda":
             return "cuda peak allocated, less what was allocated before the model"
-        return "VmHWM of the cell's process, less its resident set before the model"
+        return "VmHWM less RssFile of the cell's process, less the same with its data and before its model"
 
     def read(self) -> int | None:
         """Peak bytes since construction, less the baseline."""
         if self.device.type == "cuda":
             peak: int | None = torch.cuda.max_memory_allocated(self.device)
         else:
-            peak = _resident("VmHWM")
-        return None if peak is None or self.baseline is None else max(0, peak - self.baseline)
+            peak = _less(_resident("VmHWM"), _resident("RssFile"))
+        return None if (grown := _less(peak, self.baseline)) is None else max(0, grown)
+
+
+def _less(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one - other
 
 
 def _resident(field: str) -> int | None:

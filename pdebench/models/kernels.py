@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+from pdebench.errors import CellWarning
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -136,6 +138,7 @@ def load(what: str) -> Callable[..., Any] | None:
         warnings.warn(
             f"{kernel.package} has no {kernel.function} here ({found.reason}): {kernel.instead} stands in, which is"
             f" slower; to install the kernel: {kernel.remedy}",
+            CellWarning,
             stacklevel=2,
         )
     return found.function

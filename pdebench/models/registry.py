@@ -6,8 +6,9 @@ one adds a family with an entry point in the group `pdebench.families` that reso
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -52,6 +53,9 @@ class Family:
         multiple: the width must be a multiple of it.
         bound_to_grid: the weights serve one grid of tokens only.
         sizes: sizes that differ from the shell's deepening of the one table, as published.
+        revision: raised when the same configuration comes to other numbers: its cells are then others.
+        neutral: options that came after results had been kept, each with the value that means what was done before;
+            see `identity.py`.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Family:
     multiple: int = 4  # the position embedding has sines and cosines of two coordinates
     bound_to_grid: bool = False
     sizes: Mapping[str, Size] = field(default_factory=dict)
+    revision: int = 1
+    neutral: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what could not be sized: a narrowed MLP is one number for every grid."""
@@ -125,6 +131,7 @@ class Family:
         return Dimensions(depth, chosen, heads, mlp_hidden)
 
 
+GROUP = "pdebench.families"
 _MIXERS = "pdebench.models.mixers"
 _BUILT_IN = (
     Family(
@@ -220,17 +227,72 @@ _BUILT_IN = (
 )
 
 
+class _Added(NamedTuple):
+    """Families of other packages by their names, and by entry point why there are no more of them."""
+
+    families: dict[str, Family]
+    broken: dict[str, str]
+
+
 @cache
-def families() -> Mapping[str, Family]:
-    """Every known family by name: the built-in ones, then those of installed packages."""
-    found = {family.name: family for family in _BUILT_IN}
-    for point in entry_points(group="pdebench.families"):
-        family = point.load()
-        found[family.name] = family
+def _added() -> _Added:
+    """What other packages add; one that cannot be imported, or takes a name that is taken, harms nobody else."""
+    found = _Added({}, {})
+    for point in entry_points(group=GROUP):
+        where = f"'{point.name}' ({point.value})"
+        try:
+            family = point.load()
+        except Exception as error:  # another package's module may fail in any way
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            found.broken[point.name] = f"the family {where} of another package cannot be imported: {why}"
+            continue
+        if not isinstance(family, Family):
+            found.broken[point.name] = f"the entry point {where} is no pdebench.models.registry.Family"
+        elif family.name in _SHIPPED or family.name in found.families:
+            found.broken[point.name] = (
+                f"the entry point {where} is a second family '{family.name}': give it another name"
+            )
+        else:
+            found.families[family.name] = family
     return found
 
 
-FAMILIES: Mapping[str, Family] = families()
+class _Families(Mapping[str, Family]):
+    """Every known family: the built-in ones, then those of other packages, imported when they are asked for."""
+
+    def __getitem__(self, name: str) -> Family:
+        return _SHIPPED[name] if name in _SHIPPED else _added().families[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*_SHIPPED, *_added().families))
+
+    def __len__(self) -> int:
+        return len(_SHIPPED) + len(_added().families)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _SHIPPED or name in _added().families
+
+
+_SHIPPED = {family.name: family for family in _BUILT_IN}
+FAMILIES: Mapping[str, Family] = _Families()
+
+
+def added_families() -> Mapping[str, Family]:
+    """Families of other packages, by name."""
+    return _added().families
+
+
+def broken_families() -> Mapping[str, str]:
+    """Entry points of other packages that give no family, each with a sentence that says why."""
+    return _added().broken
+
+
+def unknown_family(name: str) -> str:
+    """What to say of a name that is none: the nearest one, or why what was meant is not to be had."""
+    broken = broken_families()
+    nearest = difflib.get_close_matches(name.lower(), [point.lower() for point in broken], n=1, cutoff=0.4)
+    why = [text for point, text in broken.items() if point.lower() in nearest]
+    return why[0] if why else f"unknown family '{name}'; {did_you_mean(name, FAMILIES)}"
 
 
 def parse_name(name: str) -> tuple[Family, str, int]:
@@ -244,7 +306,7 @@ def parse_name(name: str) -> tuple[Family, str, int]:
     if not (slash and dash and patch.isdigit() and int(patch) > 0):
         raise ModelError(f"model name '{name}' is not FAMILY-SIZE/PATCH, such as 'PDE-SSM-DiT-S/2'")
     if family not in FAMILIES:
-        raise ModelError(f"model name '{name}': unknown family '{family}'; {did_you_mean(family, FAMILIES)}")
+        raise ModelError(f"model name '{name}': {unknown_family(family)}")
     if size not in SIZES:
         raise ModelError(f"model name '{name}': unknown size '{size}'; {did_you_mean(size, SIZES)}")
     return FAMILIES[family], size, int(patch)

@@ -74,25 +74,27 @@ def _of_folder(name: str, table: pd.DataFrame, path: Path) -> Predicted:
     try:
         found = read_json(path, "predictions", "plan the suite again")
         device = {key: str(found["device"][key]) for key in ("name", "basis", "recorded_as")}
-        cells = {str(cell["cell"]): cell for cell in found["cells"]}
+        cells: dict[str, list[dict[str, Any]]] = {}
+        for cell in found["cells"]:
+            cells.setdefault(str(cell.get("planned_as") or cell["cell"]), []).append(dict(cell))
     except (ResultsError, ValueError, KeyError, TypeError):
         return Predicted(
             name, [], problem=f"{PREDICTIONS} is not what pdebench plan writes: plan the suite again, or delete it."
         )
-    done = [row for row in records(table[table["status"] == "done"]) if str(row["cell"]) in cells]
+    known = ((row, _predicted_for(row, cells)) for row in records(table[table["status"] == "done"]))
+    done = {str(row["cell"]): (row, cell) for row, cell in known if cell is not None}
     if not done:
         return Predicted(
             name, [], problem="No finished cell has a prediction: the suite was planned with other settings."
         )
     rows, ratios = [], []
-    for row in done:
-        cell = cells[str(row["cell"])]
+    for row, cell in done.values():
         step = _against(cell, "predicted_step_seconds", 1e3, row["train_step_ms_median"], _milliseconds)
         memory = _against(cell, "predicted_memory_bytes", 1, row["peak_memory_bytes"], words.size)
         if math.isfinite(step[1]):
             ratios.append(step[1])
         rows.append(Row(str(row["model.family"]), run_of(row), str(row["cell"]), step[0], memory[0]))
-    ran = {str(row["cpu"] if row["device"] == "cpu" else row["device"]) for row in done if row["device"]}
+    ran = {str(row["cpu"] if row["device"] == "cpu" else row["device"]) for row, _ in done.values() if row["device"]}
     other = sorted(name for name in ran if device["recorded_as"] not in name)
     summary = ""
     if ratios:
@@ -100,8 +102,15 @@ def _of_folder(name: str, table: pd.DataFrame, path: Path) -> Predicted:
             f"Predicted over measured step time: {words.times(min(ratios))} to {words.times(max(ratios))} over "
             f"{words.plural(len(ratios), 'cell')}."
         )
-    kinds = words.listed(sorted({str(row["peak_memory_kind"]) for row in done if row["peak_memory_kind"]}))
+    kinds = words.listed(sorted({str(row["peak_memory_kind"]) for row, _ in done.values() if row["peak_memory_kind"]}))
     return Predicted(name, rows, device["name"], device["basis"], words.listed(other), summary, kinds)
+
+
+def _predicted_for(row: Mapping[str, Any], cells: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
+    """The prediction of a row's cell: of several that differ in their arithmetic the one of the row's."""
+    found = cells.get(str(row.get("planned_as") or row["cell"]), [])
+    exact = [cell for cell in found if cell.get("precision") == row["precision_used"]]
+    return next(iter(exact or found), None)
 
 
 def _against(cell: Mapping[str, Any], key: str, scale: float, measured: Any, told: Any) -> tuple[Against, float]:

@@ -8,7 +8,9 @@ was made for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -95,6 +97,7 @@ def validation_loss(
     draws: int = 2,
     batch_size: int = VALIDATION_BATCH,
     seed: int = 0,
+    device: torch.device | None = None,
     world: World = ALONE,
 ) -> float:
     """The loss on held-out images, the same draws of time and noise for every model.
@@ -106,10 +109,11 @@ def validation_loss(
         draws: times for each image, one in each of `draws` equal parts of [0, 1], so that the mean varies little.
         batch_size: images at a time.
         seed: of the draws; not the training seed, so that runs with different seeds can be compared.
+        device: where the model is, which is handed a batch at a time; None: where the images are.
         world: whose processes take turns at the batches; the sum is one process', bit for bit.
     """
     generator = Generator().manual_seed(seed)
-    count = len(images)
+    count, device = len(images), images.device if device is None else device
     # one stratified time for each (image, draw): every model sees the same ones, whatever its batch size
     strata = (torch.arange(draws)[:, None] + torch.rand(draws, count, generator=generator)) / draws
     pieces = [(one, begin) for one in range(draws) for begin in range(0, count, batch_size)]
@@ -117,18 +121,34 @@ def validation_loss(
     sums: list[float] = []
     for index, (one, begin) in enumerate(pieces):
         if begin == 0:
-            noise = torch.randn(images.shape, generator=generator)
+            noises = _in_batches(images.shape, batch_size, generator)
+        noise = next(noises)
         if index in ours:
             part = slice(begin, begin + batch_size)
-            clean = to_model(images[part])
-            t, eps = strata[one, part].to(clean.device), noise[part].to(clean.device)
-            errors = velocity_error(model, clean, None if labels is None else labels[part], t, eps)
-            sums.append(errors.sum().item())
+            given = None if labels is None else labels[part].to(device)
+            clean, t = to_model(images[part].to(device)), strata[one, part].to(device)
+            sums.append(velocity_error(model, clean, given, t, noise.to(device)).sum().item())
     total = 0.0
     for turn in world.rounds(sums, len(pieces)):
         for of_a_batch in turn:  # one after another: in another order the sum would round otherwise
             total += of_a_batch
     return total / (draws * count)
+
+
+def _in_batches(shape: torch.Size, batch_size: int, generator: Generator) -> Iterator[Tensor]:
+    """The noise `torch.randn(shape)` a batch at a time, number for number.
+
+    PyTorch draws normal numbers sixteen at a time. So what is drawn in blocks of sixteen images is what would be drawn
+    at once; the last block takes the rest with it, since fewer than sixteen numbers are drawn in another way.
+    """
+    count, held = shape[0], torch.empty(0, *shape[1:])
+    begins = list(range(0, max(count - 15, 1), 16))
+    blocks = (torch.randn(end - begin, *shape[1:], generator=generator) for begin, end in pairwise([*begins, count]))
+    for begin in range(0, count, batch_size):
+        while len(held) < min(batch_size, count - begin):
+            held = torch.cat([held, next(blocks)])
+        yield held[:batch_size]
+        held = held[batch_size:]
 
 
 @torch.no_grad()

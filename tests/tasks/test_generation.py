@@ -192,3 +192,14 @@ def test_sampling_keeps_the_noise_and_records_no_gradient() -> None:
     found = generation.sample(Velocity(lambda x, t, y: weight * x), noise, nfe=4)
     assert torch.equal(noise, before)
     assert not found.requires_grad
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 40, 47])
+@pytest.mark.parametrize("batch_size", [1, 7, 16, 64])
+@pytest.mark.parametrize("side", [1, 4])
+def test_noise_by_batches_is_the_noise_of_all_at_once(count: int, batch_size: int, side: int) -> None:
+    shape = torch.Size([count, 3, side, side])
+    whole, parts = torch.Generator().manual_seed(7), torch.Generator().manual_seed(7)
+    drawn = torch.cat(list(generation._in_batches(shape, batch_size, parts)))
+    assert torch.equal(drawn, torch.randn(shape, generator=whole))
+    assert torch.equal(parts.get_state(), whole.get_state())

@@ -1,0 +1,61 @@
+"""Cells of a results folder whose data hold something else by now: told apart from those that are to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pdebench.config import Cell
+from pdebench.errors import ResultsError
+from pdebench.store import Results
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Finished cells of a set that has changed since.
+
+    Attributes:
+        where: of the set.
+        before: the digest of what it held.
+        now: of what it holds.
+        cells: how many there are.
+    """
+
+    where: str
+    before: str
+    now: str
+    cells: int
+
+    def __str__(self) -> str:
+        cells = "1 cell that is" if self.cells == 1 else f"{self.cells} cells that are"
+        return (
+            f"the images in {self.where} changed since this suite last ran here (content {self.before[:8]} then, "
+            f"{self.now[:8]} now): {cells} done with those of then stay in this folder, outside its tables; the cells "
+            "of the new ones are run"
+        )
+
+
+def changed_since(results: Results, cells: Sequence[Cell]) -> list[Changed]:
+    """What became of the data of the suite that ran in a folder last, seen from the cells that are to run there now.
+
+    Raises:
+        ResultsError: a cell of the data of then is unfinished: it is neither gone on with nor given up unasked.
+    """
+    now = {cell.planned_as: cell for cell in cells if cell.data.content is not None}
+    ours = {cell.id for cell in cells}
+    found: dict[tuple[str, str, str], int] = {}
+    for identity in results.plan() if now else ():
+        before = None if identity in ours else results.config(identity)
+        cell = None if before is None else now.get(before.planned_as)
+        if before is None or cell is None or before.data.content is None:
+            continue
+        where, held, holds = str(cell.data.path or cell.data.name), before.data.content, str(cell.data.content)
+        if (results.record(identity) or {}).get("status") == "done":
+            found[where, held, holds] = found.get((where, held, holds), 0) + 1
+        elif any((results.cell(identity) / "state").glob("*.pt")):
+            raise ResultsError(
+                f"the images in {where} changed since the training of cell {identity} was interrupted (content "
+                f"{held[:8]} then, {holds[:8]} now): put them back to go on with it, or remove "
+                f"{results.cell(identity)} to start over with the new ones"
+            )
+    return [Changed(*key, count) for key, count in found.items()]

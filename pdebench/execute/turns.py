@@ -1,0 +1,80 @@
+"""What is timed has its device to itself, whoever else runs cells on this machine.
+
+A lock for each device, in the user's cache, that the kernel holds, and lets go of when its holder ends. Whoever times a
+cell has the CPU's, or its GPU's, for itself; whoever does not time shares the CPU's, so that nothing of ours runs
+beside what is timed. Runs of other users or caches are not seen. Under SLURM there are no turns: a job has its devices
+to itself, and the GPUs of two jobs may have one name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from pdebench.data.cache import cache_folder
+from pdebench.execute.slots import Slot
+
+CPU = "cpu"
+
+
+class Turn:
+    """One slot's hold of its devices, taken for a cell and given back after it."""
+
+    def __init__(self, slot: Slot, *, timed: bool) -> None:
+        on_gpu = not slot.name.startswith(CPU)
+        gpus = slot.name.partition(":")[2].split("+") if on_gpu else []
+        self._wanted = [(f"gpu-{gpu}", fcntl.LOCK_EX) for gpu in gpus]
+        self._wanted.append((CPU, fcntl.LOCK_EX if timed and not on_gpu else fcntl.LOCK_SH))
+        if "SLURM_JOB_ID" in os.environ:
+            self._wanted = []
+        self._held: list[IO[str]] = []
+
+    def take(self) -> bool:
+        """Whether the slot's devices are ours now; False while somebody else has one of them."""
+        for device, how in self._wanted:
+            if (lock := _opened(device)) is None:
+                continue
+            try:
+                fcntl.flock(lock, how | fcntl.LOCK_NB)
+            except OSError:
+                lock.close()
+                self.give_back()
+                return False
+            self._held.append(lock)
+        for lock in self._held:
+            with suppress(OSError):
+                lock.truncate(0)
+                lock.write(str(os.getpid()))
+                lock.flush()
+        return True
+
+    def give_back(self) -> None:
+        """Let the next have them."""
+        for lock in self._held:
+            lock.close()
+        self._held.clear()
+
+    def holder(self) -> str:
+        """Who has a device that we want, for a message: `process 123`."""
+        for device, _ in self._wanted:
+            with suppress(OSError, ValueError):
+                return f"process {int(_path(device).read_text())}"
+        return "another process"
+
+
+def _path(device: str) -> Path:
+    return cache_folder() / "turns" / f"{socket.gethostname()}-{device}.lock"
+
+
+def _opened(device: str) -> IO[str] | None:
+    """The device's file, ours and no link; None where there can be none, and turns are not taken."""
+    try:
+        _path(device).parent.mkdir(parents=True, exist_ok=True)
+        number = os.open(_path(device), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    return os.fdopen(number, "r+")

@@ -1,0 +1,49 @@
+"""The peak memory of a training is the model's: what its data take is no part of it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CELL = """
+import json, sys
+from pathlib import Path
+from pdebench.cell import run_cell
+from pdebench.config import Cell
+from pdebench.training_state import Snapshots
+images, folder = map(Path, sys.argv[1:])
+cell = Cell.model_validate_json(json.dumps({
+    "suite": "one", "data": {"name": "folder", "resolution": 32, "path": str(images)},
+    "model": {"family": "DiT", "size": "XXS", "patch": 4}, "train": {"steps": 4, "batch_size": 16, "lr": 1e-4},
+}))
+print(run_cell(cell, folder, snapshots=Snapshots(folder / "state"))["peak_memory_bytes"])
+"""
+
+
+def fill(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / f"{number}.bmp")
+    return folder
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is reset through /proc")
+def test_a_set_eighteen_times_as_large_takes_no_memory_of_the_model(tmp_path: Path) -> None:
+    from pdebench.execute.slots import cpu_variables
+
+    peaks = {}
+    for count in (71, 1272):
+        work = tmp_path / f"work{count}"
+        work.mkdir()
+        environment = {**os.environ, **cpu_variables(1), "PDEBENCH_CACHE": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", CELL, str(fill(tmp_path / str(count), count)), str(work)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        peaks[count] = json.loads(done.stdout)
+    assert peaks[1272] == pytest.approx(peaks[71], rel=0.05)
