@@ -16,8 +16,16 @@ from pdebench.analysis.scaling import Scaling
 from pdebench.errors import printable
 
 
-def print_fits(console: Console, fits: Sequence[Scaling]) -> None:
-    """Say of each group what was fitted, how the largest budget was predicted, what was refused, and what to doubt."""
+def print_fits(console: Console, fits: Sequence[Scaling], read: Sequence[str] = ()) -> None:
+    """Say of each group what was fitted, how the largest budget was predicted, what was refused, and what to doubt.
+
+    Args:
+        console: to print to.
+        fits: of all groups.
+        read: what to know of how the table was read, said first.
+    """
+    for text in read:
+        _say(console, text, "yellow")
     for number, found in enumerate(fits):
         if number:
             console.print()
@@ -37,7 +45,7 @@ def print_fits(console: Console, fits: Sequence[Scaling]) -> None:
             _envelope(console, found.envelope)
             if found.held_envelope is not None:
                 _held(console, (found.held_envelope,))
-        for name, why in found.refusals.items():
+        for name, why in found.refused:
             _say(console, f"{name}: {why}", "yellow")
         for warning in found.warnings:
             _say(console, f"warning: {warning}", "yellow")

@@ -26,11 +26,16 @@ _MOST_BIAS = 0.95  # share of the refits on one side of the estimate, beyond whi
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its 95% interval."""
+    """An estimate and its 95% interval.
+
+    Attributes:
+        lost: share of the refits that gave no number, of which the interval knows nothing.
+    """
 
     value: float
     low: float
     high: float
+    lost: float = 0.0
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int | float | np.number) and self.low <= float(value) <= self.high
@@ -50,7 +55,7 @@ def resamples(runs: NDArray[np.int64], count: int = RESAMPLES, seed: int = 0) ->
 
 
 def interval(value: float, refits: Array, *, runs: int, parameters: int) -> Interval:
-    """The interval of an estimate from its refits; those that are not finite are left out.
+    """The interval of an estimate from its refits; those that are not finite are left out, and counted.
 
     Args:
         value: of the whole table.
@@ -60,10 +65,10 @@ def interval(value: float, refits: Array, *, runs: int, parameters: int) -> Inte
     """
     known = refits[np.isfinite(refits)]
     if not len(known):
-        return Interval(value, math.nan, math.nan)
+        return Interval(value, math.nan, math.nan, 1.0)
     below = float(np.mean(known < value) + np.mean(known == value) / 2)
     bias = float(stats.norm.ppf(np.clip(below, 1 - _MOST_BIAS, _MOST_BIAS)))
     freedom = max(1, runs - parameters)
     half = math.sqrt(runs / freedom) * float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
     low, high = (float(np.quantile(known, stats.norm.cdf(2 * bias + end))) for end in (-half, half))
-    return Interval(value, low, high)
+    return Interval(value, low, high, 1 - len(known) / len(refits))

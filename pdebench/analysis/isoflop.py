@@ -58,8 +58,10 @@ def isoflop(runs: Runs, count: int = RESAMPLES) -> IsoFlop:
     """Profiles of every budget with three sizes or more.
 
     Raises:
-        InsufficientData: there is none.
+        InsufficientData: there is none, or fewer runs than it has sizes.
     """
+    if runs.count < FEWEST_SIZES:
+        raise InsufficientData(f"{runs.count} runs, where the sizes of a profile need {FEWEST_SIZES} or more")
     budget = runs.budget
     chosen = [
         index for index in range(int(budget.max()) + 1) if len(np.unique(runs.n[budget == index])) >= FEWEST_SIZES
@@ -71,7 +73,8 @@ def isoflop(runs: Runs, count: int = RESAMPLES) -> IsoFlop:
     for index in chosen:
         rows = budget == index
         compute = float(np.median(runs.flops[rows]))
-        profile, best = _profile(runs.n[rows], np.log(runs.loss[rows]), weights[:, rows], compute)
+        here = runs.only(rows)
+        profile, best = _profile(here.n, np.log(here.loss), weights[:, rows], compute, here.count)
         profiles.append(profile)
         if profile.best is not None:
             optima.append(best)
@@ -88,7 +91,7 @@ def isoflop(runs: Runs, count: int = RESAMPLES) -> IsoFlop:
     return IsoFlop(tuple(profiles), a)
 
 
-def _profile(n: Array, y: Array, weights: Array, flops: float) -> tuple[Profile, Array]:
+def _profile(n: Array, y: Array, weights: Array, flops: float, runs: int) -> tuple[Profile, Array]:
     """A budget's profile, and log N of the best size in the whole table and in each resample (NaN: at the edge)."""
     sizes, where = np.unique(n, return_inverse=True)
     counts = weights @ np.eye(len(sizes))[where]
@@ -106,7 +109,7 @@ def _profile(n: Array, y: Array, weights: Array, flops: float) -> tuple[Profile,
     best, least = None, None
     if not edge:
         found = np.exp(optima)
-        best = interval(float(found[0]), found[1:], runs=len(n), parameters=min(3, len(n) - 1))
+        best = interval(float(found[0]), found[1:], runs=runs, parameters=min(3, runs - 1))
         least = float(np.exp(np.polyval(curves[0, ::-1], vertex[0])))
     losses = tuple(map(float, np.exp(means[0])))
     curve = tuple(map(float, curves[0]))

@@ -78,14 +78,18 @@ class Refits:
 
 def refuse(runs: Runs) -> None:
     """Raise InsufficientData for runs that the law cannot be fitted to."""
-    if runs.count < FEWEST_RUNS:
-        raise InsufficientData(f"{runs.count} runs, where five parameters need {FEWEST_RUNS} or more")
-    if len(runs.sizes) < FEWEST_SIZES:
-        raise InsufficientData(f"{len(runs.sizes)} sizes of the model, where the law needs {FEWEST_SIZES} or more")
-    if len(np.unique(runs.d)) < FEWEST_SIZES:
-        raise InsufficientData(
-            f"{len(np.unique(runs.d))} numbers of images, where the law needs {FEWEST_SIZES} or more"
+    lacking = [
+        f"{count} {what} {FEWEST_SIZES} or more"
+        for count, what in (
+            (len(runs.sizes), "sizes of the model, where the law needs"),
+            (len(np.unique(runs.d)), "numbers of images, where the law needs"),
         )
+        if count < FEWEST_SIZES
+    ]
+    if runs.count < FEWEST_RUNS:
+        lacking.insert(0, f"{runs.count} runs, where five parameters need {FEWEST_RUNS} or more")
+    if lacking:
+        raise InsufficientData(" and ".join(lacking))
     if abs(np.corrcoef(np.log(runs.n), np.log(runs.d))[0, 1]) > _TIED:
         raise InsufficientData("parameters and images grow together, so what either is worth cannot be told")
 

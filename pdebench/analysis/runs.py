@@ -1,16 +1,26 @@
-"""The rows that laws are fitted to: one family's runs, checked and typed, from a table with named columns."""
+"""The rows that laws are fitted to: one family's runs, checked and typed, from a table with named columns.
+
+No row goes unsaid: those that are left out, and those that repeat others, are kept by the name of their place.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdebench.analysis.alike import differing
+from pdebench.analysis.cells import ELSEWHERE, UNTRAINED, is_results, states
+from pdebench.analysis.csv_text import LINE
+from pdebench.analysis.groups import names_of, plain
+from pdebench.analysis.left_out import MOST_LEFT_OUT, Left, Repeat, refusal, shortened
+from pdebench.analysis.numbers import numbers_of
 from pdebench.analysis.power_sum import Array
+from pdebench.analysis.suspects import Suspects, suspects
 from pdebench.errors import TableError, did_you_mean
 
 FACTOR = 6.0
@@ -54,8 +64,12 @@ class Runs:
         flops: of the training.
         loss: positive.
         run: which run each row is of, 0 and on.
-        dropped: rows left out, because a number in them is missing or not positive.
         factor: C / (N D), the median.
+        places: what a person calls each row: `line 3`.
+        left_out: rows without a number that a law can use, or of no run.
+        repeated: rows that have all numbers of another, and are that run once more.
+        unfinished: cells of a results folder that are no runs, by their status.
+        remarks: what a reader has to know of these rows.
     """
 
     name: str
@@ -64,13 +78,27 @@ class Runs:
     flops: Array
     loss: Array
     run: NDArray[np.int64]
-    dropped: int = 0
     factor: float = field(default=FACTOR)
+    places: tuple[str, ...] = ()
+    left_out: tuple[Left, ...] = ()
+    repeated: tuple[Repeat, ...] = ()
+    unfinished: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
         """Runs, the unit of every interval."""
         return int(self.run.max()) + 1 if len(self.run) else 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that are there, those that repeat others not counted."""
+        return len(self.n) + len(self.left_out)
+
+    @property
+    def refusal(self) -> str:
+        """Why no law of these rows is believed; empty where nothing speaks against one."""
+        return refusal(len(self.n), self.left_out, self.unfinished)
 
     @property
     def sizes(self) -> Array:
@@ -80,81 +108,177 @@ class Runs:
     @property
     def budget(self) -> NDArray[np.int64]:
         """Which budget each row is of, 0 the smallest."""
-        order = np.argsort(self.flops, kind="stable")
-        place, first, index = np.zeros(len(order), dtype=np.int64), 0.0, -1
-        for row in order:
-            if index < 0 or self.flops[row] > SAME_BUDGET * first:
-                index, first = index + 1, float(self.flops[row])
-            place[row] = index
-        return place
+        return budgets(self.flops)
 
     def only(self, chosen: NDArray[np.bool_]) -> Runs:
         """Some of the rows; runs are numbered anew."""
         run = np.unique(self.run[chosen], return_inverse=True)[1].astype(np.int64)
         n, d, flops, loss = (values[chosen] for values in (self.n, self.d, self.flops, self.loss))
-        return Runs(self.name, n, d, flops, loss, run, self.dropped, self.factor)
+        places = tuple(place for place, kept in zip(self.places, chosen, strict=False) if kept)
+        return replace(self, n=n, d=d, flops=flops, loss=loss, run=run, places=places)
+
+
+def budgets(flops: Array) -> NDArray[np.int64]:
+    """Which budget each of some FLOPs is of, 0 the smallest."""
+    order = np.argsort(flops, kind="stable")
+    place, first, index = np.zeros(len(order), dtype=np.int64), 0.0, -1
+    for row in order:
+        if index < 0 or flops[row] > SAME_BUDGET * first:
+            index, first = index + 1, float(flops[row])
+        place[row] = index
+    return place
 
 
 def runs_of(table: pd.DataFrame, columns: Columns) -> list[Runs]:
     """The table's rows by group, in the order in which groups first appear.
 
     Raises:
-        TableError: a column that is not there or holds no numbers, or neither images nor FLOPs are named.
+        TableError: a column that is not there or there twice, a cell of it that holds no number but something else, or
+            neither images nor FLOPs are named.
+    """
+    used = _used(table, columns)
+    cells = is_results(table)
+    places = _places(table, cells)
+    rows = _Rows(
+        table=table,
+        columns=columns,
+        numbers=numbers_of(table, used, places),
+        runs=pd.Series(range(len(table)) if columns.run is None else [plain(run) for run in table[columns.run]]),
+        places=places,
+        states=states(table).tolist() if cells else [""] * len(table),
+        odd=Suspects({}, {}) if cells else suspects(table, columns.run, used),
+    )
+    names = names_of(table, columns.group).to_numpy()
+    found = []
+    for name in dict.fromkeys(names):
+        own = np.flatnonzero(names == name)
+        if not {rows.states[row] for row in own.tolist()} <= {UNTRAINED, ELSEWHERE}:  # else it never had runs
+            found.append(rows.group(str(name), own.tolist()))
+    return [replace(one, remarks=(*one.remarks, *_small(one, found))) for one in found]
+
+
+def _used(table: pd.DataFrame, columns: Columns) -> list[str]:
+    """The columns of numbers, each once.
+
+    Raises:
+        TableError: what `runs_of` says of columns.
     """
     if columns.d is None and columns.flops is None:
         raise TableError("name the column of the images, or that of the training FLOPs (images are then C / 6N)")
-    named = (columns.n, columns.loss, columns.d, columns.flops, columns.run, *columns.group)
-    for column in filter(None, named):
+    used = [name for name in (columns.n, columns.d, columns.flops, columns.loss) if name]
+    for column in (*used, *filter(None, (columns.run, *columns.group))):
         if column not in table:
             raise TableError(f"there is no column '{column}'; {did_you_mean(column, map(str, table))}")
-    numbers = pd.DataFrame(
-        {name: _numbers(table, name) for name in (columns.n, columns.loss, columns.d, columns.flops) if name}
-    )
-    values = numbers.to_numpy(dtype=float)
-    good = (np.isfinite(values) & (values > 0)).all(axis=1)
-    keys = pd.DataFrame(
-        {column: table[column].map(lambda value, column=column: _named(column, value)) for column in columns.group},
-        dtype=object,
-    )
-    names = (
-        keys.apply(lambda row: ", ".join(filter(None, row)), axis=1)
-        if columns.group
-        else pd.Series("", index=table.index)
-    )
-    if columns.run is not None:
-        good = good & table[columns.run].notna().to_numpy()
-    found = []
-    for name in names.unique():
-        own = np.asarray(names == name)
-        kept = own & good
-        rows, n = numbers[kept], numbers.loc[kept, columns.n].to_numpy()
-        flops = rows[columns.flops].to_numpy() if columns.flops else columns.factor * n * rows[columns.d].to_numpy()
-        d = rows[columns.d].to_numpy() if columns.d else flops / (columns.factor * n)
-        codes = np.arange(len(rows)) if columns.run is None else pd.factorize(table.loc[kept, columns.run])[0]
-        factor = float(np.median(flops / (n * d))) if len(rows) else columns.factor
-        dropped = int((own & ~good).sum())
-        loss = rows[columns.loss].to_numpy()
-        found.append(Runs(str(name), n, d, flops, loss, codes.astype(np.int64), dropped, factor))
-    return found
+        if (many := list(table.columns).count(column)) > 1:
+            raise TableError(f"there are {many} columns '{column}'; give each a name of its own")
+    return list(dict.fromkeys(used))
 
 
-def _named(column: str, value: Any) -> str:
-    """A value that tells groups apart: a family by its name, `data.resolution` 32 as `resolution 32`, none as ""."""
-    if pd.api.types.is_scalar(value) and pd.isna(value):
-        return ""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    _, dot, key = column.partition(".")
-    return f"{key.replace('_', ' ')} {text}" if dot and key != "family" else text
+def _places(table: pd.DataFrame, cells: bool) -> list[str]:
+    """What a person calls each row: its line of a CSV, its cell, or its number."""
+    if table.index.name == LINE:
+        return [f"line {line}" for line in table.index]
+    if cells:
+        return [f"cell {cell}" for cell in table["cell"]]
+    return [f"row {number}" for number in range(1, len(table) + 1)]
 
 
-def _numbers(table: pd.DataFrame, column: str) -> pd.Series:
-    """A column as floats; what is missing stays so.
+def _small(one: Runs, found: Sequence[Runs]) -> list[str]:
+    """Whether a group is so small beside another that it may be none."""
+    largest = max(found, key=lambda other: other.rows)
+    if not one.count or one.rows > MOST_LEFT_OUT * largest.rows:
+        return []
+    rows = "1 row" if one.rows == 1 else f"{one.rows} rows"
+    where = f" ({shortened(one.places)})" if one.places else ""
+    return [
+        f"{rows}{where}, and {largest.name} has {largest.rows}: it may be no run, or its name is written in two ways"
+    ]
 
-    Raises:
-        TableError: it holds something else.
+
+@dataclass(frozen=True)
+class _Rows:
+    """All rows of a table and what is known of each, by position.
+
+    Attributes:
+        table: rows.
+        columns: which of its columns hold what.
+        numbers: the columns that laws are fitted to.
+        runs: the name of each row's run, empty where it is missing.
+        places: what a person calls each row.
+        states: why a cell is no run, empty where it is one.
+        odd: rows that may be no runs.
     """
-    values = pd.to_numeric(table[column], errors="coerce").astype(float)
-    wrong: Sequence[object] = table.loc[values.isna() & table[column].notna(), column].tolist()
-    if wrong and values.notna().sum() == 0:
-        raise TableError(f"column '{column}' holds no numbers but, for example, {str(wrong[0])[:40]!r}")
-    return values
+
+    table: pd.DataFrame
+    columns: Columns
+    numbers: pd.DataFrame
+    runs: pd.Series
+    places: Sequence[str]
+    states: Sequence[str]
+    odd: Suspects
+
+    def group(self, name: str, own: Sequence[int]) -> Runs:
+        """The rows at some positions as one group."""
+        values = self.numbers.to_numpy(dtype=float)
+        kept: list[int] = []
+        left: list[Left] = []
+        repeated: list[Repeat] = []
+        first: dict[object, int] = {}
+        for row in (row for row in own if self.states[row] == ""):
+            why = self._fault(row, values[row])
+            # Rows that are left out repeat each other only within a run: two runs may diverge at one point.
+            key = (why, self.runs[row] or row, values[row].tobytes()) if why else tuple(values[row])
+            if key in first:
+                repeated.append(Repeat(self.places[row], self.places[first[key]]))
+                continue
+            first[key] = row
+            if why:
+                left.append(Left(self.places[row], why, row in self.odd.left))
+            else:
+                kept.append(row)
+        columns, chosen = self.columns, self.numbers.iloc[kept]
+        n, loss = chosen[columns.n].to_numpy(), chosen[columns.loss].to_numpy()
+        flops = chosen[columns.flops].to_numpy() if columns.flops else columns.factor * n * chosen[columns.d].to_numpy()
+        d = chosen[columns.d].to_numpy() if columns.d else flops / (columns.factor * n)
+        return Runs(
+            name,
+            n,
+            d,
+            flops,
+            loss,
+            pd.factorize(self.runs.iloc[kept])[0].astype(np.int64),
+            factor=float(np.median(flops / (n * d))) if kept else columns.factor,
+            places=tuple(self.places[row] for row in kept),
+            left_out=tuple(left),
+            repeated=tuple(repeated),
+            unfinished=dict(Counter(self.states[row] for row in own if self.states[row] not in ("", ELSEWHERE))),
+            remarks=tuple(self._remarks(kept)) if kept else (),
+        )
+
+    def _fault(self, row: int, values: Array) -> str:
+        """Why a row is left out, empty where it is not."""
+        if row in self.odd.left:
+            return self.odd.left[row]
+        found = [f"{self.columns.run} is missing"] if self.runs[row] == "" else []
+        for name, value in zip(self.numbers, values, strict=True):
+            if not (np.isfinite(value) and value > 0):
+                found.append(f"{name} is {'missing' if np.isnan(value) else f'{value:g}'}")
+        return ", ".join(found)
+
+    def _remarks(self, kept: list[int]) -> list[str]:
+        """What a reader has to know of some rows, beside their numbers."""
+        columns, rows = self.columns, self.table.iloc[kept].reset_index(drop=True)
+        runs = self.runs.iloc[kept].reset_index(drop=True)
+        size = self.numbers[columns.n].iloc[kept].reset_index(drop=True)
+        asked = {*map(str, self.numbers), *columns.group, columns.run or ""}
+        found = differing(rows, None if columns.run is None else runs, size, asked, is_results(self.table))
+        several = [str(run) for run, count in size.groupby(runs).nunique().items() if count > 1]
+        if several:
+            found.append(
+                f"{len(several)} runs have rows of several sizes ({shortened(several)}), and a run has one: "
+                f"'{columns.run}' may not be the column of the runs"
+            )
+        odd = [f"{self.places[row]} {self.odd.named[row]}" for row in kept if row in self.odd.named]
+        if odd:
+            found.append(f"{shortened(odd, '; ')}: take out what is no run")
+        return found

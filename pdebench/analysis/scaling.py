@@ -13,14 +13,14 @@ import pandas as pd
 from pdebench.analysis.bootstrap import RESAMPLES
 from pdebench.analysis.holdout import HELD_RESAMPLES, Held, held_envelope, held_parametric
 from pdebench.analysis.isoflop import IsoFlop, isoflop
+from pdebench.analysis.left_out import shortened
 from pdebench.analysis.parametric import Parametric, parametric, refit
-from pdebench.analysis.power_law import DECADE, Envelope, PowerLaw, envelope, power_law
+from pdebench.analysis.power_law import DECADE, PowerLaw, envelope, power_law
+from pdebench.analysis.remarks import warnings
 from pdebench.analysis.runs import SAME_BUDGET, Columns, Runs, runs_of
 from pdebench.errors import InsufficientData
 
-FEW_SIZES = 5  # with fewer, curvature and noise are hard to tell apart
 BEYOND = 10.0  # times the largest budget: how far the allocation is extrapolated
-_LIMIT = 0.025
 
 Law = TypeVar("Law")
 
@@ -56,9 +56,24 @@ class Scaling:
         found = {name: getattr(self, name) for name in _TOLD}
         found = {name: asdict(value) if is_dataclass(value) else value for name, value in found.items()}  # type: ignore[arg-type]
         columns = {"n": self.runs.n, "d": self.runs.d, "flops": self.runs.flops, "loss": self.runs.loss}
-        rows = {name: values.tolist() for name, values in columns.items()} | {"run": self.runs.run.tolist()}
+        rows: dict[str, Any] = {name: values.tolist() for name, values in columns.items()}
+        rows |= {"run": self.runs.run.tolist(), "place": list(self.runs.places)}
         held = [asdict(point) | {"covered": point.covered} for point in self.held]
-        return {"group": self.group, "runs": rows, **_plain(found), "held": _plain(held)}
+        return {"group": self.group, "runs": rows, **self._rows(), **_plain(found), "held": _plain(held)}
+
+    def _rows(self) -> dict[str, Any]:
+        """What became of the rows that were not fitted."""
+        left = [{"place": one.place, "why": one.why} for one in self.runs.left_out]
+        repeated = [asdict(one) for one in self.runs.repeated]
+        return {"left_out": left, "repeated": repeated, "unfinished": self.runs.unfinished}
+
+    @property
+    def refused(self) -> list[tuple[str, str]]:
+        """What could not be fitted and why, each reason once with all that it is true of."""
+        names: dict[str, list[str]] = {}
+        for name, why in self.refusals.items():
+            names.setdefault(why, []).append(name)
+        return [(" and ".join(filter(None, [", ".join(of[:-1]), of[-1]])), why) for why, of in names.items()]
 
     @property
     def empty(self) -> bool:
@@ -98,9 +113,9 @@ def scale(runs: Runs, resamples: int = RESAMPLES) -> Scaling:
             refusals[name] = str(error)
             return None
 
-    if not runs.count:
-        refusals = dict.fromkeys(("L(N, D)", "IsoFLOP", "envelope"), "insufficient data: no row with all its numbers")
-        return Scaling(runs.name, runs, None, None, None, (), None, refusals, _warnings(runs, None, None, None))
+    if runs.refusal:
+        refusals = dict.fromkeys(("L(N, D)", "IsoFLOP", "envelope"), runs.refusal)
+        return Scaling(runs.name, runs, None, None, None, (), None, refusals, warnings(runs, None, None, None))
     largest = float(runs.flops.max())
     law = tried("L(N, D)", lambda: parametric(runs, (largest, BEYOND * largest), refit(_spread(runs), resamples)))
     held = (
@@ -126,17 +141,17 @@ def scale(runs: Runs, resamples: int = RESAMPLES) -> Scaling:
         held or (),
         told,
         refusals,
-        _warnings(runs, law, profiles, front),
+        warnings(runs, law, profiles, front),
     )
 
 
 def why_none(fits: Sequence[Scaling]) -> str:
-    """Why nothing could be fitted to any group, each reason once."""
-    reasons = dict.fromkeys(next(iter(found.refusals.values())) for found in fits)
+    """Why nothing could be fitted to any group, each reason once, the first few."""
+    reasons = list(dict.fromkeys(next(iter(found.refusals.values())) for found in fits))
     if not reasons:
-        return "it has no rows"
+        return "it has no runs"
     groups = f", in any of its {len(fits)} groups" if len(fits) > 1 else ""
-    return "; ".join(reasons) + groups
+    return shortened(reasons, "; ") + groups
 
 
 def _spread(runs: Runs) -> Runs:
@@ -149,47 +164,3 @@ def _spread(runs: Runs) -> Runs:
         times = runs.flops.max() / runs.flops.min()
         raise InsufficientData(f"the runs span {times:.2g} times in compute, where a law needs a decade or more")
     return runs
-
-
-def _several_sizes(runs: Runs) -> bool:
-    """Whether some budget was run at more than one size."""
-    budget = runs.budget
-    return any(len(np.unique(runs.n[budget == index])) > 1 for index in range(int(budget.max()) + 1))
-
-
-def _warnings(runs: Runs, law: Parametric | None, profiles: IsoFlop | None, front: Envelope | None) -> tuple[str, ...]:
-    found = []
-    if runs.dropped:
-        found.append(f"{runs.dropped} rows were left out: a number in them is missing or not positive")
-    if not runs.count:
-        return tuple(found)
-    if len(runs.n) > runs.count:
-        found.append(
-            f"{len(runs.n)} rows are of {runs.count} runs: intervals rest on runs, and a row on the way of one is not "
-            "what a run of that length would have had"
-        )
-    if 3 <= len(runs.sizes) < FEW_SIZES:
-        found.append(f"only {len(runs.sizes)} sizes: curvature and noise are hard to tell apart")
-    for name, values in (("parameters", runs.n), ("images", runs.d)):
-        times = float(values.max() / values.min())
-        if law is not None and times < DECADE:
-            found.append(f"the {name} span {times:.2g} times, less than a decade: their exponent is weakly held")
-    points = np.unique(np.array([runs.n, runs.d]), axis=1).shape[1]
-    if points == len(runs.n) and runs.count == len(runs.n):
-        found.append("one seed: no point was run twice, so that noise is told from misfit by the law alone")
-    if law is not None:
-        tied = float(np.corrcoef(np.log(runs.n), np.log(runs.d))[0, 1])
-        if abs(tied) > 0.9:
-            found.append(f"parameters and images are nearly tied (correlation {tied:.2f}): their exponents trade off")
-        if law.at_limit > _LIMIT:
-            found.append(
-                f"in {law.at_limit:.0%} of the refits an exponent is at the end of its range: intervals are wider still"
-            )
-    if front is not None and len(front.flops) > 1 and not _several_sizes(runs):
-        found.append("every budget was run at one size: the law of compute is that of these runs, not of the best")
-    if profiles is not None:
-        edges = [profile for profile in profiles.profiles if profile.best is None]
-        if edges:
-            told = ", ".join(f"{profile.flops:.2g}" for profile in edges)
-            found.append(f"edge optimum at {told} FLOPs: the best size may lie beyond those that ran; left out")
-    return tuple(found)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow
 
+from pdebench.analysis.cells import by_data, is_results, states, told_apart
+from pdebench.analysis.csv_text import SEPARATORS, read_csv
+from pdebench.analysis.left_out import counted
+from pdebench.analysis.numbers import decimal_points
 from pdebench.analysis.runs import FACTOR, Columns
 from pdebench.errors import TableError
-from pdebench.record import DIMENSIONS
-from pdebench.store import load_results
-
-_RESULTS = {"cell", "status", "model.family", "params", "images_seen", "flops_train"}
-_CONFIGURED = ("data.", "model.", "train.", "evaluate.", "measure.")
-_SCALED = {
-    "model.family",
-    "model.size",
-    *DIMENSIONS,
-    "train.seed",
-    "train.steps",
-}  # what a law is fitted over, or noise
+from pdebench.store import Results, load_results
 
 
 @dataclass(frozen=True)
@@ -37,33 +32,99 @@ class Asked:
     factor: float = FACTOR
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A table; of a results table the cells that are done.
+@dataclass(frozen=True)
+class Source:
+    """A table and how it was read.
+
+    Attributes:
+        path: of the file or the folder.
+        table: all its rows; those of a CSV by their lines.
+        separator: of a CSV's columns, else empty.
+        decimal: the decimal sign of its numbers.
+        unrecorded: cells of a results folder that have no record yet.
+    """
+
+    path: Path
+    table: pd.DataFrame
+    separator: str = ""
+    decimal: str = "."
+    unrecorded: int = 0
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """The cells of a results table by what became of them; empty for another table."""
+        if not is_results(self.table):
+            return {}
+        known = states(self.table).replace("", "done").value_counts(sort=False)
+        without = {"without a record": self.unrecorded} if self.unrecorded else {}
+        return {str(state): int(count) for state, count in known.items()} | without
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        shown = {"path": str(self.path), "rows": len(self.table)}
+        shown |= {"separator": self.separator, "decimal": self.decimal} if self.separator else {}
+        return shown | ({"cells": self.cells} if self.cells else {})
+
+    def told(self) -> list[str]:
+        """What a reader should know of how it was read; nothing where nothing is odd."""
+        found = []
+        if self.separator not in ("", ","):
+            sign = "commas" if self.decimal == "," else "points"
+            found.append(
+                f"Read with {SEPARATORS.get(self.separator, repr(self.separator))} between columns and decimal {sign}."
+            )
+        if set(self.cells) - {"done"}:
+            found.append(f"Of {sum(self.cells.values()):,} cells: {counted(self.cells)}.")
+        return found
+
+
+def load(path: Path, asked: Asked) -> tuple[Source, Columns]:
+    """A table that laws can be fitted to, and its columns.
+
+    Raises:
+        TableError: it is not there, or no table, its columns are not named, or its numbers cannot be told.
+        ResultsError: a results folder that cannot be read.
+    """
+    source = read_table(path)
+    columns = columns_of(source.table, asked)
+    counts = [name for name in (columns.n, columns.d, columns.flops) if name is not None and name in source.table]
+    if source.separator not in ("", ",") and columns.loss in source.table and source.table.columns.is_unique:
+        table, commas = decimal_points(source.table, counts, columns.loss, source.separator)
+        source = replace(source, table=table, decimal="," if commas else ".")
+    return source, columns
+
+
+def read_table(path: Path) -> Source:
+    """A table; of a results folder all cells that have a record, and how many have none.
 
     Raises:
         TableError: it is not there, or no table.
         ResultsError: a results folder that cannot be read.
     """
-    if path.is_dir():
-        whole = [path / name for name in ("table.parquet", "table.csv") if (path / name).is_file()]
-        table = load_results(path) if (path / "cells").is_dir() or not whole else _read(whole[0])
-    else:
-        table = _read(path)
-    return table[table["status"] == "done"].reset_index(drop=True) if _is_results(table) else table
+    if not path.is_dir():
+        return _read(path)
+    whole = [path / name for name in ("table.parquet", "table.csv") if (path / name).is_file()]
+    if whole and not (path / "cells").is_dir():
+        return replace(_read(whole[0]), path=path)
+    table = load_results(path)
+    return Source(path, table, unrecorded=len(Results(path).plan()) - len(table))
 
 
 def columns_of(table: pd.DataFrame, asked: Asked) -> Columns:
     """The columns to fit.
 
-    A results table is told apart by family, and by whatever else of the configuration was varied at one size, the seed
-    and the steps excepted.
+    A results table is told apart by family, by whatever else of the configuration was varied at one size, the seed and
+    the steps excepted, and in any case by its data.
 
     Raises:
-        TableError: the columns of a table of another kind are not named.
+        TableError: the columns of a table of another kind are not named, or the factor is no number.
     """
     n, d, flops, loss, run, group = asked.n, asked.d, asked.flops, asked.loss, asked.run, asked.group
-    if _is_results(table):
-        n, loss, run, group = n or "params", loss or "val_loss", run or "cell", group or told_apart(table)
+    if not math.isfinite(asked.factor):
+        raise TableError(f"--factor {asked.factor}: it has to be a number, such as 6")
+    if is_results(table):
+        n, loss, run = n or "params", loss or "val_loss", run or "cell"
+        group = by_data(table, group) if group else told_apart(table)
         if d is None and flops is None:
             d, flops = "images_seen", "flops_train"
     if n is None or loss is None:
@@ -73,23 +134,18 @@ def columns_of(table: pd.DataFrame, asked: Asked) -> Columns:
     return Columns(n=n, loss=loss, d=d, flops=flops, run=run, group=group, factor=asked.factor)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> Source:
+    wanted = "give a CSV, a Parquet file or a results folder"
     try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+            named = [name for name in table.index.names if name is not None]
+            return Source(path, table.reset_index() if named else table.reset_index(drop=True))
+        return Source(path, *read_csv(path))
     except FileNotFoundError:
-        raise TableError(f"there is no table {path}; give a CSV, a Parquet file or a results folder") from None
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise TableError(f"there is no table {path}; {wanted}") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{path} is no table: it is not text in UTF-8; save it so, or {wanted}") from None
+    except (OSError, ValueError, EOFError, pyarrow.ArrowException) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TableError(f"{path} is no table: {why}; give a CSV, a Parquet file or a results folder") from None
-
-
-def _is_results(table: pd.DataFrame) -> bool:
-    return set(table.columns) >= _RESULTS
-
-
-def told_apart(table: pd.DataFrame) -> tuple[str, ...]:
-    """The family, and the columns of the configuration that vary among the runs of one family and size."""
-    alike = [table["model.family"].astype(str), table["model.size"].astype(str)]
-    candidates = [str(name) for name in table if str(name).startswith(_CONFIGURED) and name not in _SCALED]
-    varied = [name for name in candidates if (table[name].astype(str).groupby(alike).nunique() > 1).any()]
-    return ("model.family", *varied)
+        raise TableError(f"{path} is no table: {why}; {wanted}") from None

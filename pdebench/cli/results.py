@@ -72,23 +72,26 @@ def fit(
     Each figure has a 95% interval from a bootstrap over runs; the largest budget is predicted before it is shown; what
     the table cannot carry is refused. The columns of a results folder, or of its table, are known.
 
+    A text among the numbers is refused where it stands. Rows that are left out, rows that repeat others (one run), and
+    what else differs among the runs are said, with `--json` too; beyond one row in ten left out there is no fit.
+
     Example: `pdebench fit runs.csv --n params --d images --loss val_loss --family family`
     """
     from rich.console import Console
 
     from pdebench.analysis.scaling import scaling, why_none
-    from pdebench.analysis.source import Asked, columns_of, read_table
+    from pdebench.analysis.source import Asked, load
     from pdebench.errors import TableError
     from pdebench.fit_text import print_fits
 
-    frame = read_table(table)
-    fits = scaling(frame, columns_of(frame, Asked(n, d, flops, loss, run, tuple(group), factor)))
+    source, columns = load(table, Asked(n, d, flops, loss, run, tuple(group), factor))
+    fits = scaling(source.table, columns)
     if all(found.empty for found in fits):
         raise TableError(f"{table}: {why_none(fits)}")
     if as_json:
-        typer.echo(json.dumps([found.as_json() for found in fits], indent=1))
+        typer.echo(json.dumps([found.as_json() | {"table": source.as_json()} for found in fits], indent=1))
     else:
-        print_fits(Console(), fits)
+        print_fits(Console(), fits, source.told())
 
 
 def sample(
