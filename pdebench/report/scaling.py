@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from pdebench.analysis.bootstrap import Interval
+from pdebench.analysis.cells import states, told_apart
 from pdebench.analysis.holdout import Held
+from pdebench.analysis.left_out import sentence
 from pdebench.analysis.power_law import PowerLaw, envelope, power_law
 from pdebench.analysis.runs import Columns, Runs, runs_of
 from pdebench.analysis.scaling import Scaling, scaling
-from pdebench.analysis.source import told_apart
 from pdebench.errors import InsufficientData
 from pdebench.report import words
 from pdebench.report.charts import Figure
@@ -64,45 +64,61 @@ class ScalingSection:
 
 def scaling_section(table: pd.DataFrame) -> ScalingSection | None:
     """The section of a tidy table; None where it is no study of scaling: no family of several sizes and run lengths."""
-    done = finished(table).dropna(subset=["params", "images_seen", "flops_train", "cell"])
+    done = finished(table)
+    done = done[states(done) == ""]
     apart = done.groupby("model.family")[["params", "images_seen"]].nunique()
     if not (apart > 1).all(axis=1).any():
         return None
-    found = _laws(done, "val_loss")
+    rows = table[~table["repeat"]]
+    found = _laws(rows, "val_loss")
     groups = [("Loss against compute, parameters and images", _figures(found, table))]
+    refusals = [(one.group, f"{name}: {why}") for one in found for name, why in one.refused]
+    warnings = [(one.group, warning) for one in found for warning in one.warnings]
     for column in measured(done, frechet_columns(done)):
-        if scored := _envelopes(done, column):
-            groups.append((metric_title(column), [envelope_figure(scored, table, metric_title(column))]))
+        title = metric_title(column)
+        scored, refused = _envelopes(rows, column)
+        if scored:
+            groups.append((title, [envelope_figure(scored, table, title)]))
+        refusals += [(group, f"{title}: {why}") for group, why in refused.items()]
+        left = [(runs.name, sentence(runs.left_out, runs.rows)) for runs, _ in scored if runs.left_out]
+        warnings += [(group, f"{title}: {why}") for group, why in left]
     return ScalingSection(
         findings=_findings(found),
         lines=[_line(one) for one in found],
         groups=[(title, figures) for title, figures in groups if figures],
-        refusals=_by_whom([(one.group, f"{name}: {why}") for one in found for name, why in one.refusals.items()]),
-        warnings=_by_whom([(one.group, warning) for one in found for warning in one.warnings]),
+        refusals=_by_whom(refusals),
+        warnings=_by_whom(warnings),
     )
 
 
-def _laws(done: pd.DataFrame, loss: str) -> list[Scaling]:
+def _laws(rows: pd.DataFrame, loss: str) -> list[Scaling]:
     """The laws of every group, the subject's first."""
-    return sorted(scaling(done, _columns(done, loss)), key=lambda one: family_of(one.group) != SUBJECT)
+    return sorted(scaling(rows, _columns(rows, loss)), key=lambda one: family_of(one.group) != SUBJECT)
 
 
-def _envelopes(done: pd.DataFrame, score: str) -> list[tuple[Runs, PowerLaw]]:
-    """The power laws of a score, of the groups that carry one. Rows of other sample counts are other groups."""
-    columns = _columns(done, score)
-    found = []
-    for runs in runs_of(done, replace(columns, group=tuple(dict.fromkeys((*columns.group, *_samples(done)))))):
-        with suppress(InsufficientData):
-            found.append((runs, power_law(envelope(runs))))
-    return found
+def _envelopes(rows: pd.DataFrame, score: str) -> tuple[list[tuple[Runs, PowerLaw]], dict[str, str]]:
+    """The power laws of a score, and why groups that have it carry none. Other sample counts are other groups."""
+    columns = _columns(rows, score)
+    found, refused = [], {}
+    for runs in runs_of(rows, replace(columns, group=tuple(dict.fromkeys((*columns.group, *_samples(rows)))))):
+        if not runs.count:  # the score was not asked of it
+            continue
+        try:
+            if runs.refusal:
+                refused[runs.name] = runs.refusal
+            else:
+                found.append((runs, power_law(envelope(runs))))
+        except InsufficientData as error:
+            refused[runs.name] = str(error)
+    return found, refused
 
 
-def _columns(done: pd.DataFrame, loss: str) -> Columns:
-    return Columns("params", loss, "images_seen", "flops_train", "cell", told_apart(done))
+def _columns(rows: pd.DataFrame, loss: str) -> Columns:
+    return Columns("params", loss, "images_seen", "flops_train", "cell", told_apart(rows))
 
 
-def _samples(done: pd.DataFrame) -> tuple[str, ...]:
-    return ("metric_samples",) if done["metric_samples"].nunique() > 1 else ()
+def _samples(rows: pd.DataFrame) -> tuple[str, ...]:
+    return ("metric_samples",) if rows["metric_samples"].nunique() > 1 else ()
 
 
 def _figures(found: Sequence[Scaling], table: pd.DataFrame) -> list[Figure]:
@@ -187,6 +203,6 @@ def _told(found: Interval | None) -> str:
 def _by_whom(said: Sequence[tuple[str, str]]) -> list[str]:
     """Each sentence once, before it the groups that it is true of."""
     whose: dict[str, list[str]] = {}
-    for group, sentence in said:
-        whose.setdefault(sentence, []).append(group)
-    return [f"{words.listed(groups)}: {sentence}." for sentence, groups in whose.items()]
+    for group, told in said:
+        whose.setdefault(told, []).append(group)
+    return [f"{words.listed(groups)}: {told}." for told, groups in whose.items()]

@@ -109,3 +109,65 @@ def test_a_text_in_a_name_stays_a_text():
     found = scaling_section(table)
     assert found is not None
     assert "<script>" not in partial(found, table)
+
+
+def test_cells_that_are_not_done_are_said(section):
+    frame = results()
+    frame.loc[[3, 4], ["status", "val_loss"]] = ["oom", None]
+    found = scaling_section(frame)
+    assert found is not None
+    (warning,) = [warning for warning in found.warnings if "oom" in warning]
+    assert "2 oom" in warning
+    assert warning in partial(found, frame)
+
+
+def test_a_group_without_many_of_its_losses_is_a_refusal_and_the_others_are_fitted():
+    frame = results()
+    rows = frame.index[frame["model.family"] == "DiT"]
+    frame.loc[rows[::4], "val_loss"] = np.nan
+    found = scaling_section(frame)
+    assert found is not None
+    shown = {line.who: line for line in found.lines}
+    assert shown["PDE-SSM-DiT"].alpha != "—"
+    assert shown["DiT"].alpha == "—"
+    (refusal,) = [refusal for refusal in found.refusals if "5 of 20 rows" in refusal]
+    assert refusal.startswith("DiT: ")
+    assert "val_loss is missing" in partial(found, frame)
+
+
+def test_a_cell_without_its_cost_is_left_out_by_name(section):
+    frame = results()
+    frame.loc[3, "flops_train"] = np.nan
+    found = scaling_section(frame)
+    assert found is not None
+    assert any(f"cell {frame['cell'][3]}: flops_train is missing" in warning for warning in found.warnings)
+
+
+def test_a_distance_that_few_cells_have_is_refused_by_its_name():
+    frame = results()
+    frame.loc[frame.index[::2], "fd_efficientnet_lite0"] = np.nan
+    found = scaling_section(frame)
+    assert found is not None
+    assert all(title != "Fréchet distance (EfficientNet-Lite0)" for title, _ in found.groups)
+    assert any("Fréchet distance" in refusal and "of 20 rows" in refusal for refusal in found.refusals)
+    frame = results()
+    frame.loc[[0], "fd_efficientnet_lite0"] = np.nan
+    found = scaling_section(frame)
+    assert found is not None
+    assert any("Fréchet distance" in warning and str(frame["cell"][0]) in warning for warning in found.warnings)
+
+
+def test_what_differs_among_the_runs_of_a_family_is_said():
+    frame = results()
+    frame["precision_used"] = np.where(frame["params"] > 2e7, "bf16", "fp32")
+    found = scaling_section(frame)
+    assert found is not None
+    assert any("precision_used" in warning and "bf16 for 8" in warning for warning in found.warnings)
+
+
+def test_runs_of_other_data_are_another_line():
+    frame = results()
+    frame["data_checksum"] = np.where(frame["params"] > 2e7, "a" * 64, "b" * 64)
+    found = scaling_section(frame)
+    assert found is not None
+    assert "DiT, data aaaaaaaa" in [line.who for line in found.lines]
