@@ -9,6 +9,9 @@ from typing import Any, TextIO
 
 from pdebench.errors import CellWarning
 
+SEPARATOR = " | "
+"""Between the sentences of a record's column `warnings`."""
+
 
 @contextmanager
 def heard(tell: Callable[[str], None]) -> Iterator[list[str]]:
@@ -39,4 +42,4 @@ def heard(tell: Callable[[str], None]) -> Iterator[list[str]]:
 
 def joined(texts: list[str]) -> dict[str, Any]:
     """The column of a record that holds them."""
-    return {"warnings": " | ".join(texts) or None}
+    return {"warnings": SEPARATOR.join(texts) or None}

@@ -91,6 +91,19 @@ def points_of(rows: pd.DataFrame, x: Axis, y: Axis) -> list[Row]:
     ]
 
 
+def on_axes(rows: pd.DataFrame, *axes: Axis) -> tuple[pd.DataFrame, str]:
+    """The rows that have a place on these axes, and a note of those of 0 or below where one is logarithmic."""
+    left_out = []
+    for axis in axes:
+        if axis.log:
+            fits = rows[axis.column] > 0
+            if count := int((~fits).sum()):
+                left_out.append(f"{words.plural(count, 'run')} with {axis.title} of 0 or less")
+            rows = rows[fits]
+    note = f"Left out, since the axis is logarithmic: {words.listed(left_out)}." if left_out else ""
+    return rows, note
+
+
 def medians_of(points: Sequence[Row], keys: tuple[str, ...]) -> list[Row]:
     """One row a group: the median over seeds (and whatever else is not among the keys)."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
@@ -180,6 +193,8 @@ def scale_of(points: Sequence[Row], axis: str, log: bool) -> alt.Scale:
 def round_ticks(points: Sequence[Row]) -> list[float]:
     """1, 2 and 5 of each decade that a logarithmic axis shows; none where too few fall into it."""
     low, high = scale_of(points, "y", True).to_dict()["domain"]
+    if low <= 0:  # a quartile of 0: the axis is linear then
+        return []
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
     ticks = [digits(lead * 10.0**power) for power in decades for lead in (1, 2, 5)]
     shown = [tick for tick in ticks if low <= tick <= high]

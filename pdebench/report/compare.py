@@ -17,6 +17,7 @@ from pdebench.analysis.paired import paired
 from pdebench.report import words
 from pdebench.report.contests import Contest, Entry
 from pdebench.report.crossover import measured as median_of
+from pdebench.report.differences import EVALUATION, SAMPLED, STEP, differences
 from pdebench.report.tidy import FLOOR, SEED, frechet_columns, kid_columns, measured, metric_title
 
 
@@ -136,6 +137,17 @@ def _by_seed(measure: Measure, entry: Entry) -> dict[float, float]:
     return {seed: sign * math.log(mean) for seed, mean in means.items() if mean > 0}
 
 
+def conditions(measure: Measure) -> tuple[str, ...]:
+    """The columns in which rows must be the same for this measure of them to be compared."""
+    if measure.kind in ("score", "signed"):
+        return SAMPLED
+    if measure.column == "sample_images_per_s":
+        return EVALUATION
+    if measure.kind == "memory":
+        return (*STEP, "peak_memory_kind")
+    return STEP if measure.kind == "rate" else ()
+
+
 def seeds(entries: list[Entry], column: str) -> str:
     """`one seed`, `median of 2 seeds`: what the numbers shown are."""
     counts = sorted({len(entry.values(column)) for entry in entries})
@@ -176,14 +188,14 @@ def rank(measure: Measure, contest: Contest) -> Ranking:
 
 def _incomparable(measure: Measure, ranking: list[Entry]) -> str:
     """Why the entries must not be compared in this measure; empty where they may."""
-    joined = pd.concat([entry.rows[entry.rows[measure.column].notna()] for entry in ranking])
-    if measure.kind in ("score", "signed"):
-        counts = joined["metric_samples"].dropna().unique()
-        if len(counts) > 1:
-            listed = words.listed([f"{count:,.0f}" for count in sorted(counts)])
-            return f"the sample counts differ ({listed})"
-    if measure.kind in ("rate", "memory") and joined["machine_fingerprint"].nunique() > 1:
+    rows = {entry.family: entry.rows[entry.rows[measure.column].notna()] for entry in ranking}
+    found = {one.column: one for one in differences(rows, conditions(measure))}
+    several = any(one["machine_fingerprint"].nunique() > 1 for one in rows.values())
+    if "machine_fingerprint" in conditions(measure) and (several or "machine_fingerprint" in found):
         return "the cells ran on different machines"
-    if measure.kind == "memory" and joined["peak_memory_kind"].nunique() > 1:
+    if "metric_samples" in found:
+        counts = pd.concat(list(rows.values()))["metric_samples"].dropna().unique()
+        return f"the sample counts differ ({words.listed([f'{count:,.0f}' for count in sorted(counts)])})"
+    if "peak_memory_kind" in found:
         return "memory was measured in different ways"
-    return ""
+    return f"they differ in {words.listed([str(one) for one in found.values()])}" if found else ""

@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from pdebench.report.tidy import BUDGET, families_in, named, plain_value
+from pdebench.report.differences import LEARNT, Difference, beside, differences
+from pdebench.report.tidy import BUDGET, SEED, families_in, named, plain_value
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One family in a comparison, at its best setting by validation loss; one row a seed."""
+    """One family in a comparison, at its best setting by validation loss.
+
+    Attributes:
+        family: its name.
+        rows: one a seed, or one a seed and machine.
+        setting: what tells its runs apart.
+        tried: how many settings it ran with.
+        beside: what it trained with that others did not, where its setting does not say it: `steps 100`.
+    """
 
     family: str
     rows: pd.DataFrame
     setting: str
     tried: int
+    beside: str = ""
+
+    @property
+    def told(self) -> str:
+        """Its setting, and what it has beside the others."""
+        said = self.setting.split(", ")
+        return ", ".join(filter(None, [self.setting, *(one for one in self.beside.split(", ") if one not in said)]))
+
+    @property
+    def seeds(self) -> int:
+        """Runs of different seeds; the same on two machines is one of them."""
+        return len(self.rows.drop_duplicates(SEED)) if self.rows[SEED].notna().all() else len(self.rows)
 
     def values(self, column: str) -> pd.Series:
         """What was measured, one number a seed, without the missing."""
-        return self.rows[column].dropna() if column in self.rows else pd.Series(dtype=float)
+        if column not in self.rows:
+            return pd.Series(dtype=float)
+        known = self.rows[self.rows[column].notna()]
+        if not known[SEED].is_unique and known[SEED].notna().all():
+            return known.groupby(SEED, sort=False)[column].mean()
+        return known[column]
 
     def median(self, column: str) -> float:
         """Median over seeds; NaN where nothing was measured."""
@@ -44,11 +71,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Contest:
-    """Families that may be compared: one data set, one resolution, one budget."""
+    """Families that may be compared: one data set, one resolution, one budget.
+
+    `unlike`: where they trained differently, beside their families; that is told with the comparison.
+    """
 
     label: str
     resolution: float
     entries: tuple[Entry, ...]
+    unlike: tuple[Difference, ...] = ()
 
     def ranking(self, column: str, *, lower: bool) -> list[Entry]:
         """Entries with a number in the column, the best first."""
@@ -75,8 +106,14 @@ def contests(done: pd.DataFrame) -> list[Contest]:
             named(column, plain_value(value)) for column, value in zip(split, budget, strict=True) if pd.notna(value)
         ]
         entries = [best_entry(family, rows[rows["model.family"] == family]) for family in families_in(rows)]
-        found.append(Contest(", ".join(words), float(resolution), tuple(entries)))
+        found.append(_contest(", ".join(words), float(resolution), entries))
     return found
+
+
+def _contest(label: str, resolution: float, entries: Sequence[Entry]) -> Contest:
+    unlike = differences({entry.family: entry.rows for entry in entries}, LEARNT) if len(entries) > 1 else []
+    told = tuple(replace(entry, beside=beside(unlike, entry.family)) for entry in entries)
+    return Contest(label, resolution, told, tuple(unlike))
 
 
 def budget_split(rows: pd.DataFrame) -> list[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from pdebench.report import words
-from pdebench.report.charts import Axis, Figure, Row, capital, digits, layers, medians_of, points_of, slug
+from pdebench.report.charts import Axis, Figure, Row, capital, digits, layers, medians_of, on_axes, points_of, slug
 from pdebench.report.crossover import REFERENCE, Crossover
+from pdebench.report.differences import EVALUATION, STEP
 from pdebench.report.overtaking import Overtaking, Standing, family_of, order_of, overtaking, standings
-from pdebench.report.tidy import SUBJECT, records, timed
+from pdebench.report.tidy import SUBJECT, named, plain_value, records, timed
 
 FEW = 4  # curves that a sentence can name
 
@@ -66,11 +67,10 @@ def costs(table: pd.DataFrame, kind: str) -> Costs | None:
         x = Axis("data.resolution", "resolution, px", log=True)
     figures, found = [], []
     for y in columns:
-        rows = done[done[[x.column, y.column]].notna().all(axis=1)]
-        rows = rows[rows[y.column] > 0]
+        rows, note = on_axes(done[done[[x.column, y.column]].notna().all(axis=1)], x, y)
         if len(rows):
             figure, of_figure = _cost(rows, table, x, y)
-            figures.append(figure)
+            figures.append(replace(figure, note=note))
             found.append((figure.title.partition(", ")[0], of_figure))
     if not figures:
         return None
@@ -81,15 +81,13 @@ def costs(table: pd.DataFrame, kind: str) -> Costs | None:
 def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> tuple[Figure, list[Standing]]:
     points = points_of(rows, x, y)
     several_sizes = rows["model.size"].nunique() > 1
-    kinds = rows["peak_memory_kind"].nunique() > 1 and y.column == "peak_memory_bytes"
     several_patches = rows["model.patch"].nunique() > 1  # the same tokens of images of another size, in other batches
-    several_machines = rows["machine_fingerprint"].nunique() > 1
+    apart = _apart(rows, x, y)
     for point, row in zip(points, records(rows), strict=True):
         parts = [point["family"]]
         parts += [str(row["model.size"])] if several_sizes else []
         parts += [f"patch {row['model.patch']:g}"] if several_patches and pd.notna(row["model.patch"]) else []
-        parts += [str(row["peak_memory_kind"])] if kinds else []
-        parts += [str(row["machine_fingerprint"])] if several_machines else []
+        parts += [_said(name, row[name]) for name in apart]
         point["curve"] = ", ".join(parts)
         low, high = row.get(f"{y.column}_q1"), row.get(f"{y.column}_q3")
         if low is not None and high is not None and not words.missing(low) and not words.missing(high):
@@ -108,6 +106,25 @@ def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> tuple[Fi
     )
     chart, drawn = layers(points, medians, medians, table, x, y, ticks, _crossing_rows(found))
     return Figure(slug(y.column), capital(y.title), _sentence(medians, found, rows, x, y), chart, drawn), found
+
+
+def _apart(rows: pd.DataFrame, x: Axis, y: Axis) -> list[str]:
+    """The columns whose values make different curves: what was measured otherwise is not compared.
+
+    A batch changes with the tokens in many suites; it makes curves where it differs at the same number of them.
+    """
+    wanted = EVALUATION if y.column == "sample_images_per_s" else STEP
+    wanted = (*wanted, "peak_memory_kind") if y.column == "peak_memory_bytes" else wanted
+    found = [name for name in wanted if name in rows and rows[name].map(plain_value).nunique() > 1]
+    batches = [name for name in found if name.endswith("batch_size")]
+    alike = [name for name in batches if (rows[name].groupby(rows[x.column]).nunique() <= 1).all()]
+    return [name for name in found if name not in alike]
+
+
+def _said(column: str, value: object) -> str:
+    """A value as the name of a curve has it: `nfe 2`; of a machine or a kind the value alone."""
+    text = plain_value(value) or "unknown"
+    return named(column, text) if "." in column else text
 
 
 def _sentence(medians: Sequence[Row], found: Sequence[Standing], rows: pd.DataFrame, x: Axis, y: Axis) -> str:

@@ -27,6 +27,7 @@ from pdebench.report.section import Page, Progress, Section
 from pdebench.report.spatial import spatial_section
 from pdebench.report.summary import Summary, summarise
 from pdebench.report.tidy import SUBJECT, families_in, family_order, tidy
+from pdebench.report.warnings import warned
 from pdebench.store import write_atomic
 
 HERE = Path(__file__).parent
@@ -56,6 +57,7 @@ def sections(page: Page) -> list[Section]:
         Section("predicted", "Predictions", predicted(table, page.folders)),
         Section("curves", "Loss curves", loss_curves(table, page.curves)),
         Section("samples", "Samples", sample_rows(table, page.folders)),
+        Section("warnings", "Warnings", warned(table)),
         Section("failures", "Failures", tables.failures(table)),
         Section("table", "Table", tables.full_table(table)),
         Section("provenance", "Provenance", provenance(page)),
@@ -126,7 +128,7 @@ def shared(table: pd.DataFrame) -> dict[str, Any]:
     order = family_order(table)
     return {
         "subject": SUBJECT,
-        "families": [(name, order.index(name) % len(palette.LIGHT)) for name in families_in(table)],
+        "families": [(name, palette.place_of(order.index(name))) for name in families_in(table)],
         "shapes": palette.SHAPES,
         "missing": words.MISSING,
     }

@@ -1,5 +1,8 @@
 """One colour and one shape a family, the same in chart, key and table, on a light page and a dark one.
 
+The built-in families have the first ones, in their order; those of other packages take the further ones by turns, and
+never one of a built-in family.
+
 Neighbours in the order differ in lightness as well as in hue, and the shape repeats what the colour says,
 so that the charts can be read without colour. Charts leave colours to Vega's configuration: on the page they
 are CSS variables, so that one drawing follows the reader's colour scheme and the printer.
@@ -7,6 +10,7 @@ are CSS variables, so that one drawing follows the reader's colour scheme and th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 LIGHT = (
@@ -21,6 +25,15 @@ LIGHT = (
     "#77841a",
     "#6f4e37",
     "#5f6875",
+    "#c62839",
+    "#007c91",
+    "#7a3fb0",
+    "#4c7a1e",
+    "#b0487a",
+    "#2f5d8a",
+    "#9a5b1f",
+    "#3a8f5c",
+    "#805a9c",
 )
 DARK = (
     "#55aaf5",
@@ -34,6 +47,15 @@ DARK = (
     "#c6d04a",
     "#cfa98c",
     "#a3acb8",
+    "#ff7b8a",
+    "#4fd0e6",
+    "#c79bff",
+    "#a3d96b",
+    "#ff9fcb",
+    "#8fc0f0",
+    "#e3a865",
+    "#7fe0a6",
+    "#cfaee8",
 )
 SHAPES = (
     "M0,-1A1,1,0,1,1,0,1A1,1,0,1,1,0,-1Z",  # disc
@@ -47,8 +69,30 @@ SHAPES = (
     "M0,-1.1L1.05,-.34L.65,.89H-.65L-1.05,-.34Z",  # pentagon
     "M-1.1,0L.8,1.05V-1.05Z",  # triangle left
     "M0,-1.2L.3,-.35L1.2,-.35L.48,.15L.75,1L0,.5L-.75,1L-.48,.15L-1.2,-.35L-.3,-.35Z",  # star
+    "M0,-1.1L.95,-.55V.55L0,1.1L-.95,.55V-.55Z",  # hexagon
+    "M-1,-1H1L-1,1H1Z",  # hourglass
+    "M0,-1.2L.32,-.32L1.2,0L.32,.32L0,1.2L-.32,.32L-1.2,0L-.32,-.32Z",  # star of four
+    "M-1,-1L1,1V-1L-1,1Z",  # hourglass, lying
+    "M-1.05,.5A1.05,1.05,0,1,1,1.05,.5Z",  # half a disc, upper
+    "M-1.1,-.45H1.1V.45H-1.1Z",  # bar
+    "M1.05,-.5A1.05,1.05,0,1,1,-1.05,-.5Z",  # half a disc, lower
+    "M-.45,-1.1H.45V1.1H-.45Z",  # pole
+    "M0,-1L1,0V.9L0,-.1L-1,.9V0Z",  # chevron
 )
 """SVG paths within about 1 of the origin, as Vega takes them."""
+
+BUILT_IN = 11
+_MOST = 64  # families that a chart can tell by their places
+
+
+def place_of(family: int) -> int:
+    """The colour and shape of a family, by its place among all: the first are the built-in families' own."""
+    return family if family < len(LIGHT) else BUILT_IN + (family - BUILT_IN) % (len(LIGHT) - BUILT_IN)
+
+
+def _all(values: Sequence[str]) -> list[str]:
+    """One for each family: Vega would begin anew after the last, with the colour of the first."""
+    return [values[place_of(family)] for family in range(_MOST)]
 
 
 def css() -> str:
@@ -67,8 +111,8 @@ def page_config() -> dict[str, Any]:
         "font": "inherit",
         "view": {"stroke": None},
         "range": {
-            "category": [f"var(--family-{place})" for place in range(len(LIGHT))],
-            "symbol": list(SHAPES),
+            "category": [f"var(--family-{place_of(family)})" for family in range(_MOST)],
+            "symbol": _all(SHAPES),
         },
         "axis": {
             "labelColor": ink,
@@ -100,7 +144,7 @@ def paper_config() -> dict[str, Any]:
         **page_config(),
         "background": "white",
         "font": "Helvetica, Arial, sans-serif",
-        "range": {"category": list(LIGHT), "symbol": list(SHAPES)},
+        "range": {"category": _all(LIGHT), "symbol": _all(SHAPES)},
         "axis": axis,
         "legend": {
             "orient": "bottom",

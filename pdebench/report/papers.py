@@ -105,8 +105,8 @@ def _families(done: pd.DataFrame) -> PaperTable:
             line: dict[str, Any] = {
                 "comparison": contest.label,
                 "family": entry.family,
-                "setting": entry.setting,
-                "seeds": len(entry.rows),
+                "setting": entry.told,
+                "seeds": entry.seeds,
                 "params": entry.median("params"),
             }
             for ranking in rankings:
@@ -114,7 +114,7 @@ def _families(done: pd.DataFrame) -> PaperTable:
                 ends = {"median": values.median(), "low": values.min(), "high": values.max()}
                 line |= {f"{ranking.measure.column}_{end}": float(value) for end, value in ends.items()}
             frame.append(line)
-            head = [contest.label, _name(entry), str(len(entry.rows)), words.amount(line["params"])]
+            head = [contest.label, _name(entry), str(entry.seeds), words.amount(line["params"])]
             texts.append([*head, *(_median(ranking, entry) for ranking in rankings)])
             bold.append([False] * 4 + [entry.family in ranking.leaders for ranking in rankings])
             groups.append(contest.label)
@@ -128,7 +128,7 @@ def _heading(measure: Measure) -> str:
 
 
 def _name(entry: Entry) -> str:
-    return f"{entry.family}, {entry.setting}" if entry.setting else entry.family
+    return f"{entry.family}, {entry.told}" if entry.told else entry.family
 
 
 def _median(ranking: Ranking, entry: Entry) -> str:

@@ -31,6 +31,7 @@ class Provenance:
 
     Attributes:
         sources: the results folders.
+        sets: each data set's name and facts: what it holds, how many images, how many were left out.
         machines: a list of facts for each machine and software.
         fingerprints: how many machines there are.
         dirty: whether some cell ran from a work tree with uncommitted changes.
@@ -38,6 +39,7 @@ class Provenance:
     """
 
     sources: list[Source]
+    sets: list[tuple[str, list[tuple[str, str]]]]
     machines: list[list[tuple[str, str]]]
     fingerprints: int
     dirty: bool
@@ -49,6 +51,7 @@ def provenance(page: Page) -> Provenance:
     table = page.table
     return Provenance(
         [_source(name, folder, table[table["folder"] == name]) for name, folder in page.folders.items()],
+        data_sets(table),
         machines(table),
         table["machine_fingerprint"].nunique(),
         dirty(table),
@@ -83,6 +86,20 @@ def _suite(path: Path) -> str:
     except OSError:
         return ""
     return text if len(text) <= LARGEST_SUITE else f"{text[:LARGEST_SUITE]}\n… (the file goes on)"
+
+
+def data_sets(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What each data set of the table holds, as far as its cells recorded it."""
+    found = []
+    for name, rows in table.groupby("data.name", sort=True):
+        content, paths = _distinct(rows["data.content"]), _distinct(rows["data.path"])
+        facts = [("content", content if rows["data.content"].notna().any() else "packaged, known by its name")]
+        facts += [("folder", paths)] if rows["data.path"].notna().any() else []
+        for column, title in (("train_images", "trained on"), ("val_images", "held out"), ("data_skipped", "left out")):
+            if column in rows and rows[column].notna().any():
+                facts.append((title, _distinct(rows[column].map(words.number))))
+        found.append((str(name), facts))
+    return found
 
 
 def machines(table: pd.DataFrame) -> list[list[tuple[str, str]]]:

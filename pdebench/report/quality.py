@@ -9,15 +9,31 @@ from typing import Any
 import pandas as pd
 
 from pdebench.report import words
-from pdebench.report.charts import Axis, Figure, Row, capital, layers, medians_of, place_of, points_of, slug
-from pdebench.report.tidy import families_in, finished, frechet_columns, kid_columns, measured, metric_title
+from pdebench.report.charts import Axis, Figure, Row, capital, layers, medians_of, on_axes, place_of, points_of, slug
+from pdebench.report.differences import SAMPLED, STEP
+from pdebench.report.tidy import (
+    families_in,
+    finished,
+    frechet_columns,
+    kid_columns,
+    measured,
+    metric_title,
+    named,
+    plain_value,
+    records,
+)
 
 UNITS = {"flops_train": "FLOPs", "train_seconds": "seconds", "peak_memory_bytes": "MiB of peak memory"}
 APART = {
-    "train_seconds": ("machine_fingerprint",),
-    "peak_memory_bytes": ("machine_fingerprint", "peak_memory_kind"),
+    "flops_train": ("train.precision",),
+    "train_seconds": STEP,
+    "peak_memory_bytes": (*STEP, "peak_memory_kind"),
 }
-"""Columns that split the curves of an axis where they differ."""
+"""Columns that split the curves of an axis where they differ; a batch size is told by the setting."""
+
+
+TOLD = ("metric_samples", "train.batch_size")
+"""Of these a point's curve or setting says which it is of."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +74,22 @@ def quality_figures(table: pd.DataFrame) -> list[tuple[str, list[list[Figure]]]]
             y = Axis(column, "validation loss")
         places = []
         for (name, resolution), rows in done.groupby(["data.name", "data.resolution"], dropna=False):
-            known = [(x, rows[rows[[x.column, column]].notna().all(axis=1)]) for x in axes]
+            known = [(x, on_axes(rows[rows[[x.column, column]].notna().all(axis=1)], x)) for x in axes]
             place = place_of(name, resolution, done)
-            places.append([_quality(drawn, table, x, y, place) for x, drawn in known if len(drawn)])
+            places.append([_quality(drawn, table, x, y, place, note) for x, (drawn, note) in known if len(drawn)])
         groups.append((capital(y.title), [figures for figures in places if figures]))
     return [(title, places) for title, places in groups if places]
 
 
-def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: str) -> Figure:
+def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: str, left_out: str) -> Figure:
     score = y.column != "val_loss"
     counts = rows["metric_samples"].map(lambda count: f"{count:,.0f}" if pd.notna(count) else "unknown")
     points = points_of(rows, x, y)
-    apart = [name for name in APART.get(x.column, ()) if rows[name].nunique() > 1]
-    for point, count, place_ran in zip(points, counts, rows[apart].to_numpy(), strict=True):
-        parts = [point["family"], *([f"{count} samples"] if score else []), *map(str, place_ran)]
-        point["curve"] = ", ".join(parts)
+    wanted = (*APART[x.column], *(SAMPLED if score else ()))
+    apart = [name for name in wanted if name in rows and name not in TOLD and rows[name].map(plain_value).nunique() > 1]
+    for point, count, row in zip(points, counts, records(rows), strict=True):
+        told = [named(name, plain_value(row[name])) if "." in name else str(row[name]) for name in apart]
+        point["curve"] = ", ".join([point["family"], *([f"{count} samples"] if score else []), *told])
     medians = medians_of(points, ("curve", "setting", "size", "budget"))
     line = _frontier(medians)
     best = min(medians, key=lambda point: point["y"])
@@ -86,11 +103,12 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
         f"Best of each family: {words.listed(told)}."
     )
     several = sorted(set(counts)) if score else []
-    note = f"Sample counts differ ({words.listed(several)}): separate curves." if len(several) > 1 else ""
-    if apart:
-        note += (
-            f"{' ' if note else ''}{words.plural(rows['machine_fingerprint'].nunique(), 'machine')}: separate curves."
-        )
+    notes = [f"Sample counts differ ({words.listed(several)}): separate curves."] if len(several) > 1 else []
+    if "machine_fingerprint" in apart:
+        notes.append(f"{words.plural(rows['machine_fingerprint'].nunique(), 'machine')}: separate curves.")
+    if unlike := [name.rpartition(".")[2].replace("_", " ") for name in apart if name != "machine_fingerprint"]:
+        notes.append(f"Separate curves for different {words.listed(unlike)}.")
+    note = " ".join([*notes, *filter(None, [left_out])])
     chart, drawn = layers(points, medians, line, table, x, y)
     return Figure(slug(y.column, x.column, place), f"{place}, {x.title}", sentence, chart, drawn, note)
 

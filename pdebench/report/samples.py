@@ -20,7 +20,7 @@ from pdebench.report.tidy import finished, named, records
 TOTAL_BYTES = 2_000_000
 MAX_SIDE = 768
 DRAWN_AT = "evaluate.resolution"
-DRAWN_BY = ("evaluate.sampler", "evaluate.nfe", "evaluate.guidance")
+DRAWN_BY = ("evaluate.sampler", "evaluate.nfe", "evaluate.guidance", "evaluate.guidance_channels")
 
 
 @dataclass(frozen=True)

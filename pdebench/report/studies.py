@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
 
 from pdebench.analysis.paired import Difference, paired
 from pdebench.report.contests import best_entry, budget_split
+from pdebench.report.differences import LEARNT, beside, differences
 from pdebench.report.tidy import DIMENSIONS, SEED, families_in, finished, named, plain_config, records
 from pdebench.settings import Setting, options_of, setting_of
 
@@ -117,6 +118,7 @@ def studies(table: pd.DataFrame) -> list[Study]:
         options = {f"model.{option.name}" for option in options_of(family)} & set(columns)
         # an evaluation does not change a loss; what a size, the options or a matched cost resolve to is no choice
         apart = {*options, *DIMENSIONS, SEED, *(name for name in columns if name.startswith("evaluate."))}
+        apart |= {"data.path", "data.content"}  # which set it is, its name says
         same = [name for name in columns if name not in apart]
         for name in DIMENSIONS:
             if _chosen(config.loc[own.index], [*same, *options], name):
@@ -130,7 +132,7 @@ def studies(table: pd.DataFrame) -> list[Study]:
             arms.sort(key=lambda arm: arm[0].rank())
             first = config.loc[rows.index[0]]
             there = table[(config[budget] == first[budget]).all(axis=1)]
-            others = [_reference(name, there) for name in families_in(there) if name != family]
+            others = [_reference(name, there, rows) for name in families_in(there) if name != family]
             found.append(Study(_title(family, first, told), [Arm(family, *arm) for arm in arms], others))
     return found
 
@@ -146,13 +148,15 @@ def _by_size(text: str) -> tuple[float, str]:
     return (math.inf if math.isnan(number) else float(number), text)
 
 
-def _reference(family: str, table: pd.DataFrame) -> Arm:
+def _reference(family: str, table: pd.DataFrame, studied: pd.DataFrame) -> Arm:
+    """Another family at its best setting, with what it trained with that the family under study did not."""
     rows = table[table["model.family"] == family]
     done = finished(rows)
     if done.empty:
         return Arm(family, None, rows)
     best = best_entry(family, done)
-    detail = f"{best.setting} (best of {best.tried})" if best.tried > 1 else best.setting
+    unlike = beside(differences({"here": best.rows, "there": studied}, LEARNT), "here")
+    detail = replace(best, beside=unlike).told + (f" (best of {best.tried})" if best.tried > 1 else "")
     return Arm(family, None, rows[rows["setting"] == best.setting], detail)
 
 

@@ -40,7 +40,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the top of the page says."""
+    """What the top of the page says; `unlike`: where families that are compared trained differently."""
 
     lede: str
     tally: str = ""
@@ -49,6 +49,7 @@ class Summary:
     leaders: list[tuple[str, list[Finding]]] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
     standings: list[Standing] = field(default_factory=list)
+    unlike: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -86,8 +87,25 @@ def summarise(table: pd.DataFrame) -> Summary:
             if any(of_measure[place].entries for of_measure in rankings)  # else nothing of it was measured
             for entry in contest.entries
         ],
+        unlike=[
+            f"{_at(contest)}: {words.listed([str(one) for one in contest.unlike])}."
+            for contest in fields
+            if contest.unlike
+        ],
         notes=_notes(done, fields),
     )
+
+
+def _at(contest: Contest) -> str:
+    return f"At {contest.label}"
+
+
+def _with_differences(basis: str, ranking: Ranking) -> str:
+    """What a finding stands on, and that what is compared was not trained alike."""
+    if ranking.measure.kind in ("rate", "memory") or not ranking.contest.unlike:
+        return basis
+    names = words.listed([one.name for one in ranking.contest.unlike])
+    return f"{basis}; they trained with different {names}" if basis else f"they trained with different {names}"
 
 
 def _verdict(ranking: Ranking, mine: Entry) -> str:
@@ -146,14 +164,14 @@ def _leader(ranking: Ranking) -> Finding:
     if len(ranking.entries) == 1:
         return Finding(f"At {label}: {best.family} {value}, with nothing to compare.", seeds([best], measure.column))
     if len(ranking.leaders) > 1:
-        return Finding(f"At {label}: {words.listed(ranking.leaders)} tie at {value}.")
+        return Finding(f"At {label}: {words.listed(ranking.leaders)} tie at {value}.", _with_differences("", ranking))
     second = ranking.entries[1]
     runner, found = measure.show(second.median(measure.column)), compare(measure, best, second)
     if measure.kind == "rate" and found.gap:
         rest = f"{found.gap} the {runner} of {second.family}"
     else:
         rest = f"then {second.family} {runner}" + (f" ({found.gap})" if found.gap else "")
-    return Finding(f"At {label}: {best.family} {value}, {rest}.", found.basis, found.apart)
+    return Finding(f"At {label}: {best.family} {value}, {rest}.", _with_differences(found.basis, ranking), found.apart)
 
 
 def _behind(ranking: Ranking, mine: Entry) -> Finding:
@@ -163,16 +181,16 @@ def _behind(ranking: Ranking, mine: Entry) -> Finding:
     text = f"{measure.title} at {ranking.contest.label}: {ours}, {relation} {best.family}’s {theirs}"
     if found.gap:
         text += f" ({best.family} is {found.gap} as fast)" if measure.kind == "rate" else f" ({found.gap})"
-    return Finding(f"{text}.", found.basis, found.apart)
+    return Finding(f"{text}.", _with_differences(found.basis, ranking), found.apart)
 
 
 def _standing(rankings: list[Ranking], contest: Contest, entry: Entry) -> Standing:
     return Standing(
         contest.label,
         entry.family,
-        entry.setting,
+        entry.told,
         entry.tried,
-        len(entry.rows),
+        entry.seeds,
         words.amount(entry.median("params")),
         tuple(ranking.measure.show(entry.median(ranking.measure.column)) for ranking in rankings),
         tuple(entry.family in ranking.leaders for ranking in rankings),

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdebench.identity import NEUTRAL
+from pdebench.report.sets import set_names
 from pdebench.settings import options_of, setting_of
 
 SUBJECT = "PDE-SSM-DiT"
@@ -41,6 +43,9 @@ SEED = "train.seed"
 DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 """Resolved in every record, whether a suite gave them or they follow from the size, the options or a matched cost."""
 
+REVISION = "model.revision"
+"""Of the family: rows of two revisions are runs of two things. Only where some row says which it is of."""
+
 BUDGET = ("model.size", "model.patch", "train.steps", "train.batch_size")
 """Keys that split a comparison where a family was run with more than one value of them."""
 
@@ -53,6 +58,11 @@ TEXT = (
     "started_at",
     "finished_at",
     "data.name",
+    "data.path",
+    "data.content",
+    "data_checksum",
+    "warnings",
+    "sampled_from",
     "model.family",
     "model.size",
     "model_name",
@@ -146,6 +156,7 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     for column in [*NUMBERS, *scores, *(f"{name}_std" for name in kid_columns(table))]:
         values = table[column] if column in table else pd.Series(np.nan, index=table.index)
         table[column] = pd.to_numeric(values, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+    table = table.copy()  # columns that were added one by one lie in as many pieces
     if "metric_small_sample" not in table:
         table["metric_small_sample"] = None
     for rate, duration in RATES.items():
@@ -154,7 +165,9 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
         table[f"{rate}_n"] = table[f"{duration}_n"]
     for part in ("mixer", "block"):  # of a batch, and batches differ
         table[f"{part}_held_bytes_an_image"] = table[f"{part}_held_bytes"] / table["train.batch_size"]
+    _fill_in(table)
     table["model.family"] = table["model.family"].fillna("unknown")
+    table["data.name"] = set_names(table)
     table["folder"] = table["folder"].fillna("")
     table["repeat"] = _repeats(table)
     table["setting"] = settings(table)
@@ -164,10 +177,28 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(keys, kind="stable", na_position="last").drop(columns="_rank").reset_index(drop=True)
 
 
+def _fill_in(table: pd.DataFrame) -> None:
+    """What a record of before leaves open: the value of a key that came later, and what `auto` came to."""
+    for section, keys in NEUTRAL.items():
+        for key, value in keys.items():
+            name = f"{section}.{key}"
+            if name in table and value is not None and not isinstance(value, list):
+                table[name] = table[name].astype(object).where(table[name].notna(), value)
+    if "train.precision" in table:
+        used = table["precision_used"]
+        table["train.precision"] = used.where(used.notna(), table["train.precision"].astype(object))
+    if "family_revision" in table:
+        table[REVISION] = table["family_revision"].astype(object).where(table["family_revision"].notna(), 1)
+
+
 def _repeats(table: pd.DataFrame) -> pd.Series:
-    """Whether a row is a finished cell that an earlier row of another folder is too: the same run, done twice."""
+    """Whether a row is a finished cell that an earlier row of another folder is too: the same run, done twice.
+
+    The same on another machine, in another arithmetic or of other images is another run.
+    """
     done = table["status"] == "done"
-    first = table["folder"].where(done).groupby(table["cell"]).transform("first")
+    run = [table[name].fillna("") for name in ("cell", "machine_fingerprint", "precision_used", "data_checksum")]
+    first = table["folder"].where(done).groupby(run).transform("first")
     return done & first.notna() & (table["folder"] != first)
 
 
@@ -233,7 +264,7 @@ def settings(table: pd.DataFrame) -> pd.Series:
     plain = plain_config(table)
     families = table["model.family"]
     groups = [table["data.name"].fillna(""), table["data.resolution"].fillna(-1), families]
-    hidden = {SEED, "model.family", "data.resolution", "data.name", "data.path"}
+    hidden = {SEED, "model.family", "data.resolution", "data.name", "data.path", "data.content"}
     told: dict[str, pd.Series] = {}
     for name in sorted(map(str, plain), key=lambda name: name in DIMENSIONS):
         beside = [plain[other] for other in told] if name in DIMENSIONS else []

@@ -1,0 +1,109 @@
+"""What else differs between things that are compared, beside what the comparison is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pdebench.report import words
+from pdebench.report.tidy import SEED, named, plain_value
+
+LEARNT = ("data.flip", "model.size", "model.patch", "train.")
+"""What a loss depends on; `train.` is every key of the section but the seed."""
+
+SAMPLED = (
+    "evaluate.sampler",
+    "evaluate.nfe",
+    "evaluate.guidance",
+    "evaluate.guidance_channels",
+    "evaluate.resolution",
+    "metric_samples",
+    "metric_reference_count",
+    "metric_resize",
+    "metric_weights_sha256",
+)
+"""What must be the same of samples whose scores are compared."""
+
+STEP = (
+    "train.batch_size",
+    "train.precision",
+    "train.compile",
+    "train.devices",
+    "train.accumulate",
+    "machine_fingerprint",
+)
+"""What must be the same of training steps whose time or memory is compared."""
+
+EVALUATION = (
+    *SAMPLED[:5],
+    "evaluate.batch_size",
+    "train.precision",
+    "train.compile",
+    "train.devices",
+    "sampled_from",
+    "machine_fingerprint",
+)
+"""What must be the same of samples whose time is compared."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A column in which things differ, and the value of each; several where its own rows differ."""
+
+    column: str
+    values: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """`nfe`, `batch size`."""
+        return _FIELDS.get(self.column, self.column.rpartition(".")[2].replace("_", " "))
+
+    def __str__(self) -> str:
+        """`nfe (DiT 2, PDE-SSM-DiT 50)`; what most have is said once."""
+        by_value: dict[str, list[str]] = {}
+        for who, value in self.values.items():
+            by_value.setdefault(value, []).append(who)
+        most = max(by_value, key=lambda value: len(by_value[value]))
+        told = [f"{words.listed(who)} {value}" for value, who in by_value.items() if value != most]
+        rest = "others" if len(by_value[most]) > 1 else by_value[most][0]
+        return f"{self.name} ({', '.join([*told, f'{rest} {most}'])})"
+
+
+_FIELDS = {
+    "machine_fingerprint": "machine",
+    "metric_samples": "the sample counts",
+    "metric_reference_count": "the reference counts",
+    "sampled_from": "the weights that are sampled",
+}
+
+
+def differences(things: Mapping[str, pd.DataFrame], columns: Sequence[str]) -> list[Difference]:
+    """Where the rows of some things differ, in columns named in full or by how they begin (`train.`)."""
+    present = dict.fromkeys(str(name) for rows in things.values() for name in rows)
+    chosen = [name for name in present if name != SEED and any(_is(name, column) for column in columns)]
+    found = []
+    for column in chosen:
+        values = {who: _values(rows, column) for who, rows in things.items()}
+        if len(set(values.values())) > 1:
+            found.append(Difference(column, {who: value or "unknown" for who, value in values.items()}))
+    return found
+
+
+def _is(name: str, column: str) -> bool:
+    return name.startswith(column) if column.endswith(".") else name == column
+
+
+def _values(rows: pd.DataFrame, column: str) -> str:
+    if column not in rows:
+        return ""
+    texts = sorted({text for text in map(plain_value, rows[column]) if text}, key=lambda text: (len(text), text))
+    return words.listed([text[:12] if column.endswith(("sha256", "fingerprint")) else text for text in texts])
+
+
+def beside(found: Sequence[Difference], who: str) -> str:
+    """What one of the things has where they differ: `nfe 2, lr 0.004`."""
+    return ", ".join(
+        named(one.column, one.values[who]) if "." in one.column else f"{one.name} {one.values[who]}" for one in found
+    )

@@ -1,0 +1,43 @@
+"""What cells warned of, which a reader of their numbers has to know: each sentence once, and of which cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pdebench.execute.heard import SEPARATOR
+from pdebench.report import words
+from pdebench.report.tidy import families_in
+
+
+@dataclass(frozen=True)
+class Warned:
+    """One sentence, and what it is true of: `all 6 cells`, `2 of 6 cells (DiT)`."""
+
+    text: str
+    whose: str
+
+
+@dataclass(frozen=True)
+class Warnings:
+    """The section."""
+
+    found: list[Warned]
+
+
+def warned(table: pd.DataFrame) -> Warnings | None:
+    """The section of a tidy table; None where no cell warned of anything."""
+    cells: dict[str, list[int]] = {}
+    for place, text in table["warnings"].dropna().items():
+        for sentence in str(text).split(SEPARATOR):
+            cells.setdefault(sentence, []).append(place)  # type: ignore[arg-type]
+    found = [Warned(sentence, _whose(table, table.loc[places])) for sentence, places in cells.items()]
+    return Warnings(sorted(found, key=lambda one: one.whose)) if found else None
+
+
+def _whose(table: pd.DataFrame, rows: pd.DataFrame) -> str:
+    if len(rows) == len(table):
+        return f"all {words.plural(len(table), 'cell')}" if len(table) > 1 else "the cell"
+    families = f" ({words.listed(families_in(rows))})" if len(families_in(rows)) < len(families_in(table)) else ""
+    return f"{len(rows)} of {words.plural(len(table), 'cell')}{families}"

@@ -1,0 +1,210 @@
+"""A comparison names what else differs, or does not rank; rows of unlike things are never one group."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import synthetic
+from test_report import page, section, specs
+
+from pdebench.report.contests import contests
+from pdebench.report.papers import paper_tables
+from pdebench.report.summary import summarise
+from pdebench.report.tidy import finished, tidy
+
+A, B = "a" * 32, "b" * 32
+
+
+def results(**of_dit: Any) -> pd.DataFrame:
+    """Three families, three seeds each, on one data set; DiT's cells differ as given."""
+    frame = synthetic.results()
+    for column, value in of_dit.items():
+        column = column.replace("__", ".")
+        if column not in frame:
+            frame[column] = pd.Series([None] * len(frame), dtype=object)
+        frame[column] = frame[column].astype(object)
+        frame.loc[frame["model.family"] == "DiT", column] = value
+    return frame
+
+
+def findings(frame: pd.DataFrame, folder: Path) -> str:
+    return section(page(frame, folder), "findings")
+
+
+@pytest.mark.parametrize(
+    ("measure", "changed", "reason"),
+    [
+        ("Fréchet distance", {"evaluate__nfe": 2}, "nfe (DiT 2, others 20)"),
+        ("KID", {"evaluate__guidance": 4.0}, "guidance (DiT 4, others unknown)"),
+        ("Fréchet distance", {"evaluate__sampler": "euler"}, "sampler (DiT euler, others unknown)"),
+        ("Sampling throughput", {"evaluate__nfe": 2}, "nfe (DiT 2, others 20)"),
+        ("Sampling throughput", {"sampled_from": "averaged weights, cast once"}, "the weights that are sampled"),
+        ("Training throughput", {"train__compile": "compile"}, "compile (DiT compile, others eager)"),
+        ("Training throughput", {"train__batch_size": 64}, "batch size (DiT 64, others 32)"),
+        ("Training throughput", {"train__devices": 4}, "devices (DiT 4, others 1)"),
+        ("Peak memory", {"train__accumulate": 2}, "accumulate (DiT 2, others 1)"),
+    ],
+)
+def test_what_was_measured_otherwise_is_not_ranked(
+    tmp_path: Path, measure: str, changed: dict[str, Any], reason: str
+) -> None:
+    text = findings(results(**changed), tmp_path)
+    of_measure = text[text.index(measure, text.index("Who leads")) :]
+    assert of_measure[: of_measure.index(".", len(measure) + 60)].count("not compared, they differ in") == 1
+    assert reason in of_measure
+    assert f"{measure} at 32 px" not in text[: text.index("Who leads")]
+
+
+def test_precision_is_what_the_cells_used(tmp_path: Path) -> None:
+    frame = results(precision_used="bf16", train__precision="auto")
+    frame["train.precision"] = "auto"
+    frame["precision_used"] = frame["precision_used"].fillna("fp32")
+    text = findings(frame, tmp_path)
+    assert "precision (DiT bf16, others fp32)" in text
+    assert text.count("not compared, they differ in precision") == 3  # training, sampling and memory
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"train__steps": 100}, "steps (DiT 100, others 200)"),
+        ({"train__lr": 4e-3}, "lr (DiT 0.004, others 0.001)"),
+        ({"model__patch": 2}, "patch (DiT 2, others 4)"),
+        ({"train__ema": 0.9}, "ema (DiT 0.9, others unknown)"),
+    ],
+)
+def test_losses_of_other_trainings_are_compared_with_a_word(tmp_path: Path, changed: dict[str, Any], told: str) -> None:
+    frame = results(**changed)
+    text = findings(frame, tmp_path)
+    assert "What is compared was not trained alike. At 32 px: " in text
+    assert told in text
+    name = told.partition(" (")[0]
+    assert re.search(rf"PDE-SSM-DiT 0\.21\d\d, then DiT .*?they trained with different {name}\.", text)
+    table = next(one for one in paper_tables(tidy(frame)) if one.name == "families")
+    (line,) = [row for row in table.texts if row[1].startswith("DiT")]
+    assert re.search(rf"DiT, {name} \S+", line[1])
+
+
+def test_alike_trainings_are_compared_without_one(tmp_path: Path) -> None:
+    text = findings(synthetic.results(), tmp_path)
+    assert "trained alike" not in text
+    assert "trained with different" not in text
+
+
+def two_sets(**changes: Any) -> pd.DataFrame:
+    """DiT on one folder of images and PDE-SSM-DiT on another, and both on both where asked."""
+    first, second = synthetic.results(), synthetic.results()
+    for frame, content, path in ((first, A, "/data/cats"), (second, B, "/data/dogs")):
+        frame["data.name"], frame["data.content"], frame["data.path"] = "folder", content, path
+        frame["data_checksum"] = content * 2
+    first, second = first[first["model.family"] != "DiT"], second[second["model.family"] == "DiT"]
+    frame = pd.concat([first, second], ignore_index=True)
+    for column, value in changes.items():
+        frame[column.replace("__", ".")] = value
+    return frame
+
+
+def test_rows_of_two_folders_are_never_compared(tmp_path: Path) -> None:
+    found = contests(finished(tidy(two_sets())))
+    assert [[entry.family for entry in contest.entries] for contest in found] == [["PDE-SSM-DiT", "Mamba-DiT"], ["DiT"]]
+    text = findings(two_sets(), tmp_path)
+    assert "folder cats, 32 px" in text
+    assert "folder dogs, 32 px: DiT 0.2242, with nothing to compare" in text
+
+
+def test_sets_at_one_path_are_told_apart_by_what_they_held(tmp_path: Path) -> None:
+    names = tidy(two_sets(data__path="/data/images"))["data.name"].unique()
+    assert sorted(names) == ["folder aaaaaaaa", "folder bbbbbbbb"]
+    facts = section(page(two_sets(data__path="/data/images"), tmp_path), "provenance")
+    assert A in facts
+    assert B in facts
+
+
+def test_records_of_before_tell_sets_apart_by_their_checksums() -> None:
+    frame = two_sets(data__content=None, data__path=None)
+    assert tidy(frame)["data.name"].nunique() == 2
+    at_two_sides = synthetic.results(resolutions=(32, 64))
+    at_two_sides["data_checksum"] = at_two_sides["data.resolution"].map({32: "c" * 64, 64: "d" * 64})
+    assert tidy(at_two_sides)["data.name"].nunique() == 1, "one set has a checksum at each resolution"
+
+
+def test_a_record_of_before_and_one_of_now_are_of_one_set() -> None:
+    frame = two_sets(data__path="/data/images", data_checksum=A * 2)
+    frame.loc[frame["model.family"] == "DiT", "data.content"] = None
+    frame.loc[frame["model.family"] != "DiT", "data.content"] = A
+    assert tidy(frame)["data.name"].nunique() == 1
+
+
+def merged(**of_second: Any) -> pd.DataFrame:
+    first, second = synthetic.results(), synthetic.results()
+    first["folder"], second["folder"] = "a", "b"
+    for column, value in of_second.items():
+        second[column] = value
+    return pd.concat([first, second], ignore_index=True)
+
+
+@pytest.mark.parametrize("column", ["machine_fingerprint", "precision_used", "data_checksum"])
+def test_a_cell_on_another_machine_in_another_arithmetic_or_of_other_data_is_another_row(column: str) -> None:
+    alike = merged()
+    assert len(finished(tidy(alike))) == len(alike) / 2
+    unlike = merged(**{column: "another"})
+    assert len(finished(tidy(unlike))) == len(unlike)
+
+
+def test_one_seed_on_two_machines_is_one_seed() -> None:
+    summary = summarise(tidy(merged(machine_fingerprint="another")))
+    assert {standing.seeds for standing in summary.standings} == {3}
+    told = dict(summary.leaders)
+    assert "over 3 seeds" in told["Validation loss"][0].basis
+    assert "the cells ran on different machines" in told["Training throughput"][0].claim
+
+
+def test_curves_of_cost_do_not_join_unlike_cells(tmp_path: Path) -> None:
+    frame = synthetic.results(resolutions=(32, 64))
+    frame["train.compile"] = frame["model.family"].map(lambda family: "compile" if family == "DiT" else "eager")
+    html = page(frame, tmp_path)
+    curves = {row["curve"] for row in specs(html)["train-images-per-s"]["data"]["values"] if "curve" in row}
+    assert "DiT, compile compile" in curves
+    assert "PDE-SSM-DiT, compile eager" in curves
+    assert "everywhere" not in section(html, "throughput")
+
+
+def test_a_value_of_zero_on_a_logarithmic_axis_is_said_and_not_drawn(tmp_path: Path) -> None:
+    frame = synthetic.results()
+    frame.loc[0, "flops_train"] = 0.0
+    frame.loc[1, "peak_memory_bytes"] = 0
+    html = page(frame, tmp_path)
+    assert "Left out, since the axis is logarithmic: 1 run with training FLOPs of 0 or less." in section(
+        html, "quality"
+    )
+    assert "1 run with peak memory, MiB of 0 or less" in section(html, "memory")
+    frame["train_step_ms_q3"] = float("inf")  # a rate whose low quartile is 0
+    page(frame, tmp_path)
+
+
+def test_what_cells_warn_of_is_a_section(tmp_path: Path) -> None:
+    frame = synthetic.results()
+    frame["warnings"] = "2 of 42 files are left out"
+    frame.loc[frame["model.family"] == "DiT", "warnings"] += " | a kernel stands in"
+    text = section(page(frame, tmp_path), "warnings")
+    assert "2 of 42 files are left out All 9 cells." in text
+    assert "a kernel stands in 3 of 9 cells (DiT)." in text
+
+
+def test_families_of_other_packages_have_colours_and_shapes_of_their_own(tmp_path: Path) -> None:
+    from pdebench.report import palette
+    from pdebench.report.tidy import FAMILIES
+
+    names = [f"Own{number}-DiT" for number in range(3)]
+    frame = pd.concat([synthetic.results()] + [synthetic.results(families=(name,)) for name in names])
+    html = page(frame, tmp_path)
+    key = dict(re.findall(r'fill="var\(--family-(\d+)\)"/></svg>([\w-]+)', html)[::-1])
+    places = {name: int(place) for place, name in key.items()}
+    assert {places[name] for name in names}.isdisjoint(range(len(FAMILIES)))
+    assert len({places[name] for name in names}) == 3
+    assert len(set(palette.LIGHT)) == len(palette.LIGHT) == len(palette.DARK) == len(palette.SHAPES)
+    assert palette.place_of(200) >= palette.BUILT_IN
