@@ -100,6 +100,7 @@ def run_cell(
         "precision_used": precision,
     }
 
+    quality.warn_of_copies(cell.evaluate.metrics, training.images)
     images, validation = _tensors(training), _tensors(held_out)  # before memory is looked at: it is to be the model's
     memory = PeakMemory(device)
     torch.manual_seed(cell.train.seed)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from pdebench.config import Cell
-from pdebench.errors import MetricError, ResultsError, SlotError
+from pdebench.errors import DataError, MetricError, ResultsError, SlotError
 from pdebench.execute.slots import gpus
 
 COMPILERS = (os.environ.get("CXX") or "g++", "clang++")
@@ -35,8 +36,14 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         registry.check(data)
     for evaluate in dict.fromkeys(cell.evaluate for cell in cells):
         quality.check(evaluate.metrics, evaluate.samples)
+    classes = cache(registry.class_count)
     for cell in cells:
         _refuse_meaningless(cell)
+        if cell.evaluate.guidance != 1 and cell.evaluate.samples and classes(cell.data) is None:
+            raise DataError(
+                f"evaluate.guidance is {cell.evaluate.guidance:g}, but data set '{cell.data.name}' has no classes to "
+                "guide by: leave guidance out, or take labelled data"
+            )
     if any(cell.train.compile != "eager" for cell in cells) and not (gpus() or any(map(shutil.which, COMPILERS))):
         raise SlotError(
             "train.compile on a CPU needs a C++ compiler, and there is none on the PATH: install g++, or set "

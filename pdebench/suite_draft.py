@@ -111,7 +111,9 @@ class _Checker:
             return {}
         settings: dict[str, list[Setting]] = {}
         for key, values in grid.items():
-            if not isinstance(values, list):
+            if isinstance(values, dict) and key in GIVEN:
+                self.report(("grid", key), _dotted_keys(key, values))
+            elif not isinstance(values, list):
                 self.report(("grid", key), f"must be a list of values, such as [{show(values)}], not {show(values)}")
             elif not values:
                 self.report(
@@ -150,6 +152,9 @@ class _Checker:
                 self.report((*setting.where, *problem.where[2:]), problem.message)
         elif not any(error.key == dotted(setting.where) for error in self.errors):
             where = setting.where[:2] if setting.where[0] == "grid" else setting.where
+            if isinstance(setting.value, dict) and key in GIVEN:
+                self.report(where, _dotted_keys(key, setting.value))
+                return
             if section in OVERALL:
                 self.report(where, f"{section} is the same for all of a suite; set it under '{section}:'")
                 return
@@ -208,6 +213,12 @@ def check(source: Source) -> Draft:
     matching = None if match is None else MatchConfig(**match)
     limits, execution = LimitsConfig(**overall["limits"] or {}), ExecutionConfig(**overall["execution"] or {})
     return Draft(source, Header(**header), matching, limits, execution, budgeted, sections, grid, include, exclude)
+
+
+def _dotted_keys(section: str, values: Mapping[str, Any]) -> str:
+    """What to write in place of a section with keys inside, where keys are dotted."""
+    written = ", ".join(f"{section}.{key}: {show(value)}" for key, value in list(values.items())[:3])
+    return f"keys are dotted here: write {written or f'{section}.KEY: [VALUES]'}"
 
 
 def _families(model: Mapping[str, Any], grid: Mapping[str, Sequence[Setting]], include: Sequence[Entry]) -> list[str]:

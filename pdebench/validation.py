@@ -23,7 +23,7 @@ from pdebench.config import (
 )
 from pdebench.errors import SuiteError, did_you_mean
 from pdebench.models.registry import FAMILIES
-from pdebench.yaml_source import Source, Where, dotted, show
+from pdebench.yaml_source import Source, Where, comma_hint, dotted, show
 
 Raw = Mapping[str, Any]
 # The same for every cell of a suite, and so neither in the grid nor in a cell.
@@ -145,6 +145,12 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         where = ("measure", "parts" if cell.measure.parts else "largest_batch")
         message = f"is measured on one device, but train.devices is {cell.train.devices}; give it cells of one device"
         return [Problem(where, message, shared=(("train", "devices"),))]
+    if cell.evaluate.guidance != 1 and cell.train.label_dropout == 0:
+        message = (
+            f"{cell.evaluate.guidance:g} guides away from the answer without a label, which is never trained with "
+            "train.label_dropout 0; set that to .1, or leave guidance out"
+        )
+        return [Problem(("evaluate", "guidance"), message, shared=(("train", "label_dropout"),))]
     if (side := cell.evaluate.resolution) is not None:
         where = ("evaluate", "resolution")
         if side == cell.data.resolution:
@@ -236,7 +242,8 @@ def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> P
     schema, value = fields(model)[key], raw[key]
     if kind == "literal_error" and isinstance(value, str):
         return Problem((*above, key), f"unknown value {show(value)}; {did_you_mean(value, _choices(schema))}")
-    return Problem((*above, *_plain(loc)), f"must be {describe(schema)}, not {show(value)}")
+    hint = comma_hint(value) if isinstance(value, str) else ""
+    return Problem((*above, *_plain(loc)), f"must be {describe(schema)}, not {show(value)}{hint}")
 
 
 def _unknown_key(key: str, section: str | int, families: Sequence[str]) -> str:

@@ -160,6 +160,15 @@ def read_value(text: str, file: str) -> Any:
     return _Reader(file, lines=False).read(text)
 
 
+def comma_hint(text: str) -> str:
+    """What to write in place of a number with commas, as a clause; empty where the text is none."""
+    if not re.fullmatch(r"[-+]?\d+(,\d+)+(\.\d+)?([eE][-+]?\d+)?", text):
+        return ""
+    whole, _, rest = text.partition(",")
+    thousands = re.fullmatch(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", text)
+    return f"; write {text.replace(',', '')}" if thousands else f"; write {whole}.{rest}"
+
+
 def dotted(where: Where) -> str:
     """How an error names a way into a suite: `train.betas[1]`."""
     text = ""
@@ -191,8 +200,10 @@ class _Reader:
         self.places: dict[Where, Place] = {}
         self.values = 0
         self.open: set[int] = set()  # nodes being built, to see an alias that holds itself
+        self.text = ""
 
     def read(self, text: str) -> Any:
+        self.text = text
         try:
             root = yaml.compose(text, Loader=_Loader)
             return None if root is None else self._build(root, (), root)
@@ -245,6 +256,7 @@ class _Reader:
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag not in (_STR, _MERGE):
+                self._refuse_comma(key, where)
                 raise self._error(key, f"a key must be plain text, not {self._what(key)}", where)
             name = key.value
             if name in own:
@@ -274,8 +286,18 @@ class _Reader:
     def _what(self, node: yaml.Node) -> str:
         return str(node.value) if isinstance(node, yaml.ScalarNode) and node.value else "a list, mapping or nothing"
 
+    def _refuse_comma(self, node: yaml.Node, where: Where) -> None:
+        """Say that `10,000` between brackets is two values, where this node is its second part."""
+        begin = node.start_mark.index
+        before = re.search(r"[-+]?\d+,$", self.text[:begin])
+        if before is not None and isinstance(node, yaml.ScalarNode) and re.fullmatch(r"\d+(\.\d+)?", node.value):
+            number = before[0] + node.value
+            raise self._error(node, f"{number} is two values, since a comma ends one{comma_hint(number)}", where)
+
     def _scalar(self, node: yaml.ScalarNode, where: Where) -> Any:
         text = node.value
+        if re.fullmatch(r"0\d+", text):  # in a list: [1,000] begins with a 1 and goes on with 000
+            self._refuse_comma(node, where)
         pattern = _SCALARS.get(node.tag)
         if node.tag != _STR and (pattern is None or not pattern[0].fullmatch(text)):
             raise self._error(node, f"'{_short(node.tag)} {show(text)[1:-1]}' is not allowed in a suite", where)

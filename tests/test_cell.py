@@ -10,7 +10,7 @@ from PIL import Image
 
 from pdebench.cell import run_cell
 from pdebench.config import Cell, TrainConfig
-from pdebench.errors import MetricError, SlotError
+from pdebench.errors import DataError, MetricError, SlotError
 from pdebench.measure.spatial.findings import SPATIAL, read_survey
 from pdebench.preflight import COMPILERS, preflight
 from pdebench.record import COLUMNS
@@ -138,3 +138,9 @@ def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size 8 is not divisible by devices x accumulate, 3 x 2"):
         TrainConfig(steps=1, batch_size=8, lr=1e-3, devices=3, accumulate=2)
     TrainConfig(steps=1, batch_size=12, lr=1e-3, devices=3, accumulate=2)
+
+
+def test_guidance_without_classes_is_refused_before_the_run(tmp_path: Path) -> None:
+    asked = {"data": {"name": "photos", "resolution": 32}, "evaluate": {"samples": 8, "guidance": 4.0}}
+    with pytest.raises(DataError, match="has no classes to guide by"):
+        preflight([cell(**asked)], tmp_path)  # type: ignore[arg-type]

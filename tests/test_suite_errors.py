@@ -53,6 +53,17 @@ BAD = [
     ("model.states: 4", "model.stats: 4", 17,
      "include[0].model.stats: there is no such key to set; did you mean 'model.states'?"),
     ("patch: 2", "patch: 2, statez: 4", 4, "model.statez: unknown key; did you mean 'states'?"),
+    # commas within numbers
+    ("2e3", "10,000", 6, "train.steps: must be a whole number of at least 0, not '10,000'; write 10000"),
+    ("lr: 1e-4", "lr: 0,001", 8, "train.lr: must be a number above 0, not '0,001'; write 0.001"),
+    ("samples: 500,", "samples: 10,000,", 9, "evaluate: 10,000 is two values, since a comma ends one; write 10000"),
+    ("samples: 500,", "samples: 5, guidance: 1,5,", 9, "evaluate: 1,5 is two values, since a comma ends one; write 1.5"),
+    ("[0, 1]", "[1,000, 2,000]", 15, "grid.train.seed[1]: 1,000 is two values, since a comma ends one; write 1000"),
+    ("[0, 1]", "[0,001]", 15, "grid.train.seed[1]: 0,001 is two values, since a comma ends one; write 0.001"),
+    # sections where keys are dotted
+    ("train.seed: [0, 1]", "train: {lr: [1e-3, 2e-3], seed: [0]}", 15,
+     "grid.train: keys are dotted here: write train.lr: [0.001, 0.002], train.seed: [0]"),
+    ("model.states: 4", "train: {lr: 2e-3}", 17, "include[0].train: keys are dotted here: write train.lr: 0.002"),
     # types and ranges
     ("2e3", "many", 6, "train.steps: must be a whole number of at least 0, not 'many'"),
     ("2e3", '"100"', 6, "train.steps: must be a whole number of at least 0, not '100'"),
@@ -310,3 +321,22 @@ def test_mutated_text_never_raises_anything_else(tmp_path_factory, data):
     except SuiteError as error:
         assert str(error).startswith(f"{path}:")  # noqa: PT017
         assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_guidance_without_label_dropout_is_refused(tmp_path: Path) -> None:
+    text = GOOD.replace("samples: 500", "samples: 500, guidance: 4").replace("lr: 1e-4", "lr: 1e-4\n  label_dropout: 0")
+    path = tmp_path / "suite.yaml"
+    path.write_text(text)
+    with pytest.raises(SuiteError, match=r":10: evaluate\.guidance: 4 guides away .*train\.label_dropout 0"):
+        load_suite(path)
+    path.write_text(text.replace("guidance: 4", "guidance: 1"))
+    load_suite(path)
+    path.write_text(text.replace("lr: 1e-4\n  label_dropout: 0", "lr: 1e-4"))
+    load_suite(path)
+
+
+def test_lists_without_spaces_are_lists() -> None:
+    assert read_text("grid: {train.seed: [0,1,10,100,1000], train.steps: [500,250]}", "f").data["grid"] == {
+        "train.seed": [0, 1, 10, 100, 1000],
+        "train.steps": [500, 250],
+    }

@@ -7,12 +7,14 @@ needs neither torch nor numpy.
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pdebench.errors import MetricError, did_you_mean
+from pdebench.errors import CellWarning, MetricError, did_you_mean
 from pdebench.measure import extractor_weights
 from pdebench.measure.extractor_weights import EFFICIENTNET, INCEPTION
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _SEED = 2020  # torch-fidelity's default, for the subsets of KID and the splits of IS
 _KID_SUBSETS = 100
 _KID_SUBSET_SIZE = 1000
+_CLASSES, _SPLITS = 1000, 10  # of the Inception score: neither classes nor images of a split are passed by it
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,29 @@ def check(names: Iterable[str], samples: int) -> None:
         extractor_weights.locate(metric.extractor, metric.name)
 
 
+def warn_of_copies(names: Iterable[str], reference: NDArray[np.uint8] | torch.Tensor) -> None:
+    """Warn where images of a reference are copies of each other and a metric falls with that; before anything trains.
+
+    Precision and recall ask how near the third neighbour is. Where that is a copy the neighbourhood has no extent: four
+    copies of every image take precision to 0, whatever is generated.
+    """
+    if "precision_recall" in names and (same := copies(reference)):
+        warnings.warn(
+            f"{same} of {len(reference)} reference images are copies of others, byte for byte: precision and recall "
+            "are of neighbourhoods that these make smaller, and cannot be laid beside others",
+            CellWarning,
+            stacklevel=2,
+        )
+
+
+def copies(images: NDArray[np.uint8] | torch.Tensor) -> int:
+    """How many of uint8 images (N, C, H, W) are the same as an earlier one."""
+    import numpy as np
+
+    seen = {hashlib.sha1(np.ascontiguousarray(image).data, usedforsecurity=False).digest() for image in images}
+    return len(images) - len(seen)
+
+
 def evaluate(
     names: Iterable[str],
     generated: torch.Tensor,
@@ -103,6 +129,8 @@ def evaluate(
     each metric's columns and those that say how they came about (`metric_*`); where two extractors were used,
     their descriptions are joined by "; ". `metric_small_sample` is true when either side has no more images
     than the features have dimensions: a covariance is singular then, and a Fréchet distance biased upwards.
+    `is_limit` is what an Inception score of so few samples cannot pass; `metric_copies` and `metric_reference_copies`
+    count images that are the same as others, where precision and recall are asked for and there are some.
 
     Raises TypeError for images that are not uint8, MetricError for too few images or missing weights.
     """
@@ -134,6 +162,18 @@ def evaluate(
             record |= _compute(name, ours, theirs, features.POOLED[kind])
     if any(name.name.startswith("kid") for name in chosen):
         record["metric_kid_subset_size"] = kid_subset_size(len(generated), len(reference))
+    if "precision_recall" in (metric.name for metric in chosen):
+        for column, images in (("metric_copies", generated), ("metric_reference_copies", reference)):
+            if same := copies(images):
+                record[column] = same
+    if "is" in record and len(generated) < _CLASSES * _SPLITS:
+        record["is_limit"] = len(generated) / _SPLITS
+        warnings.warn(
+            f"an Inception score of {len(generated)} samples cannot pass {len(generated) / _SPLITS:g}, the images of a "
+            f"split: it is no score to compare with one of {_CLASSES * _SPLITS:,} samples or more",
+            CellWarning,
+            stacklevel=2,
+        )
     return record | {
         "metric_samples": len(generated),
         "metric_reference": f"{reference_name} ({len(reference)} images)",

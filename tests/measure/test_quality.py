@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import urllib.error
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from pdebench.errors import MetricError
+from pdebench.errors import CellWarning, MetricError
 from pdebench.measure import extractor_weights, features, quality
 from pdebench.measure.extractor_weights import EFFICIENTNET, INCEPTION, INCEPTION_VARIABLE
 
@@ -218,6 +219,25 @@ def test_fid_without_weights_or_network_says_what_to_do(
         assert any(word in message for word in part.split("|"))
 
 
+def test_copies_in_a_reference_are_said_before_anything_trains() -> None:
+    """Four copies of each image take precision from two thirds to 0, with torch-fidelity's own function."""
+    features = [torch.randn(200, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    alone, copied = (
+        quality._compute("precision_recall", {"2048": features[0]}, features[1].repeat(times, 1), "2048")
+        for times in (1, 4)
+    )
+    assert alone["precision"] > 0.5
+    assert copied["precision"] == 0
+    assert quality.copies(REFERENCE) == 0
+    assert quality.copies(torch.from_numpy(np.concatenate([REFERENCE, REFERENCE[:3]]))) == 3
+    with pytest.warns(CellWarning, match="3 of 17 reference images are copies"):
+        quality.warn_of_copies(["fid", "precision_recall"], np.concatenate([REFERENCE, REFERENCE[:3]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quality.warn_of_copies(["fid"], np.concatenate([REFERENCE, REFERENCE[:3]]))
+        quality.warn_of_copies(["precision_recall"], REFERENCE)
+
+
 def test_inceptions_metrics_run_from_a_file_that_may_hold_tensors_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +255,12 @@ def test_inceptions_metrics_run_from_a_file_that_may_hold_tensors_only(
     torch.save(untrained.state_dict(), given)
     monkeypatch.setitem(extractor_weights.SHA256, INCEPTION, extractor_weights._sha256(given))
     small = {"generated": GENERATED[:10], "reference": REFERENCE[:10]}
-    record = _evaluate(["kid", "is", "precision_recall", KID], **small)
+    with pytest.warns(CellWarning, match="cannot pass 1, the images of a split"):
+        record = _evaluate(["kid", "is", "precision_recall", KID], **small)
+    assert record["is_limit"] == 1
+    assert "metric_reference_copies" not in record
+    copied = {**small, "reference": np.repeat(REFERENCE[:10], 4, axis=0)}
+    assert _evaluate(["precision_recall"], **copied)["metric_reference_copies"] == 30
     assert np.isfinite([record["kid"], record["kid_std"], record["is_std"], record[KID]]).all()
     assert record["is"] >= 1
     assert 0 <= record["precision"] <= 1
