@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pdebench.build import build_of
-from pdebench.config import Cell
+from pdebench.config import Cell, TrainConfig
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
 from pdebench.distributed import ALONE, World
-from pdebench.errors import CellWarning, ModelError
+from pdebench.errors import CellWarning, ModelError, printable
 from pdebench.measure import quality
 from pdebench.measure.counted import counted
 from pdebench.measure.largest_batch import Trial, largest_batch
@@ -116,8 +116,9 @@ def run_cell(
             return None
         with cast_once(candidate, precision, device):
             return generation.validation_loss(
-                candidate, held_out.pixels, held_out.labels, batch_size=at_once, device=device, world=world
-            )
+                candidate, held_out.pixels, held_out.labels, batch_size=at_once, device=device,
+                time_scale=cell.train.time_scale, world=world,
+            )  # fmt: skip
 
     def report(progress: Progress) -> None:
         watch({"stage": "train", **asdict(progress)})
@@ -137,7 +138,7 @@ def run_cell(
         timings["timed_from_step"] = trained.timed_from
         if world.first:
             _write_curve(trained, folder)
-            _write_checkpoint(subject, name, build, folder)
+            _write_checkpoint(subject, name, build, cell.train, folder)
     else:
         subject = model.eval()
     learnt = subject
@@ -165,7 +166,7 @@ def run_cell(
         )  # fmt: skip
         row |= columns
     if cell.measure.spatial:
-        row |= _survey(learnt, validation if len(held_out) else images, folder, watch)
+        row |= _survey(cell, learnt, validation if len(held_out) else images, folder, watch)
     if cell.measure.operators and cell.train.compile == "eager":
         row |= step_counts(
             model, channels=build["in_channels"], side=cell.data.resolution, precision=precision, device=device
@@ -222,11 +223,11 @@ def _timed(cell: Cell, trained: Trained) -> dict[str, Any]:
     }
 
 
-def _survey(model: nn.Module, images: Images, folder: Path, watch: Watch) -> dict[str, Any]:
+def _survey(cell: Cell, model: nn.Module, images: Images, folder: Path, watch: Watch) -> dict[str, Any]:
     """What the mixers do in space, on the first held-out images where there are any; the details go into a file."""
     assert isinstance(model, Backbone)
     watch({"stage": "measure", "part": "space"})
-    found = survey(model.eval(), generation.to_model(images.pixels[:IMAGES]))
+    found = survey(model.eval(), generation.to_model(images.pixels[:IMAGES]), time_scale=cell.train.time_scale)
     write_atomic(folder / SPATIAL, found.model_dump_json())
     return found.columns()
 
@@ -247,16 +248,40 @@ def _write_curve(trained: Trained, folder: Path) -> None:
     write_atomic(folder / "curve.parquet", buffer.getvalue())
 
 
-def _write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], folder: Path) -> None:
-    """The averaged weights, with what `create_model` needs to take them up again."""
+def _write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], train: TrainConfig, folder: Path) -> None:
+    """The averaged weights, with what `create_model` needs to take them up again and what a sampler has to know."""
     from safetensors.torch import save
 
     weights = {key: value.contiguous() for key, value in ema.state_dict().items()}
-    write_atomic(folder / "checkpoint.safetensors", save(weights, {"model": name, "build": json.dumps(build)}))
+    about = {"model": name, "build": json.dumps(build)}
+    about |= {key: json.dumps(getattr(train, key)) for key in ("time_scale", "label_dropout")}
+    write_atomic(folder / "checkpoint.safetensors", save(weights, about))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model and what is to be known to use it.
+
+    Attributes:
+        model: in eval mode.
+        name: as `create_model` takes it.
+        time_scale: of the times that it sees.
+        label_dropout: the share of labels that were hidden from it; None: not known, of an older checkpoint.
+    """
+
+    model: Backbone
+    name: str
+    time_scale: float
+    label_dropout: float | None
 
 
 def load_checkpoint(path: Path) -> Backbone:
-    """Rebuild a model from a cell's checkpoint, in eval mode; reading it runs no code from the file.
+    """The model of `read_checkpoint`."""
+    return read_checkpoint(path).model
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Rebuild a model from a cell's checkpoint; reading it runs no code from the file.
 
     Raises:
         ModelError: the file is no checkpoint of pdebench.
@@ -273,10 +298,14 @@ def load_checkpoint(path: Path) -> Backbone:
             create_model(name, **build).load_state_dict(weights, assign=True)
         model = create_model(name, **build)
         model.load_state_dict(weights)
+        known = {key: json.loads(about[key]) for key in ("time_scale", "label_dropout") if key in about}
+        time_scale, dropout = float(known.get("time_scale", generation.TIME_SCALE)), known.get("label_dropout")
+        if not (math.isfinite(time_scale) and time_scale > 0 and isinstance(dropout, int | float | None)):
+            raise ValueError(f"its time_scale or label_dropout is none: {printable(str(known))}")
     except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, RecursionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path} is not a checkpoint of pdebench ({reason})") from None
-    return model.eval()
+    return Checkpoint(model.eval(), name, time_scale, dropout)
 
 
 def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> None:
@@ -326,6 +355,7 @@ def _sample(
             drawn = generation.sample(
                 model, noise, given,
                 sampler=cell.evaluate.sampler, nfe=cell.evaluate.nfe, guidance=cell.evaluate.guidance,
+                guidance_channels=cell.evaluate.guidance_channels, time_scale=cell.train.time_scale,
             )  # fmt: skip
             pixels = generation.to_pixels(drawn).cpu()  # .cpu() waits for the device
             made.append((pixels, time.perf_counter() - started))

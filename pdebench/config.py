@@ -150,6 +150,17 @@ class TrainConfig(Section):
     ema: float = Field(
         default=0.9999, ge=0, lt=1, description="Decay of the moving average of weights that is sampled from."
     )
+    ema_warmup: bool = Field(
+        default=True,
+        description="Begin that average with a decay of at most (1 + step) / (10 + step), as TensorFlow does: its mean "
+        "age is a tenth of the steps at first. false: a fixed decay, as DiT's, of a mean age of 1 / (1 - ema) steps.",
+    )
+    time_scale: float = Field(
+        default=1000.0,
+        gt=0,
+        description="What times in [0, 1] are multiplied by before the network sees them: 1000 as in ZigMa's code, "
+        "which is the range that DiT's embedding was made for; SiT's has 1.",
+    )
     label_dropout: float = Field(
         default=0.1, ge=0, le=1, description="Share of labels hidden, for classifier-free guidance."
     )
@@ -186,6 +197,11 @@ class EvaluateConfig(Section):
     sampler: Literal["euler", "heun"] = Field(default="heun", description="Solver of the flow's equation.")
     nfe: int = Field(default=50, gt=0, description="Evaluations of the network for one image; heun spends two a step.")
     guidance: float = Field(default=1.0, ge=0, description="Classifier-free guidance scale; 1 is none.")
+    guidance_channels: int | None = Field(
+        default=None,
+        gt=0,
+        description="Channels that are guided, from the first; null: all. DiT and SiT guide 3 of a latent's 4.",
+    )
     batch_size: int = Field(default=64, gt=0, description="Images generated at a time.")
     resolution: int | None = Field(
         default=None,
@@ -207,6 +223,13 @@ class EvaluateConfig(Section):
         if self.metrics and not self.samples:
             message = "metrics are asked for but samples is 0; set evaluate.samples, or leave metrics out"
             raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "metrics"})
+        return self
+
+    @model_validator(mode="after")
+    def _guided_channels_need_guidance(self) -> Self:
+        if self.guidance_channels is not None and self.guidance == 1:
+            message = "guidance_channels says where guidance works, but guidance is 1; set that, or leave this out"
+            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "guidance_channels"})
         return self
 
     @model_validator(mode="after")

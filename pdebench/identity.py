@@ -19,7 +19,8 @@ from pdebench.models.registry import FAMILIES
 # of their cells, and a default that changes later changes no identity.
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "data": {"content": None},
-    "train": {"compile": "eager", "devices": 1, "accumulate": 1},
+    "train": {"compile": "eager", "devices": 1, "accumulate": 1, "ema_warmup": True, "time_scale": 1000.0},
+    "evaluate": {"guidance_channels": None},
     "measure": {
         "parts": [],
         "seconds": 2.0,

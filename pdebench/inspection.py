@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from safetensors import safe_open
 
 from pdebench.errors import ModelError, printable
 from pdebench.measure.spatial.findings import SPATIAL, Survey
 from pdebench.measure.spatial.survey import survey
 from pdebench.measure.spatial.words import describe
-from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.backbone import create_model
 from pdebench.store import write_atomic
+from pdebench.tasks.generation import TIME_SCALE
+
+if TYPE_CHECKING:
+    from pdebench.cell import Checkpoint
 
 CHANNELS = 4  # of the latents that a model at initialisation is built for
 
 
-def build(checkpoint: Path | None, model: str | None, resolution: int | None, seed: int) -> tuple[Backbone, str]:
+def build(checkpoint: Path | None, model: str | None, resolution: int | None, seed: int) -> Checkpoint:
     """The model to inspect, in eval mode, and what to call it.
 
     Args:
@@ -33,27 +37,29 @@ def build(checkpoint: Path | None, model: str | None, resolution: int | None, se
     Raises:
         ModelError: neither is given, or both; or the one that is given is no model.
     """
-    from pdebench.cell import load_checkpoint
+    from pdebench.cell import Checkpoint, read_checkpoint
 
     if (checkpoint is None) == (model is None):
         raise ModelError("inspect takes a CHECKPOINT, or --model such as PDE-SSM-DiT-S/2: give one of them")
     if checkpoint is not None:
         if resolution is not None:
             raise ModelError("a checkpoint has its resolution; leave --resolution out")
-        built = load_checkpoint(checkpoint)
-        with safe_open(checkpoint, framework="pt") as file:
-            name = file.metadata()["model"]
+        found = read_checkpoint(checkpoint)
     else:
         assert model is not None
         torch.manual_seed(seed)
         side = 32 if resolution is None else resolution
-        built, name = create_model(model, input_size=side, in_channels=CHANNELS, num_classes=None), model
-    return built.to("cuda" if torch.cuda.is_available() else "cpu").eval(), name
+        built = create_model(model, input_size=side, in_channels=CHANNELS, num_classes=None)
+        found = Checkpoint(built.eval(), model, TIME_SCALE, None)
+    found.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return found
 
 
-def inspect_model(model: Backbone, seed: int, watch: Callable[[float, int], None] = lambda time, layer: None) -> Survey:
+def inspect_model(
+    found: Checkpoint, seed: int, watch: Callable[[float, int], None] = lambda time, layer: None
+) -> Survey:
     """Survey a model on normal random numbers in place of images: a checkpoint does not hold its data."""
-    return survey(model, seed=seed, watch=watch)
+    return survey(found.model, seed=seed, time_scale=found.time_scale, watch=watch)
 
 
 def write_pictures(found: Survey, name: str, folder: Path) -> list[Path]:

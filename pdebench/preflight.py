@@ -39,6 +39,12 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     classes = cache(registry.class_count)
     for cell in cells:
         _refuse_meaningless(cell)
+        channels = registry.SOURCES[cell.data.name].channels
+        if (guided := cell.evaluate.guidance_channels) is not None and guided > channels:
+            raise DataError(
+                f"evaluate.guidance_channels is {guided}, but data set '{cell.data.name}' has {channels} channels: "
+                f"guide at most so many, or all with null"
+            )
         if cell.evaluate.guidance != 1 and cell.evaluate.samples and classes(cell.data) is None:
             raise DataError(
                 f"evaluate.guidance is {cell.evaluate.guidance:g}, but data set '{cell.data.name}' has no classes to "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pdebench.cell import load_checkpoint
+from pdebench.cell import read_checkpoint
 from pdebench.errors import ModelError
 from pdebench.picture import png_grid
 from pdebench.store import write_atomic
@@ -16,17 +16,35 @@ BATCH = 64
 
 
 def sample_checkpoint(
-    checkpoint: Path, out: Path, *, count: int, label: int | None, guidance: float, nfe: int, seed: int
+    checkpoint: Path,
+    out: Path,
+    *,
+    count: int,
+    label: int | None,
+    guidance: float,
+    nfe: int,
+    seed: int,
+    guidance_channels: int | None = None,
 ) -> Path:
     """Draw `count` images from the averaged weights in `checkpoint` and write them as one PNG.
 
     Raises:
-        ModelError: the file is no checkpoint, the label is none of its classes, or `nfe` is odd.
+        ModelError: the file is no checkpoint, the label is none of its classes, nothing is there to guide by, or `nfe`
+            is odd.
     """
-    model = load_checkpoint(checkpoint)
+    found = read_checkpoint(checkpoint)
+    model = found.model
     classes = model.num_classes
     if nfe % 2:
         raise ModelError(f"nfe {nfe} is odd, but Heun spends two evaluations a step; make it even")
+    if guidance != 1 and (classes is None or found.label_dropout == 0):
+        lacks = "classes" if classes is None else "label dropout"
+        raise ModelError(
+            f"{checkpoint} was trained without {lacks}, so guidance {guidance:g} has nothing to go by; leave it out"
+        )
+    if guidance_channels is not None and not (guidance != 1 and guidance_channels <= model.in_channels):
+        why = "guidance is 1" if guidance == 1 else f"there are {model.in_channels}"
+        raise ModelError(f"--guidance-channels {guidance_channels} does not work: {why}; change it, or leave it out")
     if label is not None and (classes is None or label >= classes):
         known = "it was trained without classes" if classes is None else f"its classes are 0 to {classes - 1}"
         raise ModelError(f"{checkpoint} has no class {label}: {known}")
@@ -44,6 +62,8 @@ def sample_checkpoint(
             None if labels is None else labels[part].to(device),
             nfe=nfe,
             guidance=guidance,
+            guidance_channels=guidance_channels,
+            time_scale=found.time_scale,
         )
         for part in (slice(begin, begin + BATCH) for begin in range(0, count, BATCH))
     ]

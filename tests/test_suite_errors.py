@@ -335,6 +335,15 @@ def test_guidance_without_label_dropout_is_refused(tmp_path: Path) -> None:
     load_suite(path)
 
 
+def test_channels_to_guide_without_guidance_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text(GOOD.replace("samples: 500", "samples: 500, guidance_channels: 3"))
+    with pytest.raises(SuiteError, match=r":9: evaluate\.guidance_channels.*guidance is 1"):
+        load_suite(path)
+    path.write_text(GOOD.replace("samples: 500", "samples: 500, guidance_channels: 3, guidance: 2"))
+    load_suite(path)
+
+
 def test_lists_without_spaces_are_lists() -> None:
     assert read_text("grid: {train.seed: [0,1,10,100,1000], train.steps: [500,250]}", "f").data["grid"] == {
         "train.seed": [0, 1, 10, 100, 1000],

@@ -120,6 +120,18 @@ def test_the_average_forgets_its_start_at_first(step: int, decay: float) -> None
     torch.testing.assert_close(averaged.weight.detach(), expected)
 
 
+def test_the_average_can_be_of_a_fixed_decay_as_dits() -> None:
+    averaged, current = nn.Linear(3, 2), nn.Linear(3, 2)
+    expected = 0.9999 * averaged.weight.detach() + 0.0001 * current.weight.detach()
+    update_ema(averaged, current, 0.9999, 0, warmup=False)
+    torch.testing.assert_close(averaged.weight.detach(), expected)
+    ramped, fixed = run(steps=8, ema=0.9999), run(steps=8, ema=0.9999, ema_warmup=False)
+    assert ramped.curve.train_loss == fixed.curve.train_loss
+    start, name = model().state_dict(), "final_layer.linear.bias"
+    far = [(one.ema.state_dict()[name] - start[name]).norm() for one in (ramped, fixed)]
+    assert far[1] < far[0] / 50
+
+
 def test_the_average_is_another_model_that_followed() -> None:
     start = copy.deepcopy(model().state_dict())
     trained = run(steps=20)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pdebench.cell import _write_checkpoint
@@ -100,7 +101,9 @@ def results(folder: Path, record: object = RECORD, plan: object = (CELL,)) -> Pa
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     build = {"input_size": 16, "in_channels": 3, "num_classes": 2, "depth": 1, "width": 32, "heads": 2}
-    _write_checkpoint(create_model("DiT-XXS/8", **build), "DiT-XXS/8", build, tmp_path)
+    _write_checkpoint(
+        create_model("DiT-XXS/8", **build), "DiT-XXS/8", build, TrainConfig(steps=1, batch_size=1, lr=1e-3), tmp_path
+    )
     return tmp_path / "checkpoint.safetensors"
 
 
@@ -144,6 +147,16 @@ def test_what_a_checkpoint_says_of_itself_is_not_believed(
     save_file(load_file(checkpoint), checkpoint, {"model": name, "build": about})
     refused(capsys, "sample", checkpoint, "--out", checkpoint.with_name("s.png"))
     assert not checkpoint.with_name("s.png").exists()
+
+
+@pytest.mark.parametrize("claim", [{"time_scale": "NaN"}, {"time_scale": "[1]"}, {"label_dropout": '"x"'}])
+def test_what_a_checkpoint_says_of_its_training_is_checked(
+    checkpoint: Path, claim: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with safe_open(checkpoint, framework="pt") as file:
+        about = file.metadata()
+    save_file(load_file(checkpoint), checkpoint, about | claim)
+    assert "is not a checkpoint" in refused(capsys, "sample", checkpoint, "--out", checkpoint.with_name("s.png"))
 
 
 # states of a training

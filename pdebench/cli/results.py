@@ -100,6 +100,9 @@ def sample(
     count: Annotated[int, typer.Option(min=1, max=4096, help="Images, in a square grid.")] = 64,
     label: Annotated[int | None, typer.Option(min=0, help="Class of all images. Default: all classes in turn.")] = None,
     guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance scale; 1 is none.")] = 1.0,
+    guidance_channels: Annotated[
+        int | None, typer.Option(min=1, help="Guide only the first so many channels. Default: all.")
+    ] = None,
     nfe: Annotated[int, typer.Option(min=2, help="Evaluations of the network (Heun: even).")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
 ) -> None:
@@ -109,7 +112,10 @@ def sample(
     """
     from pdebench.sampling import sample_checkpoint
 
-    page = sample_checkpoint(checkpoint, out, count=count, label=label, guidance=guidance, nfe=nfe, seed=seed)
+    page = sample_checkpoint(
+        checkpoint, out, count=count, label=label, guidance=guidance, guidance_channels=guidance_channels, nfe=nfe,
+        seed=seed,
+    )  # fmt: skip
     typer.echo(f"wrote {page}")
 
 
@@ -140,7 +146,8 @@ def inspect(
 
     from pdebench.inspection import build, inspect_model, print_survey, write_pictures
 
-    built, name = build(checkpoint, model, resolution, seed)
+    built = build(checkpoint, model, resolution, seed)
+    name = built.name
     console = Console()
     with Console(stderr=True).status("measuring") as status:
         found = inspect_model(

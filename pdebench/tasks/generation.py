@@ -2,8 +2,9 @@
 
     x_t = t x_1 + (1 - t) eps,   t ~ U(0, 1),   velocity target x_1 - eps        (arXiv 2401.08740, 2210.02747)
 
-Images are in [-1, 1]; `eps` is standard normal. The network sees `1000 t`, the range that DiT's sinusoidal embedding
-was made for.
+Images are in [-1, 1]; `eps` is standard normal. The network sees `t` times a scale, `train.time_scale` in a suite:
+1000, the range that DiT's sinusoidal embedding was made for, as in ZigMa's code, or 1, as in SiT's. Of a network with a
+learned variance the first half of the channels is the velocity, as in SiT.
 """
 
 from __future__ import annotations
@@ -33,12 +34,24 @@ def to_pixels(images: Tensor) -> Tensor:
     return images.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def velocity_error(model: nn.Module, images: Tensor, labels: Tensor | None, t: Tensor, noise: Tensor) -> Tensor:
+def velocity(model: nn.Module, x: Tensor, t: Tensor, labels: Tensor | None, time_scale: float = TIME_SCALE) -> Tensor:
+    """The predicted velocity, float32 (B, C, H, W), of `x` (B, C, H, W) at times `t` (B,) in [0, 1]."""
+    predicted: Tensor = model(x, t * time_scale, labels)
+    return predicted[:, : x.shape[1]].float()
+
+
+def velocity_error(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor | None,
+    t: Tensor,
+    noise: Tensor,
+    time_scale: float = TIME_SCALE,
+) -> Tensor:
     """Squared error of the predicted velocity, (B,), for clean `images` (B, C, H, W) at times `t` (B,)."""
-    along = t.view(-1, 1, 1, 1)
-    noisy = torch.lerp(noise, images, along)
-    predicted = model(noisy, t * TIME_SCALE, labels)
-    return F.mse_loss(predicted.float(), images - noise, reduction="none").flatten(1).mean(1)
+    noisy = torch.lerp(noise, images, t.view(-1, 1, 1, 1))
+    predicted = velocity(model, noisy, t, labels, time_scale)
+    return F.mse_loss(predicted, images - noise, reduction="none").flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,9 @@ def draw(shape: torch.Size, generator: Generator, label_dropout: float = 0.0) ->
     return Draws(t, noise, hidden)
 
 
-def loss(model: nn.Module, images: Tensor, labels: Tensor | None, draws: Draws) -> Tensor:
+def loss(
+    model: nn.Module, images: Tensor, labels: Tensor | None, draws: Draws, time_scale: float = TIME_SCALE
+) -> Tensor:
     """The training loss of one batch, a scalar.
 
     Args:
@@ -82,10 +97,11 @@ def loss(model: nn.Module, images: Tensor, labels: Tensor | None, draws: Draws) 
         images: (B, C, H, W) in [-1, 1].
         labels: (B,) or None; the model sees -1 for those that are hidden.
         draws: of these images.
+        time_scale: of the times that the model sees.
     """
     if labels is not None and draws.hidden is not None:
         labels = torch.where(draws.hidden, -1, labels)
-    return velocity_error(model, images, labels, draws.t, draws.noise).mean()
+    return velocity_error(model, images, labels, draws.t, draws.noise, time_scale).mean()
 
 
 @torch.no_grad()
@@ -98,6 +114,7 @@ def validation_loss(
     batch_size: int = VALIDATION_BATCH,
     seed: int = 0,
     device: torch.device | None = None,
+    time_scale: float = TIME_SCALE,
     world: World = ALONE,
 ) -> float:
     """The loss on held-out images, the same draws of time and noise for every model.
@@ -110,6 +127,7 @@ def validation_loss(
         batch_size: images at a time.
         seed: of the draws; not the training seed, so that runs with different seeds can be compared.
         device: where the model is, which is handed a batch at a time; None: where the images are.
+        time_scale: of the times that the model sees.
         world: whose processes take turns at the batches; the sum is one process', bit for bit.
     """
     generator = Generator().manual_seed(seed)
@@ -127,7 +145,7 @@ def validation_loss(
             part = slice(begin, begin + batch_size)
             given = None if labels is None else labels[part].to(device)
             clean, t = to_model(images[part].to(device)), strata[one, part].to(device)
-            sums.append(velocity_error(model, clean, given, t, noise.to(device)).sum().item())
+            sums.append(velocity_error(model, clean, given, t, noise.to(device), time_scale).sum().item())
     total = 0.0
     for turn in world.rounds(sums, len(pieces)):
         for of_a_batch in turn:  # one after another: in another order the sum would round otherwise
@@ -160,6 +178,8 @@ def sample(
     sampler: Literal["euler", "heun"] = "heun",
     nfe: int = 50,
     guidance: float = 1.0,
+    guidance_channels: int | None = None,
+    time_scale: float = TIME_SCALE,
 ) -> Tensor:
     """Integrate the flow from `noise` (B, C, H, W) at t = 0 to images in [-1, 1] at t = 1.
 
@@ -169,25 +189,31 @@ def sample(
         labels: (B,) or None.
         sampler: `euler` spends one evaluation of the network a step, `heun` two.
         nfe: evaluations of the network in all; even for `heun`.
-        guidance: classifier-free guidance scale on all channels; other than 1 each evaluation sees the batch twice.
+        guidance: classifier-free guidance scale; other than 1 each evaluation sees the batch twice.
+        guidance_channels: the first so many channels are guided, the others are the answer to the labels; None: all.
+            DiT and SiT guide three of a latent's four.
+        time_scale: of the times that the model sees.
     """
     if sampler == "heun" and nfe % 2:
         raise ValueError(f"heun spends two evaluations a step: nfe must be even, not {nfe}")
 
-    def velocity(x: Tensor, t: float) -> Tensor:
-        times = torch.full((len(x),), t * TIME_SCALE, device=x.device)
+    def slope_at(x: Tensor, t: float) -> Tensor:
+        times = torch.full((len(x),), t, device=x.device)
         if labels is None or guidance == 1:
-            return model(x, times, labels).float()  # type: ignore[no-any-return]
-        both = model(torch.cat([x, x]), torch.cat([times, times]), torch.cat([labels, torch.full_like(labels, -1)]))
-        given, free = both.float().chunk(2)
-        return torch.lerp(free, given, guidance)
+            return velocity(model, x, times, labels, time_scale)
+        asked = torch.cat([labels, torch.full_like(labels, -1)])
+        given, free = velocity(model, torch.cat([x, x]), torch.cat([times, times]), asked, time_scale).chunk(2)
+        guided = torch.lerp(free, given, guidance)
+        if guidance_channels is None:
+            return guided
+        return torch.cat([guided[:, :guidance_channels], given[:, guidance_channels:]], 1)
 
     steps = nfe // 2 if sampler == "heun" else nfe
     x, dt = noise, 1 / steps
     for step in range(steps):
         t = step / steps
-        slope = velocity(x, t)
+        slope = slope_at(x, t)
         if sampler == "heun":
-            slope = (slope + velocity(x + dt * slope, t + dt)) / 2
+            slope = (slope + slope_at(x + dt * slope, t + dt)) / 2
         x = x + dt * slope
     return x

@@ -185,6 +185,50 @@ def test_guidance_goes_from_unconditional_through_conditional_and_on(sampler: st
     torch.testing.assert_close(found, noise + moved.view(-1, 1, 1, 1), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1.5, 4.0])
+def test_guidance_of_the_first_channels_leaves_the_others_to_the_labels(scale: float) -> None:
+    """As DiT's `forward_with_cfg`: `torch.cat([half_eps, rest])` of its conditional half."""
+    noise, labels = torch.randn(3, 4, 2, 2), torch.tensor([0, 3, 7])
+    drawn = generation.sample(Velocity(labelled), noise, labels, nfe=4, guidance=scale, guidance_channels=3) - noise
+    of_labels = labels.view(-1, 1, 1, 1).float().expand(drawn.shape)
+    torch.testing.assert_close(drawn[:, :3], (-1 + scale * (of_labels + 1))[:, :3], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(drawn[:, 3:], of_labels[:, 3:], atol=1e-5, rtol=1e-5)
+
+
+# ---- what the network sees and answers
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_the_network_sees_times_on_the_scale_that_is_asked_for(scale: float) -> None:
+    seen: list[Tensor] = []
+
+    class Times(nn.Module):
+        def forward(self, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+            seen.append(t)
+            return x
+
+    clean = generation.to_model(images(4))
+    draws = generation.draw(clean.shape, torch.Generator().manual_seed(0))
+    generation.loss(Times(), clean, None, draws, scale)
+    assert torch.equal(seen.pop(), draws.t * scale)
+    generation.sample(Times(), clean, sampler="euler", nfe=4, time_scale=scale)
+    assert [t[0].item() for t in seen] == [step / 4 * scale for step in range(4)]
+    seen.clear()
+    generation.validation_loss(Times(), images(4), None, draws=1, time_scale=scale)
+    assert seen[0].max() <= scale < 4 * seen[0].max()
+
+
+def test_of_a_learned_variance_the_first_channels_are_the_velocity() -> None:
+    """SiT: "model_output, _ = model_output.chunk(2, dim=1)"."""
+    clean = generation.to_model(images(4))
+    plain = Velocity(lambda x, t, y: 2 * x)
+    with_variance = Velocity(lambda x, t, y: torch.cat([2 * x, torch.full_like(x, 9.0)], 1))
+    draws = generation.draw(clean.shape, torch.Generator().manual_seed(0))
+    assert generation.loss(plain, clean, None, draws) == generation.loss(with_variance, clean, None, draws)
+    drawn = [generation.sample(net, clean, nfe=4, guidance=1.0) for net in (plain, with_variance)]
+    assert torch.equal(*drawn)
+
+
 def test_sampling_keeps_the_noise_and_records_no_gradient() -> None:
     noise = torch.randn(2, 1, 1, 1)
     before = noise.clone()

@@ -38,6 +38,7 @@ def survey(
     images: Tensor | None = None,
     *,
     seed: int = 0,
+    time_scale: float = TIME_SCALE,
     watch: Callable[[float, int], None] = lambda time, layer: None,
 ) -> Survey:
     """Measure a backbone in space.
@@ -47,6 +48,7 @@ def survey(
         images: clean images or latents (B, C, H, W) in the model's range, of which the first IMAGES are used; None:
             standard normal ones in their place.
         seed: of the noise and of the random directions.
+        time_scale: of the times that the model sees.
         watch: told of each time and layer before it is measured.
 
     Raises:
@@ -73,10 +75,12 @@ def survey(
             if time == TIME:
                 found.append(_mixer(layer, mixer, x, c, model.grid, row, energy))
 
-        visit_mixers(model, torch.lerp(noise, clean, time), _times(time, clean), visit)
+        visit_mixers(model, torch.lerp(noise, clean, time), _times(time * time_scale, clean), visit)
     mixers = [one.model_copy(update={"lengths": lengths[one.layer]}) for one in found]
     x = torch.lerp(noise, clean, TIME)
-    return Survey(grid=model.grid, times=list(TIMES), time=TIME, mixers=mixers, network=_network(model, x, seed))
+    return Survey(
+        grid=model.grid, times=list(TIMES), time=TIME, mixers=mixers, network=_network(model, x, seed, time_scale)
+    )
 
 
 def _mixer(
@@ -98,16 +102,16 @@ def _mixer(
     )
 
 
-def _network(model: Backbone, x: Tensor, seed: int) -> NetworkFindings:
+def _network(model: Backbone, x: Tensor, seed: int, time_scale: float) -> NetworkFindings:
     """Receptive field of all blocks together, and the shift error of the backbone as a function of images."""
     x = x[:NETWORK_IMAGES]
     directions = random_directions(len(x), model.pos_embed.shape[-1], x, seed)
     one_by_one = zip(x.split(1), directions.split(1), strict=True)
-    rows = [network_row(model, image, _times(TIME, image), w) for image, w in one_by_one]
+    rows = [network_row(model, image, _times(TIME * time_scale, image), w) for image, w in one_by_one]
     energy = energy_map(torch.cat(rows))
 
     def backbone(images: Tensor) -> Tensor:
-        y = model.forward(images.permute(0, 3, 1, 2).contiguous(), _times(TIME, images))
+        y = model.forward(images.permute(0, 3, 1, 2).contiguous(), _times(TIME * time_scale, images))
         return y.permute(0, 2, 3, 1)
 
     return NetworkFindings(
@@ -118,7 +122,7 @@ def _network(model: Backbone, x: Tensor, seed: int) -> NetworkFindings:
 
 
 def _times(time: float, like: Tensor) -> Tensor:
-    return torch.full((len(like),), time * TIME_SCALE, dtype=like.dtype, device=like.device)
+    return torch.full((len(like),), time, dtype=like.dtype, device=like.device)
 
 
 def _small(values: Tensor) -> list[list[float]]:

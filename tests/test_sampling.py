@@ -1,0 +1,80 @@
+"""`pdebench sample`: what a checkpoint was trained for, it is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from pdebench.cell import _write_checkpoint
+from pdebench.config import TrainConfig
+from pdebench.errors import ModelError
+from pdebench.models.backbone import create_model
+from pdebench.sampling import sample_checkpoint
+
+TRAIN = TrainConfig(steps=1, batch_size=1, lr=1e-3)
+
+
+def checkpoint_of(folder: Path, train: TrainConfig = TRAIN, **more: Any) -> Path:
+    torch.manual_seed(0)
+    small = {"input_size": 16, "in_channels": 3, "num_classes": 2, "depth": 1, "width": 32, "heads": 2}
+    build: dict[str, Any] = small | more
+    model = create_model("DiT-XXS/8", **build)
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.1)
+    folder.mkdir(exist_ok=True)
+    _write_checkpoint(model, "DiT-XXS/8", build, train, folder)
+    return folder / "checkpoint.safetensors"
+
+
+def sampled(checkpoint: Path, **options: Any) -> Image.Image:
+    asked = {"count": 2, "label": None, "guidance": 1.0, "nfe": 2, "seed": 0} | options
+    with Image.open(sample_checkpoint(checkpoint, checkpoint.with_name("s.png"), **asked)) as image:
+        return image.copy()
+
+
+def test_a_model_with_a_learned_variance_is_sampled(tmp_path: Path) -> None:
+    assert sampled(checkpoint_of(tmp_path, learn_sigma=True)).size == (18 + 2, 2 * 18 + 2)
+
+
+def test_the_scale_of_times_goes_with_the_checkpoint(tmp_path: Path) -> None:
+    plain = checkpoint_of(tmp_path / "a")
+    as_sit = checkpoint_of(tmp_path / "b", TRAIN.model_copy(update={"time_scale": 1.0}))
+    assert sampled(plain).tobytes() != sampled(as_sit).tobytes()
+    with safe_open(plain, framework="pt") as file:
+        about = {key: value for key, value in file.metadata().items() if key in ("model", "build")}
+    older = tmp_path / "older" / "checkpoint.safetensors"
+    older.parent.mkdir()
+    save_file(load_file(plain), older, about)
+    assert sampled(older).tobytes() == sampled(plain).tobytes()
+    assert json.loads(about["build"])["width"] == 32
+
+
+def test_guiding_some_channels_is_not_guiding_all(tmp_path: Path) -> None:
+    path = checkpoint_of(tmp_path)
+    images = [sampled(path, guidance=4.0, guidance_channels=some).tobytes() for some in (None, 3, 1)]
+    assert images[0] == images[1] != images[2]
+
+
+@pytest.mark.parametrize(
+    ("dropout", "classes", "options", "sentence"),
+    [
+        (0.0, 2, {"guidance": 4.0}, "without label dropout"),
+        (0.1, None, {"guidance": 4.0}, "without classes"),
+        (0.1, 2, {"guidance_channels": 2}, "guidance is 1"),
+        (0.1, 2, {"guidance": 2.0, "guidance_channels": 4}, "there are 3"),
+    ],
+)
+def test_what_it_was_not_trained_for_is_refused(
+    tmp_path: Path, dropout: float, classes: int | None, options: dict[str, Any], sentence: str
+) -> None:
+    path = checkpoint_of(tmp_path, TRAIN.model_copy(update={"label_dropout": dropout}), num_classes=classes)
+    with pytest.raises(ModelError, match=sentence):
+        sampled(path, **options)
+    sampled(path)
