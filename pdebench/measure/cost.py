@@ -1,39 +1,71 @@
-"""Multiply-accumulates of a model, counted by fvcore on the meta device, with handles for what fvcore skips.
+"""Multiply-accumulates of a model: its forward pass, traced by fvcore on the meta device, operation by operation.
 
-1 MAC = 2 FLOPs. Counted as MACs: linear layers, matrix products, convolutions, attention's two products, FFTs (5/2 N
-log2 N real FLOPs for a real transform of N points, so 5/4 N log2 N MACs), complex products, scans, and one MAC an
-element of a layer norm. With the last, DiT's published Gflops come out in 23 of their 24 cells (DiT-B/4 at 256 px is
-printed as 5.56; every consistent count gives 5.57). Other pointwise operations and softmax are not counted; they are
-listed in `Cost.uncounted`, never dropped, as are the PDE symbol and S4D's kernel, formed once for a whole batch (a
-selective PDE's once for each sample).
+1 MAC = 2 FLOPs. Counted, of one image's forward pass:
+
+    linear      products of matrices: a MAC for each term of each sum, however operands are broadcast; einsum by pairs;
+                recurrent layers a matrix a token. Biases are not counted.
+    attention   its two products, masked or not
+    conv        a MAC for each weight that an output, or transposed an input, is multiplied with; padding included
+    fft         5/2 N log2 N real FLOPs a real transform of N points, 5/4 N log2 N MACs; a complex one twice that
+    scan        the three products of the recurrence, 3 MACs a state and token; of Mamba-1 4.5, as its authors have it
+    pointwise   1 MAC an element of a norm; 3 a product of two complex numbers (4 multiplications, 2 additions)
+
+In products, convolutions and attention a complex multiply-accumulate is 4 real ones, one of a complex and a real number
+2. With 1 MAC an element of a layer norm, DiT's published Gflops come out in 23 of their 24 cells (DiT-B/4 at 256 px is
+printed as 5.56; every consistent count gives 5.57).
+
+Not counted, but listed in `Cost.uncounted`, never dropped:
+
+    all other pointwise operations, softmax, sums, pooling, interpolation, sorting; of a scan what forms its decays and
+    its input from dt (products, exp, softplus), as pointwise as any
+    what has no handle: functions in Python (`prim::PythonOp.NAME`), scripted ones (`prim::CallFunction.NAME`) and
+    operators of other packages, unless their family brings one (`Family.handles`)
+    what is formed from weights alone, once for a whole batch: `aten::matmul of weights alone`; the PDE symbol and S4D's
+    kernel (a selective PDE's is formed once for each sample)
 """
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
-from pdebench.models.backbone import Backbone
-from pdebench.models.closed_form import fft
+from pdebench.measure.counting import convolutions, mixers, products, transforms
+from pdebench.measure.counting.graph import Operation, operations
+from pdebench.measure.counting.operand import Handle, Handles
 
-# What carries no arithmetic: views, copies, constructors, casts.
+if TYPE_CHECKING:
+    from pdebench.models.backbone import Backbone
+
+# What carries no arithmetic: views, copies, constructors, casts, comparisons and masks.
 _FREE = {
-    "arange", "cat", "chunk", "clone", "contiguous", "copy_", "detach", "embedding", "expand", "expand_as", "fill_",
-    "flatten", "flip", "full", "full_like", "lt", "movedim", "new_empty", "new_zeros", "ones_like", "pad",
-    "permute", "reshape", "select", "slice", "split", "split_with_sizes", "squeeze", "stack", "t", "to",
-    "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as_complex", "view_as_real", "where", "zeros",
-    "zeros_like", "prim::PythonOp.Reorder",
+    "__and__", "alias", "arange", "as_strided", "bitwise_and", "bitwise_not", "bitwise_or", "broadcast_tensors",
+    "broadcast_to", "cat", "chunk", "clone", "complex", "conj", "constant_pad_nd", "contiguous", "copy_", "detach",
+    "diagonal", "dropout", "embedding", "empty", "empty_like", "eq", "expand", "expand_as", "eye", "feature_dropout",
+    "fft_fftfreq", "fft_fftshift", "fft_ifftshift", "fft_rfftfreq", "fill_", "flatten", "flip", "full", "full_like",
+    "gather", "ge", "gt", "imag", "index", "index_select", "le", "lift_fresh", "logical_and", "logical_not",
+    "logical_or", "lt", "mH", "mT", "masked_fill", "masked_fill_", "meshgrid", "movedim", "narrow", "ne", "new_empty",
+    "new_full", "new_ones", "new_zeros", "nonzero", "ones", "ones_like", "pad", "permute", "pixel_shuffle",
+    "pixel_unshuffle", "real", "repeat", "repeat_interleave", "reshape", "reshape_as", "resolve_conj", "resolve_neg",
+    "roll", "select", "slice", "split", "split_with_sizes", "squeeze", "stack", "swapaxes", "swapdims", "t",
+    "take_along_dim", "tile", "to", "transpose", "tril", "triu", "type_as", "unbind", "unflatten", "unfold",
+    "unsafe_chunk", "unsafe_split", "unsqueeze", "unsqueeze_", "view", "view_as", "view_as_complex", "view_as_real",
+    "where", "zero_", "zeros", "zeros_like",
+    "prim::Constant", "prim::DictConstruct", "prim::GetAttr", "prim::ListConstruct", "prim::ListUnpack",
+    "prim::NumToTensor", "prim::TupleConstruct", "prim::TupleIndex", "prim::TupleUnpack", "prim::device", "prim::dtype",
 }  # fmt: skip
+_OURS = "pdebench"  # the package whose functions in Python have handles here
+_FREE_OF_OURS = {"prim::PythonOp.Reorder"}
 
-# fvcore's names of operations and ours, by the kind that a table shows; what is in none of them is `pointwise`.
+_HANDLES: Handles = {**products.HANDLES, **convolutions.HANDLES, **transforms.HANDLES, **mixers.HANDLES}
+
+# Names that handles count under, by the kind that a table shows; what is in none of them is `pointwise`.
 _KINDS = {
-    "linear": ("linear", "matmul", "addmm", "bmm", "baddbmm", "einsum"),
+    "linear": ("linear", "matmul"),
     "attention": ("attention",),
     "fft": ("fft",),
     "scan": ("scan",),
@@ -68,123 +100,73 @@ class Cost:
         return 3 * 2 * self.macs * batch_size
 
 
-def _shape(value: Any) -> list[int]:
-    sizes = value.type().sizes()
-    assert sizes is not None, f"the trace gives no shape for {value.debugName()}"
-    return list(sizes)
-
-
-def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """q k^T and its product with v: 2 x B x heads x N x M x head width."""
-    q, k, v = map(_shape, inputs[:3])
-    pairs = math.prod(q[:-2]) * q[-2] * k[-2]
-    return Counter({"attention": pairs * (q[-1] + v[-1])})
-
-
-def _spectral_product(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """rfft2, a complex product (4 multiplications, 2 additions: 3 MACs) on the half spectrum, irfft2."""
-    batch, channels, h, w = _shape(inputs[0])
-    planes = batch * channels
-    return Counter({"fft": round(planes * 2 * fft(h * w)), "complex product": planes * 3 * h * (w // 2 + 1)})
-
-
-def _real_transform(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """One rfft2 (B, D, h, w), or an irfft2 back to it."""
-    planes = max(_shape(inputs[0]), _shape(outputs[0]))  # the half spectrum has fewer columns
-    return Counter({"fft": round(math.prod(planes[:2]) * fft(math.prod(planes[2:])))})
-
-
-def _long_convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """rfft of the padded sequence, a complex product, irfft; the kernel's transform is once a batch."""
-    sequences, points = math.prod(_shape(inputs[0])[:2]), _shape(inputs[1])[-1]
-    return Counter({"fft": round(sequences * 2 * fft(points)), "complex product": sequences * 3 * (points // 2 + 1)})
-
-
-def _selective_scan(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """9 FLOPs a state and token, as Mamba's authors' and VMamba's counters have it: 4.5 MACs."""
-    batch, length, width = _shape(inputs[0])
-    return Counter({"scan": round(4.5 * batch * length * width * _shape(inputs[2])[0])})
-
-
-def _state_space_duality(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """The recurrence's three products a state and token (decay, input, read-out), whatever the chunks are."""
-    return Counter({"scan": 3 * math.prod(_shape(inputs[0])) * _shape(inputs[3])[-1]})
-
-
-def _gated_linear_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """The same three products of the recurrence: decay, k^T v, read-out."""
-    return Counter({"scan": 3 * math.prod(_shape(inputs[0])) * _shape(inputs[2])[-1]})
-
-
-def _causal_convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    return Counter({"conv": math.prod(_shape(inputs[0])) * _shape(inputs[1])[1]})
-
-
-def _depthwise_convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    return Counter({"conv": 9 * math.prod(_shape(inputs[0]))})
-
-
-def _layer_norm(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    return Counter({"norm": math.prod(_shape(inputs[0]))})
-
-
-_HANDLES: dict[str, Callable[[list[Any], list[Any]], Counter[str]]] = {
-    "aten::scaled_dot_product_attention": _attention,
-    "prim::PythonOp.PackedProduct": _spectral_product,
-    "prim::PythonOp.HalfSpectrumProduct": _spectral_product,
-    "prim::PythonOp.MatrixProduct": _spectral_product,  # by convention: what the product costs, whatever road it takes
-    "prim::PythonOp.RealTransform": _real_transform,
-    "prim::PythonOp.InverseRealTransform": _real_transform,
-    "prim::PythonOp.LongConvolution": _long_convolution,
-    "pdebench::selective_scan": _selective_scan,
-    "pdebench::ssd": _state_space_duality,
-    "pdebench::gated_linear_attention": _gated_linear_attention,
-    "prim::PythonOp.CausalConvolution": _causal_convolution,
-    "prim::PythonOp.DepthwiseProduct": _depthwise_convolution,
-    "aten::layer_norm": _layer_norm,
-    "aten::rms_norm": _layer_norm,
-}
-
-
-def count(model: Backbone, depth: int | None = None) -> Cost:
+def count(model: Backbone, depth: int | None = None, handles: Handles | None = None) -> Cost:
     """Count one image's forward pass of `model`, which should be on the meta device: nothing is computed there.
 
     Args:
         model: what to count.
         depth: the blocks to count, in place of those that the model has, all of them as its first.
+        handles: of operations that its family brings; see `Family.handles`.
     """
     device = next(model.parameters()).device
     image = torch.zeros(1, model.in_channels, model.grid[0] * model.patch, model.grid[1] * model.patch, device=device)
-    arguments: tuple[torch.Tensor, ...] = (image, torch.zeros(1, device=device))
+    arguments: tuple[Tensor, ...] = (image, torch.zeros(1, device=device))
     if model.num_classes is not None:
         arguments += (torch.zeros(1, dtype=torch.int64, device=device),)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fvcore still imports torch.jit.script
-        from fvcore.nn import FlopCountAnalysis
+    times = 1 if depth is None else 1 + depth - len(model.blocks)
+    return count_calls(model.eval().requires_grad_(False), arguments, handles, repeated=("blocks.0", times))
 
-        analysis = FlopCountAnalysis(model.eval().requires_grad_(False), arguments)
-        analysis.set_op_handle(**_HANDLES)
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        by_kind, left = analysis.by_operator(), analysis.unsupported_ops()
-        block, left_of_block = analysis.by_operator("blocks.0"), analysis.unsupported_ops("blocks.0")
-    more = 0 if depth is None else depth - len(model.blocks)
-    return Cost(
-        {kind: int(macs + more * block[kind]) for kind, macs in sorted(by_kind.items())},
-        {
-            name: calls + more * left_of_block[name]
-            for name, calls in sorted(left.items())
-            if name.removeprefix("aten::") not in _FREE
-        },
-    )
+
+def count_calls(
+    module: nn.Module,
+    arguments: tuple[Tensor, ...],
+    handles: Handles | None = None,
+    repeated: tuple[str, int] = ("", 1),
+) -> Cost:
+    """Count `module(*arguments)`.
+
+    Args:
+        module: what to count.
+        arguments: tensors alone; what does not depend on them is not counted.
+        handles: of operations that have none here.
+        repeated: the name of a module within, and how often it stands for itself.
+    """
+    by_kind: defaultdict[str, float] = defaultdict(float)
+    left: Counter[str] = Counter()
+    for operation in operations(module, arguments):
+        name = operation.name
+        if name.removeprefix("aten::") in _FREE or (operation.package == _OURS and name in _FREE_OF_OURS):
+            continue
+        times = repeated[1] if repeated[0] in operation.scopes else 1
+        macs = _macs(operation, _handle(operation, handles or {}))
+        if macs is not None and operation.of_image:
+            for kind, number in macs.items():
+                by_kind[kind] += times * number
+        elif macs is not None:
+            left[f"{name} of weights alone"] += times
+        elif not operation.of_sizes:
+            left[name] += times
+    return Cost({kind: int(by_kind[kind]) for kind in sorted(by_kind)}, dict(sorted(left.items())))
+
+
+def _handle(operation: Operation, handles: Handles) -> Handle | None:
+    ours = operation.package in ("", _OURS)
+    return handles.get(operation.name) or (_HANDLES.get(operation.name) if ours else None)
+
+
+def _macs(operation: Operation, handle: Handle | None) -> Mapping[str, float] | None:
+    """What a handle says; None where there is none, or the trace does not tell it the shapes."""
+    return None if handle is None or not operation.told else handle(operation.inputs, operation.outputs)
 
 
 def count_by_name(name: str, **options: Any) -> tuple[Cost, int]:
     """Cost and number of parameters of `create_model(name, **options)`, allocating nothing."""
     from pdebench.models.backbone import create_model
+    from pdebench.models.registry import parse_name
 
     with torch.device("meta"):
         model = create_model(name, **options)
-    return count(model), _parameters(model)
+    return count(model, handles=parse_name(name)[0].handles), _parameters(model)
 
 
 def count_one_block(name: str, **options: Any) -> tuple[Cost, int]:
@@ -199,8 +181,9 @@ def count_one_block(name: str, **options: Any) -> tuple[Cost, int]:
     depth = options.pop("depth", None) or family.size(size).depth
     with torch.device("meta"):
         model = create_model(name, depth=1, **options)
-    return count(model, depth), _parameters(model) + (depth - 1) * _parameters(model.blocks[0])
+    return count(model, depth, family.handles), _parameters(model) + (depth - 1) * _parameters(model.blocks[0])
 
 
 def _parameters(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+    """How many numbers there are to learn: a complex parameter is two."""
+    return sum(parameter.numel() * (1 + parameter.is_complex()) for parameter in module.parameters())

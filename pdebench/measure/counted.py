@@ -72,7 +72,12 @@ def _counts(found: Mapping[str, Any]) -> dict[str, int]:
 def _source() -> str:
     """A digest of the code that a count depends on."""
     package = Path(pdebench.__file__).parent
-    files = [*sorted((package / "models").rglob("*.py")), package / "measure" / "cost.py"]
+    measure = package / "measure"
+    files = [
+        *sorted((package / "models").rglob("*.py")),
+        *sorted((measure / "counting").glob("*.py")),
+        measure / "cost.py",
+    ]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -25,6 +25,7 @@ from pdebench.models.shell import DIT, Shell
 from pdebench.models.sizes import SIZES, Size
 
 if TYPE_CHECKING:
+    from pdebench.measure.counting.operand import Handles
     from pdebench.models.mixers.base import Mixer
 
 
@@ -56,6 +57,10 @@ class Family:
         revision: raised when the same configuration comes to other numbers: its cells are then others.
         neutral: options that came after results had been kept, each with the value that means what was done before;
             see `identity.py`.
+        handles: what operations cost that the counter does not know, by their names in `macs_uncounted`: a function
+            in Python `prim::PythonOp.NAME`, an operator `package::name`. Each is given what the operation was given and
+            what came out, tensors as objects with a `shape`, and returns MACs by kind: `lambda inputs, outputs:
+            {"scan": 3 * outputs[0].size * 16}`.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Family:
     sizes: Mapping[str, Size] = field(default_factory=dict)
     revision: int = 1
     neutral: Mapping[str, Any] = field(default_factory=dict)
+    handles: Handles = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what could not be sized: a narrowed MLP is one number for every grid."""
