@@ -7,7 +7,7 @@
     attention   its two products, masked or not
     conv        a MAC for each weight that an output, or transposed an input, is multiplied with; padding included
     fft         5/2 N log2 N real FLOPs a real transform of N points, 5/4 N log2 N MACs; a complex one twice that
-    scan        the three products of the recurrence, 3 MACs a state and token; of Mamba-1 4.5, as its authors have it
+    scan        the three products of the recurrence, 3 MACs a state and token: decay times state, input, read-out
     pointwise   1 MAC an element of a norm; 3 a product of two complex numbers (4 multiplications, 2 additions)
 
 In products, convolutions and attention a complex multiply-accumulate is 4 real ones, one of a complex and a real number
@@ -22,6 +22,11 @@ Not counted, but listed in `Cost.uncounted`, never dropped:
     operators of other packages, unless their family brings one (`Family.handles`)
     what is formed from weights alone, once for a whole batch: `aten::matmul of weights alone`; the PDE symbol and S4D's
     kernel (a selective PDE's is formed once for each sample)
+
+Published counts of scans differ. Mamba's authors' and VMamba's counters have 9 FLOPs a state and token, 4.5 MACs
+(state-spaces/mamba, issue 110): forming decay and input is in them. ZigMa's (CompVis/zigma, `model_zigma.py`) adds the
+same 9, and 1 a channel and token for D, to fvcore's MACs of everything else: its figure has 9 where ours has 3.
+`docs/costs.md` has what that makes of some models.
 """
 
 from __future__ import annotations

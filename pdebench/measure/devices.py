@@ -23,6 +23,9 @@ EFFICIENCY: dict[str, float] = {
     "conv": 0.2,
     "memory": 0.75,
 }
+# Mamba-1's scan has a decay and an input for every state and token to form, 3 FLOPs beside the 6 that are counted of
+# any scan (`cost.py`): of those it reaches that much less.
+SELECTIVE = 6 / 9
 # Seconds of the smallest operation: the pace at which a host hands operators out in eager mode, not the GPU's. It
 # comes from training steps of three small models on an H200 that waited for its host (`results/gpu_h200`).
 LAUNCH = 2.5e-5
@@ -107,6 +110,7 @@ class Datasheet:
     def _rates(self, peak: float) -> Rates:
         flops = {kind: self.fp32 * EFFICIENCY[kind] for kind in ("fft", "scan", "conv")}
         flops |= {kind: peak * EFFICIENCY[kind] for kind in ("linear", "attention")}
+        flops["selective_scan"] = flops["scan"] * SELECTIVE
         return Rates(flops, self.bandwidth * EFFICIENCY["memory"], LAUNCH)
 
 

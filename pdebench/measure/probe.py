@@ -154,7 +154,7 @@ def calibrate(precision: str, device: Any, seconds: float = SECONDS) -> Rates:
         "attention": (lambda: F.scaled_dot_product_attention(q, q, q), 4 * q.numel() * 256),
         "fft": (lambda: torch.fft.fft2(image), 5 * image.numel() * 8),  # log2 of 16 x 16 points
         "conv": (lambda: F.conv2d(grid, taps, padding=1, groups=384), 18 * grid.numel()),
-        "selective_scan": (lambda: selective_scan(u, dt, a, b, b), 9 * u.numel() * 16),
+        "selective_scan": (lambda: selective_scan(u, dt, a, b, b), 6 * u.numel() * 16),
         "ssd": (lambda: ssd(x, steps, decay, both, both, decay), 6 * x.numel() * 128),
         "gated_linear_attention": (lambda: gated_linear_attention(k, k, v, g), 6 * k.numel() * 64),
         "bandwidth": (lambda: torch.add(first, second, out=third), 12 * first.numel()),

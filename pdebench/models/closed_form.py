@@ -2,8 +2,7 @@
 
 They size a family to another's cost where a suite is read, and they are the independent computation that the counter on
 the meta device is held to (`measure/cost.py`, whose conventions these are: 1 MAC an element of a norm, 3 MACs a
-complex product, `5/4 N log2 N` MACs a real transform of N points, 4.5 MACs a state and token of Mamba-1's scan and 3 of
-Mamba-2's).
+complex product, `5/4 N log2 N` MACs a real transform of N points, 3 MACs a state and token of a scan).
 
 In the formulas `d` is the width, `n` the tokens.
 """
@@ -49,6 +48,11 @@ def spectral_product(h: int, w: int) -> float:
     return 2 * fft(h * w) + 3 * h * (w // 2 + 1)
 
 
+def scan(states: int) -> int:
+    """MACs of a recurrence that is in so many states altogether, over all tokens: decay, input and read-out of each."""
+    return 3 * states
+
+
 # ---- mixers: (place, options) -> Cost
 
 
@@ -78,7 +82,7 @@ def mamba(place: Place, options: Any, directions: int = 2) -> Cost:
     projections = linear(d, 2 * inner, n, bias=False) + linear(inner, d, n, bias=False)
     direction = linear(inner, rank + 2 * states, n, bias=False) + linear(rank, inner, n)
     direction += Cost(inner * (taps + 1), n * inner * taps)  # convolution
-    direction += Cost(inner * (states + 1), 4.5 * n * inner * states)  # A, D; the scan
+    direction += Cost(inner * (states + 1), scan(n * inner * states))  # A, D
     return projections + direction.times(directions)
 
 
@@ -94,15 +98,15 @@ def mamba2(place: Place, options: Any) -> Cost:
     heads, mixed = inner // 64, inner + 2 * states  # channels of x, B and C
     projections = linear(d, inner + mixed + heads, n, bias=False) + linear(inner, d, n, bias=False)
     convolution = Cost(mixed * (taps + 1), n * mixed * taps)
-    scan = Cost(3 * heads, 3 * n * inner * states)  # A, D, the bias of dt
-    return projections + convolution + scan + Cost(inner, n * inner)  # the norm
+    scanned = Cost(3 * heads, scan(n * inner * states))  # A, D, the bias of dt
+    return projections + convolution + scanned + Cost(inner, n * inner)  # the norm
 
 
 def dig(place: Place, options: Any) -> Cost:
     """Gated linear attention: 4 d^2 + 24.5 d + d / heads parameters; q and k have half the width, g is of rank 16."""
     d, n, head, rank = place.width, place.tokens, place.width // place.heads, 16
     projections = linear(d, 3 * d + rank, n, bias=False) + linear(rank, d // 2, n) + linear(d, d, n, bias=False)
-    return projections + Cost(head, n * d) + Cost(0, 3 * n * (d // 2) * head)  # the norm; the scan
+    return projections + Cost(head, n * d) + Cost(0, scan(n * (d // 2) * head))  # the norm; the scan
 
 
 def s4d(place: Place, options: Any) -> Cost:

@@ -43,6 +43,7 @@ def test_a_device_says_what_its_rates_rest_on(key: str) -> None:
     for rates, peak in ((device.rates["bf16"], sheet.bf16), (device.rates["fp32"], sheet.fp32)):
         assert rates.flops["linear"] == pytest.approx(EFFICIENCY["linear"] * peak)
         assert max(rates.flops.values()) < peak
+        assert rates.flops["selective_scan"] * 9 == pytest.approx(rates.flops["scan"] * 6)  # uncounted: the decays
         assert rates.bandwidth < sheet.bandwidth
     assert device.memory < sheet.memory
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pdebench.measure.counting.operand import Handles, Operand, real_products
-from pdebench.models.closed_form import fft
+from pdebench.models.closed_form import fft, scan
 
 Macs = Mapping[str, float]
 
@@ -46,18 +46,18 @@ def _complex_product(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs | No
 
 
 def _selective_scan(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
-    """9 FLOPs a state and token, as Mamba's authors' and VMamba's counters have it: 4.5 MACs."""
-    return {"scan": 4.5 * inputs[0].size * inputs[2].shape[0]}
+    """Of Mamba-1: each channel has its own states."""
+    return {"scan": scan(inputs[0].size * inputs[2].shape[0])}
 
 
 def _state_space_duality(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
-    """The recurrence's three products a state and token (decay, input, read-out), whatever the chunks are."""
-    return {"scan": 3 * inputs[0].size * inputs[3].shape[-1]}
+    """Of Mamba-2, whatever the chunks are."""
+    return {"scan": scan(inputs[0].size * inputs[3].shape[-1])}
 
 
 def _gated_linear_attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
-    """The same three: decay, k^T v, read-out."""
-    return {"scan": 3 * inputs[0].size * inputs[2].shape[-1]}
+    """Of a head: its keys' width times its values'."""
+    return {"scan": scan(inputs[0].size * inputs[2].shape[-1])}
 
 
 def _causal_convolution(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
