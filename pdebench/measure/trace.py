@@ -245,8 +245,9 @@ def _operation(
     traffic = sum(map(_moved, inputs)) + sum(map(_moved, outputs))
     if name in ("convolution", "convolution_backward"):  # PyTorch's counter takes a depthwise one's backward for dense
         backward = name == "convolution_backward"
-        made, weight = (args[0], args[2]) if backward else (outputs[0], args[1])
-        flops = 2.0 * made.numel() * (weight.numel() // weight.shape[0]) * (1 + backward)
+        made, x, weight = args[:3] if backward else (outputs[0], *args[:2])
+        elements = x if args[7 if backward else 6] else made  # transposed: the weight's first dimension is the input's
+        flops = 2.0 * elements.numel() * (weight.numel() // weight.shape[0]) * (1 + backward)
         return Operation("conv", name, flops, traffic)
     if name.startswith("_scaled_dot_product"):  # of some versions of PyTorch the counter lacks the CPU's
         shapes = [tensor.shape for tensor in args[: 4 if name.endswith("_backward") else 3]]
@@ -254,7 +255,7 @@ def _operation(
         return Operation("attention", name, flops, traffic)
     if func._overloadpacket in flop_registry:
         flops = float(flop_registry[func._overloadpacket](*args, **kwargs, out_val=out))
-        return Operation("linear", name, flops, traffic)
+        return Operation("linear", name, flops * (4 if inputs[0].is_complex() else 1), traffic)
     if name in _TRANSFORMS:
         points, whole = math.prod(_lengths(args, outputs, name)), max(inputs[0].numel(), outputs[0].numel())
         flops = 5 * whole * math.log2(max(points, 2)) * (1.0 if name == "_fft_c2c" else 0.5)

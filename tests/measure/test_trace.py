@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from pdebench import create_model
@@ -125,3 +126,27 @@ def test_the_optimiser_holds_two_moments_and_the_average() -> None:
     assert step.parameter_bytes == 2 * weights + 2 * trained
     assert step.gradient_bytes == trained
     assert step.peak_bytes == step.parameter_bytes + step.working_bytes
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "dtype", "macs"),
+    [
+        (F.conv2d, [(2, 3, 8, 8), (4, 3, 2, 2)], torch.float32, 2 * 4 * 7 * 7 * 3 * 4),
+        (F.conv_transpose2d, [(2, 3, 8, 8), (3, 4, 2, 2)], torch.float32, 2 * 3 * 8 * 8 * 4 * 4),
+        (torch.matmul, [(5, 6), (6, 7)], torch.float32, 5 * 6 * 7),
+        (torch.matmul, [(5, 6), (6, 7)], torch.complex64, 4 * 5 * 6 * 7),
+    ],
+)
+def test_arithmetic_is_the_counters_and_backward_twice_that(function, shapes, dtype, macs) -> None:
+    with trace.FakeTensorMode():
+        operands = [torch.empty(shape, dtype=dtype, requires_grad=True) for shape in shapes]
+        watch = trace._Watch()
+        with watch:
+            made = function(*operands)
+            watch.enter("backward rest")
+            torch.autograd.grad(made, operands, torch.ones_like(made))
+    forward, backward = (
+        sum(operation.flops * calls for operation, calls in watch.operations[phase].items())
+        for phase in ("forward", "backward rest")
+    )
+    assert (forward, backward) == (2 * macs, 4 * macs)
