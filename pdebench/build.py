@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
 
 from pdebench.config import Cell
 from pdebench.data import registry
+from pdebench.models.registry import Dimensions, Family, parse_name
+
+DIMENSIONS = ("depth", "width", "heads", "mlp_hidden")
+IMAGES = ("input_size", "in_channels", "num_classes", "learn_sigma")
+"""Arguments of `create_model`; what is in neither is an option of the family."""
 
 
 def build_of(cell: Cell, classes: int | None) -> tuple[str, dict[str, Any]]:
@@ -18,3 +26,25 @@ def build_of(cell: Cell, classes: int | None) -> tuple[str, dict[str, Any]]:
         **model.dimensions,
         **model.options,
     }
+
+
+class Resolved(NamedTuple):
+    """What `create_model` makes of a name and its arguments."""
+
+    family: Family
+    dimensions: Dimensions
+    patch: int
+    options: BaseModel
+
+
+def resolved(name: str, build: Mapping[str, Any]) -> Resolved:
+    """The family, dimensions, patch and options of `create_model(name, **build)`.
+
+    Raises:
+        ModelError: there is no such model.
+        ValueError: the family has no such options.
+    """
+    family, size, patch = parse_name(name)
+    options = family.options(**{key: value for key, value in build.items() if key not in (*DIMENSIONS, *IMAGES)})
+    given = {key: build[key] for key in DIMENSIONS if key in build}
+    return Resolved(family, family.dimensions(size, options, **given), patch, options)

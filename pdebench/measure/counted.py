@@ -3,7 +3,9 @@
 Counting runs on the meta device, which imports a compiler and a computer algebra that a cell has no other use for: more
 than a second in each fresh process, and memory beside what the cell's model takes. So a sweep counts in one process of
 its own before its first cell. An entry's name is a digest of all that decides its content: the model, PyTorch's
-version and the source of the models and of the counter. Importing this imports no torch.
+version, the source of the models and of the counter, and the source of whatever package the mixer comes from. What
+cannot be kept, or has changed since it was written, is counted again: a cache costs time, never a run. Importing this
+imports no torch.
 """
 
 from __future__ import annotations
@@ -15,19 +17,24 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pdebench
-from pdebench.build import build_of
+from pdebench.build import build_of, resolved
 from pdebench.config import Cell
 from pdebench.data import registry
 from pdebench.data.cache import cache_folder
+from pdebench.errors import PdebenchError
+from pdebench.measure.sources import digest_of_package
 from pdebench.store import write_json
 
 if TYPE_CHECKING:
     from pdebench.measure.cost import Cost
+    from pdebench.models.registry import Family
+
+_OURS = pdebench.__name__
 
 
 def counted(name: str, build: Mapping[str, Any]) -> tuple[Cost, int]:
@@ -35,13 +42,11 @@ def counted(name: str, build: Mapping[str, Any]) -> tuple[Cost, int]:
     from pdebench.measure.cost import Cost, count_by_name
 
     path = _entry(name, build)
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # damaged: counted again
-        found = json.loads(path.read_text())
-        return Cost(_counts(found["by_kind"]), _counts(found["uncounted"])), int(found["params"])
+    if path is not None and (found := _kept(path)) is not None:
+        return Cost(found["by_kind"], found["uncounted"]), found["params"]
     cost, params = count_by_name(name, **build)
-    with contextlib.suppress(OSError):  # a full or read-only disk costs the next cell a second, nothing more
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"by_kind": cost.by_kind, "uncounted": cost.uncounted, "params": params})
+    if path is not None:
+        _keep(path, {"by_kind": cost.by_kind, "uncounted": cost.uncounted, "params": params})
     return cost, params
 
 
@@ -52,20 +57,60 @@ def count_ahead(cells: Iterable[Cell]) -> None:
     """
     classes = cache(registry.class_count)
     models = {_entry(name, build): (name, build) for name, build in (build_of(c, classes(c.data)) for c in cells)}
-    missing = [model for path, model in models.items() if not path.exists()]
+    missing = [model for path, model in models.items() if path is not None and _kept(path) is None]
     if missing:
         command = [sys.executable, "-m", "pdebench.measure.counted"]
-        subprocess.run(command, input=json.dumps(missing), text=True, capture_output=True, check=False)
+        with contextlib.suppress(OSError):
+            subprocess.run(command, input=json.dumps(missing), text=True, capture_output=True, check=False)
 
 
-def _entry(name: str, build: Mapping[str, Any]) -> Path:
-    about = [_source(), version("torch"), name, dict(build)]
+def _entry(name: str, build: Mapping[str, Any]) -> Path | None:
+    """Where a model's count is kept; None where it cannot be told what it depends on."""
+    try:
+        family, dimensions, _, options = resolved(name, build)
+        sources = [digest_of_package(package) for package in _packages(family) if package != _OURS]
+        folder = cache_folder()
+    except (PdebenchError, ValueError, RuntimeError):  # no such model, which counting it says better; or no home
+        return None
+    if None in sources:
+        return None
+    model = [name, dict(build), list(dimensions), options.model_dump(mode="json"), family.mixer, repr(family.shell)]
+    about = [_source(), sources, [_version(one) for one in ("torch", "opt_einsum")], model]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
-    return cache_folder() / "counts" / f"{digest}.json"
+    return folder / "counts" / f"{digest}.json"
 
 
-def _counts(found: Mapping[str, Any]) -> dict[str, int]:
-    return {str(name): int(number) for name, number in found.items()}
+def _packages(family: Family) -> list[str]:
+    """The top-level packages that a family's mixer, options and handles come from."""
+    handles = (getattr(handle, "func", handle) for handle in family.handles.values())  # of a partial, what it calls
+    modules = {family.mixer.partition(":")[0], family.options.__module__, *(one.__module__ for one in handles)}
+    return sorted({module.partition(".")[0] for module in modules})
+
+
+def _kept(path: Path) -> Any:
+    """The entry at a path; None where it is absent, or not what was written there."""
+    with contextlib.suppress(Exception):  # whatever was made of it, it is counted again
+        found = json.loads(path.read_text())
+        if found.pop("sha256") == _checksum(path, found):
+            return found
+    return None
+
+
+def _keep(path: Path, found: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError, PdebenchError):  # a full or read-only disk costs the next cell a second
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, found | {"sha256": _checksum(path, found)})
+
+
+def _checksum(path: Path, found: dict[str, Any]) -> str:
+    """Of an entry's content and of the name that it is to have."""
+    return hashlib.sha256(f"{path.stem} {json.dumps(found, sort_keys=True)}".encode()).hexdigest()
+
+
+def _version(distribution: str) -> str | None:
+    with contextlib.suppress(PackageNotFoundError):
+        return version(distribution)
+    return None
 
 
 @cache

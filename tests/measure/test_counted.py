@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from made_up import install
 from PIL import Image
 
 from pdebench.build import build_of
@@ -15,6 +20,8 @@ from pdebench.data import registry
 from pdebench.measure import cost
 from pdebench.measure.cost import Cost, count_by_name
 from pdebench.measure.counted import count_ahead, counted
+from pdebench.models.registry import FAMILIES
+from pdebench.models.shell import Shell
 
 NAME, BUILD = "DiT-XXS/4", {"input_size": 16, "in_channels": 3, "num_classes": None, "depth": 1}
 
@@ -52,13 +59,37 @@ def test_the_second_time_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert counted(NAME, BUILD) == first
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"by_kind": {}}', '{"by_kind": 3, "uncounted": {}, "params": 1}'])
+DAMAGE = ["", "{", "[]", '{"by_kind": {}}', '{"by_kind": 3, "uncounted": {}, "params": 1}', "[" * 10**5, "\udcff"]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
 def test_a_damaged_entry_is_counted_again(folder: Path, damage: str) -> None:
     first = counted(NAME, BUILD)
     (entry,) = folder.iterdir()
-    entry.write_text(damage)
+    damage = damage.encode(errors="surrogateescape")
+    entry.write_bytes(damage)
     assert counted(NAME, BUILD) == first
-    assert entry.read_text() != damage
+    assert entry.read_bytes() != damage
+
+
+@pytest.mark.parametrize("digit", ["first", "last"])
+def test_a_digit_that_was_flipped_is_noticed(folder: Path, digit: str) -> None:
+    first = counted(NAME, BUILD)
+    (entry,) = folder.iterdir()
+    text = entry.read_text()
+    at = text.index(str(first[1])) if digit == "first" else text.index(str(first[1])) + len(str(first[1])) - 1
+    entry.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
+    assert counted(NAME, BUILD) == first
+    assert entry.read_text() == text
+
+
+def test_the_entry_of_another_model_is_noticed(folder: Path) -> None:
+    counted(NAME, BUILD)
+    (entry,) = folder.iterdir()
+    another = counted(NAME, BUILD | {"input_size": 32})
+    (second,) = set(folder.iterdir()) - {entry}
+    second.write_bytes(entry.read_bytes())
+    assert counted(NAME, BUILD | {"input_size": 32}) == another
 
 
 def test_another_model_is_another_entry(folder: Path) -> None:
@@ -66,9 +97,34 @@ def test_another_model_is_another_entry(folder: Path) -> None:
     assert len(list(folder.iterdir())) == 2
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_else(folder: Path) -> None:
+def test_a_cache_that_cannot_be_written_costs_nothing_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = counted(NAME, BUILD)
+    (entry,) = folder.iterdir()
+    entry.unlink()
+    entry.mkdir()  # can be neither read nor replaced
+    assert counted(NAME, BUILD) == first
+    entry.rmdir()
+    folder.rmdir()
     folder.write_text("a file where the folder would be")
+    assert counted(NAME, BUILD) == first
+    monkeypatch.setenv("PDEBENCH_CACHE", str(folder / "below"))
+    assert counted(NAME, BUILD) == first
+    count_ahead([cell()])
+
+
+def test_a_disk_that_is_full_costs_nothing_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
     assert counted(NAME, BUILD) == count_by_name(NAME, **BUILD)
+    assert not list(folder.iterdir())
+
+
+def test_a_machine_without_room_for_a_process_counts_in_the_cell(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    count_ahead([cell()])
+    assert not folder.exists()
 
 
 @pytest.mark.usefixtures("refused")
@@ -101,3 +157,74 @@ print(*(name for name in ("torch._dynamo", "sympy", "pandas", "fvcore") if name 
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == ""
     assert (tmp_path / "samples.png").exists()
+
+
+MIXER = """
+from pathlib import Path
+from pdebench.models.mixers.base import Mixer
+from torch import nn
+
+Path({trace!r}).touch()
+
+class Layers(Mixer):
+    def __init__(self, place, options):
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Linear(place.width, place.width) for _ in range({layers})))
+
+    def forward(self, x, c):
+        return self.layers(x)
+"""
+ASK = """
+import json, sys
+from pathlib import Path
+from pdebench.measure.counted import counted
+cost, params = counted("Layers-XXS/4", {"input_size": 16, "depth": 1})
+print(json.dumps([cost.macs, params]))
+"""
+
+
+def test_an_edited_mixer_of_another_package_is_counted_again(tmp_path: Path, folder: Path) -> None:
+    site, built = tmp_path / "site", tmp_path / "built"
+    (site / "layered" / "inner").mkdir(parents=True)
+    (site / "layered-1.0.dist-info").mkdir()
+    (site / "layered-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: layered\nVersion: 1.0\n")
+    (site / "layered-1.0.dist-info" / "entry_points.txt").write_text("[pdebench.families]\nlayers = family:LAYERS\n")
+    (site / "family.py").write_text(
+        "from pdebench.models.closed_form import none\nfrom pdebench.models.registry import Family\n"
+        'LAYERS = Family("Layers", "layered.inner.mixer:Layers", "", "", none)\n'
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *sys.path]), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def ask(layers: int) -> list[int]:
+        (site / "layered" / "inner" / "mixer.py").write_text(MIXER.format(layers=layers, trace=str(built)))
+        built.unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+    once = ask(1)
+    assert built.exists()  # it was imported, and counted
+    twice = ask(2)
+    assert built.exists()
+    assert twice[0] - once[0] == 16 * 128 * 128
+    assert twice[1] - once[1] == 128 * 128 + 128
+    assert ask(1) == once
+    assert not built.exists()  # it was read, and not so much as imported
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_what_cannot_be_known_by_its_source_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, lambda self: None, lambda self, u: u)
+    once = counted(NAME.replace("DiT", "Made-Up"), BUILD)
+    install(monkeypatch, lambda self: None, lambda self, u: u @ u)
+    assert counted(NAME.replace("DiT", "Made-Up"), BUILD)[0].macs > once[0].macs
+    assert not folder.exists()
+
+
+def test_a_shell_of_another_package_is_another_entry(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Around one of our mixers, under the name of one of our families."""
+    first = counted(NAME, BUILD)
+    other = dataclasses.replace(FAMILIES["DiT"], shell=Shell(norm="rms"))
+    monkeypatch.setitem(FAMILIES, "DiT", other)  # type: ignore[arg-type]
+    assert counted(NAME, BUILD)[1] > first[1]

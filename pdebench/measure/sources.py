@@ -1,0 +1,63 @@
+"""The code of another package, found without importing it, for what is kept under a key that holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+_CODE = (".py", ".pyc", ".so", ".pyd")
+
+
+@cache
+def digest_of_package(name: str) -> str | None:
+    """A digest of all Python and compiled files of a top-level package or module, and of its versions.
+
+    None where its code is not to be found, or not to be read.
+    """
+    found = hashlib.sha256()
+    try:
+        for relative, file in _files(name):
+            content = file.read_bytes()
+            found.update(f"{relative}\0{len(content)}\0".encode() + content)
+    except (LookupError, OSError):
+        return None
+    versions = [(one, version(one)) for one in sorted(set(packages_distributions().get(name, ())))]
+    return hashlib.sha256(f"{found.hexdigest()} {versions}".encode()).hexdigest()
+
+
+def _files(name: str) -> Iterator[tuple[str, Path]]:
+    """The files of a top-level package or module, each with its name within.
+
+    Raises:
+        LookupError: there are none.
+    """
+    places = [Path(place) for place in _places(name)]
+    if not places:
+        raise LookupError(name)
+    for place in places:
+        file = next((path for path in (place, *place.parents) if path.exists()), place)  # it may lie in an archive
+        if not file.is_dir():
+            yield file.name, file
+            continue
+        inside = (path for path in file.rglob("*") if path.suffix in _CODE and "__pycache__" not in path.parts)
+        for path in sorted(inside):
+            yield path.relative_to(file).as_posix(), path
+
+
+def _places(name: str) -> list[str]:
+    """The folders of a package, the file of a module, or nothing."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # it was imported in some way that left no spec
+        file = getattr(sys.modules.get(name), "__file__", None)
+        return [file] if file else []
+    if spec is None:
+        return []
+    if spec.submodule_search_locations:
+        return sorted(spec.submodule_search_locations)
+    return [spec.origin] if spec.origin and spec.has_location else []
