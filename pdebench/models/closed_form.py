@@ -19,18 +19,25 @@ if TYPE_CHECKING:
 
 
 class Cost(NamedTuple):
-    """Parameters, and multiply-accumulates of one image's forward pass."""
+    """Parameters, multiply-accumulates of one image's forward pass, and how many of the parameters are idle.
+
+    Idle are those that never act: directions in which the parameters can be moved without any output changing, whatever
+    the others are. Published counts have them, and so has `params`; to match a family by its parameters (`matching.py`)
+    they are left out, as they would be dead weight. DiT's have them too, which are not held against it: the bias of its
+    keys, d of a block's 18 d^2, adds the same to all scores of a query, and softmax takes it away.
+    """
 
     params: int
     macs: float
+    idle: int = 0
 
     def __add__(self, other: object) -> Cost:
         assert isinstance(other, Cost)
-        return Cost(self.params + other.params, self.macs + other.macs)
+        return Cost(self.params + other.params, self.macs + other.macs, self.idle + other.idle)
 
     def times(self, count: int) -> Cost:
         """As many of these."""
-        return Cost(self.params * count, self.macs * count)
+        return Cost(self.params * count, self.macs * count, self.idle * count)
 
 
 def linear(inputs: int, outputs: int, tokens: int, bias: bool = True) -> Cost:
@@ -63,16 +70,19 @@ def attention(place: Place, options: Any) -> Cost:
 
 
 def pde(place: Place, options: Any) -> Cost:
-    """In- and out-projection, a few numbers a state, two transforms and a product on the half spectrum."""
+    """In- and out-projection, a few numbers a state, two transforms and a product on the half spectrum.
+
+    Without any term C and D only act as their sum, and there is no time to be moved.
+    """
     d, n = place.width, place.tokens
     terms = {"full": 3, "diagonal": 2, "isotropic": 1, "off": 0}[options.diffusion]
     terms += 2 * options.convection + options.reaction + 1
     side = 2 if options.padding == "zero" else 1
     h, w = (side * length for length in place.grid)
     cost = linear(d, d, n).times(2 + options.gate) + Cost(d * (1 + terms * options.states), 0)
-    if options.selective:
-        cost += linear(d, d, 1)
-    return cost + Cost(0, d * spectral_product(h, w))
+    tau = linear(d, d, 1) if options.selective else Cost(0, 0)
+    idle = 0 if terms > 1 else d * options.states + tau.params
+    return cost + tau + Cost(0, d * spectral_product(h, w), idle)
 
 
 def mamba(place: Place, options: Any, directions: int = 2) -> Cost:
@@ -116,9 +126,14 @@ def s4d(place: Place, options: Any) -> Cost:
 
 
 def gfnet(place: Place, options: Any) -> Cost:
-    """A complex number a channel and frequency of the half spectrum."""
+    """A complex number a channel and frequency of the half spectrum; as many of them act as a real kernel has points.
+
+    `irfft2` makes a real kernel of any filter: of the columns at 0 and, for an even w, at Nyquist, which mirror
+    themselves, it uses the Hermitian part, h real numbers of 2 h. The h others of each are idle.
+    """
     d, (h, w) = place.width, place.grid
-    return Cost(2 * d * h * (w // 2 + 1), d * spectral_product(h, w))
+    params = 2 * d * h * (w // 2 + 1)
+    return Cost(params, d * spectral_product(h, w), params - d * h * w)
 
 
 def afno(place: Place, options: Any) -> Cost:

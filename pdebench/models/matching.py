@@ -1,9 +1,10 @@
 """A family resized until it costs what another costs. Importing this imports no torch.
 
 Costs are those of `closed_form.py` for a model of three channels, without labels and without a learned variance: what
-is known of a suite's models before its data is read. On data with classes the label embedding, `(classes + 1) d`
-parameters, comes on top on both sides: with many classes and a small model it can take matched parameters apart by
-more than the tolerance, which the record's `params` shows.
+is known of a suite's models before its data is read. Parameters are those that act: of GFNet's filters a share never
+does, and would make its model the smaller of two that are called equal. On data with classes the label embedding,
+`(classes + 1) d` parameters, comes on top on both sides: with many classes and a small model it can take matched
+parameters apart by more than the tolerance, which the record's `params` shows.
 
 The search changes as little as it can, in this order: nothing; the width, in steps of a head, or of 8 channels where
 there are none; width and depth; the hidden width of the MLP with them. It keeps the family's proportions: width and
@@ -62,7 +63,8 @@ def match(family: Family, options: BaseModel, reference: Family, setting: Settin
         ModelError: none that keep the family's proportions do; says how near they come, and why no nearer.
     """
     default = reference.options()
-    target = cost(reference, default, reference.dimensions(setting.size, default), setting)
+    own = reference.dimensions(setting.size, default)
+    target = cost(reference, default, own, setting)
     searches = [_Search(family, options, setting, target, step) for step in _steps(family, setting.size)]
     for way in (_Search.width_alone, _Search.width_and_depth, _Search.mlp_too):
         for search in searches:
@@ -70,7 +72,7 @@ def match(family: Family, options: BaseModel, reference: Family, setting: Settin
                 return found.dimensions
     raise ModelError(
         f"{family.name}-{setting.size}/{setting.patch} at {setting.resolution} px cannot be matched to "
-        f"{reference.name} by {setting.by}: {reference.name} has {_shown(target, setting.by)}, "
+        f"{reference.name} by {setting.by}: {reference.name} has {_shown(reference, default, own, setting)}, "
         f"{searches[-1].why_not()}"
     )
 
@@ -84,15 +86,25 @@ def _steps(family: Family, size: str) -> list[int]:
 
 
 def cost(family: Family, options: BaseModel, dimensions: Dimensions, setting: Setting) -> float:
-    """What is matched of a model's cost: parameters, or MACs of one image's forward pass."""
-    found = closed_form.model(
+    """What is matched of a model's cost: parameters less idle ones, or MACs of one image's forward pass."""
+    found = _whole(family, options, dimensions, setting)
+    return found.params - found.idle if setting.by == "params" else found.macs
+
+
+def _whole(family: Family, options: BaseModel, dimensions: Dimensions, setting: Setting) -> closed_form.Cost:
+    return closed_form.model(
         family, dimensions, setting.patch, options, input_size=setting.resolution, in_channels=3, num_classes=None
     )
-    return found.params if setting.by == "params" else found.macs
 
 
-def _shown(value: float, by: By) -> str:
-    return f"{value / 1e6:.4g} M parameters" if by == "params" else f"{value / 1e9:.4g} GMACs"
+def _shown(family: Family, options: BaseModel, dimensions: Dimensions, setting: Setting) -> str:
+    """What is matched of a model's cost, in words that say where parameters are left out."""
+    found = cost(family, options, dimensions, setting)
+    if setting.by == "macs":
+        return f"{found / 1e9:.4g} GMACs"
+    return f"{found / 1e6:.4g} M parameters" + (
+        " that act" if _whole(family, options, dimensions, setting).idle else ""
+    )
 
 
 class _Line(NamedTuple):
@@ -148,11 +160,11 @@ class _Search:
             why = f"at no more than {_MOST} times its own width and depth"
         else:
             why = f"in steps of {self.step} channels and of a block"
-        (depth, width, _, hidden), found = nearest
+        depth, width, _, hidden = nearest.dimensions
+        shown = _shown(self.family, self.options, nearest.dimensions, self.setting)
         mlp = "" if hidden is None else f", MLP {hidden}"
         return (
-            f"and the nearest that {self.family.name} comes to, {why}, is {_shown(found, self.setting.by)} "
-            f"(depth {depth}, width {width}{mlp})"
+            f"and the nearest that {self.family.name} comes to, {why}, is {shown} (depth {depth}, width {width}{mlp})"
         )
 
     def _line(self, width: int) -> _Line:

@@ -23,7 +23,7 @@ def cost(family: Family, dimensions: Dimensions, setting: Setting, **options: An
         family, dimensions, setting.patch, family.options(**options), input_size=setting.resolution, in_channels=3,
         num_classes=None,
     )  # fmt: skip
-    return getattr(found, setting.by)
+    return found.params - found.idle if setting.by == "params" else found.macs
 
 
 def off(family: str, dimensions: Dimensions, to: str, setting: Setting, **options: Any) -> float:
@@ -170,6 +170,25 @@ def test_weights_that_grow_with_the_grid_outgrow_what_can_be_matched():
         match(entry, entry.options(), FAMILIES["DiT"], Setting("S", 2, 1024, "params"))
     assert str(caught.value) == (
         "GFNet-DiT-S/2 at 1024 px cannot be matched to DiT by params: DiT has 133.1 M parameters, and the nearest that "
-        "GFNet-DiT comes to, at no less than half its own width and depth, is 355.9 M parameters (depth 6, width 192, "
-        "MLP 384)"
+        "GFNet-DiT comes to, at no less than half its own width and depth, is 354.7 M parameters that act (depth 6, "
+        "width 192, MLP 384)"
     )
+
+
+def test_a_global_filter_is_not_matched_by_what_never_acts():
+    """Of a small grid a quarter of the filter is idle: it is no part of what is called equal."""
+    entry, reference = FAMILIES["GFNet-DiT"], FAMILIES["DiT"]
+    setting = Setting("XXS", 8, 32, "params")
+    found = match(entry, entry.options(), reference, setting)
+    whole = closed_form.model(
+        entry, found, 8, entry.options(), input_size=32, in_channels=3, num_classes=None
+    )  # 4 x 4 tokens: half spectra of 4 x 3 complex numbers, of which 16 real ones act
+    assert whole.idle == found.depth * found.width * (2 * 4 * 3 - 4 * 4)
+    theirs = cost(reference, reference.dimensions("XXS", reference.options()), setting)
+    assert abs((whole.params - whole.idle) / theirs - 1) <= TOLERANCE
+
+
+def test_a_reference_with_idle_parameters_says_that_they_are_left_out():
+    entry = FAMILIES["DiT"]
+    with pytest.raises(ModelError, match=r"GFNet-DiT has 5260 M parameters that act, and .* M parameters \("):
+        match(entry, entry.options(), FAMILIES["GFNet-DiT"], Setting("S", 2, 2048, "params"))
