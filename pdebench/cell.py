@@ -23,6 +23,7 @@ from pdebench.data.source import ImageSet
 from pdebench.distributed import ALONE, World
 from pdebench.errors import CellWarning, ModelError, printable
 from pdebench.measure import quality
+from pdebench.measure.by_hand import idle_parameters
 from pdebench.measure.counted import counted
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
@@ -87,6 +88,7 @@ def run_cell(
         "model_name": name,
         "family_revision": FAMILIES[cell.model.family].revision,
         "params": params,
+        "params_idle": idle_parameters(name, build),
         "tokens": (cell.data.resolution // cell.model.patch) ** 2,
         "macs_forward": cost.macs,
         "macs_uncounted": ", ".join(cost.uncounted),

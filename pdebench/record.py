@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "seconds_total": ("Float64", "wall-clock seconds of the cell's process"),
     "model_name": ("string", "as `create_model` takes it"),
     "params": ("Int64", "parameters, the frozen position embedding included"),
+    "params_idle": ("Int64", "parameters that never act: what irfft2 does not use of GFNet's filters"),
     "tokens": ("Int64", "tokens of an image"),
     "macs_forward": ("Int64", "multiply-accumulates of one image's forward pass"),
     "macs_uncounted": ("string", "operations that the MACs leave out"),

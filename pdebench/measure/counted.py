@@ -70,7 +70,7 @@ def _entry(name: str, build: Mapping[str, Any]) -> Path | None:
         family, dimensions, _, options = resolved(name, build)
         sources = [digest_of_package(package) for package in _packages(family) if package != _OURS]
         folder = cache_folder()
-    except (PdebenchError, ValueError, RuntimeError):  # no such model, which counting it says better; or no home
+    except Exception:  # no such model, or a family that fails: counting it says so better. Or no home
         return None
     if None in sources:
         return None
