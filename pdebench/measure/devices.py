@@ -34,6 +34,7 @@ ASSUMED = (
     "nothing is fused: every operation reads and writes memory",
     "scans take the time of one kernel each, as mamba-ssm and flash-linear-attention have them, and the memory of "
     "their PyTorch forms",
+    "Mamba-1's scans take half as long again as others of the same FLOPs, for decays that are not counted",
     "float32 products without TF32",
     "waiting for data, starting a process and talking to other devices take no time",
 )
