@@ -12,7 +12,9 @@ from made_up import NAME, install, parameter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pdebench import create_model
 from pdebench.measure.cost import Cost, count_by_name, count_one_block
+from pdebench.measure.memory import analytic_bytes
 
 B, D, H, W = 1, 128, 8, 8
 
@@ -106,6 +108,7 @@ def test_complex_products_and_parameters(monkeypatch: pytest.MonkeyPatch) -> Non
     assert cost.macs == 4 * D * (H * H * W + H * W * W)  # 4 real multiply-accumulates each
     _, params = count_by_name(NAME, depth=3)
     assert params == count_one_block(NAME, depth=3)[1]
+    assert analytic_bytes(create_model(NAME, depth=3))["weights_bytes"] == 4 * params
     install(monkeypatch, lambda self: None, lambda self, u: u)
     assert params - count_by_name(NAME, depth=3)[1] == 3 * 2 * (H * H + W * W)  # 2 numbers each
 
@@ -190,6 +193,7 @@ LISTED = [
     ("aten::cumsum", lambda u: u.cumsum(-1)),
     ("aten::sort", lambda u: u.sort()[0]),
     ("aten::argsort", lambda u: u.gather(-1, u.argsort())),
+    ("aten::argmax", lambda u: u + u.argmax()),
     ("aten::index_add", lambda u: u.index_add(0, torch.zeros(1, dtype=torch.int64, device=u.device), u)),
     ("aten::scatter_add", lambda u: u.scatter_add(0, torch.zeros_like(u, dtype=torch.int64), u)),
     ("aten::upsample_nearest2d", lambda u: F.interpolate(u, scale_factor=2)[..., :H, :W]),

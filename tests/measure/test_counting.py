@@ -309,6 +309,20 @@ def test_work_that_is_written_into_a_part_of_a_tensor_is_seen() -> None:
     assert cost(steps, meta(4, 3, 3), meta(3, 5)).by_kind == {"matmul": 4 * 3 * 3 * 5}
 
 
+@pytest.mark.parametrize(
+    ("function", "complex_"),
+    [
+        (torch.fft.rfft2, False),
+        (torch.fft.fft2, True),
+        (torch.fft.ifft, True),
+        (lambda z: torch.fft.irfft2(z, s=(4, 6)), True),
+    ],
+)
+def test_transforms_of_every_sample_by_vmap(function: Callable[..., Any], complex_: bool) -> None:
+    x = meta(3, 5, 4, 6, dtype=torch.complex64 if complex_ else torch.float32)
+    assert cost(torch.vmap(function), x).by_kind == cost(function, x).by_kind != {}
+
+
 @given(shape=st.lists(st.integers(2, 9), min_size=1, max_size=4), data=st.data())
 def test_a_transform_of_several_dimensions_is_one_of_each_in_turn(shape: list[int], data: st.DataObject) -> None:
     """N log2 N of a product of lengths is the sum of theirs, each as often as there are others."""

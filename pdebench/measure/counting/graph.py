@@ -53,11 +53,11 @@ class Operation:
 
     @property
     def of_sizes(self) -> bool:
-        """Whether it gives no tensor but such as the trace makes of sizes."""
-        kinds = {value.type().kind() for value in self._node.outputs()}
-        if kinds <= {"TensorType"}:
-            return all(isinstance(output, Operand) and output.counter for output in self.outputs)
-        return not any("Tensor" in str(value.type()) for value in self._node.outputs())
+        """Whether it gives no tensor, or works on nothing but such as the trace makes of sizes."""
+        if not any("Tensor" in str(value.type()) for value in self._node.outputs()):
+            return True
+        tensors = [value for value in [*self.inputs, *self.outputs] if isinstance(value, Operand)]
+        return bool(tensors) and all(tensor.counter for tensor in tensors)
 
 
 def operations(module: nn.Module, arguments: tuple[Tensor, ...]) -> Iterator[Operation]:

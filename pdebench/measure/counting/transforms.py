@@ -37,6 +37,16 @@ def _transform(*, into_half: bool = False, real_output: bool = False, all_dims: 
     return handle
 
 
+def _inner(inputs: Sequence[Any], outputs: Sequence[Any]) -> Mapping[str, float] | None:
+    """What the others come to, and `vmap` shows: `(input, dims, ...)`, nothing left to pad or crop."""
+    (given, dims), made = inputs[:2], outputs[0]
+    if _dims(dims, None, 0, False) is None:
+        return None
+    whole = made if given.complex else given  # the real side, where there is one
+    points = math.prod(whole.shape[i] for i in dims)
+    return {"fft": round(whole.size // max(1, points) * fft(points)) * (2 if given.complex and made.complex else 1)}
+
+
 def _dims(dim: Any, asked: Any, rank: int, all_dims: bool) -> list[int] | None:
     """What is transformed, the halved one last; None where the trace does not tell."""
     if dim is None and all_dims:
@@ -65,4 +75,4 @@ HANDLES: Handles = {
     f"aten::fft_{kind}fft{dimensions}": _transform(**how, all_dims=dimensions == "n")
     for kind, how in _KINDS.items()
     for dimensions in ("", "2", "n")
-}
+} | dict.fromkeys(("aten::_fft_r2c", "aten::_fft_c2r", "aten::_fft_c2c"), _inner)
