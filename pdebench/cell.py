@@ -23,7 +23,7 @@ from pdebench.data.source import ImageSet
 from pdebench.distributed import ALONE, World
 from pdebench.errors import CellWarning, ModelError, printable
 from pdebench.measure import quality
-from pdebench.measure.by_hand import idle_parameters
+from pdebench.measure.by_hand import disagreement, idle_parameters
 from pdebench.measure.counted import counted
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
@@ -84,6 +84,8 @@ def run_cell(
     classes = None if training.class_names is None else len(training.class_names)
     name, build = build_of(cell, classes)
     cost, params = counted(name, build)
+    if said := disagreement(name, build, cost, params):
+        warnings.warn(said, CellWarning, stacklevel=2)
     row: dict[str, Any] = {
         "model_name": name,
         "family_revision": FAMILIES[cell.model.family].revision,

@@ -11,9 +11,9 @@ import pytest
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from pdebench.models import closed_form
+from pdebench.models import closed_form, registry
 from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.registry import FAMILIES, Family
+from pdebench.models.registry import Family
 
 NAME = "Made-Up-XXS/4"  # of 8 x 8 tokens at 32 px, 128 wide, 4 blocks
 
@@ -58,8 +58,13 @@ def install(
     module.Made = Made  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     family = Family("Made-Up", "made_up_package:Made", "", "", cost, **more)
-    monkeypatch.setitem(FAMILIES, family.name, family)  # type: ignore[arg-type]
+    register(monkeypatch, family)
     return family
+
+
+def register(monkeypatch: pytest.MonkeyPatch, family: Family) -> None:
+    """Have `FAMILIES` hold it, in place of one of that name."""
+    monkeypatch.setitem(registry._SHIPPED, family.name, family)
 
 
 def parameter(*shape: int, **more: Any) -> nn.Parameter:

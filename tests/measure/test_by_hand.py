@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from made_up import NAME, install
+from made_up import NAME, install, register
 from torch import Tensor, nn
 
 from pdebench.cell import run_cell
 from pdebench.config import Cell
+from pdebench.execute.heard import heard
 from pdebench.measure.by_hand import disagreement, idle_parameters
 from pdebench.measure.cost import count_by_name
 from pdebench.models import closed_form
@@ -76,7 +78,7 @@ def test_macs_may_be_a_per_mille_apart(share: float, told: bool, monkeypatch: py
         right = closed_form.attention(place, options)
         return right + Cost(0, (share - 1) * cost.macs / place.depth)
 
-    monkeypatch.setitem(FAMILIES, "DiT", FAMILIES["DiT"].__class__(**{**vars(FAMILIES["DiT"]), "cost": stretched}))  # type: ignore[arg-type]
+    register(monkeypatch, replace(FAMILIES["DiT"], cost=stretched))
     assert (disagreement("DiT-XXS/4", BUILD, cost, params) is not None) == told
 
 
@@ -133,3 +135,20 @@ def test_a_record_has_the_parameters_that_never_act(family: str, idle: int, tmp_
         }
     )
     assert run_cell(cell, tmp_path)["params_idle"] == idle
+
+
+def test_a_run_tells_it_and_its_record_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, layers(3), mix, two)
+    cell = Cell.model_validate(
+        {
+            "suite": "wrong",
+            "data": {"name": "noise", "resolution": 16},
+            "model": {"family": "Made-Up", "size": "XXS", "patch": 4, "depth": 1},
+            "train": {"steps": 0, "batch_size": 2, "lr": 1e-4},
+        }
+    )
+    told: list[str] = []
+    with heard(told.append):
+        run_cell(cell, tmp_path)
+    assert len(told) == 1
+    assert told[0].startswith("family Made-Up: its cost by hand says")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_up import install
+from made_up import install, register
 from PIL import Image
 
 from pdebench.build import build_of
@@ -226,5 +226,5 @@ def test_a_shell_of_another_package_is_another_entry(folder: Path, monkeypatch: 
     """Around one of our mixers, under the name of one of our families."""
     first = counted(NAME, BUILD)
     other = dataclasses.replace(FAMILIES["DiT"], shell=Shell(norm="rms"))
-    monkeypatch.setitem(FAMILIES, "DiT", other)  # type: ignore[arg-type]
+    register(monkeypatch, other)
     assert counted(NAME, BUILD)[1] > first[1]
