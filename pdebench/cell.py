@@ -21,7 +21,7 @@ from pdebench.config import Cell, TrainConfig
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
 from pdebench.distributed import ALONE, World
-from pdebench.errors import CellWarning, ModelError, printable
+from pdebench.errors import CellWarning, ModelError, out_of_memory, printable, refused_by_system
 from pdebench.measure import quality
 from pdebench.measure.by_hand import disagreement, idle_parameters
 from pdebench.measure.counted import counted
@@ -293,6 +293,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
     try:
+        path.open("rb").close()  # safetensors calls any failure of that a missing file
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
@@ -307,6 +308,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if not (math.isfinite(time_scale) and time_scale > 0 and isinstance(dropout, int | float | None)):
             raise ValueError(f"its time_scale or label_dropout is none: {printable(str(known))}")
     except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, RecursionError) as error:
+        if why := refused_by_system(error):
+            raise ModelError(f"cannot read the checkpoint {path}: {why}") from None
+        if out_of_memory(error):
+            raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path} is not a checkpoint of pdebench ({reason})") from None
     return Checkpoint(model.eval(), name, time_scale, dropout)

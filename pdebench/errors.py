@@ -24,6 +24,7 @@ CellWarning                  what a reader of a cell's numbers has to know; its 
 from __future__ import annotations
 
 import difflib
+import os
 import unicodedata
 from collections.abc import Iterable
 
@@ -123,6 +124,14 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: torch has a type for a GPU's, and only words for a host's."""
     name, text = type(error).__name__, str(error)
     return isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text
+
+
+def refused_by_system(error: BaseException) -> str | None:
+    """What the system says of a file that it does not hand out, such as "Permission denied"; None: the file was read.
+
+    Whatever is in such a file, it is not damaged, and nobody is to be told to delete it.
+    """
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else None
 
 
 def printable(text: str) -> str:

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pdebench.errors import PdebenchError, ResultsError
+from pdebench.errors import PdebenchError, ResultsError, refused_by_system
 from pdebench.record import COLUMNS, dtype_of, fault
 
 if TYPE_CHECKING:
@@ -204,6 +204,8 @@ def read_json(path: Path, what: str, remedy: str) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
+        if why := refused_by_system(error):
+            raise ResultsError(f"cannot read {path}: {why}") from None
         raise ResultsError(f"{path} is not {what}: {str(error).splitlines()[0]}; {remedy}") from None
 
 
@@ -264,6 +266,8 @@ def _read_curve(path: Path) -> pd.DataFrame:
         curve = pd.read_parquet(path, columns=list(CURVE))
         return pd.DataFrame({name: pd.to_numeric(curve[name]) for name in CURVE})
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
+        if said := refused_by_system(error):
+            raise ResultsError(f"cannot read {path}: {said}") from None
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ResultsError(
             f"{path} is not a training curve: {why}; delete its cell's record.json to run the cell again"

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from pdebench.errors import CellWarning, Interrupted
+from pdebench.errors import CellWarning, Interrupted, ResultsError, out_of_memory, refused_by_system
 from pdebench.store import replacing
 
 KEPT = 2
@@ -69,11 +69,22 @@ class Snapshots:
         self.saved = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state that can be read, or None."""
+        """The newest state that can be read, or None.
+
+        Raises:
+            ResultsError: the system does not hand one out: to start over would lose what is in it.
+        """
         for path in self._files():
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # a damaged file raises anything; the one before it serves
+                if out_of_memory(error):
+                    raise
+                if why := refused_by_system(error):
+                    raise ResultsError(
+                        f"cannot read {path}, the saved state of this cell: {why}; see to that, or delete the file "
+                        "to go on from the one before it"
+                    ) from None
                 text = f"{path.name}, a saved state, cannot be read ({type(error).__name__}) and is passed over"
                 warnings.warn(text, CellWarning, stacklevel=2)
                 continue

@@ -57,7 +57,7 @@ def test_a_checkpoint_is_inspected_as_it_was_trained(tmp_path: Path) -> None:
         (["inspect", "some.safetensors", "--model", "DiT-XXS/4"], "give one of them"),
         (["inspect", "some.safetensors", "--resolution", "16"], "leave --resolution out"),
         (["inspect", "--model", "DiT-XXS/4", "--resolution", "17"], "not divisible by patch 4"),
-        (["inspect", "nowhere.safetensors"], "is not a checkpoint"),
+        (["inspect", "nowhere.safetensors"], "cannot read the checkpoint nowhere.safetensors: No such file"),
     ],
 )
 def test_what_cannot_be_inspected_is_refused_in_a_sentence(arguments: list[str], why: str) -> None:

@@ -15,7 +15,7 @@ from pdebench.analysis.csv_text import SEPARATORS, read_csv
 from pdebench.analysis.left_out import counted
 from pdebench.analysis.numbers import decimal_points
 from pdebench.analysis.runs import FACTOR, Columns
-from pdebench.errors import TableError
+from pdebench.errors import TableError, refused_by_system
 from pdebench.store import Results, load_results
 
 
@@ -138,6 +138,7 @@ def _read(path: Path) -> Source:
     wanted = "give a CSV, a Parquet file or a results folder"
     try:
         if path.suffix == ".parquet":
+            path.open("rb").close()  # pyarrow calls some failures of that a missing file
             table = pd.read_parquet(path)
             named = [name for name in table.index.names if name is not None]
             return Source(path, table.reset_index() if named else table.reset_index(drop=True))
@@ -147,5 +148,7 @@ def _read(path: Path) -> Source:
     except UnicodeDecodeError:
         raise TableError(f"{path} is no table: it is not text in UTF-8; save it so, or {wanted}") from None
     except (OSError, ValueError, EOFError, pyarrow.ArrowException) as error:
+        if said := refused_by_system(error):
+            raise TableError(f"cannot read {path}: {said}") from None
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TableError(f"{path} is no table: {why}; {wanted}") from None

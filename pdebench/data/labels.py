@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path, PurePosixPath
 
-from pdebench.errors import DataError, printable
+from pdebench.errors import DataError, printable, refused_by_system
 
 LABELS = "dataset.json"
 _LARGEST_FILE = 2**30  # bytes; ImageNet's has 60 MB
@@ -26,6 +26,8 @@ def read_labels(path: Path) -> dict[str, int] | None:
         listed = json.loads(path.read_text(encoding="utf-8"))["labels"]
         return None if listed is None else _checked(listed)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if said := refused_by_system(error):
+            raise DataError(f"data.path: cannot read {path}: {said}") from None
         why = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
             f'data.path: {path} is no list of labels such as {{"labels": [["00000/img0.png", 3], ...]}} '

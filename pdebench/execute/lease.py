@@ -67,7 +67,7 @@ class Leases:
                 temporary.replace(path)
             except OSError as error:
                 temporary.unlink(missing_ok=True)
-                raise ResultsError(f"cannot write to {cell}: {error.strerror}; make room and run again") from None
+                raise ResultsError(f"cannot write to {cell}: {error.strerror}; see to that, and run again") from None
         self._held.add(path)
         return True
 
@@ -114,12 +114,18 @@ class Leases:
 
 
 def read(path: Path) -> Holder | None:
-    """Who holds a lease; None where nobody does, or the file is damaged."""
+    """Who holds a lease; None where nobody does, or the file is damaged.
+
+    Raises:
+        ResultsError: it may not be read: its holder is somebody else, who may well be alive.
+    """
     try:
         if not path.is_file():  # what is no plain file might never end
             return None
         found = json.loads(path.read_text())
         return Holder(str(found["host"]), int(found["pid"]), float(found["born"]), str(found["token"]))
+    except PermissionError as error:
+        raise ResultsError(f"cannot read {path}, a lease of somebody else's run: {error.strerror}") from None
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 

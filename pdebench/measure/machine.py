@@ -7,10 +7,13 @@ import json
 import os
 import platform
 import subprocess
+import warnings
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from pdebench.errors import CellWarning
 
 # What decides how fast something runs: two records with the same values of these may be compared.
 FINGERPRINT = ("device", "cpu", "cores", "threads", "allocator", "platform", "torch_version")
@@ -55,21 +58,29 @@ def cpu_name() -> str:
 
 @cache
 def _git() -> dict[str, Any]:
-    """Commit of the checkout that this code runs from, and whether files that git tracks were changed."""
-    here = Path(__file__).resolve().parents[2]
+    """Commit of the checkout that this code runs from, and whether files that git tracks were changed.
 
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
+    Warns where there is a checkout and git does not tell.
+    """
     # an installed package may lie inside somebody else's repository: only a checkout of our own counts
+    here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return {"git_commit": None, "git_dirty": None}
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if changed is None else bool(changed)}
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        return {
+            "git_commit": git("rev-parse", "HEAD"),
+            "git_dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        why = next((line for line in said.splitlines() if line.strip()), type(error).__name__)
+        warnings.warn(f"the commit of {here} is not in the record: {why}", CellWarning, stacklevel=2)
+        return {"git_commit": None, "git_dirty": None}
 
 
 def _nvidia_driver() -> str | None:

@@ -71,8 +71,12 @@ def read(path: Path) -> list[dict[str, Any]]:
         ResultsError: a line is not a night's.
     """
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ResultsError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise ResultsError(f"{path} is not a history: {error}; move it away") from None
     nights = []
     for number, line in enumerate(text.splitlines(), 1):

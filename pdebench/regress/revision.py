@@ -85,7 +85,7 @@ class Revision:
         if record["status"] != "done":
             return Unit(record, seconds, f"{record['status']}: {record.get('message')}")
         if record.get("git_commit") != self.commit:
-            ran = record.get("git_commit") or "a pdebench that is no checkout"
+            ran = record.get("git_commit") or f"a pdebench without a commit ({record.get('warnings') or 'no checkout'})"
             raise RevisionError(
                 f"asked to run {self.commit[:12]}, {self.python} ran {ran}: unset PYTHONPATH and the like"
             )
@@ -158,6 +158,7 @@ def commit_of(revision: str, root: Path = ROOT) -> str:
     """
     if not (root / ".git").exists():
         raise RevisionError(f"pdebench runs from {root}, which is no git checkout: clone it, and run it from there")
+    _git(root, "rev-parse", "--git-dir")  # what git has against the checkout is not said of the revision
     found = _git(
         root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", must=False
     ).strip()
@@ -172,7 +173,10 @@ def _git(root: Path, *arguments: str, must: bool = True) -> str:
     except OSError:
         raise RevisionError("git is not here, and revisions cannot be had without it: install it") from None
     if done.returncode and must:
-        raise RevisionError(f"git {arguments[0]}: {_last(done.stderr)}")
+        said = [line for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"]
+        why = next((line for line in said if line.startswith(("fatal:", "error:"))), said[-1])
+        remedy = next((f"; run `{line.strip()}`" for line in said if line.strip().startswith("git config")), "")
+        raise RevisionError(f"{root}: git {arguments[0]}: {why}{remedy}")
     return done.stdout
 
 

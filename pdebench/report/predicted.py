@@ -72,16 +72,21 @@ def predicted(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[Predicte
 
 def _of_folder(name: str, table: pd.DataFrame, path: Path) -> Predicted:
     try:
-        found = read_json(path, "predictions", "plan the suite again")
+        found = read_json(path, "what pdebench plan writes", "plan the suite again, or delete it")
         device = {key: str(found["device"][key]) for key in ("name", "basis", "recorded_as")}
         cells: dict[str, list[dict[str, Any]]] = {}
         for cell in found["cells"]:
             cells.setdefault(str(cell.get("planned_as") or cell["cell"]), []).append(dict(cell))
-    except (ResultsError, ValueError, KeyError, TypeError):
+    except ResultsError as error:
+        return Predicted(name, [], problem=f"{str(error).replace(str(path), path.name)}.")
+    except (ValueError, KeyError, TypeError):
         return Predicted(
             name, [], problem=f"{PREDICTIONS} is not what pdebench plan writes: plan the suite again, or delete it."
         )
-    known = ((row, _predicted_for(row, cells)) for row in records(table[table["status"] == "done"]))
+    finished = records(table[table["status"] == "done"])
+    if not finished:
+        return Predicted(name, [], problem="No cell is finished yet.")
+    known = ((row, _predicted_for(row, cells)) for row in finished)
     done = {str(row["cell"]): (row, cell) for row, cell in known if cell is not None}
     if not done:
         return Predicted(

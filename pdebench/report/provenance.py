@@ -83,8 +83,8 @@ def _suite(path: Path) -> str:
             return ""
         with path.open(encoding="utf-8", errors="replace") as file:
             text = file.read(LARGEST_SUITE + 1)
-    except OSError:
-        return ""
+    except OSError as error:
+        return f"(cannot read {path.name}: {error.strerror})"
     return text if len(text) <= LARGEST_SUITE else f"{text[:LARGEST_SUITE]}\n… (the file goes on)"
 
 

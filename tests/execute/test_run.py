@@ -174,7 +174,7 @@ def test_interrupting_and_killing_lose_nothing(suite: Path, tmp_path: Path) -> N
         (["run", "quickstat"], "did you mean 'quickstart'?"),
         (["run", "quickstart", "--set", "train.stepz=3"], "did you mean 'steps'?"),
         (["report", "nowhere"], "there is no results folder nowhere"),
-        (["sample", "nothing.safetensors"], "is not a checkpoint of pdebench"),
+        (["sample", "nothing.safetensors"], "cannot read the checkpoint nothing.safetensors: No such file"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_status_2(arguments: list[str], message: str) -> None:

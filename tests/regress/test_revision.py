@@ -102,6 +102,25 @@ def test_a_revision_that_is_not_there_is_named(clone: Path) -> None:
         commit_of("--all", clone)
 
 
+def test_what_git_has_against_a_checkout_is_not_said_of_the_revision(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout of another owner, in a container for one: there is a HEAD, and git does not look at it."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    with pytest.raises(RevisionError, match=r"dubious ownership.*run `git config --global --add safe\.directory"):
+        commit_of("HEAD", clone)
+    code = "import json; from pdebench.measure.machine import describe; print(json.dumps(describe()))"
+    told = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(clone)}, cwd=clone, check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert json.loads(told.stdout)["git_commit"] is None
+    assert "the commit of" in told.stderr
+    assert "dubious ownership" in told.stderr
+
+
 def test_outside_a_checkout_there_are_no_revisions(tmp_path: Path) -> None:
     with pytest.raises(RevisionError, match="which is no git checkout"), side_by_side("HEAD", tmp_path):
         pass
