@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pdebench.analysis.paired import FEWEST_PAIRS, paired
 from pdebench.analysis.regression import Evidence, Judgement, Rule
 from pdebench.record import COLUMNS
-from pdebench.regress.metrics import EXACT, gated, qualities, words
+from pdebench.regress.metrics import EXACT, LEARNED, gated, qualities, words
 from pdebench.regress.outcome import Finding, percent, share
 
 Values = Mapping[str, Any]
@@ -25,9 +25,14 @@ def coverage(cell: str, base: Values, head: Values) -> Iterator[Finding]:
 
 
 def exact(cell: str, base: Sequence[Values], head: Sequence[Values], accept: Collection[str]) -> Iterator[Finding]:
-    """Deterministic columns, over all processes of either side; one that varies within a side is not gated."""
-    same = 0
+    """Deterministic columns, over all processes of either side; one that varies within a side is not gated.
+
+    Where the two sides had other images, that is the finding, and losses are not compared.
+    """
+    same, alike = 0, same_data([*base, *head])
     for column in EXACT:
+        if column in LEARNED and not alike:
+            continue
         before, after = (_distinct(side, column) for side in (base, head))
         if not before or not after:
             continue
@@ -42,6 +47,11 @@ def exact(cell: str, base: Sequence[Values], head: Sequence[Values], accept: Col
             yield _changed(cell, column, before[0], after[0], column in accept)
     if same:
         yield Finding("exact", cell, "", "pass", f"{same} deterministic quantities are equal", observations=same)
+
+
+def same_data(units: Iterable[Values]) -> bool:
+    """Whether processes had the same images, as far as they say; a baseline of before this was kept does not."""
+    return len({values["data_checksum"] for values in units if values.get("data_checksum") is not None}) <= 1
 
 
 def _changed(cell: str, column: str, before: Any, after: Any, accepted: bool) -> Finding:
@@ -99,7 +109,7 @@ def _direction(change: float | None) -> str:
 
 
 def quality(group: str, base: Mapping[int, Values], head: Mapping[int, Values], rule: Rule) -> Iterator[Finding]:
-    """The loss and distances of cells that differ only in their seed, each seed against itself.
+    """The loss and distances of cells that differ only in their seed, each seed against itself on the same images.
 
     Student's interval of the paired differences, over the base's mean. Worse fails where the whole interval lies above
     the tolerance, passes where all of it lies under the effect.
@@ -110,6 +120,8 @@ def quality(group: str, base: Mapping[int, Values], head: Mapping[int, Values], 
         head: seed to values.
         rule: the tolerance and the effect are of the loss, too.
     """
+    alike = {seed for seed in base.keys() & head.keys() if same_data([base[seed], head[seed]])}
+    base, head = ({seed: values for seed, values in side.items() if seed in alike} for side in (base, head))
     names = dict.fromkeys(name for values in base.values() for name in qualities(values))
     for name in names:
         before, after = (

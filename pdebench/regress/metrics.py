@@ -10,6 +10,7 @@ from pdebench.record import dtype_of
 
 # Deterministic on one machine: any difference is a change, to be undone or to be accepted by name.
 EXACT = (
+    "data_checksum",
     "params",
     "macs_forward",
     "macs_uncounted",
@@ -28,6 +29,9 @@ EXACT = (
     "val_loss_ema",
 )
 
+# What follows from the images: of other images it says nothing about the code.
+LEARNED = ("train_loss", "val_loss", "val_loss_ema")
+
 # Measured, each process another value. 1: more is worse, -1: less is worse.
 COSTS = {
     "train_step_ms_median": 1,
@@ -40,6 +44,7 @@ COSTS = {
 UNCALIBRATED = ("peak_memory_bytes",)  # does not depend on how fast a machine is just now
 
 WORDS = {
+    "data_checksum": "the content of the data set",
     "train_step_ms_median": "train step",
     "sample_images_per_s": "sampling",
     "mixer_ms_median": "mixer",

@@ -12,10 +12,11 @@ import pytest
 from fakes import CELLS, FakeRevision, Machine
 from typer.testing import CliRunner, Result
 
+from pdebench.analysis.regression import Rule
 from pdebench.cli import app
 from pdebench.errors import NotComparable, PdebenchError, ResultsError
 from pdebench.measure.steadiness import Steadiness
-from pdebench.regress import stored
+from pdebench.regress import gates, stored
 
 SUITE = """\
 suite: tiny
@@ -117,6 +118,29 @@ def test_what_is_deterministic_is_gated_exactly(monkeypatch: pytest.MonkeyPatch,
     changed = [f for f in json.loads(shown.stdout)["findings"] if f["verdict"] == "changed"]
     assert [finding["column"] for finding in changed] == ["train_loss", "train_loss"]
     assert "was 0.5 and is 0.500001 (+2.0e-06)" in changed[0]["message"]
+
+
+def test_other_images_are_the_finding_and_their_losses_are_not_compared(
+    monkeypatch: pytest.MonkeyPatch, suite: str
+) -> None:
+    save(monkeypatch, suite, quick(columns={"head": {"data_checksum": "aa"}}))
+    other = {"data_checksum": "bb", "train_loss": 9.0, "val_loss_ema": 9.0}
+    shown = compare(monkeypatch, suite, Day(quick(columns={"head": other})), "--json")
+    assert shown.exit_code == 1
+    changed = [f for f in json.loads(shown.stdout)["findings"] if f["verdict"] != "pass"]
+    assert {finding["column"] for finding in changed} == {"data_checksum"}
+    assert "the content of the data set was aa and is bb" in changed[0]["message"]
+    save(monkeypatch, suite)  # of before this was kept
+    assert compare(monkeypatch, suite, Day(quick(columns={"head": {"data_checksum": "bb"}}))).exit_code == 0
+
+
+def test_seeds_with_other_images_say_nothing_of_quality() -> None:
+    def side(checksum: str, loss: float) -> dict[int, dict[str, Any]]:
+        return {seed: {"data_checksum": checksum, "val_loss_ema": loss + seed / 100} for seed in range(4)}
+
+    rule = Rule()
+    assert [one.verdict for one in gates.quality("g", side("aa", 0.5), side("aa", 0.9), rule)] == ["regression"]
+    assert not list(gates.quality("g", side("aa", 0.5), side("bb", 0.9), rule))
 
 
 def test_a_failing_cell_is_4_and_is_not_saved(monkeypatch: pytest.MonkeyPatch, suite: str) -> None:
