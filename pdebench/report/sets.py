@@ -25,9 +25,8 @@ def set_names(table: pd.DataFrame) -> pd.Series:
     found = names.copy()
     for name in names.dropna().unique():
         rows = names == name
-        if (keys[rows].groupby(table.loc[rows, "data.resolution"]).nunique() > 1).any() or keys[rows].map(
-            _is_content
-        ).all():
+        told = keys[rows & (keys != "")]  # a cell that failed early does not know its images, and is no other set
+        if (told.groupby(table.loc[told.index, "data.resolution"]).nunique() > 1).any() or told.map(_is_content).all():
             found[rows] = _told_apart(str(name), keys[rows], table.loc[rows])
     return found
 

@@ -132,6 +132,14 @@ def test_records_of_before_tell_sets_apart_by_their_checksums() -> None:
     assert tidy(at_two_sides)["data.name"].nunique() == 1, "one set has a checksum at each resolution"
 
 
+def test_a_cell_that_failed_before_it_saw_its_images_is_of_no_other_set() -> None:
+    frame = synthetic.results()
+    frame["data_checksum"] = "c" * 64
+    frame.loc[frame.index[0], ["data_checksum", "status"]] = [None, "oom"]
+    assert tidy(frame)["data.name"].nunique() == 1
+    assert set(tidy(frame)["data.name"]) == set(frame["data.name"])
+
+
 def test_a_record_of_before_and_one_of_now_are_of_one_set() -> None:
     frame = two_sets(data__path="/data/images", data_checksum=A * 2)
     frame.loc[frame["model.family"] == "DiT", "data.content"] = None
