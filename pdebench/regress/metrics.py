@@ -11,6 +11,7 @@ from pdebench.record import dtype_of
 # Deterministic on one machine: any difference is a change, to be undone or to be accepted by name.
 EXACT = (
     "data_checksum",
+    "peak_memory_kind",
     "params",
     "macs_forward",
     "macs_uncounted",
@@ -45,6 +46,7 @@ UNCALIBRATED = ("peak_memory_bytes",)  # does not depend on how fast a machine i
 
 WORDS = {
     "data_checksum": "the content of the data set",
+    "peak_memory_kind": "what peak memory is",
     "train_step_ms_median": "train step",
     "sample_images_per_s": "sampling",
     "mixer_ms_median": "mixer",
@@ -66,6 +68,12 @@ def costs(values: Mapping[str, Any]) -> dict[str, float]:
         for column, sign in COSTS.items()
         if isinstance(values.get(column), int | float) and values[column] > 0
     }
+
+
+def same_measure(column: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a column of two processes was measured in the same way, as far as both say how."""
+    how = [values.get("peak_memory_kind") for values in (one, other)] if column == "peak_memory_bytes" else []
+    return None in how or len(set(how)) <= 1
 
 
 def qualities(values: Mapping[str, Any]) -> dict[str, float]:

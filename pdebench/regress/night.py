@@ -20,7 +20,7 @@ import numpy as np
 
 from pdebench.analysis import ranks
 from pdebench.analysis.regression import LAST, LATE, Judgement, Rule, judge, looks
-from pdebench.regress.metrics import COSTS, costs
+from pdebench.regress.metrics import COSTS, costs, same_measure
 from pdebench.regress.units import ABBA, BAAB, Cell, Measure, Side, Test
 
 CONFIRMING = 0.2  # of the night, kept for a rerun while there may be something to confirm
@@ -99,9 +99,10 @@ def spend_night(
 
 
 def _columns(cell: Cell) -> list[str]:
-    """The measured columns that both sides have."""
-    both = [set(costs(units[0].values)) for units in cell.units.values()]
-    return [column for column in COSTS if column in both[0] & both[1]]
+    """The measured columns that both sides have, measured alike."""
+    base, head = (units[0].values for units in cell.units.values())
+    shared = costs(base).keys() & costs(head).keys()
+    return [column for column in COSTS if column in shared and same_measure(column, base, head)]
 
 
 class _Race:

@@ -28,7 +28,7 @@ from pdebench.regress import gates
 from pdebench.regress.against import SEED, make_plan
 from pdebench.regress.baseline import Baseline, StoredCell
 from pdebench.regress.history import levels
-from pdebench.regress.metrics import COSTS, UNCALIBRATED, costs
+from pdebench.regress.metrics import COSTS, UNCALIBRATED, costs, same_measure
 from pdebench.regress.night import CONFIRMING, DISTURBANCE, Say
 from pdebench.regress.outcome import Finding, Outcome
 from pdebench.regress.revision import Revision, here
@@ -232,7 +232,7 @@ def _series(
     """
     before = [found[column] for unit in stored.cells[cell].units[1:] if column in (found := costs(unit))]
     after = [found[column] for unit in session.units[cell][first:] if column in (found := costs(unit.values))]
-    if not before or not after:
+    if not before or not after or not same_measure(column, stored.cells[cell].units[0], session.units[cell][0].values):
         return None
     day = [float(np.median(side[name])) if name in side else 0.0 for side in (stored.probes, session.probes)]
     return np.array(before) - day[0], np.array(after) - day[1]

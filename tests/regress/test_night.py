@@ -111,6 +111,19 @@ def test_a_column_that_says_more_is_better_is_judged_the_right_way_round() -> No
     assert verdicts == {"sample_images_per_s": "regression", "block_ms_median": "pass"}
 
 
+def test_memory_that_was_measured_in_another_way_is_not_compared() -> None:
+    def columns(head: str | None) -> set[str]:
+        kinds = {
+            "base": {"peak_memory_bytes": 100, "peak_memory_kind": "VmHWM"},
+            "head": {"peak_memory_bytes": 900, "peak_memory_kind": head},
+        }
+        machine = Machine(columns=kinds)
+        return {test.column for test in spend(machine, cells=("DiT",)).tests}
+
+    assert columns("VmHWM less RssFile") == {"block_ms_median"}
+    assert columns("VmHWM") == columns(None) == {"block_ms_median", "peak_memory_bytes"}
+
+
 def test_cells_are_called_by_what_tells_them_apart() -> None:
     dit, pde = keys("DiT") | {"data.resolution": 32}, keys("PDE-SSM-DiT") | {"data.resolution": 32, "model.states": 1}
     cells = {"0": dit, "1": pde, "2": pde | {"data.resolution": 64}, "3": dit | {"model.heads": None}}
