@@ -167,10 +167,13 @@ _BUILT_IN = (
     Family(
         "DiS",
         f"{_MIXERS}.mamba:BidirectionalMamba",
-        "DiS's mixer: bidirectional Mamba-1, no MLP, twice as deep; no long skips",
+        "DiS's mixer and sizes: bidirectional Mamba-1, no MLP; no long skips",
         "arXiv 2402.05608",
         closed_form.mamba,
         shell=Shell(mlp="none", deeper=2),
+        # feizc/DiS: two halves and a block between them; it has no Ti, XS, XXS and XL, which are ours
+        sizes={"S": Size(25, 368, 6), "B": Size(25, 768, 12), "L": Size(49, 1024, 16)},
+        revision=2,
     ),
     Family(
         "ZigMa",
