@@ -39,7 +39,7 @@ def run(effort: Effort) -> Iterator[Row]:
 def block_of(family: str, side: int) -> nn.Module:
     """A family's block with its default options."""
     torch.manual_seed(0)
-    place = Place(WIDTH, HEADS, (side, side), layer=0, depth=1)
+    place = Place(WIDTH, HEADS, (side, side), layer=0, depth=1, mlp=True)
     options, mixer = FAMILIES[family].options(), FAMILIES[family].mixer_class()
     return Block(place, mixer(place, options), DIT, 4 * WIDTH)  # type: ignore[call-arg]
 

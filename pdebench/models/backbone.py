@@ -174,7 +174,7 @@ class Backbone(nn.Module):
         # frozen, but a parameter, as in the reference: published parameter counts include it
         self.pos_embed = nn.Parameter(torch.zeros(1, self.grid[0] * self.grid[1], width), requires_grad=False)
         mixer_class, shell = family.mixer_class(), family.shell
-        places = [Place(width, heads or 1, self.grid, layer, depth) for layer in range(depth)]
+        places = [Place(width, heads or 1, self.grid, layer, depth, mlp_hidden is not None) for layer in range(depth)]
         mixers = [mixer_class(place, options) for place in places]  # type: ignore[call-arg]
         self.blocks = nn.ModuleList(
             Block(place, mixer, shell, mlp_hidden) for place, mixer in zip(places, mixers, strict=True)

@@ -177,7 +177,7 @@ def model(
     """A whole backbone; arguments as of `create_model`."""
     shell, (depth, d, heads, hidden) = family.shell, dimensions
     grid = (input_size // patch,) * 2
-    place = Place(d, heads or 1, grid, 0, depth)
+    place = Place(d, heads or 1, grid, 0, depth, hidden is not None)
     n, pixels = place.tokens, patch * patch * in_channels
     norm = Cost(d if shell.norm == "rms" else 0, n * d)
     block = family.cost(place, options) + norm

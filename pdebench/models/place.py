@@ -14,8 +14,14 @@ class Place:
     grid: tuple[int, int]  # tokens, (h, w)
     layer: int
     depth: int
+    mlp: bool = False  # one stands beside the mixer in every block
 
     @property
     def tokens(self) -> int:
         """Tokens of the grid."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def branches(self) -> int:
+        """What all blocks add to the residual stream: the mixers' outputs, and the MLPs' where there are any."""
+        return self.depth * (2 if self.mlp else 1)

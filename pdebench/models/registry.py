@@ -132,7 +132,7 @@ class Family:
         if chosen % self.multiple:
             raise DimensionError("width", f"width {chosen} is not a multiple of {self.multiple}, as {self.name} needs")
         if mlp_hidden is None and self.shell.mlp != "none":
-            place = Place(chosen, heads or 1, (1, 1), 0, depth)
+            place = Place(chosen, heads or 1, (1, 1), 0, depth, mlp=True)
             mlp_hidden = closed_form.mlp_hidden(self.shell.mlp, place, self.cost(place, options))
         return Dimensions(depth, chosen, heads, mlp_hidden)
 
@@ -163,6 +163,7 @@ _BUILT_IN = (
         "arXiv 2312.00752",
         closed_form.mamba,
         shell=Shell(mlp="narrowed"),
+        revision=2,
     ),
     Family(
         "DiS",
@@ -192,6 +193,7 @@ _BUILT_IN = (
         closed_form.mamba2,
         shell=Shell(mlp="narrowed"),
         multiple=32,
+        revision=2,
     ),
     Family(
         "DiG",

@@ -331,12 +331,15 @@ def test_what_runs_is_said(kind: type[Mixer], monkeypatch: pytest.MonkeyPatch) -
     assert built(kind).implementation == "a kernel for selective_scan, a kernel for causal_conv1d"
 
 
-@pytest.mark.parametrize("family", ["Mamba-DiT", "DiS", "ZigMa", "Mamba2-DiT"])
-def test_projections_start_as_in_mamba_ssm(family: str) -> None:
-    """PyTorch's default for a linear layer, std 1 / sqrt(3 inputs), and a way out that shrinks with the depth."""
+@pytest.mark.parametrize(("family", "branches"), [("Mamba-DiT", 2), ("DiS", 1), ("ZigMa", 1), ("Mamba2-DiT", 2)])
+def test_projections_start_as_in_mamba_ssm(family: str, branches: int) -> None:
+    """PyTorch's default for a linear layer, std 1 / sqrt(3 inputs), and a way out that shrinks with the depth.
+
+    Over the root of all branches that add to the residual stream: two a block where an MLP stands beside the mixer.
+    """
     model = create_model(f"{family}-XS/4", input_size=16)
     mixer = model.blocks[0].mixer
-    wanted = {"in_proj": 1.0, "out_proj": len(model.blocks) ** -0.5, "x_proj": 1.0}
+    wanted = {"in_proj": 1.0, "out_proj": (branches * len(model.blocks)) ** -0.5, "x_proj": 1.0}
     found = {name.rpartition(".")[2]: module for name, module in mixer.named_modules() if isinstance(module, nn.Linear)}
     for name, factor in wanted.items():
         if name in found:

@@ -26,11 +26,11 @@ def implementation() -> str:
 
 
 @torch.no_grad()
-def initialise_projections(inward: nn.Linear, outward: nn.Linear, depth: int) -> None:
-    """PyTorch's default for both, the way out divided by the root of the number of blocks, as mamba-ssm has them."""
+def initialise_projections(inward: nn.Linear, outward: nn.Linear, branches: int) -> None:
+    """PyTorch's default for both, the way out divided by the root of the branches of `Place`, as mamba-ssm has them."""
     for projection in (inward, outward):
         nn.init.kaiming_uniform_(projection.weight, a=5**0.5)
-    outward.weight /= depth**0.5
+    outward.weight /= branches**0.5
 
 
 class Direction(nn.Module):
@@ -92,18 +92,26 @@ class BidirectionalMamba(Mixer):
 
     Kept: Mamba-1's block (arXiv 2312.00752) with its published defaults and initialisation in each direction, which has
     its own convolution, x, dt, A and D. Changed: the two directions are added before the shared gate and
-    out-projection, as in Vision Mamba (arXiv 2401.09417).
+    out-projection, as in Vision Mamba (arXiv 2401.09417), whose published models also halve the sum.
 
-    In `Mamba-DiT`, the control, DiT's MLP stays, narrowed so that the block has as many parameters as DiT's.
-    In `DiS` (arXiv 2402.05608) this mixer, which is the paper's, is all of a block, and there are twice as many
-    blocks. Changed there, so that only the mixer differs between families: adaLN conditions the blocks where DiS
-    prepends tokens for time and class; DiT's layer norm, position embedding and head stay; there are no long skips
-    from the first half of the blocks to the second.
+    In `Mamba-DiT`, the control, DiT's MLP stays, narrowed so that the block has as many parameters as DiT's. As
+    mamba-ssm does beside an MLP, the out-projection is divided by the root of two branches a block; the MLP's second
+    layer, which mamba-ssm divides too, keeps DiT's Xavier initialisation.
+
+    In `DiS` (arXiv 2402.05608; feizc/DiS) this mixer, which is the paper's, is all of a block. Kept too: depth and
+    width of S, B and L, the block between the two halves included; the other sizes are ours, of twice DiT's depth.
+    Changed there, so that only the mixer and these differ between families: adaLN conditions the blocks where DiS
+    prepends tokens for time and class; DiT's layer norm, frozen position embedding, timestep embedder and head stay,
+    where DiS has RMS norms with weights, one of them before its head's own norm, learns positions, and starts with an
+    open head; there are no long skips from the first half of the blocks to the second and no stochastic depth (the
+    code's default is 0.1). Both directions start alike, where DiS's code zeroes the bias of the backward step sizes,
+    which then start at softplus(0) = 0.69; and the out-projection is divided by the root of all blocks, where the code
+    does not count the one in the middle.
     """
 
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()
-        inner, self.depth = EXPANSION * place.width, place.depth
+        inner, self.branches = EXPANSION * place.width, place.branches
         self.implementation = implementation()
         self.forwards_scan, self.backwards_scan = orders("bidirectional", *place.grid)
         self.in_proj = nn.Linear(place.width, 2 * inner, bias=False)
@@ -113,7 +121,7 @@ class BidirectionalMamba(Mixer):
 
     def initialise(self) -> None:
         """Mamba's own initialisation, of both directions and of what they share."""
-        initialise_projections(self.in_proj, self.out_proj, self.depth)
+        initialise_projections(self.in_proj, self.out_proj, self.branches)
         self.forwards.initialise()
         self.backwards.initialise()
 

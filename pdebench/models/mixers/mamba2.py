@@ -30,12 +30,14 @@ class Mamba2(Mixer):
     (XL) times the width, so there is no need for the 64 that they name as the other typical number.
 
     Changed: one direction a layer, in turn the raster order, its reverse, the transpose and the transpose's reverse, as
-    in DiG (arXiv 2405.18428). DiT's MLP stays, narrowed so that the block has as many parameters as DiT's.
+    in DiG (arXiv 2405.18428). DiT's MLP stays, narrowed so that the block has as many parameters as DiT's. As mamba-ssm
+    does beside an MLP, the out-projection is divided by the root of two branches a block; the MLP's second layer, which
+    mamba-ssm divides too, keeps DiT's Xavier initialisation.
     """
 
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()
-        self.inner, self.depth = EXPANSION * place.width, place.depth
+        self.inner, self.branches = EXPANSION * place.width, place.branches
         self.heads = self.inner // HEAD
         mixed = self.inner + 2 * STATES  # channels of x, B and C
         directions = orders("cross", *place.grid)
@@ -54,7 +56,7 @@ class Mamba2(Mixer):
     @torch.no_grad()
     def initialise(self) -> None:
         """As published: A uniform in [-16, -1], D one, dt log-uniform in [DT_MIN, DT_MAX], projections as Mamba's."""
-        initialise_projections(self.in_proj, self.out_proj, self.depth)
+        initialise_projections(self.in_proj, self.out_proj, self.branches)
         self.A_log.uniform_(A_MIN, A_MAX).log_()
         nn.init.ones_(self.D)
         dt = torch.empty_like(self.dt_bias).uniform_(math.log(DT_MIN), math.log(DT_MAX)).exp()

@@ -24,7 +24,7 @@ class ZigzagMamba(Mixer):
     def __init__(self, place: Place, options: BaseModel) -> None:
         super().__init__()
         inner, zigzags = EXPANSION * place.width, orders("zigzag-8", *place.grid)
-        self.depth = place.depth
+        self.branches = place.branches
         self.implementation = implementation()
         self.scan = zigzags[place.layer % len(zigzags)]
         self.in_proj = nn.Linear(place.width, 2 * inner, bias=False)
@@ -33,7 +33,7 @@ class ZigzagMamba(Mixer):
 
     def initialise(self) -> None:
         """Mamba's own initialisation."""
-        initialise_projections(self.in_proj, self.out_proj, self.depth)
+        initialise_projections(self.in_proj, self.out_proj, self.branches)
         self.direction.initialise()
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
