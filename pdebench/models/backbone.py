@@ -128,19 +128,31 @@ class Block(nn.Module):
 
 
 class FinalLayer(nn.Module):
-    """A norm, adaLN where the shell has it, and a linear map from tokens to patches."""
+    """A norm, adaLN and a linear map from tokens to patches; or two norms and the map, see `Shell.head`."""
 
     def __init__(self, width: int, patch: int, out_channels: int, shell: Shell) -> None:
         super().__init__()
-        self.norm_final = norm(width, shell.norm)
+        self.norm_f, self.adaLN_modulation = None, None
+        if shell.head == "zigma":
+            self.norm_f, self.norm_final = norm(width, shell.norm), norm(width, "layer")
+        else:
+            self.norm_final = norm(width, shell.norm)
+            self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
         self.linear = nn.Linear(width, patch * patch * out_channels)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width)) if shell.head_adaln else None
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        x = self.norm_final(x)
+        x = self.norm_final(x if self.norm_f is None else self.norm_f(x))
         if self.adaLN_modulation is not None:
             x = modulate(x, *self.adaLN_modulation(c).chunk(2, dim=1))
         return self.linear(x)  # type: ignore[no-any-return]
+
+    def initialise(self) -> None:
+        """Zeros, but for the weights of a head without adaLN: those start as PyTorch's default."""
+        for linear in (self.linear, *(self.adaLN_modulation or ())[1:]):
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        if self.adaLN_modulation is None:
+            nn.init.kaiming_uniform_(self.linear.weight, a=5**0.5)
 
 
 class Backbone(nn.Module):
@@ -203,10 +215,10 @@ class Backbone(nn.Module):
         for module in self.modules():
             if isinstance(module, Mixer):
                 module.initialise()
-        modulations = [part.adaLN_modulation for part in [*self.blocks, self.final_layer]]
-        for zeroed in [*(part[-1] for part in modulations if part is not None), self.final_layer.linear]:  # type: ignore[index, union-attr]
+        for zeroed in (block.adaLN_modulation[-1] for block in self.blocks):  # type: ignore[index, union-attr]
             nn.init.zeros_(zeroed.weight)  # type: ignore[arg-type, union-attr]
             nn.init.zeros_(zeroed.bias)  # type: ignore[arg-type, union-attr]
+        self.final_layer.initialise()
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """Predict for noisy images `x` (B, C, H, W) at times `t` (B,), given labels `y` (B,) or none."""

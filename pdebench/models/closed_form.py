@@ -192,6 +192,5 @@ def model(
     embedders = linear(pixels, d, n) + linear(256, d, 1) + linear(d, d, 1)
     embedders += Cost(n * d + (0 if num_classes is None else (num_classes + 1) * d), 0)
     head = norm + linear(d, pixels * (2 if learn_sigma else 1), n)
-    if shell.head_adaln:
-        head += linear(d, 2 * d, 1)
+    head += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, n * d)  # adaLN, or a second norm
     return embedders + block.times(depth) + head

@@ -182,8 +182,9 @@ _BUILT_IN = (
         "Mamba-1 along one of eight zigzags a layer, without an MLP",
         "arXiv 2403.13802",
         closed_form.zigma,
-        shell=Shell(mlp="none", deeper=2, norm="rms", head_adaln=False),
+        shell=Shell(mlp="none", deeper=2, norm="rms", head="zigma"),
         sizes={"S": Size(24, 368, 6)},
+        revision=2,
     ),
     Family(
         "Mamba2-DiT",

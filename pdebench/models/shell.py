@@ -16,14 +16,15 @@ class Shell:
             adaLN has three parts instead of six.
         deeper: blocks for each block of DiT.
         norm: `layer`: a layer norm without weights; `rms`: an RMS norm with weights.
-        head_adaln: the head is conditioned, as in DiT.
+        head: `dit`: the blocks' norm, adaLN and a linear layer, the last two of zeros at first; `zigma`: the blocks'
+            norm, a layer norm without weights and a linear layer that starts as PyTorch's own, its biases at zero.
         convolution: a 3 x 3 depthwise convolution, the identity at first, ends each block.
     """
 
     mlp: Literal["gelu", "narrowed", "swiglu", "none"] = "gelu"
     deeper: int = 1
     norm: Literal["layer", "rms"] = "layer"
-    head_adaln: bool = True
+    head: Literal["dit", "zigma"] = "dit"
     convolution: bool = False
 
 

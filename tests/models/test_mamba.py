@@ -187,6 +187,29 @@ def test_a_block_is_a_mixer_and_three_parts_of_adaln(family: str, directions: in
     assert {count(block) for block in model.blocks} == {mixer + 3 * d * (d + 1) + norm * d}
 
 
+def test_zigmas_head_is_two_norms_and_an_open_linear_layer() -> None:
+    """As in CompVis/zigma: an RMS norm with weights, a layer norm without, PyTorch's linear layer, zero biases."""
+    model = create_model("ZigMa-XXS/4", input_size=16, in_channels=3, num_classes=None)
+    x, t = torch.randn(2, 3, 16, 16), torch.tensor([3.0, 700.0])
+    head = model.final_layer
+    bound = model.x_embedder.proj.weight.shape[0] ** -0.5
+    assert head.linear.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
+    assert head.linear.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.03)
+    assert not head.linear.bias.any()
+    with torch.no_grad():
+        weights = [p for name, p in head.named_parameters() if not name.startswith("linear")]
+        assert [tuple(p.shape) for p in weights] == [(128,)]  # the RMS norm's; nothing is conditioned
+        weights[0].uniform_(0.5, 2)
+        tokens = model.x_embedder(x) + model.pos_embed  # the blocks are closed at first
+        rms = tokens / (tokens.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weights[0]
+        centred = rms - rms.mean(-1, keepdim=True)
+        normed = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+        patches = (normed @ head.linear.weight.T).view(2, 4, 4, 4, 4, 3)
+        expected = torch.einsum("nhwpqc->nchpwq", patches).reshape(2, 3, 16, 16)
+        assert expected.std() > 0.1
+        torch.testing.assert_close(model(x, t), expected, atol=1e-5, rtol=1e-4)
+
+
 def test_reordering_costs_nothing() -> None:
     cost, _ = count_by_name("ZigMa-XXS/4")
     assert not [name for name in cost.uncounted if "Reorder" in name]

@@ -15,10 +15,12 @@ class ZigzagMamba(Mixer):
     """Mamba-1 along one of eight serpentines, the layers taking them in turn (arXiv 2403.13802; CompVis/zigma).
 
     Kept: the mixer with its initialisation, its eight paths and their order; adaLN with three parts a block, no MLP,
-    twice DiT's depth, an RMS norm with weights, a head without adaLN, and the published widths. Changed, so that only
-    the mixer and these differ between families: a block adds its mixer's output to the residual stream, where ZigMa's
-    code adds the normed stream too; DiT's frozen position embedding and timestep embedder; no stochastic depth (the
-    code's default is 0.1).
+    twice DiT's depth, an RMS norm with weights, and the published widths; its head, where a layer norm without weights
+    follows a last RMS norm, nothing is conditioned, and the linear layer starts as PyTorch's own with zero biases; the
+    embedders of patches, times and labels, which are DiT's in its code too. Changed, so that only the mixer and these
+    differ between families: a block adds its mixer's output to the residual stream, where ZigMa's code adds the normed
+    stream too; DiT's frozen position embedding, where the code has none unless asked and its zigzag configuration asks
+    for one that is learnt from zeros; no stochastic depth (the code's default is 0.1).
     """
 
     def __init__(self, place: Place, options: BaseModel) -> None:
