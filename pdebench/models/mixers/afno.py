@@ -26,7 +26,7 @@ class AdaptiveFourier(Mixer):
 
     Kept: 8 blocks, hidden factor 1, all frequencies, soft shrinkage at 0.01, transforms normalised by `sqrt(h w)`, all
     weights and biases N(0, 0.02), and the residual of the mixer's own input. Changed: DiT's block puts a residual and
-    an adaLN gate around the mixer alone.
+    an adaLN gate around the mixer alone; AFNO's has one residual around mixer and MLP, unless asked for two.
     """
 
     implementation = "rfft2"

@@ -26,7 +26,7 @@ class DiG(Mixer):
 
     Changed: the directions are undone after each mixer, so that tokens are in raster order everywhere else. DiG leaves
     them turned, which a block's 3 x 3 convolution sees; its weights, turned along, make the same model. The first five
-    projections are one matrix.
+    projections are one matrix. Without classes DiG's head has no adaLN; here it always has.
     """
 
     def __init__(self, place: Place, options: BaseModel) -> None:

@@ -165,9 +165,11 @@ class S4DMixer(Mixer):
     """in-projection, S4D along the raster order in both directions, out-projection.
 
     After DiffuSSM (arXiv 2311.18257), whose blocks run a bidirectional S4D over the flattened image. Kept: S4D
-    (arXiv 2206.11893) with 64 states, S4D-Lin, zero-order hold, and its bidirectional form. Changed, so that S4D stands
-    exactly where PDE-SSM's operator stands: no gate, no GELU and GLU after the convolution, DiT's MLP for DiffuSSM's
-    hourglass, patches for its whole latents, and D starts at 1 instead of N(0, 1).
+    (arXiv 2206.11893) with 64 states, S4D-Lin, zero-order hold, an A for each channel as in its authors' minimal code
+    (state-spaces/s4, models/s4/s4d.py), and its bidirectional form. Changed, so that S4D stands exactly where PDE-SSM's
+    operator stands: no gate, no GELU and GLU after the convolution, DiT's MLP for DiffuSSM's hourglass, patches for its
+    whole latents, and D starts at 1 instead of N(0, 1). A and dt learn at the rate of all weights, where their example
+    holds them to at most 1e-3.
     """
 
     implementation = "rfft"
