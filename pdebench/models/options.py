@@ -33,5 +33,6 @@ class PDEOptions(BaseModel):
     )
     padding: Literal["periodic", "zero"] = Field(
         default="periodic",
-        description="zero: pad the grid to twice its size, so that nothing wraps around the image's edges",
+        description="zero: pad the grid to twice its size, so that what drifts over an edge of the image does not come "
+        "back over the other; the tails of diffusion do",
     )

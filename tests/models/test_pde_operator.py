@@ -242,6 +242,50 @@ def test_zero_padding_does_not_wrap_around() -> None:
     assert abs(opposite["zero"]) < 1e-6 * inside
 
 
+def comes_back(drift: float, length: float, n: int = 16) -> float:
+    """Share of a token's mass, the mean over all tokens, that a padded operator brings back over an edge.
+
+    What it leaves inside the image less what the whole plane would; drift down and diffusive length in sides.
+    """
+    op = only(n, n, diffusion="isotropic", convection=True, padding="zero")
+    with torch.no_grad():
+        op.log_length.fill_(math.log(length))
+        op.velocity.copy_(torch.tensor([drift, 0.0]).view(2, 1, 1))
+        inside = op(torch.ones(1, 1, n, n, dtype=torch.float64)).mean().item()
+    apart = (np.arange(n)[:, None] - np.arange(n)) / n
+    along, across = (
+        np.exp(-(((apart - v) / length) ** 2) / 2) / (n * length * math.sqrt(2 * math.pi)) for v in (drift, 0)
+    )
+    return inside - along.sum(1).mean() * across.sum(1).mean()
+
+
+def test_with_zero_padding_little_comes_back_below_half_a_side_and_some_of_diffusion_always() -> None:
+    for drift in (0, 0.25, 0.5):
+        assert abs(comes_back(drift, 0.1)) < 1e-5
+        assert abs(comes_back(drift, 0.2)) < 5e-4
+    assert comes_back(0, 1) == pytest.approx(0.117, abs=0.001)
+    assert comes_back(0.75, 0.3) == pytest.approx(0.026, abs=0.001)
+    assert comes_back(1, 0.1) == pytest.approx(0.036, abs=0.001)
+
+
+@pytest.mark.parametrize("tau", [None, 1.0, 3.0])
+def test_with_zero_padding_no_drift_is_longer_than_a_side(tau: float | None) -> None:
+    """By two sides 85% would be back; by 1.2 a fifth."""
+    assert comes_back(2, 0.1) < 0.08
+    op, x = only(8, 8, convection=True, padding="zero"), torch.randn(1, 1, 8, 8, dtype=torch.float64)
+    taus = None if tau is None else torch.full((1, 1), tau, dtype=torch.float64)
+    outputs = []
+    for drift in ((1.0, -1.0), (1.2, -7.0)):
+        with torch.no_grad():
+            op.velocity.copy_(torch.tensor(drift, dtype=torch.float64).view(2, 1, 1))
+            outputs.append(op(x, taus))
+    assert torch.equal(*outputs)
+    periodic = only(8, 8, convection=True)
+    with torch.no_grad():
+        periodic.velocity.fill_(1.5)
+    torch.testing.assert_close(periodic(x), x.roll((4, 4), (2, 3)))  # a torus has no edge to be kept inside of
+
+
 @pytest.mark.parametrize("options", [
     {"diffusion": form, "states": states, "padding": padding}
     for form in FORMS for states in (1, 2) for padding in ("periodic", "zero")

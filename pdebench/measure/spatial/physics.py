@@ -66,7 +66,8 @@ def terms(operator: PDEOperator, tau: Tensor | None = None) -> Terms:
     if operator.reaction is not None:
         reaction = operator.bounded_reaction()
     scale = 1.0 if tau is None else tau[0, :, None].double()
-    return Terms(*(scale * term.detach().double() for term in (diffusion, drift, reaction)))
+    diffusion, drift, reaction = (scale * term.detach().double() for term in (diffusion, drift, reaction))
+    return Terms(diffusion, operator.bounded_drift(drift), reaction)
 
 
 def green_function(operator: PDEOperator, grid: tuple[int, int], tau: Tensor | None = None) -> Tensor:
