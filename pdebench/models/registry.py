@@ -147,6 +147,7 @@ _BUILT_IN = (
         "arXiv 2603.13663",
         closed_form.pde,
         options=PDEOptions,
+        revision=2,
     ),
     Family(
         "DiT",

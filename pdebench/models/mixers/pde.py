@@ -2,8 +2,9 @@
 
     du/dt = div(K grad u) - v . grad u + r u      u(0) = B x      y = C u(tau) + D x      on the unit torus
 
-solved exactly in Fourier space: `u_hat(k, tau) = exp(tau (-k^T K k - i v . k + r)) u_hat(k, 0)`. `symbol.py` forms the
-symbol, `spectral.py` applies it.
+solved exactly in Fourier space: `u_hat(k, tau) = exp(tau (-k^T K k - i v . k + r)) u_hat(k, 0)`. Exactly, for the
+trigonometric polynomial of least oscillation through the tokens, read at their places again; what that means at the
+Nyquist frequency of an even side stands in `symbol.py`, which forms the symbol. `spectral.py` applies it.
 """
 
 from __future__ import annotations
@@ -161,8 +162,8 @@ class PDEOperator(nn.Module):
 class PDEMixer(Mixer):
     """in-projection, PDE solve, (SiLU gate), out-projection.
 
-    Kept: the operator's symbol. Ours, each an option: states beyond one, the gate, `tau` moved by the conditioning
-    vector, zero padding.
+    Kept: the operator's symbol; at a Nyquist frequency the mean of it over both signs. Ours, each an option: states
+    beyond one, the gate, `tau` moved by the conditioning vector, zero padding.
     """
 
     def __init__(self, place: Place, options: PDEOptions) -> None:
