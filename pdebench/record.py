@@ -101,6 +101,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "spatial_diffusive_length": ("Float64", "of a PDE: median over channels of sqrt(trace(2 tau K) / 2)"),
     "spatial_drift": ("Float64", "of a PDE: median over channels of |tau v|"),
     "spatial_decay": ("Float64", "of a PDE: median over channels of exp(tau r)"),
+    "spatial_wrapped": ("Float64", "of a PDE: share of a token's mass that comes back over an edge of the image"),
     "spatial_physics_error": ("Float64", "largest disagreement of these with the measured impulse response"),
     "peak_memory_bytes": ("Int64", "peak memory of training, of the first device's process; see peak_memory_kind"),
     "peak_memory_kind": ("string", "how the peak was read"),

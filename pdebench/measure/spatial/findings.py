@@ -86,6 +86,10 @@ class Physics(Found):
     median_length: Number
     median_drift: Number
     median_decay: Number
+    wrapped: Number | None = Field(
+        default=None,
+        description="share of a token's mass that comes back over an edge of the image, mean over channels",
+    )
     resolved: int = Field(description="channels whose moments the measured response resolves")
     channels: int
     error: Number | None = Field(description="largest disagreement of those; see `physics.py`")
@@ -147,6 +151,7 @@ class Survey(Found):
             "spatial_diffusive_length": _mean([one.median_length for one in physics]),
             "spatial_drift": _mean([one.median_drift for one in physics]),
             "spatial_decay": _mean([one.median_decay for one in physics]),
+            "spatial_wrapped": _mean([one.wrapped for one in physics]),
             "spatial_physics_error": max(errors, default=None),
         }
 

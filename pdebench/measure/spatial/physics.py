@@ -32,6 +32,7 @@ from pdebench.measure.spatial.findings import CHANNELS, Physics
 from pdebench.models.mixers.pde import PDEMixer, PDEOperator
 
 RESOLVED = 1e-3
+WRAPS = 100  # times around the torus, either way: the longest diffusive length is 20 sides
 
 
 class Moments(NamedTuple):
@@ -118,6 +119,28 @@ def disagreement(measured: Moments, expected: Moments, grid: tuple[int, int]) ->
     return torch.cat([mass[None], moved, spread]).amax(0)
 
 
+def wrapped(learned: Terms, domain: int) -> Tensor:
+    """Share of a token's mass that each state (D, S) brings back over an edge of the image, the mean over all tokens.
+
+    What lands inside the image on a torus of `domain` times its side less what lands there on the plane. The axes are
+    taken by themselves, as they are where K has no shear.
+    """
+    images = domain * torch.arange(-WRAPS, WRAPS + 1, dtype=torch.float64, device=learned.drift.device)
+    torus = plane = torch.ones_like(learned.reaction)
+    for variance, drift in zip(2 * learned.diffusion[:2], learned.drift, strict=True):
+        deviation = variance.sqrt().clamp(min=1e-6)[..., None]
+        place = (images - drift[..., None]) / deviation
+        # of a token anywhere in the image, moved by a Gaussian: the second difference of its twice integrated density
+        inside = deviation * (_ramp(place + 1 / deviation) - 2 * _ramp(place) + _ramp(place - 1 / deviation))
+        torus, plane = torus * inside.sum(-1), plane * inside[..., WRAPS]
+    return torus - plane
+
+
+def _ramp(z: Tensor) -> Tensor:
+    """The integral of the normal distribution function up to `z`."""
+    return z * torch.special.ndtr(z) + torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)  # type: ignore[no-any-return]
+
+
 def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor) -> Physics:
     """What the mixer has learned, and how far its measured response is from it.
 
@@ -159,6 +182,7 @@ def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor) -> Physics:
         median_length=float(lengths.median()),
         median_drift=float(drifts.median()),
         median_decay=float(decays.median()),
+        wrapped=float(wrapped(learned, operator.domain).mean()),
         resolved=int(resolved.sum()),
         channels=operator.channels,
         error=error,

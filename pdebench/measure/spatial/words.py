@@ -128,10 +128,12 @@ def _network(found: Survey, tokens: int) -> str:
 
 
 def _physics(row: dict[str, float | None]) -> str:
-    return (
+    text = (
         f"in the median channel diffusion covers {row['spatial_diffusive_length']:.2g} tokens, convection moves by "
         f"{row['spatial_drift']:.2g}, reaction leaves {row['spatial_decay']:.0%} of a constant"
     )
+    wrapped = row["spatial_wrapped"]
+    return text if wrapped is None else f"{text}; {wrapped:.2g} of a token's mass comes back over an edge of the image"
 
 
 def _count(value: float) -> str:

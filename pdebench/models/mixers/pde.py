@@ -130,19 +130,19 @@ class PDEOperator(nn.Module):
         exponents[3:] = [None if term is None else self.bounded_drift(term) for term in exponents[3:]]
         if rate is not None:
             gain = gain * torch.exp(rate)
-        waves = wavenumbers(h, w, self._domain, like=gain)
+        waves = wavenumbers(h, w, self.domain, like=gain)
         skip = self.skip.to(gain.dtype).expand(gain.shape[:-1])
         return SummedPropagators.apply(skip, gain, *exponents, *waves)  # type: ignore[no-any-return]
 
     @property
-    def _domain(self) -> int:
+    def domain(self) -> int:
         """Side of the torus in units of the image's side: 2 where zero padding doubles the grid."""
         return 2 if self.options.padding == "zero" else 1
 
     def forward(self, x: Tensor, tau: Tensor | None = None) -> Tensor:
         """Apply to real `x` (B, D, h, w), which may lie channels last; `tau` (B, D) is positive, 1 where not given."""
         h, w = x.shape[-2:]
-        if self._domain == 1:
+        if self.domain == 1:
             return spectral_product(x, self._current_symbol(h, w, tau))
         padded = F.pad(x, (0, w, 0, h))
         return spectral_product(padded, self._current_symbol(2 * h, 2 * w, tau))[..., :h, :w]

@@ -165,6 +165,28 @@ def test_zero_padding_leaves_nothing_to_check_and_says_so() -> None:
     assert found.median_length > 0
 
 
+@pytest.mark.parametrize(
+    ("padding", "length", "drift", "share"),
+    [
+        ("zero", 0.1, 0.5, 0.0),
+        ("zero", 0.5, 0.0, 0.0104),
+        ("zero", 1.0, 0.0, 0.1169),
+        ("zero", 0.1, 1.0, 0.0367),
+        ("periodic", 0.001, 0.25, 0.25),
+        ("periodic", 0.1, 0.0, 0.1532),
+        ("periodic", 20.0, 0.0, 1.0),
+    ],
+)
+def test_what_comes_back_over_an_edge_is_told(padding: str, length: float, drift: float, share: float) -> None:
+    """As `test_pde_operator.py` measures it, but for tokens that fill the image instead of standing on points of it."""
+    mixer = mixer_of(padding=padding)
+    with torch.no_grad():
+        mixer.operator.log_length.fill_(math.log(length))  # type: ignore[union-attr]
+        mixer.operator.velocity.copy_(torch.tensor([0.0, -drift])[:, None, None].expand(2, 16, 1))  # type: ignore[union-attr]
+    found = learned_physics(mixer, torch.randn(1, SIDE * SIDE, 16), torch.randn(1, 16))
+    assert found.wrapped == pytest.approx(share, abs=1e-3)
+
+
 def test_visiting_leaves_the_model_as_it_was() -> None:
     model: Backbone = create_model("None-DiT-XXS/4", input_size=16, num_classes=None).eval()
     x, t = torch.randn(1, 4, 16, 16), torch.zeros(1)

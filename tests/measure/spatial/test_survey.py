@@ -61,6 +61,8 @@ def test_untrained_attention_shows_no_locality_a_pde_does_and_the_numbers_say_so
     assert told["PDE-SSM-DiT"]["locality"].startswith("local")
     assert told["None-DiT"]["locality"] == "none: no token sees another"
     assert told["PDE-SSM-DiT"]["measured response"].startswith("agrees")
+    assert 0 < (pde["spatial_wrapped"] or 0) < 0.5
+    assert "of a token's mass comes back over an edge" in told["PDE-SSM-DiT"]["learned physics"]
     assert "learned physics" not in told["DiT"]
 
 
