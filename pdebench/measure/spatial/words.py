@@ -133,7 +133,7 @@ def _physics(row: dict[str, float | None]) -> str:
         f"{row['spatial_drift']:.2g}, reaction leaves {row['spatial_decay']:.0%} of a constant"
     )
     wrapped = row["spatial_wrapped"]
-    return text if wrapped is None else f"{text}; {wrapped:.2g} of a token's mass comes back over an edge of the image"
+    return text if wrapped is None else f"{text}; {wrapped:.2%} of a token's mass comes back over an edge of the image"
 
 
 def _count(value: float) -> str:
