@@ -130,6 +130,8 @@ class _Crew:
         """Ask every running cell to end, wait until each has, and give back what they held."""
         self.todo.clear()
         self.elsewhere.clear()
+        for turn in self.turns.values():
+            turn.leave()
         for child in self.running:
             child.ask()
         try:

@@ -2,8 +2,9 @@
 
 A lock for each device, in the user's cache, that the kernel holds, and lets go of when its holder ends. Whoever times a
 cell has the CPU's, or its GPU's, for itself; whoever does not time shares the CPU's, so that nothing of ours runs
-beside what is timed. Runs of other users or caches are not seen. Under SLURM there are no turns: a job has its devices
-to itself, and the GPUs of two jobs may have one name.
+beside what is timed. A second lock for each device is the head of its queue: who waits there is the next to have it, so
+two runs have it in turn, and neither waits for the other's last cell. Runs of other users or caches are not seen. Under
+SLURM there are no turns: a job has its devices to itself, and the GPUs of two jobs may have one name.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ class Turn:
         if "SLURM_JOB_ID" in os.environ:
             self._wanted = []
         self._held: list[IO[str]] = []
+        self._next: dict[str, IO[str]] = {}  # the queues that we are at the head of
 
     def take(self) -> bool:
-        """Whether the slot's devices are ours now; False while somebody else has one of them."""
+        """Whether the slot's devices are ours now; False while somebody else has one of them, or is the next to."""
         for device, how in self._wanted:
             if (lock := _opened(device)) is None:
                 continue
-            try:
-                fcntl.flock(lock, how | fcntl.LOCK_NB)
-            except OSError:
+            if not (self._queue(device) and _locked(lock, how)):
                 lock.close()
                 self.give_back()
                 return False
             self._held.append(lock)
+            self._next.pop(device).close()
         for lock in self._held:
             with suppress(OSError):
                 lock.truncate(0)
@@ -52,11 +53,26 @@ class Turn:
                 lock.flush()
         return True
 
+    def _queue(self, device: str) -> bool:
+        """Whether we are the next to have a device, which we then stay until we have it or `leave`."""
+        if device not in self._next and (place := _opened(f"{device}.next")) is not None:
+            if _locked(place, fcntl.LOCK_EX):
+                self._next[device] = place
+            else:
+                place.close()
+        return device in self._next
+
     def give_back(self) -> None:
         """Let the next have them."""
         for lock in self._held:
             lock.close()
         self._held.clear()
+
+    def leave(self) -> None:
+        """Wait no longer."""
+        for place in self._next.values():
+            place.close()
+        self._next.clear()
 
     def holder(self) -> str:
         """Who has a device that we want, for a message: `process 123`."""
@@ -64,6 +80,14 @@ class Turn:
             with suppress(OSError, ValueError):
                 return f"process {int(_path(device).read_text())}"
         return "another process"
+
+
+def _locked(lock: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _path(device: str) -> Path:

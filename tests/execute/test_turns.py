@@ -47,6 +47,28 @@ def test_who_may_run_beside_whom(held: tuple[Slot, bool], asked: tuple[Slot, boo
     second.give_back()
 
 
+def test_who_waits_is_the_next_to_have_it() -> None:
+    first, second = Turn(CPU, timed=True), Turn(CPU, timed=True)
+    assert first.take()
+    for has, waits in ((first, second), (second, first)) * 2:
+        assert not waits.take()
+        has.give_back()
+        assert not has.take()
+        assert waits.take()
+    second.leave()
+    first.give_back()
+    assert first.take()
+
+
+def test_what_is_not_timed_does_not_keep_what_is_waiting() -> None:
+    shared, more, alone = Turn(HALF, timed=False), Turn(HALF, timed=False), Turn(CPU, timed=True)
+    assert shared.take()
+    assert not alone.take()
+    assert not more.take()
+    shared.give_back()
+    assert alone.take()
+
+
 def test_a_turn_ends_with_its_holder_however_that_ends(tmp_path: Path) -> None:
     code = (
         "import os, signal\nfrom pdebench.execute.slots import Slot\nfrom pdebench.execute.turns import Turn\n"

@@ -46,4 +46,5 @@ def test_a_set_eighteen_times_as_large_takes_no_memory_of_the_model(tmp_path: Pa
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         peaks[count] = json.loads(done.stdout)
-    assert peaks[1272] == pytest.approx(peaks[71], rel=0.05)
+    # one cell measured twice differs by up to a tenth, by where its allocator finds room; the data would be a multiple
+    assert peaks[1272] == pytest.approx(peaks[71], rel=0.25)
