@@ -40,7 +40,7 @@ def test_its_numbers_are_what_is_counted(model: str) -> None:
 STATES = {  # of a token, all channels: 2 d channels of 16 states; of 128; heads of (d / 2) x (d / heads)
     "ZigMa-S/2": 2 * 368 * 16,
     "Mamba-DiT-S/2": 2 * (2 * 384 * 16),  # both ways
-    "DiS-S/2": 2 * (2 * 384 * 16),
+    "DiS-S/2": 2 * (2 * 368 * 16),
     "Mamba2-DiT-S/2": 2 * 384 * 128,
     "DiG-S/2": 384 // 2 * 64,
 }
