@@ -7,8 +7,7 @@ from runs import write_images, write_suite
 
 
 @pytest.fixture
-def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def suite(tmp_path: Path) -> Path:
     """A suite file of two cells on 40 small generated images in two classes."""
-    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "cache"))
     write_images(tmp_path)
     return write_suite(tmp_path)

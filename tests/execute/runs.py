@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import subprocess
 import sys
 import time
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
+
+from pdebench.cli import main
 
 os.environ["PDEBENCH_TESTS"] = f"of-{os.getpid()}"  # everything that is started from here has it, orphans too
 OURS = f"PDEBENCH_TESTS=of-{os.getpid()}\0".encode()
@@ -45,7 +52,26 @@ def command(*arguments: object) -> list[str]:
 
 
 def pdebench_run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=240)
+    """A command from its beginning to its end, its cells in processes of their own.
+
+    The command itself runs here: a process of its own spends most of its time on importing what a report is made of.
+    """
+    told, complained = io.StringIO(), io.StringIO()
+    handlers = {ask: signal.getsignal(ask) for ask in (signal.SIGINT, signal.SIGTERM)}
+    typed = ["pdebench", *map(str, arguments)]
+    code: int | str | None = 0
+    try:
+        with patch.object(sys, "argv", typed), redirect_stdout(told), redirect_stderr(complained):
+            main()
+    except SystemExit as end:
+        code = end.code
+    except Exception:
+        complained.write(traceback.format_exc())
+        code = 1
+    finally:
+        for ask, handler in handlers.items():
+            signal.signal(ask, handler)
+    return subprocess.CompletedProcess(typed, int(code or 0), told.getvalue(), complained.getvalue())
 
 
 def workers() -> list[int]:

@@ -39,8 +39,12 @@ class Meddler:
         self.processes: list[psutil.Process] = []
 
     def started(self, cell: Cell, slot: Slot) -> None:
-        (first,) = (one for one in psutil.Process().children() if "pdebench.execute.worker" in one.cmdline())
-        self.processes = [first]
+        wait_for(self._begun)  # a process that has just been replaced has no command line for a moment
+
+    def _begun(self) -> bool:
+        children = psutil.Process().children()
+        self.processes = [one for one in children if "pdebench.execute.worker" in one.cmdline()]
+        return len(self.processes) == 1
 
     def progress(self, cell: Cell, event: dict[str, Any]) -> None:
         if event["stage"] == "train" and len(self.processes) == 1:
