@@ -95,7 +95,7 @@ def compare(measure: Measure, better: Entry, worse: Entry) -> Comparison:
     if over is not None and over.low is not None and over.high is not None:
         return _verdict(gap, _over_seeds(measure, over.pairs, over.mean, over.low, over.high), over.low, over.high)
     if measure.kind == "rate":
-        one, two = median_of(better.rows, measure.column), median_of(worse.rows, measure.column)
+        one, two = (median_of(one.of(measure.column), measure.column) for one in (better, worse))
         half = NORMAL_95 * math.hypot(one.error, two.error)
         if not math.isnan(half):
             low, high = one.log - two.log - half, one.log - two.log + half
@@ -127,7 +127,8 @@ def _gap(measure: Measure, better: float, worse: float) -> str:
 def _by_seed(measure: Measure, entry: Entry) -> dict[float, float]:
     """One number a seed on the scale that distances are taken on, so that worse less better is positive."""
     found: dict[float, list[float]] = {}
-    for seed, value in zip(entry.rows[SEED], entry.rows[measure.column], strict=True):
+    rows = entry.of(measure.column)
+    for seed, value in zip(rows[SEED], rows[measure.column], strict=True):
         if not (math.isnan(seed) or math.isnan(value)):
             found.setdefault(seed, []).append(value)
     means = {seed: sum(values) / len(values) for seed, values in found.items()}
@@ -188,7 +189,8 @@ def rank(measure: Measure, contest: Contest) -> Ranking:
 
 def _incomparable(measure: Measure, ranking: list[Entry]) -> str:
     """Why the entries must not be compared in this measure; empty where they may."""
-    rows = {entry.family: entry.rows[entry.rows[measure.column].notna()] for entry in ranking}
+    measured_in = {entry.family: entry.of(measure.column) for entry in ranking}
+    rows = {family: one[one[measure.column].notna()] for family, one in measured_in.items()}
     found = {one.column: one for one in differences(rows, conditions(measure))}
     several = any(one["machine_fingerprint"].nunique() > 1 for one in rows.values())
     if "machine_fingerprint" in conditions(measure) and (several or "machine_fingerprint" in found):

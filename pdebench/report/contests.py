@@ -10,23 +10,27 @@ import numpy as np
 import pandas as pd
 
 from pdebench.report.differences import LEARNT, Difference, beside, differences
-from pdebench.report.tidy import BUDGET, SEED, families_in, named, plain_value
+from pdebench.report.tidy import BUDGET, SEED, families_in, named, of_samples, plain_value
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One family in a comparison, at its best setting by validation loss.
+    """One family in a comparison, as it was trained best by validation loss.
 
     Attributes:
         family: its name.
-        rows: one a seed, or one a seed and machine.
-        setting: what tells its runs apart.
-        tried: how many settings it ran with.
+        rows: all that were trained so, one a seed, or more where a seed was evaluated in several ways or places.
+        sampled: those of them that were evaluated in one way, the way that most seeds were.
+        trained: what tells its trainings apart.
+        setting: the same, and what tells its evaluations apart.
+        tried: how many trainings it has.
         beside: what it trained with that others did not, where its setting does not say it: `steps 100`.
     """
 
     family: str
     rows: pd.DataFrame
+    sampled: pd.DataFrame
+    trained: str
     setting: str
     tried: int
     beside: str = ""
@@ -42,11 +46,16 @@ class Entry:
         """Runs of different seeds; the same on two machines is one of them."""
         return len(self.rows.drop_duplicates(SEED)) if self.rows[SEED].notna().all() else len(self.rows)
 
+    def of(self, column: str) -> pd.DataFrame:
+        """The rows that may be put together in a column: how a cell is evaluated changes no loss and every score."""
+        return self.sampled if of_samples(column) else self.rows
+
     def values(self, column: str) -> pd.Series:
         """What was measured, one number a seed, without the missing."""
         if column not in self.rows:
             return pd.Series(dtype=float)
-        known = self.rows[self.rows[column].notna()]
+        known = self.of(column)
+        known = known[known[column].notna()]
         if not known[SEED].is_unique and known[SEED].notna().all():
             return known.groupby(SEED, sort=False)[column].mean()
         return known[column]
@@ -123,9 +132,14 @@ def budget_split(rows: pd.DataFrame) -> list[str]:
 
 
 def best_entry(family: str, rows: pd.DataFrame) -> Entry:
-    """A family's rows at the setting with the lowest median validation loss."""
-    settings = [(setting, group) for setting, group in rows.groupby("setting", sort=True)]
-    order = [(np.nan_to_num(group["val_loss"].median(), nan=np.inf), str(name)) for name, group in settings]
-    _, best = min(order)
-    chosen = next(group for name, group in settings if str(name) == best)
-    return Entry(family, chosen, best, len(settings))
+    """A family's rows as they were trained with the lowest median validation loss."""
+    trainings = {str(name): group for name, group in rows.groupby("trained", sort=True)}
+    best = min(trainings, key=lambda name: (np.nan_to_num(_by_seed(trainings[name]).median(), nan=np.inf), name))
+    evaluations = {str(name): group for name, group in trainings[best].groupby("setting", sort=True)}
+    most = min(evaluations, key=lambda name: (-evaluations[name][SEED].nunique(), name))
+    return Entry(family, trainings[best], evaluations[most], best, most, len(trainings))
+
+
+def _by_seed(rows: pd.DataFrame) -> pd.Series:
+    """The loss of each seed: one that was evaluated in two ways is one run."""
+    return rows.groupby(SEED, dropna=False)["val_loss"].mean()

@@ -157,7 +157,7 @@ def _reference(family: str, table: pd.DataFrame, studied: pd.DataFrame) -> Arm:
     best = best_entry(family, done)
     unlike = beside(differences({"here": best.rows, "there": studied}, LEARNT), "here")
     detail = replace(best, beside=unlike).told + (f" (best of {best.tried})" if best.tried > 1 else "")
-    return Arm(family, None, rows[rows["setting"] == best.setting], detail)
+    return Arm(family, None, rows[rows["trained"] == best.trained], detail)
 
 
 def _title(family: str, config: pd.Series, told: Sequence[str]) -> str:

@@ -171,6 +171,7 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     table["folder"] = table["folder"].fillna("")
     table["repeat"] = _repeats(table)
     table["setting"] = settings(table)
+    table["trained"] = settings(table, but="evaluate.")
     rank = {name: place for place, name in enumerate(family_order(table))}
     table["_rank"] = table["model.family"].map(rank)
     keys = ["data.name", "data.resolution", "_rank", "model.size", "train.steps", "setting", SEED, "cell"]
@@ -230,6 +231,11 @@ def families_in(table: pd.DataFrame) -> list[str]:
     return [family for family in family_order(table) if family in present]
 
 
+def of_samples(column: str) -> bool:
+    """Whether a column was measured on samples, or while they were drawn: how cells were evaluated is part of it."""
+    return column.startswith(("sample", "metric_", "fid", "fd_", "kid", "val_loss_transfer"))
+
+
 def frechet_columns(table: pd.DataFrame) -> list[str]:
     """Columns that hold a Frechet distance: `fid`, and `fd_<extractor>` for any other extractor."""
     return [str(column) for column in table if column == "fid" or str(column).startswith("fd_")]
@@ -253,11 +259,11 @@ def metric_title(column: str) -> str:
     return f"{title} ({EXTRACTORS.get(extractor, extractor)})" if extractor else title
 
 
-def settings(table: pd.DataFrame) -> pd.Series:
+def settings(table: pd.DataFrame, but: str = " ") -> pd.Series:
     """For each row, what varies within its family at its resolution: `lr 0.001, size S, no convection`.
 
-    The family's own options are told by what differs from their defaults, `plain` where nothing does. The
-    resolved dimensions are told only where the rest does not say them.
+    Keys that begin with `but` are left out. The family's own options are told by what differs from their defaults,
+    `plain` where nothing does. The resolved dimensions are told only where the rest does not say them.
     """
     if table.empty:
         return pd.Series([], index=table.index, dtype=object)
@@ -269,7 +275,7 @@ def settings(table: pd.DataFrame) -> pd.Series:
     for name in sorted(map(str, plain), key=lambda name: name in DIMENSIONS):
         beside = [plain[other] for other in told] if name in DIMENSIONS else []
         varies = plain[name].groupby([*groups, *beside]).transform("nunique") > 1
-        if varies.any() and name not in hidden:
+        if varies.any() and name not in hidden and not name.startswith(but):
             own = [f for f in families.unique() if name in (f"model.{option.name}" for option in options_of(f))]
             said = varies & (plain[name] != "") & ~families.isin(own)
             told[name] = plain[name].map(lambda value, name=name: named(name, value)).where(said, "")

@@ -59,6 +59,20 @@ def test_what_was_measured_otherwise_is_not_ranked(
     assert f"{measure} at 32 px" not in text[: text.index("Who leads")]
 
 
+def test_how_a_seed_was_evaluated_chooses_between_no_losses() -> None:
+    frame = synthetic.results()
+    worst = frame.loc[frame["model.family"] == "DiT", "val_loss"].idxmax()
+    frame.loc[worst, "evaluate.nfe"] = 50
+    (alike,), (other,) = (
+        [entry for entry in contest.entries if entry.family == "DiT"]
+        for contest in (contests(finished(tidy(synthetic.results())))[0], contests(finished(tidy(frame)))[0])
+    )
+    assert other.tried == 1
+    assert other.median("val_loss") == alike.median("val_loss")
+    assert len(other.values("val_loss")) == len(alike.values("val_loss")) == 3
+    assert len(other.values("fd_efficientnet_lite0")) == 2, "scores of 20 and of 50 evaluations are not put together"
+
+
 def test_precision_is_what_the_cells_used(tmp_path: Path) -> None:
     frame = results(precision_used="bf16", train__precision="auto")
     frame["train.precision"] = "auto"
