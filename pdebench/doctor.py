@@ -141,7 +141,7 @@ def data() -> Iterator[Check]:
     """The data sets, none of which is decoded."""
     from pdebench.config import DataConfig
     from pdebench.data.registry import SOURCES
-    from pdebench.errors import DataError
+    from pdebench.errors import FOREIGN, DataError
 
     for name in SOURCES:
         if name == "folder":
@@ -153,7 +153,7 @@ def data() -> Iterator[Check]:
             yield Check(f"data {name}", "ok", source.summary)
         except DataError as error:
             yield Check(f"data {name}", "missing", *_with_command(str(error)))
-        except Exception as error:  # another package's, which may fail in any way
+        except FOREIGN as error:  # another package's, which may fail in any way
             yield Check(f"data {name}", "missing", f"its check fails with {type(error).__name__}: {error}")
 
 

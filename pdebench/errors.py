@@ -35,6 +35,10 @@ class PdebenchError(Exception):
     exit_code = 2
 
 
+FOREIGN = (Exception, SystemExit)
+"""What importing another package's module may raise: anything, and a script that is no module ends the process."""
+
+
 class SuiteError(PdebenchError):
     """A suite file, a key in it or an override on the command line is wrong.
 

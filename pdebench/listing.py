@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from pdebench.errors import DataError
+from pdebench.errors import FOREIGN, DataError
 
 Rows = list[dict[str, Any]]
 
@@ -42,7 +42,7 @@ def models() -> Iterator[dict[str, Any]]:
         for name in FAMILIES:
             try:
                 yield from models_of(name)
-            except Exception as error:  # another package's mixer may fail in any way
+            except FOREIGN as error:  # another package's mixer may fail in any way
                 if name not in added_families():
                     raise
                 yield {"family": name, "failed": f"{type(error).__name__}: {error}"}

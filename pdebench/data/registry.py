@@ -18,7 +18,7 @@ from pdebench.data.folder import FolderSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.photos import PhotosSource
 from pdebench.data.source import DataConfig, ImageSet, Source, Split
-from pdebench.errors import DataError, did_you_mean
+from pdebench.errors import FOREIGN, DataError, did_you_mean
 
 __all__ = ["SOURCES", "DataConfig", "ImageSet", "Source", "check", "class_count", "content", "load", "verify"]
 
@@ -37,9 +37,10 @@ def _added() -> dict[str, EntryPoint]:
 def _import(point: EntryPoint) -> Source:
     try:
         source = point.load()
-    except Exception as error:  # another package's module may fail in any way
+    except FOREIGN as error:
         raise DataError(
-            f"data set '{point.name}' of another package cannot be imported from {point.value}: {error}"
+            f"data set '{point.name}' of another package cannot be imported from {point.value}: "
+            f"{type(error).__name__}: {error}"
         ) from error
     if not isinstance(source, Source):
         raise DataError(f"data set '{point.name}': {point.value} is not an instance of pdebench.data.source.Source")

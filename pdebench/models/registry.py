@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
 
-from pdebench.errors import DimensionError, ModelError, did_you_mean
+from pdebench.errors import FOREIGN, DimensionError, ModelError, did_you_mean
 from pdebench.models import closed_form
 from pdebench.models.closed_form import Cost
 from pdebench.models.options import NoOptions, PDEOptions
@@ -255,7 +255,7 @@ def _added() -> _Added:
         where = f"'{point.name}' ({point.value})"
         try:
             family = point.load()
-        except Exception as error:  # another package's module may fail in any way
+        except FOREIGN as error:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
             found.broken[point.name] = f"the family {where} of another package cannot be imported: {why}"
             continue
@@ -303,9 +303,12 @@ def broken_families() -> Mapping[str, str]:
 def unknown_family(name: str) -> str:
     """What to say of a name that is none: the nearest one, or why what was meant is not to be had."""
     broken = broken_families()
-    nearest = difflib.get_close_matches(name.lower(), [point.lower() for point in broken], n=1, cutoff=0.4)
+    nearest = difflib.get_close_matches(name.lower(), [point.lower() for point in broken], n=1)
     why = [text for point, text in broken.items() if point.lower() in nearest]
-    return why[0] if why else f"unknown family '{name}'; {did_you_mean(name, FAMILIES)}"
+    if why:
+        return why[0]
+    text = f"unknown family '{name}'; {did_you_mean(name, FAMILIES)}"
+    return f"{text} (pdebench doctor says which of other packages cannot be imported)" if broken else text
 
 
 def parse_name(name: str) -> tuple[Family, str, int]:

@@ -34,8 +34,12 @@ def package(tmp_path: Path) -> Path:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plus-package\nVersion: 1.0\n")
     points = (
         "plus = plus_package:PLUS\ntaken = plus_package:TAKEN\nnothing = plus_package:NOTHING\ngone = gone_package:X\n"
+        "script = script_package:X\n"
     )
-    (about / "entry_points.txt").write_text(f"[pdebench.families]\n{points}[pdebench.data]\nlost = gone_package:DATA\n")
+    (about / "entry_points.txt").write_text(
+        f"[pdebench.families]\n{points}[pdebench.data]\nlost = gone_package:DATA\ntold = script_package:D\n"
+    )
+    (folder / "script_package.py").write_text("import sys\nsys.exit(3)\n")
     (folder / "plus_package").mkdir()
     (folder / "plus_package" / "__init__.py").write_text(FAMILY)
     (folder / "plus_package" / "mixers.py").write_text(MIXER)
@@ -75,7 +79,7 @@ def test_a_broken_entry_point_ends_no_verb_and_doctor_names_it(package: Path, tm
     doctor = pdebench(package, "doctor", "--json")
     checks = {check["name"]: check for check in json.loads(doctor.stdout)["checks"]}
     assert checks["family Plus-DiT"]["state"] == "ok"
-    for name in ("family gone", "family taken", "family nothing", "data lost"):
+    for name in ("family gone", "family taken", "family nothing", "family script", "data lost", "data told"):
         assert checks[name]["state"] == "missing"
     assert "No module named 'gone_package'" in checks["family gone"]["detail"]
 
@@ -85,6 +89,9 @@ def test_a_suite_that_names_a_broken_family_is_told_why(package: Path, tmp_path:
     assert refused.returncode == 2
     assert "No module named 'gone_package'" in refused.stderr
     assert refused.stderr.count("\n") == 1
+    other = pdebench(package, "validate", suite(tmp_path, "NoSuch"))
+    assert other.returncode == 2
+    assert "unknown family 'NoSuch'" in other.stderr
 
 
 def test_a_built_in_name_is_not_taken_over(package: Path) -> None:
