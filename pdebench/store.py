@@ -200,7 +200,9 @@ def read_json(path: Path, what: str, remedy: str) -> Any:
             text = file.read(LARGEST + 1)
         if len(text) > LARGEST:
             raise ValueError(f"it is larger than {LARGEST // 2**20} MiB")
-        return json.loads(text, parse_constant=no_number)
+        if (held := json.loads(text, parse_constant=no_number)) is None:
+            raise ValueError("it holds null")  # which is not the same as no file
+        return held
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

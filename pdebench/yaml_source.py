@@ -160,9 +160,17 @@ def read_value(text: str, file: str) -> Any:
     return _Reader(file, lines=False).read(text)
 
 
+def _stands_alone(key: yaml.Node, value: yaml.Node) -> bool:
+    """Whether a key is a value that somebody meant for the key before it: `{train.lr: 1e-3, 2e-3}`."""
+    return isinstance(key, yaml.ScalarNode) and isinstance(value, yaml.ScalarNode) and value.tag == _NULL
+
+
+_POWER = r"([eE][-+]?\d+)?"
+
+
 def comma_hint(text: str) -> str:
     """What to write in place of a number with commas, as a clause; empty where the text is none."""
-    if not re.fullmatch(r"[-+]?\d+(,\d+)+(\.\d+)?([eE][-+]?\d+)?", text):
+    if not re.fullmatch(rf"[-+]?\d+(,\d+)+(\.\d+)?{_POWER}", text):
         return ""
     whole, _, rest = text.partition(",")
     thousands = re.fullmatch(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", text)
@@ -257,7 +265,8 @@ class _Reader:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag not in (_STR, _MERGE):
                 self._refuse_comma(key, where)
-                raise self._error(key, f"a key must be plain text, not {self._what(key)}", where)
+                advice = f"; several values stand in brackets: [..., {key.value}]" if _stands_alone(key, value) else ""
+                raise self._error(key, f"a key must be plain text, not {self._what(key)}{advice}", where)
             name = key.value
             if name in own:
                 lines = "" if not self.lines else f" on line {own[name][0].start_mark.line + 1}"
@@ -290,7 +299,11 @@ class _Reader:
         """Say that `10,000` between brackets is two values, where this node is its second part."""
         begin = node.start_mark.index
         before = re.search(r"[-+]?\d+,$", self.text[:begin])
-        if before is not None and isinstance(node, yaml.ScalarNode) and re.fullmatch(r"\d+(\.\d+)?", node.value):
+        if (
+            before is not None
+            and isinstance(node, yaml.ScalarNode)
+            and re.fullmatch(rf"\d+(\.\d+)?{_POWER}", node.value)
+        ):
             number = before[0] + node.value
             raise self._error(node, f"{number} is two values, since a comma ends one{comma_hint(number)}", where)
 

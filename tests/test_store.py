@@ -64,10 +64,11 @@ def test_columns_are_typed_even_where_nothing_was_measured() -> None:
     assert str(frame["status"].dtype) == "string"
 
 
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("held", ['{"half": ', "null", "[]", ""])
+def test_a_damaged_record_is_named(tmp_path: Path, held: str) -> None:
     cell = tmp_path / "cells" / "abc"
     cell.mkdir(parents=True)
-    write_atomic(cell / "record.json", '{"half": ')
+    write_atomic(cell / "record.json", held)
     with pytest.raises(ResultsError, match=r"abc/record\.json is not a record"):
         load_results(tmp_path)
 

@@ -58,6 +58,10 @@ BAD = [
     ("lr: 1e-4", "lr: 0,001", 8, "train.lr: must be a number above 0, not '0,001'; write 0.001"),
     ("samples: 500,", "samples: 10,000,", 9, "evaluate: 10,000 is two values, since a comma ends one; write 10000"),
     ("samples: 500,", "samples: 5, guidance: 1,5,", 9, "evaluate: 1,5 is two values, since a comma ends one; write 1.5"),
+    ("samples: 500,", "guidance: 1,5e-1,", 9,
+     "evaluate: 1,5e-1 is two values, since a comma ends one; write 1.5e-1"),
+    ("samples: 500,", "nfe: 10, 20,", 9,
+     "evaluate: a key must be plain text, not 20; several values stand in brackets: [..., 20]"),
     ("[0, 1]", "[1,000, 2,000]", 15, "grid.train.seed[1]: 1,000 is two values, since a comma ends one; write 1000"),
     ("[0, 1]", "[0,001]", 15, "grid.train.seed[1]: 0,001 is two values, since a comma ends one; write 0.001"),
     # sections where keys are dotted

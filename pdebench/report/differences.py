@@ -10,8 +10,8 @@ import pandas as pd
 from pdebench.report import words
 from pdebench.report.tidy import SEED, named, plain_value
 
-LEARNT = ("data.flip", "model.size", "model.patch", "train.")
-"""What a loss depends on; `train.` is every key of the section but the seed."""
+LEARNT = ("data.flip", "model.size", "model.patch", "train.", "device")
+"""What a loss depends on; `train.` is every key of the section but the seed, and a device draws noise of its own."""
 
 SAMPLED = (
     "evaluate.sampler",

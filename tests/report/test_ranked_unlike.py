@@ -87,6 +87,7 @@ def test_precision_is_what_the_cells_used(tmp_path: Path) -> None:
     [
         ({"train__steps": 100}, "steps (DiT 100, others 200)"),
         ({"train__lr": 4e-3}, "lr (DiT 0.004, others 0.001)"),
+        ({"device": "NVIDIA H100"}, "device (DiT NVIDIA H100, others"),
         ({"model__patch": 2}, "patch (DiT 2, others 4)"),
         ({"train__ema": 0.9}, "ema (DiT 0.9, others unknown)"),
     ],
