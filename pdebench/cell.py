@@ -29,6 +29,7 @@ from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
 from pdebench.measure.operators import graph_breaks, step_counts
 from pdebench.measure.parts import measure_part
+from pdebench.measure.sources import source_of
 from pdebench.measure.spatial.findings import SPATIAL
 from pdebench.measure.spatial.survey import IMAGES, survey
 from pdebench.measure.speed import after_warmup, spread
@@ -89,6 +90,7 @@ def run_cell(
     row: dict[str, Any] = {
         "model_name": name,
         "family_revision": FAMILIES[cell.model.family].revision,
+        "family_source": source_of(FAMILIES[cell.model.family]),
         "params": params,
         "params_idle": idle_parameters(name, build),
         "tokens": (cell.data.resolution // cell.model.patch) ** 2,

@@ -1,7 +1,8 @@
-"""Cells of a results folder whose data hold something else by now: told apart from those that are to run."""
+"""Cells of a results folder whose data, or whose mixer's code, are others by now: told when a suite runs again."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,24 @@ class Changed:
             f"{self.now[:8]} now): {cells} done with those of then stay in this folder, outside its tables; the cells "
             "of the new ones are run"
         )
+
+
+def edited_since(results: Results, cells: Sequence[Cell]) -> list[str]:
+    """What to say of finished cells whose family, of another package, had other code when they ran."""
+    from pdebench.measure.sources import source_of
+    from pdebench.models.registry import FAMILIES
+
+    found: Counter[str] = Counter()
+    for cell in cells:
+        record = results.record(cell.id) or {}
+        before, now = record.get("family_source"), source_of(FAMILIES[cell.model.family])
+        if record.get("status") == "done" and before is not None and now is not None and before != now:
+            found[cell.model.family] += 1
+    return [
+        f"the package of {family} changed since {'1 cell' if count == 1 else f'{count} cells'} of it ran here; done "
+        "cells stay, and the report tells them apart: raise Family.revision for them to run again"
+        for family, count in found.items()
+    ]
 
 
 def changed_since(results: Results, cells: Sequence[Cell]) -> list[Changed]:

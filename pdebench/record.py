@@ -39,6 +39,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "mixer_implementation": ("string", "what ran the token mixer"),
     "warnings": ("string", "what a reader of these numbers has to know, as the cell said it; null: nothing"),
     "family_revision": ("Int64", "of the family: raised when the same configuration came to other numbers"),
+    "family_source": ("string", "digest of the code of another package's family; null: ours"),
     "classes": ("Int64", "classes the model is conditioned on; null: unconditional"),
     "train_images": ("Int64", "images of the training split"),
     "data_checksum": ("string", "sha256 of the training split"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from pdebench import track
 from pdebench.adopt import adopt
-from pdebench.changed import changed_since
+from pdebench.changed import changed_since, edited_since
 from pdebench.config import Cell
 from pdebench.errors import SlotError
 from pdebench.execute.arithmetic import Precision, precision_here
@@ -124,6 +124,8 @@ def settle(suite: Suite, results: Results, precision: Precision, say: Callable[[
         say(str(changed))
     results.make(suite.to_yaml(), [cell.id for cell in cells])
     adopt(cells, results, say)
+    for text in edited_since(results, cells):
+        say(text)
     results.describe({cell.id: cell.to_yaml() for cell in cells})
     return cells
 

@@ -30,6 +30,7 @@ class Snapshots:
         folder: where they are kept; made when the first is saved.
         seconds: save when this long has passed since the last one.
         steps: also save after every so many steps; None: by time alone.
+        source: digest of the code of another package's family, which a state is only gone on with by.
         conditions: what the steps of this process are timed under; the state keeps those of each of its steps.
         saved: when, by the monotonic clock.
     """
@@ -37,6 +38,7 @@ class Snapshots:
     folder: Path
     seconds: float = 300.0
     steps: int | None = None
+    source: str | None = None
     conditions: dict[str, Any] = field(default_factory=dict)
     saved: float = field(default_factory=time.monotonic)
     training: bool = False
@@ -63,7 +65,7 @@ class Snapshots:
         with replacing(
             self.folder / f"{step:08}.pt"
         ) as file:  # held nowhere whole: it would count as the model's memory
-            _save({"step": step, **state}, file)
+            _save({"step": step, "source": self.source, **state}, file)
         for old in self._files()[KEPT:]:
             old.unlink(missing_ok=True)
         self.saved = time.monotonic()
@@ -72,7 +74,8 @@ class Snapshots:
         """The newest state that can be read, or None.
 
         Raises:
-            ResultsError: the system does not hand one out: to start over would lose what is in it.
+            ResultsError: the system does not hand one out: to start over would lose what is in it. Or the mixer's code
+                is other code by now.
         """
         for path in self._files():
             try:
@@ -89,6 +92,11 @@ class Snapshots:
                 warnings.warn(text, CellWarning, stacklevel=2)
                 continue
             if isinstance(state, dict) and "step" in state:
+                if state.get("source", self.source) != self.source:
+                    raise ResultsError(
+                        "the package of this cell's family changed since its training was interrupted: put it back to "
+                        f"go on, or remove {self.folder} to start over"
+                    )
                 return state
         return None
 

@@ -124,12 +124,15 @@ def _run(
         from pdebench.cell import run_cell
         from pdebench.distributed import join
         from pdebench.measure.machine import describe
+        from pdebench.measure.sources import source_of
+        from pdebench.models.registry import FAMILIES
         from pdebench.training_state import Snapshots
 
         if threads := int(os.environ.get("OMP_NUM_THREADS", 0)):
             # a user's number stays, but more threads than cores of the slot would wait for each other, spinning
             torch.set_num_threads(min(threads, len(conditions.cores or range(threads))))
-        snapshots = Snapshots(folder / "state", seconds=conditions.checkpoint_seconds)
+        source = source_of(FAMILIES[cell.model.family])
+        snapshots = Snapshots(folder / "state", seconds=conditions.checkpoint_seconds, source=source)
         for asks in ASKS:
             signal.signal(asks, lambda *_: snapshots.end())
         row = describe()

@@ -27,14 +27,11 @@ from pdebench.config import Cell
 from pdebench.data import registry
 from pdebench.data.cache import cache_folder
 from pdebench.errors import PdebenchError
-from pdebench.measure.sources import digest_of_package
+from pdebench.measure.sources import digests_of
 from pdebench.store import write_json
 
 if TYPE_CHECKING:
     from pdebench.measure.cost import Cost
-    from pdebench.models.registry import Family
-
-_OURS = pdebench.__name__
 
 
 def counted(name: str, build: Mapping[str, Any]) -> tuple[Cost, int]:
@@ -68,7 +65,7 @@ def _entry(name: str, build: Mapping[str, Any]) -> Path | None:
     """Where a model's count is kept; None where it cannot be told what it depends on."""
     try:
         family, dimensions, _, options = resolved(name, build)
-        sources = [digest_of_package(package) for package in _packages(family) if package != _OURS]
+        sources = digests_of(family)
         folder = cache_folder()
     except Exception:  # no such model, or a family that fails: counting it says so better. Or no home
         return None
@@ -78,13 +75,6 @@ def _entry(name: str, build: Mapping[str, Any]) -> Path | None:
     about = [_source(), sources, [_version(one) for one in ("torch", "opt_einsum")], model]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
     return folder / "counts" / f"{digest}.json"
-
-
-def _packages(family: Family) -> list[str]:
-    """The top-level packages that a family's mixer, options and handles come from."""
-    handles = (getattr(handle, "func", handle) for handle in family.handles.values())  # of a partial, what it calls
-    modules = {family.mixer.partition(":")[0], family.options.__module__, *(one.__module__ for one in handles)}
-    return sorted({module.partition(".")[0] for module in modules})
 
 
 def _kept(path: Path) -> Any:

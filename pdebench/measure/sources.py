@@ -9,8 +9,32 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from pdebench.models.registry import Family
+
+_OURS = __name__.partition(".")[0]
 _CODE = (".py", ".pyc", ".so", ".pyd")
+
+
+def source_of(family: Family) -> str | None:
+    """The first 12 hexadecimal digits of a digest of another package's code; None of a family of ours.
+
+    Its numbers are those of this code: two that differ are two mixers, whatever they are called.
+    """
+    digests = digests_of(family)
+    if not digests or None in digests:
+        return None
+    return hashlib.sha256(" ".join(map(str, digests)).encode()).hexdigest()[:12]
+
+
+def digests_of(family: Family) -> list[str | None]:
+    """A digest of each other package that a family's mixer, options and handles come from."""
+    handles = (getattr(handle, "func", handle) for handle in family.handles.values())  # of a partial, what it calls
+    modules = {family.mixer.partition(":")[0], family.options.__module__, *(one.__module__ for one in handles)}
+    packages = sorted({module.partition(".")[0] for module in modules} - {_OURS})
+    return [digest_of_package(package) for package in packages]
 
 
 @cache

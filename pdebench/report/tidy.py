@@ -46,6 +46,9 @@ DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 REVISION = "model.revision"
 """Of the family: rows of two revisions are runs of two things. Only where some row says which it is of."""
 
+SOURCE = "model.source"
+"""Digest of another package's code: rows of two are runs of two things. Only where some row has one."""
+
 BUDGET = ("model.size", "model.patch", "train.steps", "train.batch_size")
 """Keys that split a comparison where a family was run with more than one value of them."""
 
@@ -190,6 +193,8 @@ def _fill_in(table: pd.DataFrame) -> None:
         table["train.precision"] = used.where(used.notna(), table["train.precision"].astype(object))
     if "family_revision" in table:
         table[REVISION] = table["family_revision"].astype(object).where(table["family_revision"].notna(), 1)
+    if "family_source" in table and table["family_source"].notna().any():
+        table[SOURCE] = table["family_source"]
 
 
 def _repeats(table: pd.DataFrame) -> pd.Series:
