@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_FORMAT = "cache-2"
+_FORMAT = "cache-3"  # another one also where files are read or refused otherwise than before
 _ABANDONED_AFTER = 24 * 3600.0
 
 

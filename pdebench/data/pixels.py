@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from pdebench.data import deep
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -19,10 +21,6 @@ DECODE_RECIPE = "pixels-2"
 
 # Pillow hands these to other programs, to packages that may not be there, or knows no more of them than their name.
 _NO_RASTER = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
-_FULL_RANGE = {"PNG", "PPM", "JPEG2000"}
-"""Formats whose 16 bits use their whole range: the standard says so, or Pillow scales by the file's own maximum."""
-_BITS, _LARGEST, _LARGEST_OF_TYPE = 258, 281, 341  # TIFF's BitsPerSample, MaxSampleValue and SMaxSampleValue
-_FOURTEEN_BITS = 2**14 - 1
 
 
 class Decoded(NamedTuple):
@@ -107,11 +105,12 @@ def read(data: bytes) -> Decoded:
 
     with _strict(), Image.open(io.BytesIO(data), formats=formats()) as opened:
         pages = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # a phone's previews are no pages
+        depth = deep.stated(opened, data)
         opened.load()
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith(("I", "F")):
-            return Decoded(_from_deep_grey(image, _largest(opened, image)), pages)
-        _refuse_shallow_colours(opened)
+            return Decoded(deep.grey(image, opened.format, depth), pages)
+        deep.refuse_shallow_colours(image, depth)
     if not image.has_transparency_data:
         return Decoded(image.convert("RGB"), pages)
     image = image.convert("RGBA")
@@ -120,75 +119,6 @@ def read(data: bytes) -> Decoded:
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(image)
     return Decoded(white.convert("RGB"), pages)
-
-
-def _largest(opened: Image.Image, image: Image.Image) -> float:
-    """What stands for white in a grey image of more than 8 bits: what the file states, or its format.
-
-    Raises:
-        ValueError: neither says it, and a guess could make an image that is bright nearly black.
-    """
-    import numpy as np
-
-    if opened.format in _FULL_RANGE:
-        return 65535.0
-    if (stated := _stated(opened)) is not None:
-        return stated
-    values = np.asarray(image)
-    most = float(values.max())
-    if image.mode.startswith("I;16") and (most > _FOURTEEN_BITS or most == 0):
-        return 65535.0
-    if image.mode.startswith("I;16"):
-        raise ValueError(
-            f"16 bits a pixel of which no value passes {most:.0f}, and the file does not state their range: it may "
-            "hold 12 bits, which would be shown as nearly black; save it scaled, or with MaxSampleValue"
-        )
-    raise ValueError(f"pixels of mode '{image.mode}' have no known range; save it with 8 or 16 bits")
-
-
-def _stated(opened: Image.Image) -> float | None:
-    """The largest value that a TIFF says its pixels may have, if it is below what 16 bits hold."""
-    tags = getattr(opened, "tag_v2", {})
-    bits = min(tags.get(_BITS) or (16,))
-    for tag in (_LARGEST, _LARGEST_OF_TYPE):
-        value = tags.get(tag)
-        first = value[0] if isinstance(value, tuple) and value else value
-        if isinstance(first, int | float) and 0 < first <= 65535:
-            return float(first)
-    return float(2**bits - 1) if bits < 16 else None
-
-
-def _refuse_shallow_colours(opened: Image.Image) -> None:
-    """Refuse colours of 16 bits of which Pillow keeps the upper 8, where the lower ones hold what is to be seen.
-
-    Raises:
-        ValueError: it would be shown as nearly black.
-    """
-    if min(getattr(opened, "tag_v2", {}).get(_BITS) or (8,)) < 16:
-        return
-    stated, most = _stated(opened), max(high for _, high in _extremes(opened))
-    if (stated is not None and stated < 65535) or 0 < most <= _FOURTEEN_BITS >> 8:
-        raise ValueError(
-            "16 bits a colour that do not use their range: it would be shown as nearly black; save it with 8 bits"
-        )
-
-
-def _extremes(image: Image.Image) -> list[tuple[float, float]]:
-    """The least and the largest value of each colour, without transparency."""
-    found = image.convert("RGB").getextrema()
-    return [pair for pair in found if isinstance(pair, tuple)]
-
-
-def _from_deep_grey(image: Image.Image, largest: float) -> Image.Image:
-    """Grey of more than 8 bits to RGB; Pillow's own conversion would clip at 255 instead of scaling."""
-    import numpy as np
-    from PIL import Image
-
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > largest:
-        raise ValueError(f"pixels of mode '{image.mode}' have no known range; save it with 8 or 16 bits")
-    grey = np.round(values * 255.0 / largest).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
 
 
 def resize(image: Image.Image, resolution: int, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:

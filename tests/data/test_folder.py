@@ -221,7 +221,7 @@ def test_a_folder_whose_images_are_all_cut_short_is_an_error(data, images):
 @pytest.mark.parametrize(
     ("pixels", "save", "grey"),
     [
-        (np.full((16, 16), 0x0808, np.uint16), {"name": "x.png"}, 8),  # PNG's 16 bits always use their whole range
+        (np.full((16, 16), 0x0808, np.uint16), {"name": "x.png"}, 8),  # 8 bits that were scaled to PNG's 16
         (np.full((16, 16), 2048, np.uint16), {"name": "x.tif", "tiffinfo": {281: 4095}}, 128),  # the file says 12 bits
         (np.full((16, 16), 100, np.int32), {"name": "x.tif", "tiffinfo": {281: 200}}, 128),
         (np.full((16, 16), 0x8080, np.uint16), {"name": "x.tif"}, 128),
