@@ -17,17 +17,21 @@ LEAST_FREE = 200 * 2**20  # bytes: room for records, logs and the checkpoint of 
 
 
 def preflight(cells: Sequence[Cell], folder: Path) -> None:
-    """Check that every cell's data and metrics are to be had, and that `folder` has room.
+    """Check that every cell's data and metrics are to be had, and that the cache and `folder` have room for them.
 
     Raises:
-        DataError: a data set is not installed, not there, or not offered at the resolution asked for.
+        DataError: a data set is not installed, not there, or not offered at the resolution asked for; or the cache of
+            images is a file.
         MetricError: a metric's extractor or weights are missing, or it would say nothing.
         ResultsError: the disk is full.
         SlotError: a model is to be compiled where there is no compiler.
     """
     from pdebench.data import registry
+    from pdebench.data.cache import check_cache
     from pdebench.measure import quality
 
+    if cells:
+        check_cache()
     wanted = [cell.data for cell in cells]
     wanted += [
         cell.data.model_copy(update={"resolution": side}) for cell in cells if (side := cell.evaluate.resolution)

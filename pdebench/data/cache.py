@@ -72,6 +72,20 @@ def cache_folder() -> Path:
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "pdebench"
 
 
+def check_cache() -> None:
+    """Raise DataError where the cache can be no folder, because a file has its name or that of a folder above it.
+
+    One that cannot be written to may yet hold all that is needed, so that is left to who writes.
+    """
+    folder = cache_folder()
+    there = None
+    with contextlib.suppress(OSError):  # a folder that may not be looked into: no file that is known of
+        there = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+    if there is not None:
+        below = "" if there == folder else f", and the image cache is to be {folder}"
+        raise DataError(f"PDEBENCH_CACHE: {there} is a file{below}; set PDEBENCH_CACHE to a folder")
+
+
 def cached(
     stem: str, resolution: int, key: str, split: Split, decode: Callable[[], Iterable[Sample | Skipped]]
 ) -> Entry:
@@ -85,6 +99,7 @@ def cached(
     # The decoders and resampling filters of another Pillow may round otherwise.
     recipe = [_FORMAT, RECIPE, pixels.DECODE_RECIPE, PIL.__version__, stem, resolution, key]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
+    check_cache()
     folder = cache_folder()
     base = folder / f"{stem}-{resolution}-{digest}"
     if (entry := _open(base, resolution, split)) is not None:

@@ -1,5 +1,6 @@
 """The cache survives damage, interruption and company; the split survives growth."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -124,11 +125,25 @@ def test_a_split_without_images_is_empty_not_an_error():
     assert only.images.shape == (0, 3, 4, 4)
 
 
-def test_an_unwritable_cache_is_explained(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "file" / "below"))
-    with pytest.raises(DataError, match=r"cannot write the image cache.*PDEBENCH_CACHE"):
+def test_an_unwritable_cache_is_explained(cache, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pdebench.data.cache._build", full)
+    with pytest.raises(DataError, match=r"cannot write the image cache.*free some space there.*PDEBENCH_CACHE"):
         load()
+
+
+@pytest.mark.parametrize("below", ["", "cache", "a/b"])
+def test_a_file_in_the_place_of_the_cache_is_known_before_a_cell_starts(tmp_path, monkeypatch, below):
+    from pdebench.preflight import preflight
+    from pdebench.suite import load_suite
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "file" / below))
+    for ask in (load, lambda: preflight(load_suite("quickstart").cells(), tmp_path)):
+        with pytest.raises(DataError, match=r"PDEBENCH_CACHE: .*/file is a file.*; set PDEBENCH_CACHE to a folder"):
+            ask()
 
 
 def test_the_folder_follows_the_environment(tmp_path, monkeypatch):
