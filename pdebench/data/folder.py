@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from pdebench.data import pixels
 from pdebench.data.cache import Entry, cached
-from pdebench.data.layout import File, Listing, list_images
+from pdebench.data.layout import list_images
+from pdebench.data.listing import File, Listing
 from pdebench.data.source import SPLITS, DataConfig, ImageSet, Sample, Skipped, Source, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pdebench.data import pixels
 
+NO_IMAGE = "not an image"
 _SNIFFED = 16  # bytes by which Pillow tells formats apart
 
 
@@ -67,7 +68,7 @@ def _look_at(path: Path, tree: Tree, visited: set[tuple[int, int]]) -> bool:
         tree.images.append(path)
         return True
     else:
-        tree.leave_out(path, "not an image")
+        tree.leave_out(path, NO_IMAGE)
     return False
 
 

@@ -1,6 +1,5 @@
 """Known layouts are read as their owners mean them, or refused; every file is used, or counted with its reason."""
 
-import json
 import warnings
 
 import numpy as np
@@ -41,7 +40,13 @@ def loaded(data, root):
     return *splits, "\n".join(dict.fromkeys(said))
 
 
-@pytest.mark.parametrize(("train", "validation"), [("train", "val"), ("Training", "valid"), ("train", "validation")])
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        ("train", "val"), ("Training", "valid"), ("train", "validation"), ("train", "dev"), ("train", "eval"),
+        ("train2017", "val2017"), ("train_images", "val_images"), ("trainSet", "Holdout set"), ("training", "held-out"),
+    ],
+)  # fmt: skip
 def test_folders_of_splits_are_splits(data, root, train, validation):
     for name, first in (("cat", 0), ("dog", 100)):
         fill(root / train / name, 12, first)
@@ -90,6 +95,15 @@ def test_images_in_both_splits_are_said(data, root):
         (["imagenet/train/a", "imagenet/val/a"], "set data.path to .*imagenet"),
         (["Data/CLS-LOC/train/a", "Data/CLS-LOC/val/a"], "set data.path to .*Data/CLS-LOC"),
         (["birds/heron", "birds/stork"], "set data.path to .*birds"),
+        (["training_set", "test_set"], "no val/"),
+        (["train", "test", "extra"], "beside extra/"),
+        (["train_hr", "valid_hr"], "called as splits are, train_hr/, valid_hr/: if they are splits, call them train/"),
+        (["DIV2K_train_HR", "DIV2K_valid_HR", "extra"], "called as splits are"),
+        (["trainA", "trainB", "testA", "testB"], "called as splits are"),
+        (["images", "masks"], "parts of the same samples and no classes: set data.path to .*/images"),
+        (["JPEGImages", "SegmentationClass"], "parts of the same samples"),
+        (["train/images", "train/labels", "val/images", "val/labels"], "parts of the same samples"),
+        (["cat/images", "cat/masks", "dog/images"], "parts of the same samples"),
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(data, root, folders, why):
@@ -99,51 +113,21 @@ def test_what_could_be_read_in_two_ways_is_refused(data, root, folders, why):
         registry.check(data("folder", 16, root))
 
 
-def test_a_class_may_be_called_train(data, root):
-    for number, name in enumerate(("bus", "train")):
-        fill(root / name, 30, 100 * number)
-    assert loaded(data, root)[0].class_names == ("bus", "train")
-
-
-def labelled(root, labels):
-    (root / "dataset.json").write_text(json.dumps({"labels": labels}))
-    return root
-
-
-def test_the_labels_of_dataset_json_are_read_and_shards_are_no_classes(data, root):
-    names = [f"{number // 20:05}/img{number:08}.png" for number in range(60)]
-    for number, name in enumerate(names):
-        save(root / name, number)
-    labelled(root, [[name, number % 5] for number, name in enumerate(names[:-1])] + [["00009/none.png", 1]])
-    trained, held_out, said = loaded(data, root)
-    assert trained.class_names == ("0", "1", "2", "3", "4")
-    assert len(trained) + len(held_out) == 59
-    counts = np.bincount(np.concatenate([trained.labels, held_out.labels]))
-    assert counts.tolist() == [12, 12, 12, 12, 11]
-    assert trained.skipped == 2
-    assert "not in dataset.json" in said
-    assert "00009/none.png (in dataset.json, but there is no such image)" in said
-
-
-def test_a_dataset_json_without_labels_makes_no_classes(data, root):
-    fill(root / "00000")
-    labelled(root, None)
-    trained, _, said = loaded(data, root)
-    assert trained.labels is None
-    assert "has no labels" in said
-
-
 @pytest.mark.parametrize(
-    "text",
-    ["{", "[]", "{}", '{"labels": 3}', '{"labels": [["a.png", -1]]}', '{"labels": [["a.png", [0.5]]]}',
-     '{"labels": [["../a.png", 1]]}', '{"labels": [["a.png", 1], ["a.png", 2]]}', '{"labels": [["a.png", true]]}'],
-)  # fmt: skip
-def test_another_dataset_json_is_refused_in_one_sentence(data, root, text):
-    fill(root / "00000")
-    (root / "dataset.json").write_text(text)
-    with pytest.raises(DataError, match=r"dataset\.json is no list of labels") as caught:
-        registry.check(data("folder", 16, root))
-    assert "\n" not in str(caught.value)
+    "names",
+    [
+        ("bus", "train"),
+        ("bus", "test_tube", "train", "truck"),
+        ("device", "testudo", "trainer", "valley"),
+        ("bus", "car", "test_tube", "train_station"),
+        ("invalid", "valid"),
+        ("images", "labels", "photographs"),
+    ],
+)
+def test_a_class_may_be_called_train(data, root, names):
+    for number, name in enumerate(names):
+        fill(root / name, 30, 100 * number)
+    assert loaded(data, root)[0].class_names == names
 
 
 @pytest.mark.parametrize("suffix", [".avif", ".jfif", ".jp2", ".tga", ".qoi"])
