@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pdebench.data import pixels
-from pdebench.data.cache import Entry, cached
+from pdebench.data.cache import cached
 from pdebench.data.layout import list_images
 from pdebench.data.listing import File, Listing
+from pdebench.data.remarks import remarks
 from pdebench.data.source import SPLITS, DataConfig, ImageSet, Sample, Skipped, Source, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of
 from pdebench.errors import CellWarning, DataError, Interrupted
 
 _RECIPE = "folder-2"
-_NAMED = 5  # files that a warning names for a reason; all of them are in the cache's description
 _READERS = 8  # threads: a disk is waited for, and hashing lets go of the interpreter
 _SETTLED = 2.0  # seconds after which a file that was written again has another time of change
 
@@ -68,7 +68,7 @@ class FolderSource(Source):
             lambda: _decode(listing, digests, config.resolution),
         )  # fmt: skip
         left_out = (*listing.left_out, *_unreadable(listing, digests), *entry.skipped)
-        for remark in _remarks(listing, digests, entry, left_out, config.resolution):
+        for remark in remarks(listing, digests, entry, left_out, config.resolution):
             warnings.warn(remark, CellWarning, stacklevel=2)
         if not entry.decoded:
             broken = [*_unreadable(listing, digests), *entry.skipped]
@@ -179,7 +179,7 @@ def _decode(listing: Listing, digests: Sequence[bytes | None], resolution: int) 
     """All images in the order of their content: classes are mixed, and the order survives a renaming."""
     of: list[tuple[bytes, File]] = [(d, file) for d, file in zip(digests, listing.files, strict=True) if d is not None]
     for digest, file in sorted(of, key=lambda item: item[0]):
-        name, data = _name(listing, file), _read(file.path)
+        name, data = listing.name(file), _read(file.path)
         if data is None or hashlib.sha256(data).digest() != digest:
             raise DataError(
                 f"data.path: {file.path} was changed while the images were being read: run again once nobody writes "
@@ -197,73 +197,11 @@ def _decode(listing: Listing, digests: Sequence[bytes | None], resolution: int) 
         yield Sample(split, pixels.centre_crop(image, resolution), file.label, small, pages > 1)
 
 
-def _name(listing: Listing, file: File) -> str:
-    return file.path.relative_to(listing.root).as_posix()
-
-
 def _unreadable(listing: Listing, digests: Sequence[bytes | None]) -> list[Skipped]:
     return [
-        Skipped(_name(listing, file), "the file cannot be read")
+        Skipped(listing.name(file), "the file cannot be read")
         for digest, file in zip(digests, listing.files, strict=True) if digest is None
     ]  # fmt: skip
-
-
-# ---- what is to be said
-
-
-def _remarks(
-    listing: Listing, digests: Sequence[bytes | None], entry: Entry, left_out: Sequence[Skipped], resolution: int
-) -> Iterator[str]:
-    """What a reader of the numbers should know of the set, a sentence each."""
-    root, there = listing.root, len(left_out) + entry.decoded
-    for clause in listing.remarks:
-        yield f"{root}: {clause}"
-    if left_out:
-        what = "files" if listing.left_out else "images"
-        yield f"{len(left_out)} of {there} {what} in {root} are left out: {_by_reason(left_out)}"
-    if entry.enlarged:
-        yield (
-            f"{entry.enlarged} of {entry.decoded} images in {root} are smaller than {resolution} px and were enlarged: "
-            "remove them or lower data.resolution"
-        )
-    if entry.paged:
-        yield f"{entry.paged} of {entry.decoded} images in {root} have several pages, of which the first is used"
-    yield from (f"{root}: {clause}" for clause in _of_classes(listing, entry))
-    if both := _on_both_sides(listing, digests):
-        yield f"{both} images in {root} are held out and trained on as well, byte for byte: the loss on them is no test"
-
-
-def _by_reason(left_out: Sequence[Skipped]) -> str:
-    """Every reason, and the first few files that it is true of."""
-    by_reason: dict[str, list[str]] = {}
-    for item in left_out:
-        by_reason.setdefault(item.reason, []).append(item.name)
-    told = []
-    for reason, names in by_reason.items():
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        told.append(f"{', '.join(names[:_NAMED])}{more} ({reason})")
-    return "; ".join(told)
-
-
-def _of_classes(listing: Listing, entry: Entry) -> Iterator[str]:
-    """Classes of which nothing can be learned, or nothing is seen."""
-    if listing.class_names is None:
-        return
-    for label, name in enumerate(listing.class_names):
-        trained, held_out = (entry.classes[split].get(label, 0) for split in SPLITS)
-        if not trained and not held_out:
-            yield f"class '{name}' has no image that can be used"
-        elif not trained:
-            yield f"class '{name}' has no image to train on, its {held_out} are held out"
-
-
-def _on_both_sides(listing: Listing, digests: Sequence[bytes | None]) -> int:
-    """Images that are held out and are in the training folder too; a split by content has none."""
-    sides: dict[Split | None, set[bytes]] = {"train": set(), "validation": set(), None: set()}
-    for digest, file in zip(digests, listing.files, strict=True):
-        if digest is not None:
-            sides[file.split].add(digest)
-    return len(sides["train"] & sides["validation"])
 
 
 def _empty(split: Split, root: Path, images: int) -> DataError:

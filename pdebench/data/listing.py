@@ -38,6 +38,10 @@ class Listing:
     left_out: tuple[Skipped, ...]
     remarks: tuple[str, ...]
 
+    def name(self, file: File) -> str:
+        """An image as messages name it."""
+        return file.path.relative_to(self.root).as_posix()
+
 
 def made(tree: Tree, files: Iterable[File], classes: tuple[str, ...] | None, remarks: Sequence[str]) -> Listing:
     """A listing of these files, with what the tree knows of all others."""

@@ -56,8 +56,10 @@ def test_one_file_replaced_by_another_of_its_size_and_time_is_another_set(root):
     assert pixels(root).checksum != before[1]
 
 
-@pytest.mark.parametrize("change", ["removed", "added", "moved to another class", "class renamed", "class added"])
-def test_what_changes_the_arrays_changes_the_content(root, change):
+@pytest.mark.parametrize(
+    "change", ["removed", "added", "moved to another class", "class renamed", "class added", "broken added"]
+)
+def test_what_changes_the_set_changes_the_content(root, change):
     before = content(root)
     if change == "removed":
         (root / "a" / "1.bmp").unlink()
@@ -67,6 +69,8 @@ def test_what_changes_the_arrays_changes_the_content(root, change):
         (root / "a" / "1.bmp").rename(root / "b" / "1.bmp")
     elif change == "class renamed":
         (root / "a").rename(root / "z")
+    elif change == "broken added":  # nothing is decoded to tell what a set is
+        (root / "a" / "99.png").write_bytes(b"no pixels")
     else:
         (root / "c").mkdir()
         image(99).save(root / "c" / "99.bmp")
