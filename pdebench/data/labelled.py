@@ -12,7 +12,7 @@ from pdebench.data.source import Split
 from pdebench.data.splits import leave_out_test, splits_among
 from pdebench.data.tree import Tree
 from pdebench.data.words import folders
-from pdebench.errors import DataError
+from pdebench.errors import DataError, printable
 
 _USE: dict[Split, str] = {"train": "trained on", "validation": "held out"}
 
@@ -64,7 +64,7 @@ def _take_labels(tree: Tree, folder: Path, images: Sequence[Path]) -> dict[Path,
         return None
     names = {path: listed_name(path.relative_to(folder).as_posix()) for path in images}
     if not labels.keys() & set(names.values()):
-        listed = f"it has {next(iter(labels))}, and" if labels else "it is empty, and"
+        listed = f"it has {printable(next(iter(labels)))[:80]}, and" if labels else "it is empty, and"
         raise DataError(
             f"data.path: {folder / LABELS} lists none of the {len(images)} images beside it ({listed} there is "
             f"{next(iter(names.values()))}): names begin at its folder"
