@@ -21,6 +21,7 @@ from pdebench.analysis.left_out import MOST_LEFT_OUT, Left, Repeat, refusal, sho
 from pdebench.analysis.numbers import numbers_of
 from pdebench.analysis.power_sum import Array
 from pdebench.analysis.suspects import Suspects, suspects
+from pdebench.analysis.units import refuse_mixed, shared_unit
 from pdebench.errors import TableError, did_you_mean
 
 FACTOR = 6.0
@@ -51,6 +52,11 @@ class Columns:
     run: str | None = None
     group: tuple[str, ...] = ()
     factor: float = FACTOR
+
+    @property
+    def counts(self) -> list[str]:
+        """Those of parameters and of images."""
+        return [self.n] if self.d is None else [self.n, self.d]
 
 
 @dataclass(frozen=True)
@@ -133,16 +139,18 @@ def runs_of(table: pd.DataFrame, columns: Columns) -> list[Runs]:
     """The table's rows by group, in the order in which groups first appear.
 
     Raises:
-        TableError: a column that is not there or there twice, a cell of it that holds no number but something else, or
-            neither images nor FLOPs are named.
+        TableError: a column that is not there or there twice, a cell of it that holds no number but something else or
+            one in another unit than others, or neither images nor FLOPs are named.
     """
     used = _used(table, columns)
     cells = is_results(table)
     places = _places(table, cells)
+    numbers = numbers_of(table, used, places)
+    refuse_mixed(numbers, columns.counts, columns.flops, places)
     rows = _Rows(
         table=table,
         columns=columns,
-        numbers=numbers_of(table, used, places),
+        numbers=numbers,
         runs=pd.Series(range(len(table)) if columns.run is None else [plain(run) for run in table[columns.run]]),
         places=places,
         states=states(table).tolist() if cells else [""] * len(table),
@@ -271,7 +279,9 @@ class _Rows:
         runs = self.runs.iloc[kept].reset_index(drop=True)
         size = self.numbers[columns.n].iloc[kept].reset_index(drop=True)
         asked = {*map(str, self.numbers), *columns.group, columns.run or ""}
-        found = differing(rows, None if columns.run is None else runs, size, asked, is_results(self.table))
+        counts = {name: self.numbers[name].iloc[kept].to_numpy() for name in columns.counts}
+        found = [told for name, values in counts.items() if (told := shared_unit(name, values))]
+        found += differing(rows, None if columns.run is None else runs, size, asked, is_results(self.table))
         several = [str(run) for run, count in size.groupby(runs).nunique().items() if count > 1]
         if several:
             found.append(
