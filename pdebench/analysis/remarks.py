@@ -8,6 +8,7 @@ import numpy as np
 
 from pdebench.analysis.isoflop import FEWEST_SIZES, IsoFlop
 from pdebench.analysis.left_out import counted, sentence, shortened
+from pdebench.analysis.misfit import of_residuals
 from pdebench.analysis.parametric import Parametric
 from pdebench.analysis.power_law import DECADE, Envelope
 from pdebench.analysis.runs import Runs, budgets
@@ -30,6 +31,7 @@ def warnings(runs: Runs, law: Parametric | None, profiles: IsoFlop | None, front
     """Of one group, in the order in which they come about."""
     found = _of_rows(runs)
     if runs.count and not runs.refusal:
+        found += [] if law is None else of_residuals(runs, law)
         found += [*_of_factor(runs), *_of_design(runs, law, front), *_of_profiles(runs, profiles)]
     return tuple(found)
 
