@@ -27,10 +27,11 @@ class Left:
 
 @dataclass(frozen=True)
 class Repeat:
-    """A row that has all numbers of an earlier one."""
+    """A row that has all numbers of another; `rounded`: its loss in fewer digits."""
 
     place: str
     of: str
+    rounded: bool = False
 
 
 def refusal(fitted: int, left: Sequence[Left], unfinished: Mapping[str, int]) -> str:

@@ -45,7 +45,8 @@ def _of_rows(runs: Runs) -> list[str]:
     if runs.left_out and not runs.refusal:
         found.append(sentence(runs.left_out, runs.rows))
     if runs.repeated:
-        which = shortened([f"{one.place} repeats {one.of}" for one in runs.repeated])
+        how = {False: "repeats", True: "rounds the loss of"}
+        which = shortened([f"{one.place} {how[one.rounded]} {one.of}" for one in runs.repeated])
         found.append(
             f"{len(runs.repeated)} rows repeat others and count once, so that {len(runs.n) + len(runs.repeated)} rows "
             f"are of {runs.count} runs: {which}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pdebench.analysis.alike import differing
 from pdebench.analysis.cells import ELSEWHERE, UNTRAINED, is_results, states
 from pdebench.analysis.csv_text import LINE
+from pdebench.analysis.derived import averages, rounded
 from pdebench.analysis.groups import names_of, plain
 from pdebench.analysis.left_out import MOST_LEFT_OUT, Left, Repeat, refusal, shortened
 from pdebench.analysis.numbers import numbers_of
@@ -244,6 +245,7 @@ class _Rows:
                 left.append(Left(self.places[row], why, row in self.odd.left))
             else:
                 kept.append(row)
+        kept = self._measured(kept, left, repeated)
         columns, chosen = self.columns, self.numbers.iloc[kept]
         n, loss = chosen[columns.n].to_numpy(), chosen[columns.loss].to_numpy()
         flops = chosen[columns.flops].to_numpy() if columns.flops else columns.factor * n * chosen[columns.d].to_numpy()
@@ -263,6 +265,26 @@ class _Rows:
             remarks=tuple(self._remarks(kept)) if kept else (),
         )
 
+    def _measured(self, kept: list[int], left: list[Left], repeated: list[Repeat]) -> list[int]:
+        """Those of some rows that were not computed from others of them; the others join those of their kind."""
+        if is_results(self.table):
+            return kept
+        others = self.table.drop(columns=[*self.numbers, *self.columns.group])
+        losses = self.numbers[self.columns.loss].to_numpy()
+        keys = self.numbers.drop(columns=self.columns.loss).to_numpy()
+        points: dict[bytes, list[int]] = {}
+        for row in kept:
+            points.setdefault(keys[row].tobytes(), []).append(row)
+        copies = rounded(losses, list(points.values()), others)
+        apart = [[row for row in rows if row not in copies] for rows in points.values()]
+        means = averages(losses, apart, others)
+        repeated += [Repeat(self.places[row], self.places[of], rounded=True) for row, of in sorted(copies.items())]
+        left += [
+            Left(self.places[row], f"{self.columns.loss} is the {what} of the other rows of its size and images", True)
+            for row, what in sorted(means.items())
+        ]
+        return [row for row in kept if row not in copies and row not in means]
+
     def _fault(self, row: int, values: Array) -> str:
         """Why a row is left out, empty where it is not."""
         if row in self.odd.left:
@@ -281,7 +303,8 @@ class _Rows:
         asked = {*map(str, self.numbers), *columns.group, columns.run or ""}
         counts = {name: self.numbers[name].iloc[kept].to_numpy() for name in columns.counts}
         found = [told for name, values in counts.items() if (told := shared_unit(name, values))]
-        found += differing(rows, None if columns.run is None else runs, size, asked, is_results(self.table))
+        points = self.numbers[[columns.n, columns.d or columns.flops, columns.loss]].iloc[kept].reset_index(drop=True)
+        found += differing(rows, None if columns.run is None else runs, points, asked, is_results(self.table))
         several = [str(run) for run, count in size.groupby(runs).nunique().items() if count > 1]
         if several:
             found.append(

@@ -64,7 +64,7 @@ class Scaling:
     def _rows(self) -> dict[str, Any]:
         """What became of the rows that were not fitted."""
         left = [{"place": one.place, "why": one.why} for one in self.runs.left_out]
-        repeated = [asdict(one) for one in self.runs.repeated]
+        repeated = [{"place": one.place, "of": one.of} for one in self.runs.repeated]
         return {"left_out": left, "repeated": repeated, "unfinished": self.runs.unfinished}
 
     @property

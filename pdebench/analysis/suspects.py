@@ -66,18 +66,22 @@ def suspects(table: pd.DataFrame, run: str | None, numbers: Sequence[str]) -> Su
     return Suspects(left, named)
 
 
+def summing(column: pd.Series) -> NDArray[np.bool_]:
+    """Which cells name a summary."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return np.zeros(len(column), dtype=bool)
+    return np.array([isinstance(cell, str) and bool(_WORDS.fullmatch(cell.strip())) for cell in column], dtype=bool)
+
+
 def _summing(column: pd.Series) -> NDArray[np.bool_]:
     """Which cells name a summary, in a column of names that are another in each row, or where hardly any does.
 
     A family may well be called `mean`, after what it mixes by.
     """
-    nothing = np.zeros(len(column), dtype=bool)
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return nothing
-    found = np.array([isinstance(cell, str) and bool(_WORDS.fullmatch(cell.strip())) for cell in column], dtype=bool)
+    found = summing(column)
     others = column[~found].dropna().astype(str)
     names = 2 * found.sum() < len(found) and 2 * others.nunique() > len(others)
-    return found if names or found.sum() <= _MOST * len(found) else nothing
+    return found if names or found.sum() <= _MOST * len(found) else np.zeros(len(column), dtype=bool)
 
 
 def _usual(column: pd.Series) -> bool:
