@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from pdebench.analysis.heads import refuse_heads
 from pdebench.errors import TableError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -38,7 +39,8 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, str]:
     be a decimal comma.
 
     Raises:
-        TableError: it is empty, has one column, a row has more cells than there are columns, or a quote does not end.
+        TableError: it is empty, has one column, a row has more cells than there are columns or is a second header, or
+            a quote does not end.
         OSError, UnicodeDecodeError: it cannot be read, or is not UTF-8.
     """
     with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig", newline="") as file:
@@ -60,6 +62,7 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, str]:
                 f"{path}, line {line}: it has {len(cells)} cells, where the header names {len(head)} columns; write "
                 f"numbers without {SEPARATORS.get(separator, repr(separator))} in them, or quote them"
             )
+    refuse_heads(path, head, rows)
     names = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(head)]
     return _typed(rows, names, separator), separator
 

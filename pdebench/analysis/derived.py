@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 
 from pdebench.analysis.column_names import is_seed
+from pdebench.analysis.digits import decimals
 from pdebench.analysis.groups import plain
 from pdebench.analysis.power_sum import Array
 from pdebench.analysis.suspects import summing
@@ -65,7 +65,7 @@ def rounded(losses: Array, points: Points, others: pd.DataFrame) -> dict[int, in
         others: the columns that are no part of the fit.
     """
     seeds = [others[name].map(plain).tolist() for name in others if is_seed(str(name))]
-    digits = {row: _decimals(float(losses[row])) for rows in points for row in rows}
+    digits = {row: decimals(losses[row]) for rows in points for row in rows}
     sure: dict[int, int] = {}
     likely: dict[int, int] = {}
     for rows in points:
@@ -96,8 +96,8 @@ def _apart(losses: Array, row: int, others: Sequence[int]) -> bool:
 
 def _precision(losses: Array, row: int, others: Sequence[int]) -> float:
     """How far the printed digits of a loss and of others leave open what the others' mean is."""
-    theirs = max(_decimals(float(losses[one])) for one in others)
-    return 0.501 * (10.0 ** -_decimals(float(losses[row])) + 10.0**-theirs)
+    theirs = max(decimals(losses[one]) for one in others)
+    return 0.501 * (10.0 ** -decimals(losses[row]) + 10.0**-theirs)
 
 
 def _rounds(losses: Array, fine: int, coarse: int, places: int) -> bool:
@@ -105,9 +105,3 @@ def _rounds(losses: Array, fine: int, coarse: int, places: int) -> bool:
     value = float(losses[coarse])
     significant = places + math.floor(math.log10(value)) + 1
     return significant >= _SIGNIFICANT and abs(float(losses[fine]) - value) <= 0.501 * 10.0**-places
-
-
-def _decimals(value: float) -> int:
-    """Digits behind the point, as many as it takes to write the value."""
-    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0

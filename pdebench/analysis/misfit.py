@@ -79,7 +79,7 @@ class _Repeats:
         if self.within > _LEAST and stats.f.cdf(ratio, between, within) < _CHANCE:
             return [
                 f"runs of one size and number of images are {self.within:.0%} apart, alike everywhere: two kinds of "
-                "runs may be fitted as one, and no column tells them apart; add one, and name it with --group"
+                "runs may be fitted as one; name the column that tells them apart with --group, or add it"
             ]
         return []
 

@@ -65,6 +65,13 @@ class PowerLaw:
     curve: tuple[tuple[float, Interval], ...]
 
 
+def too_narrow(times: float) -> str:
+    """Why no law is fitted to runs whose compute spans so little."""
+    span = f"{times:.2g}"
+    spanned = "all runs have one compute" if span == "1" else f"the runs span {span} times in compute"
+    return f"{spanned}, where a law needs a decade or more"
+
+
 def envelope(runs: Runs, count: int = RESAMPLES) -> Envelope:
     """The envelope of the runs: budgets that were run at fewer than half as many sizes as another are left out.
 
@@ -81,9 +88,7 @@ def envelope(runs: Runs, count: int = RESAMPLES) -> Envelope:
         raise InsufficientData(f"{len(chosen)} budgets, where a law of compute needs {FEWEST_BUDGETS} or more")
     flops = np.array([np.median(runs.flops[budget == index]) for index in chosen])
     if flops[-1] * SAME_BUDGET < DECADE * flops[0]:
-        raise InsufficientData(
-            f"the runs span {flops[-1] / flops[0]:.2g} times in compute, where a law needs a decade or more"
-        )
+        raise InsufficientData(too_narrow(float(flops[-1] / flops[0])))
     weights = np.vstack([np.ones(len(runs.n)), resamples(runs.run, count)])
     y, sizes, used = [], [], 0
     for index in chosen:

@@ -15,7 +15,7 @@ from pdebench.analysis.holdout import HELD_RESAMPLES, Held, held_envelope, held_
 from pdebench.analysis.isoflop import IsoFlop, isoflop
 from pdebench.analysis.left_out import shortened
 from pdebench.analysis.parametric import Parametric, parametric, refit
-from pdebench.analysis.power_law import DECADE, PowerLaw, envelope, power_law
+from pdebench.analysis.power_law import DECADE, PowerLaw, envelope, power_law, too_narrow
 from pdebench.analysis.remarks import warnings
 from pdebench.analysis.runs import SAME_BUDGET, Columns, Runs, runs_of
 from pdebench.errors import InsufficientData
@@ -150,8 +150,8 @@ def why_none(fits: Sequence[Scaling]) -> str:
     reasons = list(dict.fromkeys(next(iter(found.refusals.values())) for found in fits))
     if not reasons:
         return "it has no runs"
-    groups = f", in any of its {len(fits)} groups" if len(fits) > 1 else ""
-    return shortened(reasons, "; ") + groups
+    groups = f"none of its {len(fits)} groups can be fitted: " if len(fits) > 1 else ""
+    return groups + shortened(reasons, "; ")
 
 
 def _spread(runs: Runs) -> Runs:
@@ -161,6 +161,5 @@ def _spread(runs: Runs) -> Runs:
         InsufficientData: they do not.
     """
     if runs.flops.max() < DECADE / SAME_BUDGET * runs.flops.min():
-        times = runs.flops.max() / runs.flops.min()
-        raise InsufficientData(f"the runs span {times:.2g} times in compute, where a law needs a decade or more")
+        raise InsufficientData(too_narrow(float(runs.flops.max() / runs.flops.min())))
     return runs

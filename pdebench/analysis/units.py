@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdebench.analysis.digits import decimals
 from pdebench.analysis.power_sum import Array
 from pdebench.errors import TableError
 
@@ -21,7 +22,7 @@ _LARGE = 1e4
 
 _LARGE_BESIDE_PARTS = 1e3  # beside a count below 1
 _FLOPS = 1e12  # no training of 10,000 FLOPs stands beside one of these
-_UNITS = {"thousands": 1e3, "millions": 1e6, "billions": 1e9}
+_UNITS = {"thousands": 3, "millions": 6, "billions": 9}  # digits of a whole count behind the point
 
 
 def refuse_mixed(numbers: pd.DataFrame, counts: Sequence[str], flops: str | None, places: Sequence[str]) -> None:
@@ -35,7 +36,7 @@ def refuse_mixed(numbers: pd.DataFrame, counts: Sequence[str], flops: str | None
     """
     for name in counts:
         values = numbers[name].to_numpy()
-        small = _parts(values)
+        small = _parts(values) & np.array([value < 1 or _scaled(value) for value in values], dtype=bool)
         whole = np.isfinite(values) & (values == np.floor(values))
         if not small.any() or not whole.any():
             continue
@@ -66,7 +67,7 @@ def shared_unit(name: str, values: Array) -> str:
     if not small.any():
         return ""
     first = float(values[small][0])
-    thousands = small.all() and all(_whole(1e3 * value) for value in values)
+    thousands = small.all() and all(_scaled(value, _UNITS["thousands"]) for value in values)
     told = (
         f"{name} has fractions, {values.min():g} to {values.max():g}: it was read as it is written, in a unit that all "
         "rows share, and FLOPs that are computed from it are in that unit"
@@ -83,12 +84,15 @@ def _parts(values: Array) -> NDArray[np.bool_]:
 
 def _instead(value: float) -> str:
     """What to write in the place of a count in another unit."""
-    known = [f"{round(value * by)} if it is in {unit}" for unit, by in _UNITS.items() if _whole(value * by)][:2]
-    return f"write {', '.join(known)}" if known else "write all counts in full, or all in one unit"
+    known = [
+        f"{round(value * 10**digits)} if it is in {unit}" for unit, digits in _UNITS.items() if _scaled(value, digits)
+    ]
+    return f"write {', '.join(known[:2])}" if known else "write all counts in full, or all in one unit"
 
 
-def _whole(value: float) -> bool:
-    return math.isclose(value, round(value), rel_tol=1e-9, abs_tol=1e-6)
+def _scaled(value: float, digits: int = max(_UNITS.values())) -> bool:
+    """Whether a number may be a whole count in another unit; one that was computed has more digits."""
+    return math.isfinite(value) and decimals(value) <= digits
 
 
 def _shown(value: float) -> str:

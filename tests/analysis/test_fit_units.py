@@ -79,5 +79,8 @@ def test_computed_counts_and_scientific_notation_are_no_mix(tmp_path: Path) -> N
     runs = only(written(tmp_path, table))
     assert np.unique(runs.n).tolist() == [2e5, 5e5, 1.2e6, 3e6, 8e6]
     assert runs.remarks == ()
+    few = table.assign(images=np.where(table["images"] < 1e7, table["images"] / 7e3, table["images"]))
+    assert few["images"].min() < 1e4
+    assert only(written(tmp_path, few, "few.csv")).count == 50
     _, (flops,) = read(Path(written(tmp_path, table)), n="params", flops="flops", loss="val_loss")
     assert flops.remarks == ()
