@@ -15,7 +15,8 @@ from pdebench.analysis.power_sum import Array
 from pdebench.analysis.suspects import summing
 
 _SIGNIFICANT = 3  # digits of a rounded loss; fewer agree by chance
-_FEWEST_COPIES = 3  # without seeds
+_FEWEST_COPIES = 5  # without seeds
+_COPIES = 0.25  # of all rows then: one loss in ten ends in a zero, and may be near another's
 _FEWEST_POINTS = 4  # with an average, where no cell says that it is one
 _NEARLY_ALL = 0.9  # of the points have one then
 _APART = 10.0  # times the last digit, that losses differ by where one of three is seldom between the others
@@ -76,8 +77,7 @@ def rounded(losses: Array, points: Points, others: pd.DataFrame) -> dict[int, in
                 known = [(of[fine], of[row]) for of in seeds if of[fine] and of[row]]
                 if all(one == other for one, other in known):
                     (sure if known else likely).setdefault(row, fine)
-    coarse = sum(count <= max(digits[row] for row in likely) for count in digits.values()) if likely else 0
-    return sure | likely if len(likely) >= max(_FEWEST_COPIES, coarse / 2) else sure
+    return sure | likely if len(likely) >= max(_FEWEST_COPIES, _COPIES * len(digits)) else sure
 
 
 def _what(losses: Array, row: int, others: Sequence[int]) -> str:
