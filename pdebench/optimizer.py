@@ -24,7 +24,7 @@ class Group:
     """Parameters that decay alike, with their two moments and how often each was stepped.
 
     Attributes:
-        parameters: float tensors that require a gradient.
+        parameters: float or complex tensors that require a gradient; a complex number is two, as in torch.optim.
         weight_decay: the decoupled decay.
         first: the mean of the gradients, a tensor a parameter.
         second: the mean of their squares.
@@ -47,6 +47,11 @@ class Group:
         return {"first": self.first, "second": self.second, "steps": self.steps}
 
 
+def _as_real(tensors: list[Tensor]) -> list[Tensor]:
+    """Views, complex numbers as pairs along a last axis: the fused kernels take real ones alone."""
+    return [torch.view_as_real(tensor) if tensor.is_complex() else tensor for tensor in tensors]
+
+
 class AdamW:
     """Steps the parameters of some groups along their gradients; a parameter without one stays as it is."""
 
@@ -67,6 +72,7 @@ class AdamW:
             columns = (group.parameters, group.first, group.second, group.steps)
             parameters, first, second, steps = (list(compress(column, there)) for column in columns)
             grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            parameters, grads, first, second = (_as_real(column) for column in (parameters, grads, first, second))
             adamw(
                 parameters, grads, first, second, [], steps, fused=True, amsgrad=False, maximize=False,
                 beta1=self.betas[0], beta2=self.betas[1], lr=rate, weight_decay=group.weight_decay, eps=EPSILON,

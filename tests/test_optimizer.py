@@ -49,6 +49,21 @@ def test_it_steps_as_torch_optim_does_where_some_parameters_have_no_gradient(dev
             assert torch.equal(a, b)
 
 
+def test_complex_parameters_step_as_torch_optim_has_them() -> None:
+    ours = nn.Parameter(torch.randn(3, 4, dtype=torch.complex64))
+    theirs = nn.Parameter(ours.detach().clone())
+    one = AdamW([Group([ours], 0.1)], BETAS)
+    two = torch.optim.AdamW([theirs], lr=0.05, betas=BETAS, weight_decay=0.1, foreach=False)
+    target = torch.randn(3, 4, dtype=torch.complex64)
+    for _ in range(4):
+        for parameter, optimizer in ((ours, one), (theirs, two)):
+            optimizer.zero_grad()
+            (parameter - target).abs().square().sum().backward()
+        one.step(0.05)
+        two.step()
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_a_state_taken_up_goes_on_as_if_nothing_had_happened() -> None:
     net, other = nets()
     one, two = (AdamW([Group(list(n.parameters()), 0.1)], BETAS) for n in (net, other))
