@@ -5,9 +5,11 @@ No row goes unsaid: those that are left out, and those that repeat others, are k
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -15,8 +17,10 @@ from numpy.typing import NDArray
 
 from pdebench.analysis.alike import differing
 from pdebench.analysis.cells import ELSEWHERE, UNTRAINED, is_results, states
+from pdebench.analysis.column_names import is_seed
 from pdebench.analysis.csv_text import LINE
 from pdebench.analysis.derived import averages, rounded
+from pdebench.analysis.digits import decimals
 from pdebench.analysis.groups import names_of, plain
 from pdebench.analysis.left_out import MOST_LEFT_OUT, Left, Repeat, refusal, shortened
 from pdebench.analysis.numbers import numbers_of
@@ -27,6 +31,8 @@ from pdebench.errors import TableError, did_you_mean
 
 FACTOR = 6.0
 """FLOPs for each parameter and token of a dense model's training: C = 6 N D (arXiv 2001.08361)."""
+
+_DIGITS = 5  # of a loss, from which on two seeds do not have the same by chance
 
 SAME_BUDGET = 1.12
 """Budgets this near to each other are one: whole steps keep a cell within 5% of what it was given."""
@@ -232,15 +238,17 @@ class _Rows:
         kept: list[int] = []
         left: list[Left] = []
         repeated: list[Repeat] = []
-        first: dict[object, int] = {}
+        seen: dict[object, dict[str, int]] = {}
         for row in (row for row in own if self.states[row] == ""):
             why = self._fault(row, values[row])
             # Rows that are left out repeat each other only within a run: two runs may diverge at one point.
             key = (why, self.runs[row] or row, values[row].tobytes()) if why else tuple(values[row])
-            if key in first:
-                repeated.append(Repeat(self.places[row], self.places[first[key]]))
+            alike, seed = seen.setdefault(key, {}), "" if why else self._seed(row)
+            of = next((one for other, one in alike.items() if seed == other or "" in (seed, other)), None)
+            if of is not None:
+                repeated.append(Repeat(self.places[row], self.places[of]))
                 continue
-            first[key] = row
+            alike[seed] = row
             if why:
                 left.append(Left(self.places[row], why, row in self.odd.left))
             else:
@@ -264,6 +272,18 @@ class _Rows:
             unfinished=dict(Counter(self.states[row] for row in own if self.states[row] not in ("", ELSEWHERE))),
             remarks=tuple(self._remarks(kept)) if kept else (),
         )
+
+    def _seed(self, row: int) -> str:
+        """The row's seed, where losses have so few digits that two seeds' may be equal by chance; empty elsewhere."""
+        if not self._coarse:
+            return ""
+        return " ".join(plain(self.table[name].iloc[row]) for name in self.table if is_seed(str(name)))
+
+    @cached_property
+    def _coarse(self) -> bool:
+        losses = self.numbers[self.columns.loss]
+        known = losses[np.isfinite(losses) & (losses > 0)]
+        return bool(np.median([decimals(one) + math.floor(math.log10(one)) + 1 for one in known]) < _DIGITS)
 
     def _measured(self, kept: list[int], left: list[Left], repeated: list[Repeat]) -> list[int]:
         """Those of some rows that were not computed from others of them; the others join those of their kind."""

@@ -160,6 +160,13 @@ def test_copies_under_another_name_or_number_are_one_run(tmp_path: Path, run: st
     assert len(runs.repeated) == 100
 
 
+def test_seeds_whose_losses_agree_to_three_digits_are_runs_of_their_own(tmp_path: Path) -> None:
+    table = law_table(seeds=3).round({"val_loss": 3})
+    assert table.duplicated(["params", "images", "val_loss"]).any()
+    runs = only(written(tmp_path, table))
+    assert (runs.count, runs.repeated) == (75, ())
+
+
 def test_equal_numbers_of_another_group_are_no_copy(tmp_path: Path) -> None:
     table = pd.concat([law_table(), law_table().assign(family="S4")], ignore_index=True)
     assert all(runs.repeated == () for runs in groups_of(written(tmp_path, table), group=("family",)))
