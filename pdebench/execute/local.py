@@ -89,6 +89,10 @@ def run_cells(
     except BaseException:
         crew.dismiss()
         raise
+    finally:
+        for turn in crew.turns.values():
+            turn.leave()
+            turn.give_back()
 
 
 class _Crew:
@@ -130,8 +134,6 @@ class _Crew:
         """Ask every running cell to end, wait until each has, and give back what they held."""
         self.todo.clear()
         self.elsewhere.clear()
-        for turn in self.turns.values():
-            turn.leave()
         for child in self.running:
             child.ask()
         try:
