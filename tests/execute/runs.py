@@ -65,7 +65,7 @@ def pdebench_run(*arguments: object) -> subprocess.CompletedProcess[str]:
             main()
     except SystemExit as end:
         code = end.code
-    except Exception:
+    except Exception:  # a process would end with the traceback, and a test be shown it
         complained.write(traceback.format_exc())
         code = 1
     finally:
