@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-# Two torch threads that share a core with others' wait for each other, spinning: beside another worker a test has one.
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# Two torch threads that share a core with others' wait for each other, spinning: beside another worker a test has one,
+# and so have the processes that it starts. A worker's environment is that of the process that began it, which has two.
+os.environ["OMP_NUM_THREADS"] = "1" if "PYTEST_XDIST_WORKER" in os.environ else os.environ.get("OMP_NUM_THREADS", "2")
 
 import pytest
 import torch
