@@ -184,13 +184,19 @@ MACHINE = (
 DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 
 
+def is_metric(column: str) -> bool:
+    """Whether a column is a score of samples, which a metric names: `fd_efficientnet_lite0`."""
+    metric = column.startswith(("fd_", "kid", "fid", "is_", "precision", "recall"))
+    return metric and column not in COLUMNS and "." not in column
+
+
 def dtype_of(column: str) -> str | None:
     """The pandas dtype of a declared column; metrics are floats but for their texts, counts and flags."""
     if column in COLUMNS:
         return COLUMNS[column][0]
     if column in DIMENSIONS:
         return "Int64"
-    if column.startswith(("fd_", "kid", "fid", "is_", "precision", "recall")) and "." not in column:
+    if is_metric(column):
         return "Float64"
     return None
 

@@ -11,6 +11,9 @@ from pdebench.record import DIMENSIONS
 CONTENT = ("data.content", "data_checksum")
 """Columns that say what a data set holds, whatever it is called."""
 
+CODE = ("family_revision", "family_source")
+"""Columns that say which code a family was, whatever it is called."""
+
 UNTRAINED = "not trained"
 ELSEWHERE = "done in another row"
 
@@ -52,12 +55,13 @@ def told_apart(table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def by_data(table: pd.DataFrame, group: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a group, and those of the data that it does not tell apart: no law is of two data sets."""
+    """The columns of a group, and those of data and code that it does not tell apart: no law is of two of either."""
     rows, found = table[states(table) == ""], list(group)
-    for name in ("data.name", "data.resolution", *CONTENT):
+    for name in ("data.name", "data.resolution", *CONTENT, *CODE):
         if name in rows and name not in found:
             alike = [rows[column].astype(str) for column in found if column in rows]
-            kinds = rows[name].groupby(alike).nunique() if alike else pd.Series([rows[name].nunique()])
+            values = rows[name].astype(object).where(rows[name].notna(), 1) if name == "family_revision" else rows[name]
+            kinds = values.groupby(alike).nunique() if alike else pd.Series([values.nunique()])
             if (kinds > 1).any():
                 found.append(name)
     return tuple(found)

@@ -72,11 +72,6 @@ class Entry:
         highs = self.values(high) if high in self.rows and len(self.values(high)) else self.values(column)
         return float(lows.min()), float(highs.max())
 
-    def only(self, column: str) -> Any:
-        """The value that all rows share, None where they differ or have none."""
-        values = self.rows[column].dropna().unique()
-        return values[0] if len(values) == 1 else None
-
 
 @dataclass(frozen=True)
 class Contest:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pdebench.identity import NEUTRAL
+from pdebench.record import is_metric
 from pdebench.report.sets import set_names
 from pdebench.settings import options_of, setting_of
 
@@ -238,7 +239,7 @@ def families_in(table: pd.DataFrame) -> list[str]:
 
 def of_samples(column: str) -> bool:
     """Whether a column was measured on samples, or while they were drawn: how cells were evaluated is part of it."""
-    return column.startswith(("sample", "metric_", "fid", "fd_", "kid", "val_loss_transfer"))
+    return is_metric(column) or column.startswith(("sample", "metric_", "val_loss_transfer"))
 
 
 def frechet_columns(table: pd.DataFrame) -> list[str]:

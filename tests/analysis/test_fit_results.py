@@ -159,13 +159,19 @@ def test_rows_of_other_data_are_another_group(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "name"), [("data.name", "photos", "photos"), ("data.resolution", 64, "64")]
+    ("column", "value", "name"),
+    [
+        ("data.name", "photos", "photos"),
+        ("data.resolution", 64, "64"),
+        ("family_revision", 2, "2"),
+        ("family_source", "3f2a9c1b0d4e", "3f2a9c1b0d4e"),
+    ],
 )
-def test_rows_of_another_data_set_or_resolution_are_another_group(
+def test_rows_of_another_data_set_resolution_or_code_are_another_group(
     tmp_path: Path, column: str, value: object, name: str
 ) -> None:
-    frame = cells()
-    frame[column] = frame[column].where(frame["params"] < 2e6, value)
+    frame = cells(family_revision=None, family_source="000000000000")
+    frame[column] = frame[column].astype(object).where(frame["params"] < 2e6, value)
     assert any(name in runs.name for runs in read(table_of(tmp_path, frame))[1])
 
 
