@@ -15,14 +15,13 @@ last ran; records of cells that a changed suite no longer has stay on disk, outs
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pdebench import files
 from pdebench.errors import PdebenchError, ResultsError, refused_by_system
 from pdebench.record import COLUMNS, dtype_of, fault
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
     from pdebench.config import Cell
 
-TEMPORARY = ".tmp"
 PREDICTIONS = "predictions.json"  # what `pdebench plan --results` leaves beside the cells, and the report reads
 IDENTITY = re.compile(r"[0-9a-f]{12}")
 LARGEST = 4 * 2**20  # bytes of a record or a plan: a thousand times what one has
@@ -54,27 +52,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         ResultsError: it cannot be written; the disk may be full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
-        with temporary.open("wb") as file:
+        with files.replacing(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:  # a full disk has no room for half a file either
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            why = error.strerror or error
-            raise ResultsError(
-                f"cannot write {path}: {why}; make room, or mend the folder, and run the same command again"
-            ) from None
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    except OSError as error:
+        why = error.strerror or error
+        raise ResultsError(
+            f"cannot write {path}: {why}; make room, or mend the folder, and run the same command again"
+        ) from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -159,9 +144,8 @@ class Results:
         from pdebench.config import Cell
 
         path = self.cell(identity) / "config.yaml"
-        with suppress(OSError, UnicodeDecodeError, PdebenchError):
-            if stat.S_ISREG(path.stat().st_mode) and path.stat().st_size < LARGEST:
-                return Cell.from_yaml(path.read_text(encoding="utf-8"), str(path))
+        with suppress(OSError, ValueError, PdebenchError):
+            return Cell.from_yaml(files.read_plain(path, LARGEST).decode(), str(path))
         return None
 
     def _worked_on(self) -> bool:
@@ -194,12 +178,7 @@ def read_json(path: Path, what: str, remedy: str) -> Any:
         raise ValueError(f"{text} is no number")
 
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError("it is no plain file")
-        with path.open("rb") as file:
-            text = file.read(LARGEST + 1)
-        if len(text) > LARGEST:
-            raise ValueError(f"it is larger than {LARGEST // 2**20} MiB")
+        text = files.read_plain(path, LARGEST)
         if (held := json.loads(text, parse_constant=no_number)) is None:
             raise ValueError("it holds null")  # which is not the same as no file
         return held

@@ -224,7 +224,7 @@ def test_a_record_that_is_no_file_is_not_waited_for(tmp_path: Path, capsys: pyte
     assert "no plain file" in refused(capsys, "report", folder)
     path.unlink()
     path.symlink_to("/dev/zero")
-    assert "no plain file" in refused(capsys, "report", folder)
+    assert "a link" in refused(capsys, "report", folder)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,9 @@ from pdebench.execute.conditions import Conditions
 from pdebench.execute.endings import ABANDONED, FAILED, INTERRUPTED
 from pdebench.execute.heard import heard, joined
 from pdebench.execute.ranks import ASKS, Seat, seat_others
+from pdebench.files import TEMPORARY
 from pdebench.record import timing_failed, without_timings
-from pdebench.store import TEMPORARY, read_record, write_json
+from pdebench.store import read_record, write_json
 
 PATIENCE = 2.0  # seconds in which a process that fails because another did is ended with that one
 
