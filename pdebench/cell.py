@@ -234,7 +234,7 @@ def _survey(cell: Cell, model: nn.Module, images: Images, folder: Path, watch: W
     assert isinstance(model, Backbone)
     watch({"stage": "measure", "part": "space"})
     found = survey(model.eval(), generation.to_model(images.pixels[:IMAGES]), time_scale=cell.train.time_scale)
-    write_atomic(folder / SPATIAL, found.model_dump_json())
+    write_json(folder / SPATIAL, json.loads(found.model_dump_json()))
     return found.columns()
 
 

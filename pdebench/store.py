@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pdebench import files
 from pdebench.errors import PdebenchError, ResultsError, refused_by_system
 from pdebench.record import COLUMNS, dtype_of, fault
+from pdebench.seal import sealed, unsealed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,9 +63,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         ) from None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; NaN and infinities are not JSON and raise ValueError."""
-    write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON atomically, with a checksum of itself; NaN and infinities are not JSON and raise ValueError."""
+    write_atomic(path, json.dumps(sealed(value), indent=1, allow_nan=False) + "\n")
 
 
 # Columns of a `curve.parquet`, one row a step.
@@ -94,7 +95,8 @@ class Results:
         path = self.folder / "plan.json"
         if not path.exists():
             return sorted(path.parent.name for path in self.folder.glob("cells/*/record.json"))
-        plan = read_json(path, "a plan", "delete the file and run the suite again")
+        found = read_json(path, "a plan", "delete the file and run the suite again")
+        plan: Any = found.get("cells") if isinstance(found, dict) else found  # a list before there were checksums
         named = isinstance(plan, list) and all(isinstance(cell, str) and IDENTITY.fullmatch(cell) for cell in plan)
         if not named or len(set(plan)) < len(plan):
             raise ResultsError(
@@ -120,7 +122,7 @@ class Results:
                 "another folder"
             )
         write_atomic(self.folder / "suite.yaml", suite)
-        write_json(self.folder / "plan.json", list(plan))
+        write_json(self.folder / "plan.json", {"cells": list(plan)})
 
     def describe(self, cells: Mapping[str, str]) -> None:
         """Write the configurations of cells that have none yet, by identity: what `status` names them by.
@@ -181,7 +183,7 @@ def read_json(path: Path, what: str, remedy: str) -> Any:
         text = files.read_plain(path, LARGEST)
         if (held := json.loads(text, parse_constant=no_number)) is None:
             raise ValueError("it holds null")  # which is not the same as no file
-        return held
+        return unsealed(held) if isinstance(held, dict) else held
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -44,6 +44,7 @@ def submissions(folder: Path) -> list[Submission]:
     if (listed := read_json(path, "a list of jobs", remedy)) is None:
         return []
     try:
+        listed = listed["jobs"] if isinstance(listed, dict) else listed  # a list alone, before there were checksums
         found = [Submission(e["job"], tuple(e["cells"]), e["submitted_at"]) for e in listed]
         if not all(s.job.isdecimal() and all(map(IDENTITY.fullmatch, s.cells)) for s in found):
             raise ValueError
@@ -54,7 +55,7 @@ def submissions(folder: Path) -> list[Submission]:
 
 def add(folder: Path, submission: Submission) -> None:
     """Remember one more; the caller holds `alone`."""
-    write_json(folder / "jobs.json", [asdict(one) for one in [*submissions(folder), submission]])
+    write_json(folder / "jobs.json", {"jobs": [asdict(one) for one in [*submissions(folder), submission]]})
 
 
 @contextmanager

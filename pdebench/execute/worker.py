@@ -32,6 +32,7 @@ from pdebench.execute.heard import heard, joined
 from pdebench.execute.ranks import ASKS, Seat, seat_others
 from pdebench.files import TEMPORARY
 from pdebench.record import timing_failed, without_timings
+from pdebench.seal import digests
 from pdebench.store import read_record, write_json
 
 PATIENCE = 2.0  # seconds in which a process that fails because another did is ended with that one
@@ -86,9 +87,12 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
         "seconds_total": round(time.monotonic() - clock, 3),
         **row,
         **joined(warned),
+        "files": digests(folder),
     }
     if status != "done" and before is not None and before["status"] == "done":
-        write_json(folder / "record.json", before | timing_failed(record))  # it ran again for its timings alone
+        write_json(
+            folder / "record.json", before | timing_failed(record) | {"files": record["files"]}
+        )  # it ran again for its timings alone
     else:
         write_json(folder / "record.json", record)
     if not first:

@@ -67,7 +67,7 @@ class Sleepy(PerToken):
 """
 ENTRY_POINTS = "[pdebench.families]\nhungry = faulty_families:HUNGRY\nsleepy = faulty_families:SLEEPY\n"
 METADATA = "Metadata-Version: 2.1\nName: faulty-mixers\nVersion: 1.0\n"
-LATER = ("exit_code", "slot", "parent_cpu_share")  # what the parent adds to the record that a cell left
+LATER = ("exit_code", "slot", "parent_cpu_share", "checksum")  # what the parent adds to the record that a cell left
 
 
 def install_faulty_mixers(folder: Path) -> None:
@@ -232,7 +232,7 @@ class Storm:
         return self.statuses()
 
     def statuses(self) -> list[str]:
-        plan = json.loads((self.results / "plan.json").read_text())
+        plan = json.loads((self.results / "plan.json").read_text())["cells"]
         return [json.loads((self.results / "cells" / cell / "record.json").read_text())["status"] for cell in plan]
 
     def output(self) -> str:
