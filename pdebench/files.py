@@ -13,6 +13,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +25,7 @@ class NotPlain(ValueError):
     """A link, FIFO, socket, device or folder stands where a plain file belongs, or the file is larger than allowed."""
 
 
-def open_plain(path: Path, *, follow: bool = False) -> BinaryIO:
+def open_plain(path: Path, *, follow: bool = False) -> BufferedReader:
     """A plain file, opened for reading in binary.
 
     Args:
