@@ -34,7 +34,14 @@ _OLDER: dict[str, tuple[bytes, ...]] = {
     "table.parquet": (b"PAR1", b"status", b"finished_at", b"PAR1"),
     "curves.parquet": (b"PAR1", b"train_loss", b"grad_norm", b"PAR1"),
     "report.html": (b"<!doctype html>", b": pdebench report</title>"),
+    "spatial.json": (b'{"grid":[', b'"mixers":'),
+    "receptive_field.png": (b"\x89PNG",),
+    "impulse_response.png": (b"\x89PNG",),
+    "frequency_response.png": (b"\x89PNG",),
+    "mixing_length.png": (b"\x89PNG",),
+    "physics.png": (b"\x89PNG",),
 }
+_OF_US = ("report.html", "suite.yaml", "spatial.json")  # a folder with one of these is one of ours
 _OLDER_IN: dict[str, dict[str, tuple[bytes, ...]]] = {
     "report/figures": {".svg": (b"<svg ",), ".pdf": (b"%PDF",), ".png": (b"\x89PNG",)},
     "report/tables": {".csv": (b"",), ".parquet": (b"PAR1",), ".md": (b"|",), ".tex": (b"", b"\\begin{tabular}")},
@@ -115,8 +122,8 @@ class Manifest:
         return ResultsError(f"cannot use {self._file}: {refused_by_system(error) or error}; mend it, or {_ELSEWHERE}")
 
     def _older(self) -> Iterator[tuple[str, str, str]]:
-        """What an older version left; the folder is one of ours by its page or its suite."""
-        if not any(_matches(self.folder, name, _OLDER[name]) for name in ("report.html", "suite.yaml")):
+        """What an older version left in a folder that it made, or wrote into."""
+        if not any(_matches(self.folder, name, _OLDER[name]) for name in _OF_US):
             return
         wanted = dict(_OLDER)
         for place, suffixes in _OLDER_IN.items():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+PNG = b"\x89PNG\r\n\x1a\n"  # how one begins
 GAP = 2  # white pixels between images, and around them
 LARGEST = 2**28  # bytes of a picture: 64 images of 1024 pixels a side, none of which can be packed any smaller
 

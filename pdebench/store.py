@@ -76,6 +76,40 @@ def write_own(folder: Path, name: str, content: bytes | str) -> None:
     write_atomic(folder / name, content)
 
 
+def make_folder(folder: Path) -> Path:
+    """A folder for what is to be written, made where there is none.
+
+    Raises:
+        ResultsError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"cannot make the folder {folder}: {error.strerror}; give another with --out") from None
+    return folder
+
+
+def refuse_unlike(path: Path, begins: bytes) -> None:
+    """Refuse to replace a file that the user named, by slip perhaps, if it is not of the kind that is written there.
+
+    Args:
+        path: where something is to be written; nothing may be there yet.
+        begins: how files of the kind begin.
+
+    Raises:
+        ResultsError: something else is there.
+    """
+    try:
+        with files.open_plain(path) as file:
+            first = file.read(len(begins))
+    except FileNotFoundError:
+        return
+    except (OSError, files.NotPlain) as error:
+        raise ResultsError(f"cannot write {path}: {refused_by_system(error) or error}; name another file") from None
+    if first not in (b"", begins):
+        raise ResultsError(f"{path} is something else than what would be written there: name another file")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically; NaN and infinities are not JSON and raise ValueError."""
     write_atomic(path, as_json(value))
@@ -166,12 +200,21 @@ class Results:
 
     def config(self, identity: str) -> Cell | None:
         """The cell of a folder as it was planned; None where nobody wrote it, or it is damaged."""
-        from pdebench.config import Cell
-
-        path = self.cell(identity) / "config.yaml"
-        with suppress(OSError, ValueError, PdebenchError):
-            return Cell.from_yaml(files.read_plain(path, LARGEST).decode(), str(path))
+        with suppress(OSError, PdebenchError):
+            return read_config(self.cell(identity))
         return None
+
+    def suite_file(self) -> Path:
+        """The file of the suite that ran here last.
+
+        Raises:
+            ResultsError: there is none, or a link stands in its place.
+        """
+        path = self.folder / "suite.yaml"
+        refuse_link(self.folder, path)
+        if not path.is_file():
+            raise ResultsError(f"there is no suite in {self.folder}: pass a results folder, such as results/quickstart")
+        return path
 
     def _worked_on(self) -> bool:
         """Whether some run holds a cell."""
@@ -206,14 +249,35 @@ def read_record(cell_folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def read_json(path: Path, what: str, remedy: str) -> Any:
-    """What a file of JSON holds, None where there is none; one that is huge, endless or no plain file is refused."""
+def read_config(cell_folder: Path) -> Cell:
+    """The cell that a cell's folder was made for.
+
+    Raises:
+        OSError: there is no `config.yaml`, or it is not handed out.
+        ResultsError: it is no plain file of text.
+        SuiteError: it holds something else.
+    """
+    from pdebench.config import Cell
+
+    path = cell_folder / "config.yaml"
+    try:
+        text = files.read_plain(path, LARGEST).decode()
+    except ValueError as error:  # NotPlain and UnicodeDecodeError are
+        raise ResultsError(f"{path} is not a cell's configuration: {error}; run its suite again") from None
+    return Cell.from_yaml(text, file=str(path))
+
+
+def read_json(path: Path, what: str, remedy: str, *, follow: bool = False) -> Any:
+    """What a file of JSON holds, None where there is none; one that is huge, endless or no plain file is refused.
+
+    A link is followed where the user named the file: `follow`.
+    """
 
     def no_number(text: str) -> Any:
         raise ValueError(f"{text} is no number")
 
     try:
-        text = files.read_plain(path, LARGEST)
+        text = files.read_plain(path, LARGEST, follow=follow)
         if (held := json.loads(text, parse_constant=no_number)) is None:
             raise ValueError("it holds null")  # which is not the same as no file
         return held

@@ -13,7 +13,7 @@ from pdebench.report import drawings, papers
 from pdebench.report.folders import load, named
 from pdebench.report.html import make_page, sections, write_page
 from pdebench.report.section import Page, Progress, Section
-from pdebench.store import save_tables, write_own
+from pdebench.store import make_folder, save_tables, write_own
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,14 +42,16 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
         ResultsError: a folder is missing, damaged, empty or given twice, or `out` is missing, cannot be written or has
             somebody else's file in the place of one of these; nothing is written then.
     """
-    target, ready = place(folders, out), _made_ready(folders)
+    target = place(folders, out)
+    Manifest(target).refuse_foreign(BASE)  # before all is made ready
+    ready = _made_ready(folders)
     drawn = drawings.figure_files([figure for part in ready.parts for figure in part.figures], formats)
     figures = {f"{FIGURES}/{name}": draw for name, draw in drawn.items()}
     tables = {f"{TABLES}/{name}": text for name, text in papers.table_files(ready.page.table).items()}
-    Manifest(_made(target)).refuse_foreign([*BASE, *figures, *tables])
+    Manifest(make_folder(target)).refuse_foreign([*BASE, *figures, *tables])
     report = _write(ready, target)
     for place_of in (FIGURES, TABLES):
-        _made(target / place_of)
+        make_folder(target / place_of)
     for name, draw in figures.items():
         write_own(target, name, draw())
     for name, text in tables.items():
@@ -62,8 +64,9 @@ def write_base(
     folders: Sequence[Path], target: Path, progress: Progress | None = None
 ) -> tuple[Page, list[Section], Path]:
     """Write the tables and the page alone; `progress` says that there is more to come."""
+    Manifest(target).refuse_foreign(BASE)
     ready = _made_ready(folders, progress)
-    Manifest(_made(target)).refuse_foreign(BASE)
+    make_folder(target)
     return ready.page, ready.parts, _write(ready, target)
 
 
@@ -99,14 +102,6 @@ def place(folders: Sequence[Path], out: Path | None) -> Path:
     if out is not None and len(folders) > 1 and out.resolve() in [folder.resolve() for folder in folders]:
         raise ResultsError(f"--out {out} is one of the results folders, whose own report would be lost: give another")
     return out or folders[0]
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResultsError(f"cannot make the folder {folder}: {error.strerror}; give another with --out") from None
-    return folder
 
 
 def _remove_earlier(target: Path, written: Sequence[str]) -> None:
