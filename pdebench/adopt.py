@@ -31,6 +31,8 @@ def adopt(cells: Sequence[Cell], results: Results, say: Callable[[str], None]) -
     folders = sorted(results.folder.glob("cells/*"), key=lambda path: (path.name not in planned, path.name))
     taken = 0
     for folder in folders:
+        if folder.is_symlink():  # what lies behind it is not ours to rename
+            continue
         with suppress(PdebenchError, OSError):  # what cannot be read or moved stays where it is
             record = _record(folder)
             if record is None or record["status"] != "done":

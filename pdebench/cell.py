@@ -22,6 +22,7 @@ from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
 from pdebench.distributed import ALONE, World
 from pdebench.errors import CellWarning, ModelError, out_of_memory, printable, refused_by_system
+from pdebench.files import open_plain
 from pdebench.measure import quality
 from pdebench.measure.by_hand import disagreement, idle_parameters
 from pdebench.measure.counted import counted
@@ -295,7 +296,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
     try:
-        path.open("rb").close()  # safetensors calls any failure of that a missing file
+        open_plain(path, follow=True).close()  # safetensors waits for a FIFO, and calls any failure a missing file
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)

@@ -71,7 +71,7 @@ def changed_since(results: Results, cells: Sequence[Cell]) -> list[Changed]:
         where, held, holds = str(cell.data.path or cell.data.name), before.data.content, str(cell.data.content)
         if (results.record(identity) or {}).get("status") == "done":
             found[where, held, holds] = found.get((where, held, holds), 0) + 1
-        elif any((results.cell(identity) / "state").glob("*.pt")):
+        elif not (state := results.cell(identity) / "state").is_symlink() and any(state.glob("*.pt")):
             raise ResultsError(
                 f"the images in {where} changed since the training of cell {identity} was interrupted (content "
                 f"{held[:8]} then, {holds[:8]} now): put them back to go on with it, or remove "

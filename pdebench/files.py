@@ -9,6 +9,7 @@ refuses and `NotPlain` for what is no plain file; who calls knows what the file 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY = ".tmp"
+_LEFT = re.compile(rf"\..+\.[0-9a-f]{{16}}{re.escape(TEMPORARY)}", re.DOTALL)
 _MODE = 0o666  # the umask decides who else may read it, as with any file
 
 
@@ -52,14 +54,14 @@ def read_plain(path: Path, largest: int, *, follow: bool = False) -> bytes:
     return content
 
 
-def append_plain(path: Path) -> BinaryIO:
-    """A plain file opened for appending, made where there is none; never one behind a link.
+def append_plain(path: Path, *, follow: bool = False) -> BinaryIO:
+    """A plain file opened for appending, made where there is none; one behind a link only where the user named it.
 
     Raises:
         NotPlain: it is a link, or no plain file.
         OSError: the system refuses.
     """
-    return os.fdopen(_opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, False), "ab")
+    return os.fdopen(_opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, follow), "ab")
 
 
 def lock_file(path: Path) -> BinaryIO:
@@ -95,6 +97,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What `replacing` was writing in a folder when it was killed; a file of another name is no such thing."""
+    return [path for path in folder.glob(f".*{TEMPORARY}") if _LEFT.fullmatch(path.name)]
 
 
 def is_link_below(root: Path, path: Path) -> Path | None:

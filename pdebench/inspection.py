@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pdebench.errors import ModelError, printable
+from pdebench.manifest import Manifest
 from pdebench.measure.spatial.findings import SPATIAL, Survey
 from pdebench.measure.spatial.survey import survey
 from pdebench.measure.spatial.words import describe
 from pdebench.models.backbone import create_model
-from pdebench.store import write_atomic
+from pdebench.store import make_folder, write_own
 from pdebench.tasks.generation import TIME_SCALE
 
 if TYPE_CHECKING:
@@ -63,13 +64,18 @@ def inspect_model(
 
 
 def write_pictures(found: Survey, name: str, folder: Path) -> list[Path]:
-    """Write the survey as JSON and its pictures as PNG; returns their paths."""
+    """Write the survey as JSON and its pictures as PNG; returns their paths.
+
+    Raises:
+        ResultsError: a file of the same name is there that is not of an earlier survey.
+    """
     from pdebench.report.spatial_pictures import pictures
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     files = {SPATIAL: found.model_dump_json().encode(), **pictures(found, name)}
+    Manifest(folder).refuse_foreign(files)
     for file, content in files.items():
-        write_atomic(folder / file, content)
+        write_own(folder, file, content)
     return [folder / file for file in files]
 
 

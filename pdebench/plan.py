@@ -20,7 +20,7 @@ from pdebench.errors import ResultsError
 from pdebench.measure.census import Model, Pass, census
 from pdebench.measure.devices import DATASHEETS, Device
 from pdebench.measure.roofline import seconds_by_kind
-from pdebench.store import PREDICTIONS, write_json
+from pdebench.store import PREDICTIONS, as_json, write_own
 from pdebench.suite import Suite
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Plan:
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / PREDICTIONS, self.as_json())
+            write_own(folder, PREDICTIONS, as_json(self.as_json()))
         except OSError as error:
             raise ResultsError(f"cannot write to the results folder {folder}: {error.strerror}") from None
         return folder / PREDICTIONS

@@ -11,6 +11,8 @@ from pathlib import Path
 from pdebench.config import Cell
 from pdebench.errors import DataError, MetricError, ResultsError, SlotError
 from pdebench.execute.slots import gpus
+from pdebench.manifest import Manifest
+from pdebench.store import PUBLISHED
 
 COMPILERS = (os.environ.get("CXX") or "g++", "clang++")
 LEAST_FREE = 200 * 2**20  # bytes: room for records, logs and the checkpoint of a small model
@@ -23,7 +25,7 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         DataError: a data set is not installed, not there, or not offered at the resolution asked for; or the cache of
             images is a file.
         MetricError: a metric's extractor or weights are missing, or it would say nothing.
-        ResultsError: the disk is full.
+        ResultsError: the disk is full, or a file that is none of ours stands where the tables or the page go.
         SlotError: a model is to be compiled where there is no compiler.
     """
     from pdebench.data import registry
@@ -31,6 +33,7 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     from pdebench.measure import quality
 
     if cells:
+        Manifest(folder).refuse_foreign(PUBLISHED)
         check_cache()
     wanted = [cell.data for cell in cells]
     wanted += [

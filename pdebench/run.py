@@ -22,7 +22,7 @@ from pdebench.measure.counted import count_ahead
 from pdebench.preflight import preflight
 from pdebench.record import MACHINE
 from pdebench.resolved import resolved
-from pdebench.store import Results, write_json, write_tables
+from pdebench.store import Results, as_json, write_own, write_tables
 from pdebench.suite import Suite
 
 MakeWatcher = Callable[[Sequence[Cell], Sequence[Cell]], AbstractContextManager[Watcher]]
@@ -153,7 +153,7 @@ def outcome(
 def _publish(folder: Path, records: list[dict[str, Any]]) -> None:
     """The tables, the machine and the report of a folder."""
     latest = max(records, key=lambda record: record["finished_at"])
-    write_json(folder / "machine.json", {key: latest.get(key) for key in MACHINE})
+    write_own(folder, "machine.json", as_json({key: latest.get(key) for key in MACHINE}))
     table, curves = write_tables(folder)
     from pdebench.report import write_report
 

@@ -8,8 +8,8 @@ import torch
 
 from pdebench.cell import read_checkpoint
 from pdebench.errors import ModelError
-from pdebench.picture import png_grid
-from pdebench.store import write_atomic
+from pdebench.picture import PNG, png_grid
+from pdebench.store import make_folder, refuse_unlike, write_atomic
 from pdebench.tasks import generation
 
 BATCH = 64
@@ -31,7 +31,9 @@ def sample_checkpoint(
     Raises:
         ModelError: the file is no checkpoint, the label is none of its classes, nothing is there to guide by, or `nfe`
             is odd.
+        ResultsError: something else than a PNG is at `out`, or it cannot be written.
     """
+    refuse_unlike(out, PNG)
     found = read_checkpoint(checkpoint)
     model = found.model
     classes = model.num_classes
@@ -68,6 +70,6 @@ def sample_checkpoint(
         for part in (slice(begin, begin + BATCH) for begin in range(0, count, BATCH))
     ]
     images = generation.to_pixels(torch.cat(drawn)).cpu()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     write_atomic(out, png_grid(images, columns=max(1, round(count**0.5))))
     return out

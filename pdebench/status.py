@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pdebench.errors import ResultsError, SchedulerError, printable
+from pdebench.errors import SchedulerError, printable
 from pdebench.execute import jobs, scheduler
 from pdebench.execute.jobs import Submission
 from pdebench.execute.lease import held_elsewhere
@@ -59,8 +59,7 @@ def status_of(folder: Path) -> Status:
     Raises:
         ResultsError: there is no such folder, or it is damaged.
     """
-    if not (folder / "suite.yaml").is_file():
-        raise ResultsError(f"there is no suite in {folder}: pass a results folder, such as results/quickstart")
+    Results(folder).suite_file()
     made, unknown = jobs.submissions(folder), None
     active: Mapping[str, Task] = {}
     try:
@@ -86,7 +85,7 @@ def _names(results: Results, plan: Sequence[str]) -> dict[str, str]:
         elif (cell := results.config(identity)) is not None:
             flat[identity] = cell.flat()
     if len(flat) < len(plan):
-        flat |= {cell.id: cell.flat() for cell in load_suite(results.folder / "suite.yaml").cells() if cell.id in plan}
+        flat |= {cell.id: cell.flat() for cell in load_suite(results.suite_file()).cells() if cell.id in plan}
     return names_of(flat)
 
 
@@ -169,8 +168,8 @@ def cancel(folder: Path) -> Cancelled:
         ResultsError: there is no such folder, or it is damaged.
         SchedulerError: SLURM does not answer, or refuses.
     """
-    if not (folder / "suite.yaml").is_file():
-        raise ResultsError(f"there is no suite in {folder}: pass a results folder, such as results/quickstart")
+    results = Results(folder)
+    results.suite_file()
     with jobs.alone(folder):
         active = jobs.active(jobs.submissions(folder))
         found: dict[str, tuple[int, int]] = {}
@@ -182,6 +181,6 @@ def cancel(folder: Path) -> Cancelled:
     elsewhere = {
         cell: f"on {holder.host}: kill -TERM {holder.pid}, or Ctrl-C where it was started"
         for cell in sorted(path.name for path in folder.glob("cells/*"))
-        if cell not in active and (holder := held_elsewhere(folder / "cells" / cell)) is not None
+        if cell not in active and (holder := held_elsewhere(results.cell(cell))) is not None
     }
     return Cancelled(found, elsewhere)

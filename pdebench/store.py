@@ -2,6 +2,7 @@
 
     results/<suite>/
       suite.yaml plan.json machine.json table.parquet table.csv curves.parquet report.html
+      .pdebench.sha256, which of these files, and of those of the report, pdebench wrote: it replaces no other
       report/figures/ and report/tables/, what `pdebench report` makes for papers
       jobs.json and slurm/ where it was submitted to SLURM: its jobs, their scripts and what they print
       cells/<id>/  config.yaml record.json timings.json log.txt checkpoint.safetensors samples.png curve.parquet
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pdebench import files
 from pdebench.errors import PdebenchError, ResultsError, refused_by_system
+from pdebench.manifest import Manifest
 from pdebench.record import COLUMNS, dtype_of, fault
 from pdebench.seal import sealed, unsealed
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from pdebench.config import Cell
 
+PUBLISHED = ("machine.json", "table.parquet", "table.csv", "curves.parquet", "report.html")  # anew with every run
 PREDICTIONS = "predictions.json"  # what `pdebench plan --results` leaves beside the cells, and the report reads
 IDENTITY = re.compile(r"[0-9a-f]{12}")
 LARGEST = 4 * 2**20  # bytes of a record or a plan: a thousand times what one has
@@ -63,9 +66,59 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         ) from None
 
 
+def write_own(folder: Path, name: str, content: bytes | str) -> None:
+    """Write a file of a folder that a user may have put files of their own into: it replaces ours alone.
+
+    Raises:
+        ResultsError: a file of that name is there and not ours, a link leads to it, or it cannot be written.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    Manifest(folder).add(name, content)
+    write_atomic(folder / name, content)
+
+
+def make_folder(folder: Path) -> Path:
+    """A folder for what is to be written, made where there is none.
+
+    Raises:
+        ResultsError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"cannot make the folder {folder}: {error.strerror}; give another with --out") from None
+    return folder
+
+
+def refuse_unlike(path: Path, begins: bytes) -> None:
+    """Refuse to replace a file that the user named, by slip perhaps, if it is not of the kind that is written there.
+
+    Args:
+        path: where something is to be written; nothing may be there yet.
+        begins: how files of the kind begin.
+
+    Raises:
+        ResultsError: something else is there.
+    """
+    try:
+        with files.open_plain(path) as file:
+            first = file.read(len(begins))
+    except FileNotFoundError:
+        return
+    except (OSError, files.NotPlain) as error:
+        raise ResultsError(f"cannot write {path}: {refused_by_system(error) or error}; name another file") from None
+    if first not in (b"", begins):
+        raise ResultsError(f"{path} is something else than what would be written there: name another file")
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON atomically, with a checksum of itself; NaN and infinities are not JSON and raise ValueError."""
-    write_atomic(path, json.dumps(sealed(value), indent=1, allow_nan=False) + "\n")
+    write_atomic(path, as_json(value))
+
+
+def as_json(value: Mapping[str, Any]) -> str:
+    """The text of a file of JSON, with a checksum of itself; NaN and infinities are not JSON and raise ValueError."""
+    return json.dumps(sealed(value), indent=1, allow_nan=False) + "\n"
 
 
 # Columns of a `curve.parquet`, one row a step.
@@ -79,8 +132,13 @@ class Results:
         self.folder = folder
 
     def cell(self, identity: str) -> Path:
-        """The folder of a cell."""
-        return self.folder / "cells" / identity
+        """The folder of a cell, which is there or not, and lies in this one.
+
+        Raises:
+            ResultsError: a link stands in its place, or in that of all cells.
+        """
+        refuse_link(self.folder, folder := self.folder / "cells" / identity)
+        return folder
 
     def record(self, identity: str) -> dict[str, Any] | None:
         """The record of a cell, or None where it has none."""
@@ -113,16 +171,19 @@ class Results:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / ".lock").open("a").close()
-        except OSError as error:
-            raise ResultsError(f"cannot write to the results folder {self.folder}: {error.strerror}") from None
+            files.lock_file(self.folder / ".lock").close()
+        except (OSError, files.NotPlain) as error:
+            why = refused_by_system(error) or f".lock: {error}"
+            raise ResultsError(f"cannot write to the results folder {self.folder}: {why}") from None
+        Manifest(self.folder).refuse_foreign(["suite.yaml", "plan.json"])
+        refuse_link(self.folder, self.folder / "cells")
         if (self.folder / "plan.json").exists() and self.plan() != list(plan) and self._worked_on():
             raise ResultsError(
                 f"another run is filling {self.folder} with another suite: wait for it, or pass --results with "
                 "another folder"
             )
-        write_atomic(self.folder / "suite.yaml", suite)
-        write_json(self.folder / "plan.json", {"cells": list(plan)})
+        write_own(self.folder, "suite.yaml", suite)
+        write_own(self.folder, "plan.json", as_json({"cells": list(plan)}))
 
     def describe(self, cells: Mapping[str, str]) -> None:
         """Write the configurations of cells that have none yet, by identity: what `status` names them by.
@@ -132,8 +193,6 @@ class Results:
         """
         for identity, config in cells.items():
             folder = self.cell(identity)
-            if folder.is_symlink():
-                raise ResultsError(f"{folder} is a link that leads out of the results folder: remove it")
             if not (folder / "config.yaml").exists():
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
@@ -143,18 +202,37 @@ class Results:
 
     def config(self, identity: str) -> Cell | None:
         """The cell of a folder as it was planned; None where nobody wrote it, or it is damaged."""
-        from pdebench.config import Cell
-
-        path = self.cell(identity) / "config.yaml"
-        with suppress(OSError, ValueError, PdebenchError):
-            return Cell.from_yaml(files.read_plain(path, LARGEST).decode(), str(path))
+        with suppress(OSError, PdebenchError):
+            return read_config(self.cell(identity))
         return None
+
+    def suite_file(self) -> Path:
+        """The file of the suite that ran here last.
+
+        Raises:
+            ResultsError: there is none, or a link stands in its place.
+        """
+        path = self.folder / "suite.yaml"
+        refuse_link(self.folder, path)
+        if not path.is_file():
+            raise ResultsError(f"there is no suite in {self.folder}: pass a results folder, such as results/quickstart")
+        return path
 
     def _worked_on(self) -> bool:
         """Whether some run holds a cell."""
         from pdebench.execute.lease import held_elsewhere
 
         return any(held_elsewhere(cell) is not None for cell in self.folder.glob("cells/*"))
+
+
+def refuse_link(root: Path, path: Path) -> None:
+    """Refuse a path below a folder that a link on the way leads out of; the folder itself may be a link.
+
+    Raises:
+        ResultsError: there is one; names it.
+    """
+    if (link := files.is_link_below(root, path)) is not None:
+        raise ResultsError(f"{link} is a link that leads out of the results folder: remove it")
 
 
 def read_record(cell_folder: Path) -> dict[str, Any] | None:
@@ -173,14 +251,35 @@ def read_record(cell_folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def read_json(path: Path, what: str, remedy: str) -> Any:
-    """What a file of JSON holds, None where there is none; one that is huge, endless or no plain file is refused."""
+def read_config(cell_folder: Path) -> Cell:
+    """The cell that a cell's folder was made for.
+
+    Raises:
+        OSError: there is no `config.yaml`, or it is not handed out.
+        ResultsError: it is no plain file of text.
+        SuiteError: it holds something else.
+    """
+    from pdebench.config import Cell
+
+    path = cell_folder / "config.yaml"
+    try:
+        text = files.read_plain(path, LARGEST).decode()
+    except ValueError as error:  # NotPlain and UnicodeDecodeError are
+        raise ResultsError(f"{path} is not a cell's configuration: {error}; run its suite again") from None
+    return Cell.from_yaml(text, file=str(path))
+
+
+def read_json(path: Path, what: str, remedy: str, *, follow: bool = False) -> Any:
+    """What a file of JSON holds, None where there is none; one that is huge, endless or no plain file is refused.
+
+    A link is followed where the user named the file: `follow`.
+    """
 
     def no_number(text: str) -> Any:
         raise ValueError(f"{text} is no number")
 
     try:
-        text = files.read_plain(path, LARGEST)
+        text = files.read_plain(path, LARGEST, follow=follow)
         if (held := json.loads(text, parse_constant=no_number)) is None:
             raise ValueError("it holds null")  # which is not the same as no file
         return unsealed(held) if isinstance(held, dict) else held
@@ -246,7 +345,8 @@ def _read_curve(path: Path) -> pd.DataFrame:
     import pyarrow
 
     try:
-        curve = pd.read_parquet(path, columns=list(CURVE))
+        with files.open_plain(path) as file:
+            curve = pd.read_parquet(file, columns=list(CURVE))
         return pd.DataFrame({name: pd.to_numeric(curve[name]) for name in CURVE})
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
         if said := refused_by_system(error):
@@ -265,7 +365,11 @@ def write_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def save_tables(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
-    """Write `table.parquet`, `table.csv` and `curves.parquet` into a folder."""
-    write_atomic(folder / "table.parquet", table.to_parquet(index=False))
-    write_atomic(folder / "table.csv", table.to_csv(index=False))
-    write_atomic(folder / "curves.parquet", curves.to_parquet(index=False))
+    """Write `table.parquet`, `table.csv` and `curves.parquet` into a folder.
+
+    Raises:
+        ResultsError: see `write_own`.
+    """
+    write_own(folder, "table.parquet", table.to_parquet(index=False))
+    write_own(folder, "table.csv", table.to_csv(index=False))
+    write_own(folder, "curves.parquet", curves.to_parquet(index=False))

@@ -12,16 +12,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pdebench import files
 from pdebench.errors import TrackerError
+from pdebench.picture import read_png
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# What an earlier run of a cell left in a tracker's folder; whatever else lies there is not ours.
+EARLIER = {"tensorboard": "events.out.tfevents.*", "wandb": "offline-run-*-{cell}"}
 CURVES = ("train_loss", "val_loss", "lr", "grad_norm")
 
 
@@ -49,9 +54,14 @@ def write(tracker: str, folder: Path, record: Mapping[str, Any]) -> None:
     """
     import pandas as pd
 
-    shutil.rmtree(folder / tracker, ignore_errors=True)
-    path = folder / "curve.parquet"
-    curve = pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=["step", "seconds", *CURVES])
+    for old in (folder / tracker).glob(EARLIER[tracker].format(cell=record["cell"])):
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+    curve = pd.DataFrame(columns=["step", "seconds", *CURVES])
+    with suppress(FileNotFoundError), files.open_plain(folder / "curve.parquet") as file:
+        curve = pd.read_parquet(file)
     WRITERS[tracker](folder, record, curve)
 
 
@@ -66,7 +76,6 @@ def numbers(record: Mapping[str, Any]) -> dict[str, float]:
 
 def _tensorboard(folder: Path, record: Mapping[str, Any], curve: pd.DataFrame) -> None:
     import numpy as np
-    from PIL import Image
     from torch.utils.tensorboard import SummaryWriter
 
     began = datetime.fromisoformat(record["started_at"]).timestamp()
@@ -81,12 +90,13 @@ def _tensorboard(folder: Path, record: Mapping[str, Any], curve: pd.DataFrame) -
             writer.add_scalar(f"record/{name}", value, last)
         config = "".join(f"    {name}: {value}\n" for name, value in record.items() if "." in name)
         writer.add_text("config", config, last)
-        if (grid := folder / "samples.png").exists():
-            writer.add_image("samples", np.asarray(Image.open(grid).convert("RGB")), last, dataformats="HWC")
+        if (grid := read_png(folder / "samples.png")) is not None:
+            writer.add_image("samples", np.asarray(grid), last, dataformats="HWC")
 
 
 def _wandb(folder: Path, record: Mapping[str, Any], curve: pd.DataFrame) -> None:
     os.environ |= {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
+    import numpy as np
     import wandb
 
     run = wandb.init(
@@ -101,8 +111,8 @@ def _wandb(folder: Path, record: Mapping[str, Any], curve: pd.DataFrame) -> None
     for row in curve.to_dict("records"):
         values = {f"curve/{name}": row[name] for name in CURVES if row[name] == row[name]}  # NaN: not evaluated then
         run.log(values, step=int(row["step"]))
-    if (grid := folder / "samples.png").exists():
-        run.log({"samples": wandb.Image(str(grid))})
+    if (grid := read_png(folder / "samples.png")) is not None:
+        run.log({"samples": wandb.Image(np.asarray(grid))})
     run.summary.update(numbers(record))
     run.finish()
 

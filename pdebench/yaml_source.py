@@ -18,6 +18,9 @@ from typing import Any
 import yaml
 
 from pdebench.errors import SuiteError
+from pdebench.files import read_plain
+
+_LARGEST = 16 * 2**20  # bytes; a suite has a few thousand
 
 Where = tuple[str | int, ...]
 """The way to a value: ("train", "lr"), ("grid", "train.lr", 2), ..."""
@@ -122,15 +125,15 @@ def read_file(path: Path) -> Source:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        SuiteError: the file cannot be read, is not UTF-8 or is not such YAML.
+        SuiteError: the file cannot be read, is no plain file, is not UTF-8 or is not such YAML.
     """
     file = str(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_plain(path, _LARGEST, follow=True).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise SuiteError("is not UTF-8 text; save the file as UTF-8", file=file, line=line) from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or no plain file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SuiteError(f"cannot be read: {reason}", file=file) from None
     return read_text(text, file)

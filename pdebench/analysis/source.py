@@ -16,6 +16,7 @@ from pdebench.analysis.left_out import counted
 from pdebench.analysis.numbers import decimal_points
 from pdebench.analysis.runs import FACTOR, Columns
 from pdebench.errors import TableError, refused_by_system
+from pdebench.files import open_plain
 from pdebench.store import Results, load_results
 
 
@@ -103,7 +104,12 @@ def read_table(path: Path) -> Source:
     """
     if not path.is_dir():
         return _read(path)
-    whole = [path / name for name in ("table.parquet", "table.csv") if (path / name).is_file()]
+    # not by a link: the folder may be somebody else's
+    whole = [
+        path / name
+        for name in ("table.parquet", "table.csv")
+        if (path / name).is_file() and not (path / name).is_symlink()
+    ]
     if whole and not (path / "cells").is_dir():
         return replace(_read(whole[0]), path=path)
     table = load_results(path)
@@ -137,8 +143,10 @@ def columns_of(table: pd.DataFrame, asked: Asked) -> Columns:
 def _read(path: Path) -> Source:
     wanted = "give a CSV, a Parquet file or a results folder"
     try:
+        open_plain(
+            path, follow=True
+        ).close()  # a FIFO would be waited for, and pyarrow calls some failures missing files
         if path.suffix == ".parquet":
-            path.open("rb").close()  # pyarrow calls some failures of that a missing file
             table = pd.read_parquet(path)
             named = [name for name in table.index.names if name is not None]
             return Source(path, table.reset_index() if named else table.reset_index(drop=True))

@@ -25,6 +25,7 @@ from pdebench.data.source import SPLITS, DataConfig, ImageSet, Sample, Skipped, 
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of
 from pdebench.errors import CellWarning, DataError, Interrupted
+from pdebench.files import NotPlain, open_plain
 
 _RECIPE = "folder-2"
 _READERS = 8  # threads: a disk is waited for, and hashing lets go of the interpreter
@@ -133,9 +134,9 @@ def _signature(path: Path) -> _Signature:
 
 def _digest(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
+        with open_plain(path, follow=True) as file:
             return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
+    except (OSError, NotPlain):
         return None
 
 
@@ -170,8 +171,9 @@ def _splits_seen(listing: Listing) -> set[Split]:
 
 def _read(file: Path) -> bytes | None:
     try:
-        return file.read_bytes()
-    except OSError:
+        with open_plain(file, follow=True) as opened:
+            return opened.read()
+    except (OSError, NotPlain):
         return None
 
 

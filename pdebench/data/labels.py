@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pdebench.errors import DataError, printable, refused_by_system
+from pdebench.files import read_plain
 
 LABELS = "dataset.json"
 _LARGEST_FILE = 2**30  # bytes; ImageNet's has 60 MB
@@ -23,7 +24,7 @@ def listed_name(name: str) -> str:
 def is_labels(path: Path) -> bool:
     """Whether a file called `dataset.json` is one of labels, as others may be called too."""
     try:
-        about = _read(path) if path.stat().st_size <= _LARGEST_FILE else {"labels": None}
+        about = {"labels": None} if path.stat().st_size > _LARGEST_FILE else _read(path)
         return isinstance(about, Mapping) and "labels" in about
     except (OSError, ValueError, RecursionError):
         return False
@@ -40,8 +41,6 @@ def read_labels(path: Path) -> dict[str, int] | None:
         DataError: it holds anything else.
     """
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ValueError(f"it is larger than {_LARGEST_FILE // 2**20} MiB")
         about = _read(path)
         if not isinstance(about, Mapping) or "labels" not in about:
             raise ValueError('it has no "labels"')
@@ -57,7 +56,8 @@ def read_labels(path: Path) -> dict[str, int] | None:
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
+    text = read_plain(path, _LARGEST_FILE, follow=True).decode("utf-8-sig")
+    return json.loads(text, object_pairs_hook=_object)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

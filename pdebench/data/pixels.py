@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 DECODE_RECIPE = "pixels-2"
 """Part of every cache key: a change to how pixels are made must change it."""
 
-# Pillow hands these to other programs, to packages that may not be there, or knows no more of them than their name.
-_NO_RASTER = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
+# What Pillow decodes itself. Of what it opens beside these it hands EPS to an interpreter, and IPTC to whatever format
+# lies in it, EPS included; WMF, BUFR, GRIB and HDF5 to packages that may not be there; of MPEG it knows the name alone.
+_RASTER = {
+    "AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF",
+    "ICNS", "ICO", "IM", "IMT", "JPEG", "JPEG2000", "MCIDAS", "MSP", "PCD", "PCX", "PIXAR", "PNG",
+    "PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM", "XVTHUMB",
+}  # fmt: skip
 
 
 class Decoded(NamedTuple):
@@ -32,11 +37,11 @@ class Decoded(NamedTuple):
 
 @cache
 def formats() -> tuple[str, ...]:
-    """The formats that are read, by Pillow's names: those that it decodes itself."""
+    """The formats that are read, by Pillow's names, as far as it has been built with them."""
     from PIL import Image
 
     Image.init()
-    return tuple(sorted(set(Image.OPEN) - _NO_RASTER))
+    return tuple(sorted(_RASTER & set(Image.OPEN)))
 
 
 @cache

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pdebench.data import pixels
+from pdebench.files import NotPlain, open_plain
 
 NO_IMAGE = "not an image"
 _SNIFFED = 16  # bytes by which Pillow tells formats apart
@@ -93,7 +94,7 @@ def _may_be_image(path: Path) -> bool:
     if path.suffix.lower() in pixels.suffixes():
         return True
     try:
-        with path.open("rb") as file:
+        with open_plain(path, follow=True) as file:
             return pixels.begins_as_image(file.read(_SNIFFED))
-    except OSError:
+    except (OSError, NotPlain):
         return False

@@ -19,7 +19,7 @@ from pdebench.execute import scheduler
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.local import SETTLED, Watcher, pending, run_cells
 from pdebench.execute.slots import Slot, available_cores, cpu_variables, slots
-from pdebench.store import Results
+from pdebench.store import Results, read_config
 
 ASKS = (signal.SIGTERM, signal.SIGUSR2)
 INTERRUPTED = 130  # exit status, as that of a run that was stopped
@@ -31,10 +31,13 @@ def read_cell(folder: Path) -> Cell:
     Raises:
         ResultsError: it is not a cell's folder in a results folder.
     """
-    if not (folder / "config.yaml").is_file() or not (folder.resolve().parent.parent / "suite.yaml").is_file():
+    at = folder.absolute()  # not resolved: a link would lead out of the results folder unseen
+    results = Results(at.parent.parent)
+    found = at.parent.name == "cells" and (results.cell(at.name) / "config.yaml").is_file()
+    if not found or not (results.folder / "suite.yaml").is_file():
         raise ResultsError(f"{folder} is not a cell's folder: pass RESULTS/cells/ID of a suite that was submitted")
-    cell = Cell.from_yaml((folder / "config.yaml").read_text(), file=str(folder / "config.yaml"))
-    if cell.id != folder.resolve().name:
+    cell = read_config(at)
+    if cell.id != at.name:
         raise ResultsError(f"{folder}/config.yaml is of another cell, {cell.id}: run the suite again")
     return cell
 
@@ -79,7 +82,7 @@ def _asked_for(folder: Path) -> Conditions:
     from pdebench.suite_draft import check
     from pdebench.yaml_source import read_file
 
-    draft = check(read_file(folder / "suite.yaml"))
+    draft = check(read_file(Results(folder).suite_file()))
     return replace(Conditions.of(draft.limits, draft.execution), shared=draft.execution.timing == "shared")
 
 

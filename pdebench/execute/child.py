@@ -37,8 +37,6 @@ class Child:
         self._deadline = None if self.limit is None else self.began + self.limit
         self._text = b""
         log = folder / "log.txt"
-        if log.is_symlink():  # of a folder that came from elsewhere: what it points to is not ours to write
-            log.unlink()
         self.log_began = log.stat().st_size if log.exists() else 0  # what stands there is of an earlier process
         devices = cell.train.devices
         warm = conditions.warm and devices == 1  # its processes would be one fork and the rest fresh

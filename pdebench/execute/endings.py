@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
+
+from pdebench.files import NotPlain, open_plain
 
 TAIL = 20  # lines of the log that a record of a failure holds
 CRASH = "Fatal Python error"  # how faulthandler begins; every thread's stack may follow
@@ -53,10 +56,11 @@ def log_tail(log: Path, begin: int = 0) -> str | None:
     What stands before byte `begin` is of an earlier process.
     """
     try:
-        with log.open("rb") as file:
-            file.seek(max(begin, log.stat().st_size - 64 * 1024))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
+        with open_plain(log) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(begin, size - 64 * 1024))
+            lines = file.read(64 * 1024).decode(errors="replace").splitlines()
+    except (OSError, NotPlain):
         return None
     tail = lines[-TAIL:]
     crash = next((at for at in range(len(lines) - 1, -1, -1) if lines[at].startswith(CRASH)), len(lines))

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pdebench.errors import ResultsError
+from pdebench.errors import ResultsError, refused_by_system
 from pdebench.execute import scheduler
 from pdebench.execute.scheduler import Task
+from pdebench.files import NotPlain, lock_file
 from pdebench.store import IDENTITY, read_json, write_json
 
 LOGS = "slurm"  # folder of scripts as submitted, and of what tasks print
@@ -62,9 +63,10 @@ def add(folder: Path, submission: Submission) -> None:
 def alone(folder: Path) -> Iterator[None]:
     """Nobody else submits cells of this folder meanwhile, so that none is submitted twice."""
     try:
-        lock = (folder / ".jobs.lock").open("a+")
-    except OSError as error:
-        raise ResultsError(f"cannot write to the results folder {folder}: {error.strerror}") from None
+        lock = lock_file(folder / ".jobs.lock")
+    except (OSError, NotPlain) as error:
+        why = refused_by_system(error) or f".jobs.lock: {error}"
+        raise ResultsError(f"cannot write to the results folder {folder}: {why}") from None
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

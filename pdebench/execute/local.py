@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pdebench.config import Cell
-from pdebench.errors import ResultsError
+from pdebench.errors import ResultsError, refused_by_system
 from pdebench.execute.child import Child
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.endings import INTERRUPTED, kernel_kills, log_tail, meaning
 from pdebench.execute.lease import BEAT, Leases
 from pdebench.execute.slots import Slot
 from pdebench.execute.turns import Turn
+from pdebench.files import NotPlain, append_plain
 from pdebench.record import timing_failed
 from pdebench.store import Results, write_atomic, write_json
 
@@ -159,9 +160,8 @@ class _Crew:
             self.waits = False
             cell = self.todo.popleft()
             folder = self.results.cell(cell.id)
-            if folder.is_symlink():
-                raise ResultsError(f"{folder} is a link that leads out of the results folder: remove it")
             folder.mkdir(parents=True, exist_ok=True)
+            _make_room(folder, self.conditions.trackers)
             if not self.leases.claim(folder):
                 turn.give_back()
                 self.elsewhere.append(cell)
@@ -182,9 +182,6 @@ class _Crew:
     def _start(self, cell: Cell, folder: Path, before: dict[str, Any] | None) -> None:
         if before is None or before["status"] != "done":  # what is done stays until there is something better
             (folder / "record.json").unlink(missing_ok=True)
-        for name in ("state", *self.conditions.trackers):  # of a folder that came from elsewhere: not ours to write
-            if (folder / name).is_symlink():
-                (folder / name).unlink()
         write_atomic(folder / "config.yaml", cell.to_yaml())
         slot = self.free.pop(0)
         child = Child(cell, folder, slot, self.conditions)
@@ -260,6 +257,21 @@ class _Crew:
         if found is None:
             return made
         return found | timing_failed(made) if made["status"] in FAILED else None
+
+
+def _make_room(folder: Path, trackers: Iterable[str]) -> None:
+    """Make a cell's folder, which may come from elsewhere, one that nothing is written out of.
+
+    Raises:
+        ResultsError: what stands there in the place of the log cannot be written to.
+    """
+    for name in ("log.txt", "state", *trackers):
+        if (folder / name).is_symlink():
+            (folder / name).unlink()
+    try:
+        append_plain(folder / "log.txt").close()
+    except (OSError, NotPlain) as error:
+        raise ResultsError(f"cannot write {folder / 'log.txt'}: {refused_by_system(error) or error}") from None
 
 
 def _without_record(child: Child, code: int) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
 
+from pdebench.files import append_plain
+
 # What a cell imports, most of it late: the server imports it once. Nothing here touches a device or starts a thread,
 # neither of which a fork would survive.
 PRELOADED = (
@@ -54,7 +56,7 @@ class Fresh:
     """A new process of `command`."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        with log.open("a") as errors:
+        with append_plain(log) as errors:
             self._process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=errors, start_new_session=True,
@@ -129,9 +131,9 @@ def _started_with(more: Mapping[str, str]) -> Iterator[None]:
 def _main(hand: Connection, events: Connection, log: str, environment: Mapping[str, str], *arguments: str) -> None:
     """In the fork: take the place of a process that was started with these pipes, and do what it would."""
     os.setsid()
-    errors = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    for descriptor, place in ((hand.fileno(), 0), (events.fileno(), 1), (errors, 2)):
-        os.dup2(descriptor, place)
+    with append_plain(Path(log)) as errors:
+        for descriptor, place in ((hand.fileno(), 0), (events.fileno(), 1), (errors.fileno(), 2)):
+            os.dup2(descriptor, place)
     hand.close()
     events.close()
     os.environ.update(environment)  # the slot's devices: torch looks when it first touches one

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from pdebench.execute import jobs
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.jobs import Submission
 from pdebench.execute.scheduler import NAME
+from pdebench.store import refuse_link
 
 LARGEST_ARRAY = 1000  # SLURM's MaxArraySize is 1001 where nobody has changed it
 
@@ -106,7 +107,9 @@ def _submit_array(
         # in the place of the shell, so that signals to the batch script reach it
         f'exec {worker}/"${{cells[$SLURM_ARRAY_TASK_ID]}}"'
     )
+    refuse_link(folder, folder / jobs.LOGS)
     (folder / jobs.LOGS).mkdir(exist_ok=True)
+    there = set(_scripts(folder))
     said = io.StringIO()  # submitit prints what sbatch complains of, and raises it as well
     try:
         with redirect_stderr(said):
@@ -115,8 +118,12 @@ def _submit_array(
         why = (str(error).strip() or "no reason given").splitlines()[0].removeprefix("sbatch: error: ")
         raise SchedulerError(f"sbatch refuses: {why}") from None
     finally:
-        for script in (folder / jobs.LOGS).glob(".submission_file_*"):  # sbatch has read it; submitit keeps a copy
+        for script in set(_scripts(folder)) - there:  # sbatch has read it; submitit keeps a copy
             script.unlink()
+
+
+def _scripts(folder: Path) -> Iterator[Path]:
+    return (folder / jobs.LOGS).glob(".submission_file_*")
 
 
 def _parameters(config: SlurmConfig, devices: int, *, exclusive: bool) -> dict[str, Any]:

@@ -30,10 +30,10 @@ from pdebench.execute.conditions import Conditions
 from pdebench.execute.endings import ABANDONED, FAILED, INTERRUPTED
 from pdebench.execute.heard import heard, joined
 from pdebench.execute.ranks import ASKS, Seat, seat_others
-from pdebench.files import TEMPORARY
+from pdebench.files import leftovers
 from pdebench.record import timing_failed, without_timings
 from pdebench.seal import digests
-from pdebench.store import read_record, write_json
+from pdebench.store import read_config, read_record, write_json
 
 PATIENCE = 2.0  # seconds in which a process that fails because another did is ended with that one
 
@@ -48,9 +48,9 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
     threading.Thread(target=_follow_parent, daemon=True).start()
     first = rank == "0"
     if first:
-        for leftover in [*folder.glob(f".*{TEMPORARY}"), *folder.glob(f"state/.*{TEMPORARY}")]:
+        for leftover in [*leftovers(folder), *leftovers(folder / "state")]:
             leftover.unlink()
-    cell = Cell.from_yaml((folder / "config.yaml").read_text(), file=str(folder / "config.yaml"))
+    cell = read_config(folder)
     seat = Seat(int(rank), cell.train.devices, int(port))
     if first:
         seat = seat_others(seat.size, (cell_folder, conditions_json), events.fileno())

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pdebench.errors import MetricError
+from pdebench.files import open_plain
 
 EFFICIENTNET = "efficientnet_lite0"
 INCEPTION = "inception_v3_2015"
@@ -149,5 +150,5 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+    with open_plain(path, follow=True) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -11,8 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
-import secrets
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
+from pdebench import files
 from pdebench.data.cache import cache_folder
 from pdebench.measure.extractor_weights import EFFICIENTNET, INCEPTION
 
@@ -218,10 +217,11 @@ def _digest(features: Tensor) -> str:
 def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
     """The features kept at `path`, or None where they are absent, truncated or altered."""
     try:
+        files.open_plain(path).close()  # a FIFO would be waited for
         with safe_open(path, framework="pt") as stored:
             features: Tensor = stored.get_tensor("features")
             digest = (stored.metadata() or {}).get("sha256")
-    except (OSError, SafetensorError):
+    except (OSError, files.NotPlain, SafetensorError):
         return None
     whole = features.shape == shape and features.dtype == torch.float32 and _digest(features) == digest
     return features if whole else None
@@ -230,12 +230,5 @@ def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
 def _write(path: Path, features: Tensor) -> None:
     """Keep features; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(safetensors.torch.save({"features": features.contiguous()}, {"sha256": _digest(features)}))
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.replacing(path) as stream:
+        stream.write(safetensors.torch.save({"features": features.contiguous()}, {"sha256": _digest(features)}))

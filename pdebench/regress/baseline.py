@@ -58,13 +58,22 @@ def kept(values: Mapping[str, Any]) -> dict[str, Any]:
     return chosen(values, (*EXACT, *COSTS, *qualities(values), "train.seed"))
 
 
+def check(path: Path) -> None:
+    """Look whether a file is one of baselines, or not there yet.
+
+    Raises:
+        ResultsError: it is something else.
+    """
+    _read(path)
+
+
 def save(path: Path, suite: str, machine: str, baseline: Baseline) -> None:
     """Write a suite's baseline of one machine into a file, beside what it has of others."""
     found = _read(path) or {"format": FORMAT, "machines": {}}
     entry = found["machines"].setdefault(machine, {"about": baseline.about, "suites": {}})
     entry["about"] = baseline.about
     entry["suites"][suite] = {key: value for key, value in asdict(baseline).items() if key != "about"}
-    write_json(path, found)
+    write_json(path.resolve(), found)  # the user named it: where it is a link, what it leads to
 
 
 def load(path: Path, suite: str) -> dict[str, Baseline]:
@@ -123,7 +132,7 @@ def _baseline(about: str, found: Mapping[str, Any]) -> Baseline:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    found = read_json(path, "a file of baselines", REMEDY)
+    found = read_json(path, "a file of baselines", REMEDY, follow=True)
     if found is not None and (not isinstance(found, dict) or found.get("format") != FORMAT):
         raise ResultsError(f"{path} is not a file of baselines: it is of no known format; {REMEDY}")
     return found

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from pdebench.files import append_plain
 from pdebench.regress.metrics import words
 from pdebench.regress.outcome import Finding, Outcome
 from pdebench.regress.text import markdown
 from pdebench.store import write_atomic
 
+XML = b"<?xml "  # how a file of JUnit's begins
 SUMMARY = "GITHUB_STEP_SUMMARY"  # the file that a step's Markdown is appended to
 
 
@@ -21,8 +23,8 @@ def github(outcome: Outcome, steps: Sequence[str] = ()) -> str:
     summary = os.environ.get(SUMMARY)
     if summary is None:
         return "\n".join([*lines, markdown(outcome, steps)])
-    with Path(summary).open("a", encoding="utf-8") as file:
-        file.write(markdown(outcome, steps))
+    with append_plain(Path(summary), follow=True) as file:
+        file.write(markdown(outcome, steps).encode())
     return "\n".join(lines)
 
 

@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from pdebench import files
 from pdebench.analysis.regression import Rule
 from pdebench.analysis.steps import steps
-from pdebench.errors import ResultsError
+from pdebench.errors import ResultsError, refused_by_system
 from pdebench.measure.steadiness import Steadiness
 from pdebench.regress.metrics import UNCALIBRATED, costs, words
 from pdebench.regress.outcome import Outcome, percent, share
 
+LARGEST = 256 * 2**20  # bytes: a century of nights
 NEEDED = ("night", "suite", "head", "machine", "verdict", "levels")
 
 
@@ -58,10 +60,10 @@ def append(path: Path, outcome: Outcome, night: str | None = None) -> None:
         "levels": dict(outcome.levels),
     }
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
-    except OSError as error:
-        raise ResultsError(f"cannot write {path}: {error.strerror}") from None
+        with files.append_plain(path, follow=True) as file:
+            file.write(f"{json.dumps(line, allow_nan=False)}\n".encode())
+    except (OSError, files.NotPlain) as error:
+        raise ResultsError(f"cannot write {path}: {refused_by_system(error) or error}") from None
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -71,11 +73,11 @@ def read(path: Path) -> list[dict[str, Any]]:
         ResultsError: a line is not a night's.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read_plain(path, LARGEST, follow=True).decode()
     except FileNotFoundError:
         return []
-    except OSError as error:
-        raise ResultsError(f"cannot read {path}: {error.strerror}") from None
+    except (OSError, files.NotPlain) as error:
+        raise ResultsError(f"cannot read {path}: {refused_by_system(error) or error}") from None
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path} is not a history: {error}; move it away") from None
     nights = []

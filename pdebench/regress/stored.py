@@ -107,6 +107,7 @@ def save(suite: Path, path: Path, *, seconds: float, say: Say = lambda text: Non
         RevisionError: tracked files differ from HEAD.
         NotComparable: a cell failed: a baseline with a hole would make tomorrow's gate blind there.
     """
+    store.check(path)  # what is wrong with it is said before an hour is spent
     head = here()
     keys = head.cells(suite)
     plan = make_plan(keys, keys)
@@ -137,6 +138,7 @@ def compare(
         ResultsError: the file is none of baselines.
         NotComparable: it has none of this machine, or no cell of the suite.
     """
+    store.check(path)
     began, head = time.monotonic(), here()
     keys = head.cells(suite)
     name = str(next(iter(keys.values()))["suite"])

@@ -17,6 +17,7 @@ from pdebench.regress.metrics import EXACT
 from pdebench.regress.night import Say
 from pdebench.regress.outcome import Outcome
 from pdebench.regress.text import print_outcome
+from pdebench.store import refuse_unlike
 from pdebench.suite import load_suite
 
 
@@ -52,6 +53,8 @@ def run_gate(asked: Asked, form: Literal["table", "github", "json"] | str) -> in
     for path in (asked.history, asked.junit):
         if path is not None and not path.resolve().parent.is_dir():
             raise PdebenchError(f"cannot write {path}: there is no folder {path.resolve().parent}; make it first")
+    if asked.junit is not None:
+        refuse_unlike(asked.junit, formats.XML)
     console, progress = Console(), Console(stderr=True)
     outcome = _outcome(asked, lambda text: progress.print(text, style="dim", highlight=False, markup=False))
     steps: list[str] = []

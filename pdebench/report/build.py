@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pdebench.errors import ResultsError
+from pdebench.manifest import Manifest
 from pdebench.report import drawings, papers
 from pdebench.report.folders import load, named
 from pdebench.report.html import make_page, sections, write_page
 from pdebench.report.section import Page, Progress, Section
-from pdebench.store import save_tables
+from pdebench.store import make_folder, save_tables, write_own
 
-FIGURES = [f".{name}" for name in drawings.FORMATS]
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIGURES, TABLES = "report/figures", "report/tables"
+BASE = ("table.parquet", "table.csv", "curves.parquet", "report.html")
 
 
 @dataclass(frozen=True)
@@ -30,32 +36,59 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
     """Write the report of results folders, made from their cells, into `out`, or into the folder where there is one.
 
     That is `table.csv`, `table.parquet`, `curves.parquet`, `report.html`, and `report/figures` and `report/tables`,
-    where files of an earlier report that this one does not have are removed.
+    where files of an earlier report that this one does not have are removed. Nothing that is not ours is touched.
 
     Raises:
-        ResultsError: a folder is missing, damaged, empty or given twice, or `out` is missing or cannot be written.
+        ResultsError: a folder is missing, damaged, empty or given twice, or `out` is missing, cannot be written or has
+            somebody else's file in the place of one of these; nothing is written then.
     """
     target = place(folders, out)
-    page, parts, report = write_base(folders, target)
-    figures = [figure for part in parts for figure in part.figures]
-    return Built(
-        report,
-        len(page.table),
-        _only(drawings.write_figures(figures, _made(target / "report" / "figures"), formats), FIGURES),
-        _only(papers.write_paper_tables(page.table, _made(target / "report" / "tables")), papers.SUFFIXES),
-    )
+    Manifest(target).refuse_foreign(BASE)  # before all is made ready
+    ready = _made_ready(folders)
+    drawn = drawings.figure_files([figure for part in ready.parts for figure in part.figures], formats)
+    figures = {f"{FIGURES}/{name}": draw for name, draw in drawn.items()}
+    tables = {f"{TABLES}/{name}": text for name, text in papers.table_files(ready.page.table).items()}
+    Manifest(make_folder(target)).refuse_foreign([*BASE, *figures, *tables])
+    report = _write(ready, target)
+    for place_of in (FIGURES, TABLES):
+        make_folder(target / place_of)
+    for name, draw in figures.items():
+        write_own(target, name, draw())
+    for name, text in tables.items():
+        write_own(target, name, text)
+    _remove_earlier(target, [*figures, *tables])
+    return Built(report, len(ready.page.table), [target / name for name in figures], [target / name for name in tables])
 
 
 def write_base(
     folders: Sequence[Path], target: Path, progress: Progress | None = None
 ) -> tuple[Page, list[Section], Path]:
     """Write the tables and the page alone; `progress` says that there is more to come."""
+    Manifest(target).refuse_foreign(BASE)
+    ready = _made_ready(folders, progress)
+    make_folder(target)
+    return ready.page, ready.parts, _write(ready, target)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """Everything that a report is written from."""
+
+    table: pd.DataFrame
+    page: Page
+    parts: list[Section]
+
+
+def _made_ready(folders: Sequence[Path], progress: Progress | None = None) -> _Ready:
     sources = named(folders)
     table, curves = load(sources)
-    save_tables(table, curves, _made(target))
     page = make_page(table, curves, sources, progress)
-    parts = sections(page)
-    return page, parts, write_page(page, parts, target)
+    return _Ready(table, page, sections(page))
+
+
+def _write(ready: _Ready, target: Path) -> Path:
+    save_tables(ready.table, ready.page.curves, target)
+    return write_page(ready.page, ready.parts, target)
 
 
 def place(folders: Sequence[Path], out: Path | None) -> Path:
@@ -71,18 +104,10 @@ def place(folders: Sequence[Path], out: Path | None) -> Path:
     return out or folders[0]
 
 
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResultsError(f"cannot make the folder {folder}: {error.strerror}; give another with --out") from None
-    return folder
-
-
-def _only(written: list[Path], suffixes: Sequence[str]) -> list[Path]:
+def _remove_earlier(target: Path, written: Sequence[str]) -> None:
     """Remove what an earlier report left beside these files, so that no old figure is taken for a new one."""
-    for folder in {path.parent for path in written}:
-        for path in folder.iterdir():
-            if path.suffix in suffixes and path not in written:
+    manifest = Manifest(target)
+    for place_of in (FIGURES, TABLES):
+        for path in (target / place_of).iterdir():
+            if (name := f"{place_of}/{path.name}") not in written and manifest.wrote(name):
                 path.unlink()
-    return written

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
+from functools import cache, partial
 from typing import Any
 
 import vl_convert
@@ -12,7 +11,6 @@ import vl_convert
 from pdebench.errors import ResultsError, did_you_mean
 from pdebench.report import palette
 from pdebench.report.charts import Figure, file_name, slug
-from pdebench.store import write_atomic
 
 FORMATS = ("svg", "pdf", "png")
 USUAL = ("svg", "pdf")  # a PNG takes longer than both
@@ -33,26 +31,24 @@ def formats(text: str) -> tuple[str, ...]:
     return named
 
 
-def write_figures(figures: Sequence[Figure], folder: Path, wanted: Sequence[str] = USUAL) -> list[Path]:
-    """Write each figure into the folder in the formats wanted; returns the files.
-
-    Raises:
-        ResultsError: the folder cannot be written.
-    """
+def figure_files(figures: Sequence[Figure], wanted: Sequence[str] = USUAL) -> dict[str, Callable[[], str | bytes]]:
+    """What draws each figure in each of the formats wanted, by the name of its file."""
     draw: dict[str, Callable[[str], str | bytes]] = {
         "svg": str,
         "pdf": vl_convert.svg_to_pdf,
         "png": partial(vl_convert.svg_to_png, scale=PIXELS),
     }
-    written = []
+    files: dict[str, Callable[[], str | bytes]] = {}
     for figure in figures:
         for name, spec in drawings(figure):
-            svg = vl_convert.vegalite_to_svg(spec, config=palette.paper_config())
+            svg = cache(partial(vl_convert.vegalite_to_svg, spec, config=palette.paper_config()))
             for kind in wanted:
-                path = folder / f"{file_name(name)}.{kind}"
-                write_atomic(path, draw[kind](svg))
-                written.append(path)
-    return written
+                files[f"{file_name(name)}.{kind}"] = partial(_drawn, draw[kind], svg)
+    return files
+
+
+def _drawn(draw: Callable[[str], str | bytes], svg: Callable[[], str]) -> str | bytes:
+    return draw(svg())
 
 
 def drawings(figure: Figure) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pdebench.errors import ResultsError
-from pdebench.store import load_curves, load_results
+from pdebench.store import Results, load_curves, load_results
 
 
 def named(folders: Sequence[Path]) -> dict[str, Path]:
@@ -51,5 +51,9 @@ def _joined(frames: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
 
 
 def cell_folder(row: Mapping[str, Any], folders: Mapping[str, Path]) -> Path:
-    """Where the files of a row's cell are, the row being of a tidy table (see `tidy.tidy`)."""
-    return folders[row["folder"]] / "cells" / str(row["cell"])
+    """Where the files of a row's cell are, the row being of a tidy table (see `tidy.tidy`).
+
+    Raises:
+        ResultsError: a link stands in its place.
+    """
+    return Results(folders[row["folder"]]).cell(str(row["cell"]))

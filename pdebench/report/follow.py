@@ -51,4 +51,4 @@ def _progress(folders: Sequence[Path]) -> Progress:
 
 def _stamps(folder: Path) -> dict[str, int]:
     """When the record of each cell was written."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/record.json")}
+    return {path.parent.name: path.lstat().st_mtime_ns for path in folder.glob("cells/*/record.json")}

@@ -28,7 +28,7 @@ from pdebench.report.spatial import spatial_section
 from pdebench.report.summary import Summary, summarise
 from pdebench.report.tidy import SUBJECT, families_in, family_order, tidy
 from pdebench.report.warnings import warned
-from pdebench.store import write_atomic
+from pdebench.store import write_own
 
 HERE = Path(__file__).parent
 
@@ -78,7 +78,7 @@ def write_report(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> Pat
     The file is replaced whole or not at all, is under 5 MB, and is the same for the same input.
 
     Raises:
-        ResultsError: the folder cannot be written.
+        ResultsError: the folder cannot be written, or its `report.html` is somebody else's.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def make_page(
 
 def write_page(page: Page, parts: Sequence[Section], folder: Path) -> Path:
     """Write `folder/report.html` from its sections and return its path; see `write_report`."""
-    write_atomic(folder / "report.html", render(page, parts))
+    write_own(folder, "report.html", render(page, parts))
     return folder / "report.html"
 
 

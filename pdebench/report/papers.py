@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,9 +15,6 @@ from pdebench.report.contests import Entry, contests
 from pdebench.report.studies import Study, studies
 from pdebench.report.tidy import SEED, finished, records
 from pdebench.settings import plain
-from pdebench.store import write_atomic
-
-SUFFIXES = (".csv", ".parquet", ".md", ".tex")
 
 CELLS = (
     "folder",
@@ -81,18 +77,9 @@ def paper_tables(table: pd.DataFrame) -> list[PaperTable]:
     return [*found, _cells(table)]
 
 
-def write_paper_tables(table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write every table into the folder in every form; returns the files.
-
-    Raises:
-        ResultsError: the folder cannot be written.
-    """
-    written = []
-    for one in paper_tables(table):
-        for suffix, content in one.contents().items():
-            write_atomic(folder / f"{one.name}{suffix}", content)
-            written.append(folder / f"{one.name}{suffix}")
-    return written
+def table_files(table: pd.DataFrame) -> dict[str, bytes]:
+    """Every table in every form, by the name of its file."""
+    return {f"{one.name}{suffix}": text for one in paper_tables(table) for suffix, text in one.contents().items()}
 
 
 def _families(done: pd.DataFrame) -> PaperTable:

@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import pandas as pd
 
+from pdebench.errors import refused_by_system
+from pdebench.files import NotPlain, open_plain
 from pdebench.record import MACHINE
 from pdebench.report import tables, words
 from pdebench.report.section import Page
@@ -79,12 +81,12 @@ def _distinct(values: pd.Series) -> str:
 def _suite(path: Path) -> str:
     """The text of a suite file, which anybody may have written; empty where there is none to show."""
     try:
-        if not path.is_file():
-            return ""
-        with path.open(encoding="utf-8", errors="replace") as file:
-            text = file.read(LARGEST_SUITE + 1)
-    except OSError as error:
-        return f"(cannot read {path.name}: {error.strerror})"
+        with open_plain(path) as file:
+            text = file.read(4 * LARGEST_SUITE + 4).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    except (OSError, NotPlain) as error:
+        return f"(cannot read {path.name}: {refused_by_system(error) or error})"
     return text if len(text) <= LARGEST_SUITE else f"{text[:LARGEST_SUITE]}\n… (the file goes on)"
 
 

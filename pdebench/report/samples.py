@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, cast
 import pandas as pd
 from PIL import Image
 
+from pdebench.picture import read_png
 from pdebench.report import words
 from pdebench.report.folders import cell_folder
 from pdebench.report.tidy import finished, named, records
@@ -54,7 +55,7 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
         for place, row in zip(done.index, records(done), strict=True)
         if row["cell"] is not None
     }
-    done = done[[place in paths and paths[place].is_file() for place in done.index]]
+    done = done[[place in paths and os.path.lexists(paths[place]) for place in done.index]]
     if done.empty:
         return []
     if DRAWN_AT not in done:
@@ -92,12 +93,7 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
 
 def encode(path: Path, limit: int) -> tuple[str | None, int, int]:
     """The picture as a data URI of at most about `limit` bytes, its width and height; None if damaged."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+    if (image := read_png(path)) is None:
         return None, 0, 0
     image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     data = b""

@@ -6,6 +6,7 @@ loss. Nothing here runs a model; a file that is damaged is named, and the rest i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from pdebench.report.charts import Figure
 from pdebench.report.spatial_charts import field_uri, physics_figures, state_figures
 from pdebench.report.summary import Finding
 from pdebench.report.tidy import finished, records
+from pdebench.store import Results
 
 UNTRAINED = "untrained"
 LOCALITY, RATIO = "spatial_locality", "spatial_gain_ratio"
@@ -144,11 +146,11 @@ def _seen(table: pd.DataFrame, folders: Mapping[str, Path]) -> tuple[list[Seen],
     """The runs that are shown, by place and state and in the table's order of families; problems."""
     done = finished(table)
     paths = {
-        index: folders[str(row.get("folder") or "")] / "cells" / str(row["cell"]) / SPATIAL
+        index: Results(folders[str(row.get("folder") or "")]).cell(str(row["cell"])) / SPATIAL
         for index, row in zip(done.index, records(done), strict=True)
         if str(row.get("folder") or "") in folders
     }
-    done = done.loc[[index for index in done.index if index in paths and paths[index].is_file()]]
+    done = done.loc[[index for index in done.index if index in paths and os.path.lexists(paths[index])]]
     done = done.assign(_trained=done["train.steps"] > 0)
     several = done["model.size"].nunique() > 1
     sets = done["data.name"].nunique() > 1

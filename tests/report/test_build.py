@@ -39,9 +39,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def built(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Built:
     out = tmp_path_factory.mktemp("out") / "both"
-    (out / "report" / "tables").mkdir(parents=True)
-    (out / "report" / "tables" / "ablation-old.tex").write_text("of an earlier report")
-    (out / "report" / "tables" / "notes.txt").write_text("somebody's own")
     asked = ["report", *map(str, folders), "--out", str(out), "--json", "--figures", "svg,pdf,png"]
     said = CliRunner().invoke(app, asked, catch_exceptions=False)
     wrote = json.loads(said.output)
@@ -125,12 +122,6 @@ def test_an_ablation_is_a_table_with_its_intervals() -> None:
     assert row["low"] < row["difference"] < row["high"]
     assert table["difference"].isna().sum() == 1  # of the plain one from itself
     assert "no convection & 0.4" in one.contents()[".tex"].decode()
-
-
-def test_files_of_an_earlier_report_go_and_what_is_not_of_one_stays(built: Built) -> None:
-    left = {path.name for path in (built.page.parent / "report" / "tables").iterdir()}
-    assert "ablation-old.tex" not in left
-    assert "notes.txt" in left
 
 
 def test_what_cannot_be_one_report_is_refused_in_a_sentence(folders: tuple[Path, Path], tmp_path: Path) -> None:
