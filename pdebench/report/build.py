@@ -18,12 +18,13 @@ FIGURES = [f".{name}" for name in drawings.FORMATS]
 
 @dataclass(frozen=True)
 class Built:
-    """What was written: the page, of how many cells, and the files beside it."""
+    """What was written: the page, of how many cells, and the files beside it; and what could not be read."""
 
     page: Path
     cells: int
     figures: list[Path] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
+    left_out: Sequence[str] = ()
 
 
 def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequence[str] = drawings.USUAL) -> Built:
@@ -32,8 +33,11 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
     That is `table.csv`, `table.parquet`, `curves.parquet`, `report.html`, and `report/figures` and `report/tables`,
     where files of an earlier report that this one does not have are removed.
 
+    A record or a curve that cannot be read is left out, and named on the page.
+
     Raises:
-        ResultsError: a folder is missing, damaged, empty or given twice, or `out` is missing or cannot be written.
+        ResultsError: a folder is missing, empty or given twice, none of its records can be read, or `out` is missing
+            or cannot be written.
     """
     target = place(folders, out)
     page, parts, report = write_base(folders, target)
@@ -43,6 +47,7 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
         len(page.table),
         _only(drawings.write_figures(figures, _made(target / "report" / "figures"), formats), FIGURES),
         _only(papers.write_paper_tables(page.table, _made(target / "report" / "tables")), papers.SUFFIXES),
+        page.left_out,
     )
 
 
