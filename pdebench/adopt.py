@@ -19,7 +19,7 @@ from pdebench.errors import PdebenchError
 from pdebench.execute.lease import held_elsewhere
 from pdebench.identity import NEUTRAL
 from pdebench.models.registry import FAMILIES
-from pdebench.record import fault
+from pdebench.record_schema import fault
 from pdebench.store import Results, read_json, write_atomic, write_json
 from pdebench.validation import resolve
 

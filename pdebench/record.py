@@ -1,12 +1,12 @@
 """The columns of a record: what a finished cell leaves, as one flat, typed row.
 
 Besides these, a record has every key of its cell's configuration, dotted as a suite writes it (`model.family`,
-`train.lr`). A number that was not measured is null, never 0. Importing this imports no pandas.
+`train.lr`). A number that was not measured is null, never 0. What may stand in one says `record_schema.py`. Importing
+this imports no pandas.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -136,7 +136,6 @@ def timing_failed(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 STATUSES = ("done", "oom", "diverged", "timeout", "killed", "error", "interrupted")
-REQUIRED = ("suite", "cell", "status", "finished_at")
 
 
 TIMINGS = (
@@ -200,45 +199,3 @@ def dtype_of(column: str) -> str | None:
     if is_metric(column):
         return "Float64"
     return None
-
-
-_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
-_SCALARS = (str, int, float, type(None))
-_TYPES: dict[str | None, tuple[type, ...]] = {
-    "string": (str,),
-    "Int64": (int,),
-    "Float64": (int, float),
-    "boolean": (bool,),
-    None: (str, int, float, list),
-}
-
-
-def fault(record: Mapping[str, Any], cell: str) -> str | None:
-    """What makes this no record of `cell`, in a few words; None where it is one.
-
-    Records are read from folders that anybody may have filled: what is not flat, named and typed goes no further.
-    """
-    for key in REQUIRED:
-        if not isinstance(record.get(key), str):
-            return f"it has no {key}"
-    if record["cell"] != cell:
-        return f"it is of cell {record['cell'][:40]}"
-    if record["status"] not in STATUSES:
-        return f"its status is {record['status'][:40]!r}"
-    for key, value in record.items():
-        if not _NAME.fullmatch(key):
-            return f"{key[:40]!r} is no name of a column"
-        if not _fits(key, value):
-            return f"{key} is {repr(value)[:40]}"
-    return None
-
-
-def _fits(key: str, value: Any) -> bool:
-    """Whether a column can hold the value; null is allowed in every one."""
-    if isinstance(value, list):
-        return dtype_of(key) is None and all(isinstance(item, _SCALARS) for item in value)
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return False
-    dtype = dtype_of(key)
-    allowed = _TYPES.get(dtype, _TYPES[None])
-    return value is None or (isinstance(value, allowed) and (dtype in ("boolean", None) or not isinstance(value, bool)))

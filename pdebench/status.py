@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pdebench.errors import SchedulerError, printable
+from pdebench.errors import ResultsError, SchedulerError, printable
 from pdebench.execute import jobs, scheduler
 from pdebench.execute.jobs import Submission
 from pdebench.execute.lease import held_elsewhere
@@ -33,7 +33,8 @@ class State:
         cell: its identity.
         name: as tables show it.
         status: `waiting` (nobody is to run it yet), `queued`, `starting` (its job is on a node), `running`, `lost` (its
-            job ended and left no record), `cancelled`, or its record's: `done`, `interrupted`, `error`, ...
+            job ended and left no record), `cancelled`, `damaged` (its record is none), or its record's: `done`,
+            `interrupted`, `error`, ...
         detail: where it runs, why it waits, or what went wrong.
         job: its latest task, where it was submitted.
     """
@@ -80,13 +81,21 @@ def _names(results: Results, plan: Sequence[str]) -> dict[str, str]:
     """What tells the cells apart, by their configurations as planned, or as the suite has them."""
     flat: dict[str, Mapping[str, Any]] = {}
     for identity in plan:
-        if (record := results.record(identity)) is not None and "model.family" in record:
+        if isinstance(record := _record(results, identity), dict) and "model.family" in record:
             flat[identity] = {key: value for key, value in record.items() if "." in key}
         elif (cell := results.config(identity)) is not None:
             flat[identity] = cell.flat()
     if len(flat) < len(plan):
         flat |= {cell.id: cell.flat() for cell in load_suite(results.suite_file()).cells() if cell.id in plan}
     return names_of(flat)
+
+
+def _record(results: Results, cell: str) -> dict[str, Any] | str | None:
+    """The record of a cell; why it is none, where it is none; None where there is none."""
+    try:
+        return results.record(cell)
+    except ResultsError as error:
+        return str(error)
 
 
 def _state(
@@ -96,7 +105,9 @@ def _state(
     job = None if submission is None else submission.task(cell)
     if folder.is_dir():
         list(folder.iterdir())  # a network file system then looks again for what it remembers not to be there
-    record = results.record(cell)
+    record = _record(results, cell)
+    if isinstance(record, str):
+        return State(cell, name, "damaged", record, job)
     # a job that is to try a failed cell again leaves its record until it does
     if record is not None and record["status"] in SETTLED and (task is None or record["status"] == "done"):
         return State(cell, name, record["status"], str(record.get("message") or ""), job)

@@ -17,16 +17,18 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pdebench import files
-from pdebench.errors import PdebenchError, ResultsError, refused_by_system
+from pdebench.errors import PdebenchError, ResultsError, printable, refused_by_system
 from pdebench.manifest import Manifest
-from pdebench.record import COLUMNS, dtype_of, fault
-from pdebench.seal import sealed, unsealed
+from pdebench.record import COLUMNS, dtype_of
+from pdebench.record_schema import fault
+from pdebench.seal import altered, sealed, unsealed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,11 @@ PUBLISHED = ("machine.json", "table.parquet", "table.csv", "curves.parquet", "re
 PREDICTIONS = "predictions.json"  # what `pdebench plan --results` leaves beside the cells, and the report reads
 IDENTITY = re.compile(r"[0-9a-f]{12}")
 LARGEST = 4 * 2**20  # bytes of a record or a plan: a thousand times what one has
+MOST_COLUMNS = 1000  # of a table: several times what the cells of one suite have
+MOST_STEPS, MOST_STEPS_OF_ALL = 3_000_000, 10_000_000  # of one training curve, and of those of a folder
+
+LEFT_OUT = "left_out"
+"""Key of a frame's `attrs`: sentences on the files of cells that were left out of it, each with path and reason."""
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -280,7 +287,8 @@ def read_json(path: Path, what: str, remedy: str, *, follow: bool = False) -> An
 
     try:
         text = files.read_plain(path, LARGEST, follow=follow)
-        if (held := json.loads(text, parse_constant=no_number)) is None:
+        held = json.loads(text, parse_constant=no_number, object_pairs_hook=_object)
+        if held is None:
             raise ValueError("it holds null")  # which is not the same as no file
         return unsealed(held) if isinstance(held, dict) else held
     except FileNotFoundError:
@@ -291,19 +299,61 @@ def read_json(path: Path, what: str, remedy: str, *, follow: bool = False) -> An
         raise ResultsError(f"{path} is not {what}: {str(error).splitlines()[0]}; {remedy}") from None
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that it has twice nobody could say which is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise ValueError(f"it has the key {twice[:40]!r} twice")
+    return found
+
+
 def load_results(folder: str | Path) -> pd.DataFrame:
     """The results in a folder as a frame: one typed row for each cell of the suite that has a record.
 
+    A record that is none is left out, with a warning.
+
     Raises:
-        ResultsError: the folder is not there or has no records.
+        ResultsError: the folder is not there, has no records, or only such as are none.
     """
-    results = Results(Path(folder))
+    frame = read_results(Path(folder))
+    for text in frame.attrs.get(LEFT_OUT, ()):
+        warnings.warn(f"left out: {printable(text)}", stacklevel=2)
+    return frame
+
+
+def read_results(folder: Path) -> pd.DataFrame:
+    """As `load_results`, but what was left out stands in the frame's `attrs[LEFT_OUT]` alone.
+
+    Raises:
+        ResultsError: as `load_results`.
+    """
+    results = Results(folder)
     if not results.folder.is_dir():
         raise ResultsError(f"there is no results folder {folder}")
-    records = [record for identity in results.plan() if (record := results.record(identity)) is not None]
+    records, left, columns = [], [], set(COLUMNS)
+    for identity in results.plan():
+        try:
+            record = results.record(identity)
+        except ResultsError as error:
+            left.append(str(error))
+            continue
+        if record is None:
+            continue
+        if len(more := columns.union(record)) > MOST_COLUMNS:
+            path = results.cell(identity) / "record.json"
+            left.append(f"{path}: with its keys the table would have more than {MOST_COLUMNS:,} columns")
+            continue
+        columns = more
+        records.append(record)
+    if not records and left:
+        raise ResultsError(left[0] if len(left) == 1 else f"{left[0]} ({len(left)} records of {folder} are none)")
     if not records:
         raise ResultsError(f"{folder} has no records yet: run a suite into it with `pdebench run SUITE`")
-    return frame_of(records)
+    frame = frame_of(records)
+    if left:
+        frame.attrs[LEFT_OUT] = left
+    return frame
 
 
 def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -321,37 +371,62 @@ def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[*head, *configured, *dict.fromkeys(measured)])
     for column in frame.columns:
         dtype = dtype_of(str(column))
-        frame[column] = frame[column].convert_dtypes() if dtype is None else frame[column].astype(dtype)  # type: ignore[call-overload]
+        frame[column] = _typed(frame[column]) if dtype is None else frame[column].astype(dtype)  # type: ignore[call-overload]
     return frame
 
 
+def _typed(values: pd.Series) -> pd.Series:
+    """A column of no declared type, of one type; texts, where some of its values are texts and others are not."""
+    kinds = {type(value) for value in values.dropna()}
+    if len(kinds) > 1 and not kinds <= {int, float}:
+        values = values.map(str, na_action="ignore")
+    return values.convert_dtypes()
+
+
 def load_curves(folder: Path) -> pd.DataFrame:
-    """The training curves of the suite's cells, one row a step, with the cell's identity."""
+    """The training curves of the suite's cells, one row a step, with the cell's identity.
+
+    One that cannot be read is left out, and said in the frame's `attrs[LEFT_OUT]`.
+    """
     import pandas as pd
 
-    results, curves = Results(folder), []
+    results, curves, left, room = Results(folder), [], [], MOST_STEPS_OF_ALL
     for identity in results.plan():
         path = results.cell(identity) / "curve.parquet"
-        if path.exists() and results.record(identity) is not None:
-            curve = _read_curve(path)
+        if not path.exists():
+            continue
+        with suppress(ResultsError):  # said of the records
+            if (record := results.record(identity)) is None:
+                continue
+            try:
+                curve = _read_curve(path, min(room, MOST_STEPS), record.get("files"))
+            except ResultsError as error:
+                left.append(str(error))
+                continue
+            room -= len(curve)
             curve.insert(0, "cell", identity)
             curves.append(curve)
-    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["cell", *CURVE])
+    frame = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["cell", *CURVE])
+    if left:
+        frame.attrs[LEFT_OUT] = left
+    return frame
 
 
-def _read_curve(path: Path) -> pd.DataFrame:
-    """A cell's `curve.parquet`: numbers in the declared columns and no others."""
-    import pandas as pd
+def _read_curve(path: Path, most: int, stated: str | None) -> pd.DataFrame:
+    """A cell's `curve.parquet`: numbers in the declared columns and no others, at most so many rows."""
     import pyarrow
 
+    from pdebench.parquet import Bounds, read_parquet
+
+    bounds = Bounds(rows=most, columns=2 * len(CURVE), values=most * len(CURVE), size=64 * most * len(CURVE))
     try:
-        with files.open_plain(path) as file:
-            curve = pd.read_parquet(file, columns=list(CURVE))
-        return pd.DataFrame({name: pd.to_numeric(curve[name]) for name in CURVE})
+        if altered(files.read_plain(path, bounds.size), path.name, stated):
+            raise ValueError("it was altered after its record was written")
+        return read_parquet(path, bounds, only=CURVE)
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
         if said := refused_by_system(error):
-            raise ResultsError(f"cannot read {path}: {said}") from None
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ResultsError(f"{path} cannot be read: {said}") from None
+        why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ResultsError(
             f"{path} is not a training curve: {why}; delete its cell's record.json to run the cell again"
         ) from None
@@ -359,7 +434,7 @@ def _read_curve(path: Path) -> pd.DataFrame:
 
 def write_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rebuild `table.parquet`, `table.csv` and `curves.parquet` from the cells; returns both frames."""
-    table, curves = load_results(folder), load_curves(folder)
+    table, curves = read_results(folder), load_curves(folder)
     save_tables(table, curves, folder)
     return table, curves
 

@@ -26,7 +26,7 @@ def print_outcome(console: Console, outcome: Outcome, suite: str) -> None:
     if outcome.records:
         console.print(_table(outcome))
     for record in outcome.failed:
-        say(f"{record['status']}: cell {record['cell']}: {record['message']}", "red")
+        say(f"{record['status']}: cell {record['cell']}: {record.get('message') or 'it left no message'}", "red")
         say(f"  log: {Results(outcome.folder).cell(record['cell']) / 'log.txt'}")
     for cell, why in outcome.lost.items():
         say(f"not done: cell {cell}: {why}", "red")

@@ -17,7 +17,7 @@ from pdebench.analysis.numbers import decimal_points
 from pdebench.analysis.runs import FACTOR, Columns
 from pdebench.errors import TableError, refused_by_system
 from pdebench.files import open_plain
-from pdebench.store import Results, load_results
+from pdebench.store import LEFT_OUT, Results, read_results
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Source:
         separator: of a CSV's columns, else empty.
         decimal: the decimal sign of its numbers.
         unrecorded: cells of a results folder that have no record yet.
+        left_out: sentences on its records that are none.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Source:
     separator: str = ""
     decimal: str = "."
     unrecorded: int = 0
+    left_out: tuple[str, ...] = ()
 
     @property
     def cells(self) -> dict[str, int]:
@@ -64,6 +66,7 @@ class Source:
         """Plain data."""
         shown = {"path": str(self.path), "rows": len(self.table)}
         shown |= {"separator": self.separator, "decimal": self.decimal} if self.separator else {}
+        shown |= {"left_out": list(self.left_out)} if self.left_out else {}
         return shown | ({"cells": self.cells} if self.cells else {})
 
     def told(self) -> list[str]:
@@ -76,7 +79,7 @@ class Source:
             )
         if set(self.cells) - {"done"}:
             found.append(f"Of {sum(self.cells.values()):,} cells: {counted(self.cells)}.")
-        return found
+        return [*found, *(f"Left out: {text}." for text in self.left_out)]
 
 
 def load(path: Path, asked: Asked) -> tuple[Source, Columns]:
@@ -112,8 +115,9 @@ def read_table(path: Path) -> Source:
     ]
     if whole and not (path / "cells").is_dir():
         return replace(_read(whole[0]), path=path)
-    table = load_results(path)
-    return Source(path, table, unrecorded=len(Results(path).plan()) - len(table))
+    table = read_results(path)
+    left = tuple(table.attrs.get(LEFT_OUT, ()))
+    return Source(path, table, unrecorded=len(Results(path).plan()) - len(table) - len(left), left_out=left)
 
 
 def columns_of(table: pd.DataFrame, asked: Asked) -> Columns:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pdebench.cli.options import JsonOption
+from pdebench.errors import printable
 
 
 def report(
@@ -26,6 +27,7 @@ def report(
 
     Beside `report.html` stand `report/figures` and `report/tables` (CSV, Parquet, Markdown, LaTeX).
     Of several folders a cell that more than one has counts once, as the first has it.
+    A record or a curve that cannot be read is left out, and named here and on the page.
 
     Example: `pdebench report results/quickstart`, or `pdebench report results/a results/b --out results/both`
     """
@@ -39,9 +41,13 @@ def report(
         built = follow(results, out, wanted, lambda text: typer.echo(text, err=as_json))
     else:
         built = build_report(results, out, wanted)
+    for text in built.left_out:
+        typer.echo(f"left out: {printable(text)}", err=True)
     if as_json:
         files = {name: [str(path) for path in getattr(built, name)] for name in ("figures", "tables")}
-        typer.echo(json.dumps({"report": str(built.page), "cells": built.cells, **files}))
+        typer.echo(
+            json.dumps({"report": str(built.page), "cells": built.cells, **files, "left_out": list(built.left_out)})
+        )
         return
     typer.echo(f"wrote {built.page}")
     for what, files_of in (("figures", built.figures), ("tables", built.tables)):

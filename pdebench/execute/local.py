@@ -24,6 +24,7 @@ from pdebench.execute.slots import Slot
 from pdebench.execute.turns import Turn
 from pdebench.files import NotPlain, append_plain
 from pdebench.record import timing_failed
+from pdebench.record_schema import trimmed
 from pdebench.store import Results, write_atomic, write_json
 
 # A record with one of these ends a cell until somebody asks for it again; any other is run again by the next run.
@@ -240,7 +241,7 @@ class _Crew:
         if record["status"] != "done":
             record["log_tail"] = log_tail(child.folder / "log.txt", child.log_began)
         try:  # where it cannot be written the cell counts as not run: nothing is lost, and nothing is false
-            write_json(child.folder / "record.json", record)
+            write_json(child.folder / "record.json", trimmed(record))
         finally:
             self.leases.release(child.folder)
         self.watcher.ended(child.cell, record)

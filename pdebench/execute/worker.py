@@ -32,6 +32,7 @@ from pdebench.execute.heard import heard, joined
 from pdebench.execute.ranks import ASKS, Seat, seat_others
 from pdebench.files import leftovers
 from pdebench.record import timing_failed, without_timings
+from pdebench.record_schema import trimmed
 from pdebench.seal import digests
 from pdebench.store import read_config, read_record, write_json
 
@@ -75,23 +76,25 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
         os._exit(INTERRUPTED)
     if not first and status in ("done", "diverged"):  # the first finds the same, and says so
         os._exit(0)  # at once: what its libraries take down at an end may fail, and nobody would miss it
-    record = {
-        "suite": cell.suite,
-        "cell": cell.id,
-        "planned_as": cell.planned_as,
-        "status": status,
-        "message": message,
-        **cell.flat(),
-        "started_at": started.isoformat(timespec="milliseconds"),
-        "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "seconds_total": round(time.monotonic() - clock, 3),
-        **row,
-        **joined(warned),
-        "files": digests(folder),
-    }
+    record = trimmed(
+        {
+            "suite": cell.suite,
+            "cell": cell.id,
+            "planned_as": cell.planned_as,
+            "status": status,
+            "message": message,
+            **cell.flat(),
+            "started_at": started.isoformat(timespec="milliseconds"),
+            "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "seconds_total": round(time.monotonic() - clock, 3),
+            **row,
+            **joined(warned),
+            "files": digests(folder),
+        }
+    )
     if status != "done" and before is not None and before["status"] == "done":
         write_json(
-            folder / "record.json", before | timing_failed(record) | {"files": record["files"]}
+            folder / "record.json", trimmed(before | timing_failed(record) | {"files": record["files"]})
         )  # it ran again for its timings alone
     else:
         write_json(folder / "record.json", record)

@@ -24,12 +24,13 @@ BASE = ("table.parquet", "table.csv", "curves.parquet", "report.html")
 
 @dataclass(frozen=True)
 class Built:
-    """What was written: the page, of how many cells, and the files beside it."""
+    """What was written: the page, of how many cells, and the files beside it; and what could not be read."""
 
     page: Path
     cells: int
     figures: list[Path] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
+    left_out: Sequence[str] = ()
 
 
 def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequence[str] = drawings.USUAL) -> Built:
@@ -37,6 +38,8 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
 
     That is `table.csv`, `table.parquet`, `curves.parquet`, `report.html`, and `report/figures` and `report/tables`,
     where files of an earlier report that this one does not have are removed. Nothing that is not ours is touched.
+
+    A record or a curve that cannot be read is left out, and named on the page.
 
     Raises:
         ResultsError: a folder is missing, damaged, empty or given twice, or `out` is missing, cannot be written or has
@@ -57,7 +60,13 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
     for name, text in tables.items():
         write_own(target, name, text)
     _remove_earlier(target, [*figures, *tables])
-    return Built(report, len(ready.page.table), [target / name for name in figures], [target / name for name in tables])
+    return Built(
+        report,
+        len(ready.page.table),
+        [target / name for name in figures],
+        [target / name for name in tables],
+        ready.page.left_out,
+    )
 
 
 def write_base(

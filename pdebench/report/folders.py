@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pdebench.errors import ResultsError
-from pdebench.store import Results, load_curves, load_results
+from pdebench.store import LEFT_OUT, Results, load_curves, read_results
 
 
 def named(folders: Sequence[Path]) -> dict[str, Path]:
@@ -33,10 +33,12 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
 def load(sources: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Table and curves of all the folders, where there are several with a first column `folder`.
 
+    Of what was left out of either their `attrs` say.
+
     Raises:
         ResultsError: a folder is not there, is damaged or has no records.
     """
-    tables = [(name, load_results(folder)) for name, folder in sources.items()]
+    tables = [(name, read_results(folder)) for name, folder in sources.items()]
     curves = [(name, load_curves(folder)) for name, folder in sources.items()]
     return _joined(tables), _joined(curves)
 
@@ -47,7 +49,11 @@ def _joined(frames: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
         if name:
             frame.insert(0, "folder", pd.Series(name, index=frame.index, dtype="string"))
         parts.append(frame)
-    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    joined = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    joined.attrs = (
+        {LEFT_OUT: left} if (left := [text for part in parts for text in part.attrs.get(LEFT_OUT, ())]) else {}
+    )
+    return joined
 
 
 def cell_folder(row: Mapping[str, Any], folders: Mapping[str, Path]) -> Path:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pdebench.errors import ResultsError
 from pdebench.execute.local import SETTLED
 from pdebench.report.build import Built, build_report, place, write_base
 from pdebench.report.section import Progress
@@ -44,9 +45,17 @@ def follow(folders: Sequence[Path], out: Path | None, formats: Sequence[str], sa
 
 
 def _progress(folders: Sequence[Path]) -> Progress:
-    """How many cells of the folders' plans have ended, well or not."""
-    found = [results.record(cell) for results in map(Results, folders) for cell in results.plan()]
-    return Progress(sum(record is not None and record["status"] in SETTLED for record in found), len(found), RELOAD)
+    """How many cells of the folders' plans have ended, well or not; one whose record is none has, too."""
+    found = [_ended(results, cell) for results in map(Results, folders) for cell in results.plan()]
+    return Progress(sum(found), len(found), RELOAD)
+
+
+def _ended(results: Results, cell: str) -> bool:
+    try:
+        record = results.record(cell)
+    except ResultsError:
+        return True
+    return record is not None and record["status"] in SETTLED
 
 
 def _stamps(folder: Path) -> dict[str, int]:

@@ -28,7 +28,7 @@ from pdebench.report.spatial import spatial_section
 from pdebench.report.summary import Summary, summarise
 from pdebench.report.tidy import SUBJECT, families_in, family_order, tidy
 from pdebench.report.warnings import warned
-from pdebench.store import write_own
+from pdebench.store import LEFT_OUT, write_own
 
 HERE = Path(__file__).parent
 
@@ -58,6 +58,7 @@ def sections(page: Page) -> list[Section]:
         Section("curves", "Loss curves", loss_curves(table, page.curves)),
         Section("samples", "Samples", sample_rows(table, page.folders)),
         Section("warnings", "Warnings", warned(table)),
+        Section("left_out", "Left out", page.left_out),
         Section("failures", "Failures", tables.failures(table)),
         Section("table", "Table", tables.full_table(table)),
         Section("provenance", "Provenance", provenance(page)),
@@ -70,7 +71,8 @@ def write_report(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> Pat
     """Write `folder/report.html` and return its path.
 
     Args:
-        frame: one row a cell, as `pdebench.load_results` gives it; columns may be missing.
+        frame: one row a cell, as `pdebench.load_results` gives it; columns may be missing. What its `attrs` and those
+            of the curves say was left out, the page says.
         curves: columns cell, step, train_loss, val_loss (null between evaluations); may be empty.
         folder: the results folder; sample grids are read from its `cells/<cell>/samples.png`, and what was predicted
             from its `predictions.json`.
@@ -90,7 +92,8 @@ def make_page(
     frame: pd.DataFrame, curves: pd.DataFrame, sources: Mapping[str, Path], progress: Progress | None = None
 ) -> Page:
     """The frames of several folders made ready for the sections; `folders.load` gives frames and sources."""
-    return Page(tidy(frame), curves, sources, progress)
+    left_out = [text for one in (frame, curves) for text in one.attrs.get(LEFT_OUT, ())]
+    return Page(tidy(frame), curves, sources, progress, left_out)
 
 
 def write_page(page: Page, parts: Sequence[Section], folder: Path) -> Path:

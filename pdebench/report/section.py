@@ -9,7 +9,7 @@ in `html.sections` gives both a place on the page and a name in its navigation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,14 @@ class Page:
         curves: columns folder, cell, step, train_loss, val_loss; may be empty.
         folders: results folders by the name that the page gives them.
         progress: None where the page is not redrawn.
+        left_out: sentences on the files of cells that could not be read, and are not in the tables.
     """
 
     table: pd.DataFrame
     curves: pd.DataFrame
     folders: Mapping[str, Path]
     progress: Progress | None = None
+    left_out: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
