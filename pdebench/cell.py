@@ -190,7 +190,7 @@ def run_cell(
 def _tensors(images: ImageSet) -> Images:
     """Copies: a cached set is a read-only memory map."""
     labels = None if images.labels is None else torch.from_numpy(np.array(images.labels))
-    return Images(torch.from_numpy(np.array(images.images)), labels)
+    return Images(torch.from_numpy(np.array(images.images)), labels, images.checksum)
 
 
 def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
@@ -199,6 +199,7 @@ def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
     tail = losses[-max(1, len(losses) // 10) :]
     return {
         "resumed_from_step": trained.resumed_from,
+        "resumed_bit_exact": trained.bit_exact,
         "images_seen": trained.curve.images[-1],
         "train_loss": sum(tail) / len(tail),
         "val_loss": trained.curve.val_loss[-1],
