@@ -181,7 +181,7 @@ def test_a_state_that_is_a_pickle_is_passed_over(tmp_path: Path, mark: Path) -> 
 def test_a_state_of_something_else_says_so(tmp_path: Path, state: dict[str, Any]) -> None:
     with (tmp_path / "00000001.pt").open("wb") as file:
         sealed.save({"step": 1} | state, file)
-    with pytest.raises(ResultsError, match="of another training: its data_checksum is None, not .* to start over"):
+    with pytest.raises(ResultsError, match=r"of another training: its data_checksum is None, not .* to start over"):
         trained(tmp_path)
 
 
