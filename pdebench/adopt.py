@@ -107,4 +107,7 @@ def _take(folder: Path, record: Mapping[str, Any], name: str, cell: Cell | None)
     write_json(folder / "record.json", {**record, **configuration, "cell": name})
     if cell is not None:
         write_atomic(folder / "config.yaml", cell.to_yaml())
+    if not (folder / "state").is_symlink():  # of an unfinished run for the timings, which belongs to the old name
+        for state in folder.glob("state/[0-9]*.pt"):
+            state.unlink()
     folder.rename(folder.with_name(name))

@@ -38,7 +38,7 @@ from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import FAMILIES
 from pdebench.models.transfer import at_resolution
 from pdebench.picture import png_grid
-from pdebench.store import write_atomic, write_json
+from pdebench.store import replacing, write_atomic, write_json
 from pdebench.tasks import generation
 from pdebench.training import Images, Progress, Trained, cast_once, compile_in_place, resolve_precision, train
 from pdebench.training_state import Snapshots
@@ -191,7 +191,7 @@ def run_cell(
 def _tensors(images: ImageSet) -> Images:
     """Copies: a cached set is a read-only memory map."""
     labels = None if images.labels is None else torch.from_numpy(np.array(images.labels))
-    return Images(torch.from_numpy(np.array(images.images)), labels)
+    return Images(torch.from_numpy(np.array(images.images)), labels, images.checksum)
 
 
 def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
@@ -200,6 +200,7 @@ def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
     tail = losses[-max(1, len(losses) // 10) :]
     return {
         "resumed_from_step": trained.resumed_from,
+        "resumed_bit_exact": trained.bit_exact,
         "images_seen": trained.curve.images[-1],
         "train_loss": sum(tail) / len(tail),
         "val_loss": trained.curve.val_loss[-1],
@@ -256,13 +257,23 @@ def _write_curve(trained: Trained, folder: Path) -> None:
 
 
 def _write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], train: TrainConfig, folder: Path) -> None:
-    """The averaged weights, with what `create_model` needs to take them up again and what a sampler has to know."""
+    """The averaged weights, with what `create_model` needs to take them up again and what a sampler has to know.
+
+    Equal weights are equal bytes: safetensors writes its metadata in an order by chance, so its header is written anew.
+    """
     from safetensors.torch import save
 
     weights = {key: value.contiguous() for key, value in ema.state_dict().items()}
     about = {"model": name, "build": json.dumps(build)}
     about |= {key: json.dumps(getattr(train, key)) for key in ("time_scale", "label_dropout")}
-    write_atomic(folder / "checkpoint.safetensors", save(weights, about))
+    content = memoryview(save(weights, about))
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(bytes(content[8:begin])) | {"__metadata__": dict(sorted(about.items()))}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors that follow stay aligned
+    with replacing(folder / "checkpoint.safetensors") as file:
+        for part in (len(text).to_bytes(8, "little"), text, content[begin:]):
+            file.write(part)
 
 
 @dataclass(frozen=True)
@@ -291,7 +302,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Rebuild a model from a cell's checkpoint; reading it runs no code from the file.
 
     Raises:
-        ModelError: the file is no checkpoint of pdebench.
+        ModelError: the file is no checkpoint of pdebench, or its weights are not finite.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -317,6 +328,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path} is not a checkpoint of pdebench ({reason})") from None
+    if burst := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
+        raise ModelError(
+            f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors, {burst[0]} first): "
+            "its training diverged, or the file was damaged; train its cell again"
+        )
     return Checkpoint(model.eval(), name, time_scale, dropout)
 
 
@@ -344,6 +360,7 @@ def _sample(
 ) -> tuple[Tensor | None, dict[str, Any], list[float]]:
     """Images from the averaged weights, uint8 (N, C, H, W), in the first process; the columns of their speed; seconds.
 
+    None where some came out NaN or infinite: pixels have no such values, and would show and be measured as something.
     The processes take turns at the batches, which are one process': its noise, its sizes and so its images. In a round
     each makes one; the images of a round over the seconds of its slowest process are what the cell's devices do.
     """
@@ -353,7 +370,7 @@ def _sample(
     noise_of = Generator().manual_seed(NOISE_SEED)
     # the classes of the training set in its own (mixed, fixed) order: samples follow its class frequencies
     labels = None if reference.labels is None else torch.from_numpy(np.resize(reference.labels, count).copy())
-    made: list[tuple[Tensor, float]] = []
+    made: list[tuple[Tensor, float, int]] = []
     with cast_once(model, precision, device):
         for index, begin in enumerate(begins):
             shape = (min(size, count - begin), reference.images.shape[1], reference.resolution, reference.resolution)
@@ -370,14 +387,20 @@ def _sample(
                 guidance_channels=cell.evaluate.guidance_channels, time_scale=cell.train.time_scale,
             )  # fmt: skip
             pixels = generation.to_pixels(drawn).cpu()  # .cpu() waits for the device
-            made.append((pixels, time.perf_counter() - started))
-    batches, seconds, rates, busy = [], [], [], []
+            took = time.perf_counter() - started
+            made.append((pixels, took, generation.not_finite(drawn)))
+    batches, seconds, rates, busy, burst = [], [], [], [], 0
     for turn in world.rounds(made, len(begins)):
-        seconds.append(max(one for _, one in turn))
-        rates.append(sum(len(pixels) for pixels, _ in turn) / seconds[-1])
+        seconds.append(max(one for _, one, _ in turn))
+        rates.append(sum(len(pixels) for pixels, _, _ in turn) / seconds[-1])
+        burst += sum(one for _, _, one in turn)
         busy.append(len(turn) == world.size)
         if world.first:
-            batches += [pixels for pixels, _ in turn]
+            batches += [pixels for pixels, _, _ in turn]
+    if burst:
+        batches = []
+        text = f"{burst} of {count} samples came out NaN or infinite: none is shown or measured"
+        warnings.warn(text, CellWarning, stacklevel=2)
     full = [rate for rate, all_worked in zip(rates, busy, strict=True) if all_worked] or rates
     speed = spread(full[1:] or full)
     columns = {

@@ -28,6 +28,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "parent_cpu_share": ("Float64", "processor time of the waiting parent, as a share of the cell's seconds"),
     "resumed_from_step": ("Int64", "training went on from a saved state of this step; null: it began at 0"),
     "files": ("string", "the first 16 hex digits of the sha256 of each file that the cell left, as JSON"),
+    "resumed_bit_exact": ("boolean", "as if never interrupted; false: not known, as on a GPU, or see warnings"),
     "seconds_total": ("Float64", "wall-clock seconds of the cell's process"),
     "model_name": ("string", "as `create_model` takes it"),
     "params": ("Int64", "parameters, the frozen position embedding included"),

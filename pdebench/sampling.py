@@ -29,8 +29,8 @@ def sample_checkpoint(
     """Draw `count` images from the averaged weights in `checkpoint` and write them as one PNG.
 
     Raises:
-        ModelError: the file is no checkpoint, the label is none of its classes, nothing is there to guide by, or `nfe`
-            is odd.
+        ModelError: the file is no checkpoint, the label is none of its classes, nothing is there to guide by, `nfe` is
+            odd, or the images are not finite.
         ResultsError: something else than a PNG is at `out`, or it cannot be written.
     """
     refuse_unlike(out, PNG)
@@ -69,7 +69,9 @@ def sample_checkpoint(
         )
         for part in (slice(begin, begin + BATCH) for begin in range(0, count, BATCH))
     ]
-    images = generation.to_pixels(torch.cat(drawn)).cpu()
+    if burst := generation.not_finite(together := torch.cat(drawn)):
+        raise ModelError(f"{burst} of {count} images came out NaN or infinite; a guidance nearer to 1 may help")
+    images = generation.to_pixels(together).cpu()
     make_folder(out.parent)
     write_atomic(out, png_grid(images, columns=max(1, round(count**0.5))))
     return out

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -14,9 +16,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from pdebench.bits import bits_depend_on, differences
 from pdebench.config import TrainConfig
 from pdebench.distributed import ALONE, World, local_gradients
-from pdebench.errors import Diverged, Interrupted, ResultsError, out_of_memory
+from pdebench.errors import CellWarning, Diverged, Interrupted, ResultsError, out_of_memory
 from pdebench.optimizer import AdamW, Group
 from pdebench.tasks import generation
 from pdebench.training_state import Snapshots
@@ -44,7 +47,8 @@ class Trained:
 
     `step_seconds` and `data_seconds` hold one number a step: the whole step, and the wait for its batch in it.
     From step `timed_from` on, counted from 0, all were timed under the conditions of this process; none, where it came
-    after the last.
+    after the last. `bit_exact`: the training was resumed, and is to the last bit what it would have been without that;
+    False: it may not be.
     """
 
     model: nn.Module
@@ -54,6 +58,7 @@ class Trained:
     data_seconds: list[float]
     resumed_from: int | None = None
     timed_from: int = 0
+    bit_exact: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,24 @@ class Progress:
 
 @dataclass(frozen=True)
 class Images:
-    """The tensors of one split: uint8 (N, 3, H, W), and int64 labels (N,) or None."""
+    """The tensors of one split: uint8 (N, 3, H, W), and int64 labels (N,) or None.
+
+    `checksum` is of both; `digest` counts it where nobody gave one.
+    """
 
     pixels: Tensor
     labels: Tensor | None
+    checksum: str | None = None
+
+    def digest(self) -> str:
+        """What tells these images and labels from all others."""
+        if self.checksum is not None:
+            return self.checksum
+        found = hashlib.sha256(repr((self.pixels.shape, self.pixels.dtype)).encode())
+        for tensor in (self.pixels, self.labels):
+            if tensor is not None:
+                found.update(tensor.contiguous().numpy().data)
+        return found.hexdigest()
 
 
 class Batches:
@@ -189,8 +208,9 @@ def train(
         validate_every: steps between calls of `validate`; None calls it after the last step only.
         validate: gives the validation loss of a model.
         watch: called after every READ_EVERY-th step.
-        snapshots: where the state is kept; a training that finds one there goes on from it, and ends, on a CPU, with
-            the weights that it would have had without the interruption, bit for bit.
+        snapshots: where the state is kept; a training that finds one there goes on from it, and ends, on a CPU, under
+            the conditions that it began under, with the weights that it would have had without the interruption, bit
+            for bit. Where that may not be so, it warns.
         world: the processes that share each batch, all of which load the state and the first of which saves it.
 
     Raises:
@@ -223,13 +243,17 @@ def train(
             "step_seconds": clock.seconds(),
             "data_seconds": waits,
             "conditions": spans,
+            "bits": bits,
         }
 
     begin = 0  # steps that an earlier process did
     spans: list[tuple[int, dict[str, Any]]] = []  # the first step of each process, and what its steps are timed under
+    bits: list[dict[str, Any]] = []  # what those of the numbers depended on in each process, likewise
+    if snapshots is not None:
+        snapshots.trained = _common(data, config, flip)
     if snapshots is not None and (found := snapshots.load()) is not None:
         try:
-            begin = int(found["step"])
+            begin = _checked_step(found, config.steps, len(data.pixels))
             model.load_state_dict(found["model"])
             ema.load_state_dict(found["ema"])
             optimizer.load_state_dict(found["optimizer"])
@@ -238,7 +262,8 @@ def train(
             _set_global_random(found["random"], device)
             batches.left, curve, waits = found["left"], Curve(**found["curve"]), found["data_seconds"]
             clock.earlier = found["step_seconds"]
-            spans = [(int(first), dict(conditions)) for first, conditions in found.get("conditions", [(0, {})])]
+            spans = [(int(first), dict(conditions)) for first, conditions in found["conditions"]]
+            bits = [dict(one) for one in found["bits"]]
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if out_of_memory(error):
                 raise
@@ -250,6 +275,16 @@ def train(
         raise ResultsError("the processes of this cell do not find one saved state; delete its folder `state`")
     if snapshots is not None:
         snapshots.training = begin < config.steps
+    here = bits_depend_on(model, device, precision, world.size)
+    if unlike := differences(bits, here):
+        warnings.warn(
+            f"the training went on from step {begin} under other conditions than before, {unlike}: its numbers "
+            "need not be bit for bit those of one that was not interrupted",
+            CellWarning,
+            stacklevel=2,
+        )
+    bit_exact = not unlike and device.type == "cpu" and config.compile == "eager" if begin else None
+    bits.append(here)
     conditions = {} if snapshots is None else snapshots.conditions
     if begin < config.steps:
         spans.append((begin, conditions))
@@ -312,7 +347,34 @@ def train(
     for one in seconds[first:]:
         total += one
         curve.seconds.append(None if first else total)
-    return Trained(model.eval(), ema, curve, seconds, waits, begin or None, first)
+    return Trained(model.eval(), ema, curve, seconds, waits, begin or None, first, bit_exact)
+
+
+def _common(data: Images, config: TrainConfig, flip: bool) -> dict[str, Any]:
+    """What a training has in common with one that goes on with it, by the names that a suite and a record have for it.
+
+    Not `precision`: of `auto` it is known here alone, and what it came to is said.
+    """
+    settings = config.model_dump(mode="json", exclude={"precision"})
+    named = {f"train.{name}": value for name, value in settings.items()}
+    return {"data_checksum": data.digest(), "data.flip": flip, **named}
+
+
+def _checked_step(found: dict[str, Any], steps: int, images: int) -> int:
+    """The step of a state.
+
+    Raises:
+        ValueError: it is not one of this training, or what was recorded until then is not.
+    """
+    begin, left = int(found["step"]), found["left"]
+    if not 0 < begin <= steps:
+        raise ValueError(f"it is of step {begin}, and there are {steps}")
+    columns = [column for name, column in found["curve"].items() if name != "seconds"]
+    if any(len(column) != begin for column in (*columns, found["step_seconds"], found["data_seconds"])):
+        raise ValueError(f"it has not {begin} values of each of its {begin} steps")
+    if left.dtype != torch.int64 or left.dim() != 1 or (len(left) and not 0 <= left.min() <= left.max() < images):
+        raise ValueError("the images that are left of its epoch are not of this training")
+    return begin
 
 
 def _alike_from(spans: list[tuple[int, dict[str, Any]]], conditions: dict[str, Any], steps: int) -> int:

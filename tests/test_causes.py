@@ -14,7 +14,6 @@ from pdebench.errors import PdebenchError
 from pdebench.measure.spatial.findings import read_survey
 from pdebench.regress import baseline, history
 from pdebench.store import read_json, read_record
-from pdebench.training_state import Snapshots
 
 READERS: dict[str, Callable[[Path], object]] = {
     "record.json": lambda path: read_record(path.parent),
@@ -24,7 +23,6 @@ READERS: dict[str, Callable[[Path], object]] = {
     "dataset.json": read_labels,
     "spatial.json": read_survey,
     "checkpoint.safetensors": read_checkpoint,
-    "state/000000000001.pt": lambda path: Snapshots(path.parent, seconds=1).load(),
     "table.csv": lambda path: read_table(path),
     "table.parquet": lambda path: read_table(path),
 }

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pdebench.cell import run_cell
 from pdebench.config import Cell, TrainConfig
-from pdebench.errors import DataError, MetricError, SlotError
+from pdebench.errors import CellWarning, DataError, MetricError, SlotError
 from pdebench.measure.spatial.findings import SPATIAL, read_survey
 from pdebench.preflight import COMPILERS, preflight
 from pdebench.record import COLUMNS
@@ -75,6 +75,19 @@ def test_a_cell_that_measures_space_has_its_numbers_and_its_maps(tmp_path: Path)
     assert spatial.keys() == {key for key in COLUMNS if key.startswith("spatial_")}
     assert all(value is not None for value in spatial.values())
     assert row["spatial_network_length"] > 0  # two steps have opened the gates
+
+
+def test_samples_that_are_not_finite_are_neither_shown_nor_measured(tmp_path: Path) -> None:
+    """The weights burst in the last step, whose loss was that of the weights before."""
+    asked = cell(
+        data={"name": "emoji", "resolution": 32},
+        train={"steps": 1, "lr": 1e30, "warmup": 0},
+        evaluate={"samples": 3, "nfe": 2, "batch_size": 2},
+    )
+    with pytest.warns(CellWarning, match="3 of 3 samples came out NaN or infinite: none is shown or measured"):
+        row = run_cell(asked, tmp_path)
+    assert row["sample_images_per_s"] > 0
+    assert not (tmp_path / "samples.png").exists()
 
 
 def test_random_latents_train_at_their_four_channels(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pdebench.cell import _write_checkpoint
+from pdebench.cli import main
 from pdebench.config import TrainConfig
 from pdebench.errors import ModelError
 from pdebench.models.backbone import create_model
@@ -37,6 +41,51 @@ def sampled(checkpoint: Path, **options: Any) -> Image.Image:
     asked = {"count": 2, "label": None, "guidance": 1.0, "nfe": 2, "seed": 0} | options
     with Image.open(sample_checkpoint(checkpoint, checkpoint.with_name("s.png"), **asked)) as image:
         return image.copy()
+
+
+def spoilt(path: Path, value: float, name: str) -> Path:
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+    weights = load_file(path)
+    weights[name].view(-1)[-1] = value
+    save_file(weights, path, about)
+    return path
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["x_embedder.proj.weight", "pos_embed", "blocks.0.adaLN_modulation.1.bias"])
+def test_weights_that_are_not_finite_are_refused(
+    value: float, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = spoilt(checkpoint_of(tmp_path), value, name)
+    for verb in (["sample", str(path), "--out", str(tmp_path / "s.png")], ["inspect", str(path)]):
+        with patch.object(sys, "argv", ["pdebench", *verb]), pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "weights that are NaN or infinite (1 of " in said
+        assert name in said
+    assert not (tmp_path / "s.png").exists()
+
+
+def test_images_that_come_out_infinite_are_not_shown(tmp_path: Path) -> None:
+    path = spoilt(checkpoint_of(tmp_path), 3e38, "final_layer.linear.bias")
+    with pytest.raises(ModelError, match="2 of 2 images came out NaN or infinite"):
+        sampled(path, guidance=-1e30, label=0)
+    assert not (tmp_path / "s.png").exists()
+
+
+def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
+    """The order of a hash map is by chance in each that is made, so one process shows it."""
+    contents = {checkpoint_of(tmp_path).read_bytes() for _ in range(8)}
+    assert len(contents) == 1
+    (content,) = contents
+    size = int.from_bytes(content[:8], "little")
+    assert size % 8 == 0
+    header = json.loads(content[8 : 8 + size])
+    assert list(header["__metadata__"]) == ["build", "label_dropout", "model", "time_scale"]
+    assert header["x_embedder.proj.weight"]["dtype"] == "F32"
 
 
 def test_a_model_with_a_learned_variance_is_sampled(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from pdebench import sealed
 from pdebench.cell import _write_checkpoint
 from pdebench.cli import main
 from pdebench.config import Cell, TrainConfig
@@ -176,10 +177,11 @@ def test_a_state_that_is_a_pickle_is_passed_over(tmp_path: Path, mark: Path) -> 
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("state", [{"step": 1}, {"step": "x"}, {"step": 1, "model": {"a": 3}}, {"step": 1, "model": 3}])
+@pytest.mark.parametrize("state", [{}, {"model": {"a": 3}}, {"model": 3}, {"belongs": 3}, {"belongs": {"cell": None}}])
 def test_a_state_of_something_else_says_so(tmp_path: Path, state: dict[str, Any]) -> None:
-    torch.save(state, tmp_path / "00000001.pt")
-    with pytest.raises(ResultsError, match="delete it to start over"):
+    with (tmp_path / "00000001.pt").open("wb") as file:
+        sealed.save({"step": 1} | state, file)
+    with pytest.raises(ResultsError, match=r"of another training: its data_checksum is None, not .* to start over"):
         trained(tmp_path)
 
 

@@ -140,7 +140,7 @@ def _run(
             # a user's number stays, but more threads than cores of the slot would wait for each other, spinning
             torch.set_num_threads(min(threads, len(conditions.cores or range(threads))))
         source = source_of(FAMILIES[cell.model.family])
-        snapshots = Snapshots(folder / "state", seconds=conditions.checkpoint_seconds, source=source)
+        snapshots = Snapshots(folder / "state", seconds=conditions.checkpoint_seconds, cell=cell.id, source=source)
         for asks in ASKS:
             signal.signal(asks, lambda *_: snapshots.end())
         row = describe()

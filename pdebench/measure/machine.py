@@ -38,7 +38,7 @@ def describe() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "python_version": platform.python_version(),
         "torch_version": torch.__version__,
-        "pdebench_version": _version(),
+        "pdebench_version": own_version(),
         **_git(),
     }
     identity = json.dumps({key: found[key] for key in FINGERPRINT}, sort_keys=True)
@@ -88,7 +88,8 @@ def _nvidia_driver() -> str | None:
     return path.read_text().splitlines()[0] if path.exists() else None
 
 
-def _version() -> str:
+def own_version() -> str:
+    """Of the installed package."""
     try:
         return version("pdebench-mixers")
     except PackageNotFoundError:

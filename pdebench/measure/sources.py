@@ -43,6 +43,14 @@ def digest_of_package(name: str) -> str | None:
 
     None where its code is not to be found, or not to be read.
     """
+    if (code := digest_of_code(name)) is None:
+        return None
+    versions = [(one, version(one)) for one in sorted(set(packages_distributions().get(name, ())))]
+    return hashlib.sha256(f"{code} {versions}".encode()).hexdigest()
+
+
+def digest_of_code(name: str) -> str | None:
+    """A digest of the files alone; to find the versions takes a look at all that is installed."""
     found = hashlib.sha256()
     try:
         for relative, file in _files(name):
@@ -50,8 +58,7 @@ def digest_of_package(name: str) -> str | None:
             found.update(f"{relative}\0{len(content)}\0".encode() + content)
     except (LookupError, OSError):
         return None
-    versions = [(one, version(one)) for one in sorted(set(packages_distributions().get(name, ())))]
-    return hashlib.sha256(f"{found.hexdigest()} {versions}".encode()).hexdigest()
+    return found.hexdigest()
 
 
 def _files(name: str) -> Iterator[tuple[str, Path]]:

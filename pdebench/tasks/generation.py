@@ -34,6 +34,11 @@ def to_pixels(images: Tensor) -> Tensor:
     return images.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
+def not_finite(images: Tensor) -> int:
+    """How many of the images (B, C, H, W) hold a value that is NaN or infinite, which `to_pixels` cannot show."""
+    return int((~images.isfinite()).flatten(1).any(1).sum())
+
+
 def velocity(model: nn.Module, x: Tensor, t: Tensor, labels: Tensor | None, time_scale: float = TIME_SCALE) -> Tensor:
     """The predicted velocity, float32 (B, C, H, W), of `x` (B, C, H, W) at times `t` (B,) in [0, 1]."""
     predicted: Tensor = model(x, t * time_scale, labels)
