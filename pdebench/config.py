@@ -283,12 +283,16 @@ class MatchConfig(Section):
 class LimitsConfig(Section):
     """What one cell may take; a cell that takes more ends as `timeout` or `oom`, and the others go on."""
 
-    seconds: float | None = Field(default=None, gt=0, description="Wall-clock seconds of a cell; null: no limit.")
+    seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Wall-clock seconds of a cell, which is then asked to save its state and ended in 5 s, with all "
+        "it started; null: no limit.",
+    )
     memory_gb: float | None = Field(
         default=None,
         gt=0,
-        description="Host memory of a cell's process, or of each where it has several, in GB of 10^9 bytes; null: no "
-        "limit.",
+        description="Host memory of a cell, all of its processes together, in GB of 10^9 bytes; null: no limit.",
     )
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from pdebench.execute.descendants import with_its_parent
 from pdebench.execute.slots import gpus
 
 Precision = Literal["fp32", "bf16"]
@@ -21,7 +22,9 @@ def precision_here() -> Precision:
     """bf16 where every device has matrix units for it, as `training.resolve_precision` finds in a cell's process."""
     if not gpus():
         return "bf16" if _has_amx() else "fp32"
-    asked = subprocess.run([sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, check=False, preexec_fn=with_its_parent()
+    )
     return "bf16" if asked.stdout.strip() == "bf16" else "fp32"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from pdebench.config import Cell
+from pdebench.execute import control_group
 from pdebench.execute.conditions import Conditions
+from pdebench.execute.descendants import MARK, end_session
 from pdebench.execute.endings import kernel_kills
 from pdebench.execute.process import Forked, Fresh, Process
 from pdebench.execute.slots import Slot, shared_out
 
 GRACE = 30.0  # seconds between asking a process to end and ending it
+LATE = 3.0  # the same for one whose time is over; what it started is asked too, and all is over within 5
+LET_GO = 3.0  # seconds in which a process that was let go ends, with what it started
 
 
 class Child:
@@ -32,8 +38,8 @@ class Child:
         self.cell, self.folder, self.slot, self.limit = cell, folder, slot, conditions.seconds
         self.began, self.cpu_began = time.monotonic(), time.process_time()
         self.kills = kernel_kills()
-        self.closed = False  # it has let go of its output: it is over, or about to be
-        self.timed_out = self.asked = False
+        self.closed = False  # its output is closed, or it is over: who started it reads no further
+        self.timed_out = self.asked = self._let_go = False
         self._deadline = None if self.limit is None else self.began + self.limit
         self._text = b""
         log = folder / "log.txt"
@@ -41,7 +47,8 @@ class Child:
         devices = cell.train.devices
         warm = conditions.warm and devices == 1  # its processes would be one fork and the rest fresh
         arguments = (str(folder), replace(conditions, cores=slot.cores, warm=warm).to_json())
-        environment = shared_out(slot.environment, devices)
+        self._mark = f"pdebench-{uuid.uuid4().hex}"
+        environment = {**shared_out(slot.environment, devices), MARK: self._mark}
         self._record_before = _number(folder / "record.json")
         self.process: Process
         if warm:
@@ -49,14 +56,15 @@ class Child:
         else:
             self.process = Fresh(_command(arguments), environment, log)
 
-    def fileno(self) -> int:
-        """What to wait on: readable when events came or the process let go."""
-        return self.process.events
+    def sources(self) -> list[int]:
+        """File descriptors to wait on: one can be read when events came or the process is over."""
+        return [source for source in (self.process.events, self.process.ended) if source is not None]
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The events that came since the last call."""
+        self.closed = self.process.over()  # before what it said is read; a killed one may leave its output open
         with suppress(BlockingIOError):
-            while chunk := os.read(self.fileno(), 65536):
+            while chunk := os.read(self.process.events, 65536):
                 self._text += chunk
             self.closed = True
         *lines, self._text = self._text.split(b"\n")  # a killed process may leave half a line
@@ -84,21 +92,30 @@ class Child:
 
     def ask(self) -> None:
         """Ask the process to save its state and end."""
-        self.asked, self._deadline = True, time.monotonic() + GRACE
+        now = time.monotonic()
+        late = math.inf if self.limit is None else max(now, self.began + self.limit) + LATE
+        self.asked, self._deadline = True, min(now + GRACE, late)
         self.process.signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the process and what it started, now."""
-        self._deadline = None
-        self.process.signal(signal.SIGKILL, group=True)
+        if self._let_go:  # it did not: it was stopped, say
+            self.process.signal(signal.SIGKILL)
+        self._let_go, self._deadline = True, time.monotonic() + LET_GO
+        self.process.let_go()
 
     def wait(self) -> int:
-        """Let go of the process and give its exit status, negative for a signal."""
-        try:
-            return self.process.wait(GRACE)
-        except TimeoutError:  # it closed its output and lives on
-            self.kill()
-            return self.process.wait()
+        """Let go of the process and give its exit status, negative for a signal; nothing of it is left then."""
+        while True:
+            try:
+                code = self.process.wait(LET_GO)
+                break
+            except TimeoutError:  # it closed its output and lives on
+                self.kill()
+        if code < 0:  # it may not have come to ending what it started
+            control_group.end(self._mark)
+            end_session(self.process.pid, self._mark)
+        return code
 
 
 def _number(file: Path) -> int | None:

@@ -11,6 +11,7 @@ from pdebench.files import NotPlain, open_plain
 TAIL = 20  # lines of the log that a record of a failure holds
 CRASH = "Fatal Python error"  # how faulthandler begins; every thread's stack may follow
 INTERRUPTED = 76  # exit status of a process that was asked to end and has saved its state
+OVER_MEMORY = 78  # exit status of a process whose cell's processes together held more than its limit
 FAILED = 77  # exit status of one of a cell's processes that failed, and has left the cell's record
 ABANDONED = 75  # exit status of a process whose parent is gone
 
@@ -35,6 +36,8 @@ def meaning(code: int, kills_before: int, kills_now: int) -> tuple[str, str]:
 
     `kills_before` and `kills_now` are `kernel_kills()` at its start and at its end.
     """
+    if code == OVER_MEMORY:
+        return "oom", "all processes of the cell together took more than its limit of memory; its log.txt says how much"
     if code >= 0:
         return "error", f"the cell's process ended with status {code}; its log.txt says more"
     try:

@@ -187,7 +187,8 @@ class _Crew:
         slot = self.free.pop(0)
         child = Child(cell, folder, slot, self.conditions)
         self.running.append(child)
-        self.selector.register(child, selectors.EVENT_READ)
+        for source in child.sources():
+            self.selector.register(source, selectors.EVENT_READ, child)
         self.watcher.started(cell, slot)
 
     def _wait(self) -> None:
@@ -195,8 +196,8 @@ class _Crew:
         now = time.monotonic()
         deadlines = [at - now for child in self.running if (at := child.deadline()) is not None]
         nap = LOOK_AGAIN if self.elsewhere or self.waits else BEAT
-        for key, _ in self.selector.select(max(0.0, min([nap, *deadlines]))):
-            child: Child = key.fileobj  # type: ignore[assignment]
+        self.selector.select(max(0.0, min([nap, *deadlines])))
+        for child in list(self.running):
             for event in child.events():
                 self.watcher.progress(child.cell, event)
             if child.closed:
@@ -219,7 +220,8 @@ class _Crew:
 
     def _finish(self, child: Child) -> None:
         """The process is over: its record, true and complete."""
-        self.selector.unregister(child)
+        for source in child.sources():
+            self.selector.unregister(source)
         code = child.wait()
         self.running.remove(child)
         self.free.append(child.slot)

@@ -2,7 +2,7 @@
 
 Either way the process leads a session of its own (Ctrl-C at the terminal reaches the parent, which then decides), its
 standard output brings events, its standard error goes to the cell's log, and its standard input is the parent's hand:
-when that closes, however the parent ended, so does the process. Imports no torch.
+when that closes, however the parent ended, the process ends with all that was started below it. Imports no torch.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
 
+from pdebench.execute.descendants import MARK
 from pdebench.files import append_plain
 
 # What a cell imports, most of it late: the server imports it once. Nothing here touches a device or starts a thread,
@@ -40,6 +41,11 @@ class Process(Protocol):
     pid: int
     events: int
     """File descriptor of its standard output; reading does not block."""
+    ended: int | None
+    """File descriptor that can be read when it is over, whoever holds its output; None where the system has none."""
+
+    def over(self) -> bool:
+        """Whether it has ended."""
 
     def wait(self, seconds: float | None = None) -> int:
         """Its exit status, negative for a signal; the pipes are closed then.
@@ -48,8 +54,11 @@ class Process(Protocol):
             TimeoutError: it has not ended after so many seconds.
         """
 
-    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
-        """Send a signal to it, or to everything that it started as well; nothing where it is over."""
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it; nothing where it is over."""
+
+    def let_go(self) -> None:
+        """Have it end, now, with all that was started below it."""
 
 
 class Fresh:
@@ -64,20 +73,29 @@ class Fresh:
         assert self._process.stdout is not None
         self.pid, self.events = self._process.pid, self._process.stdout.fileno()
         os.set_blocking(self.events, False)
+        self.ended = _end_of(self.pid)
+
+    def over(self) -> bool:
+        return self._process.poll() is not None
 
     def wait(self, seconds: float | None = None) -> int:
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise TimeoutError from None
-        for stream in (self._process.stdin, self._process.stdout):  # not before: it ends itself when the hand is gone
-            if stream is not None:
-                stream.close()
+        self.let_go()  # not before: it ends itself when the hand is gone
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        _close(self.ended)
         return code
 
-    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
-        if self._process.poll() is None:
-            _send(self.pid, number, group)
+    def signal(self, number: signal.Signals) -> None:
+        if not self.over():
+            _send(self.pid, number)
+
+    def let_go(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
 
 class Forked:
@@ -89,7 +107,8 @@ class Forked:
         theirs, self._hand = context.Pipe(duplex=False)
         self._events, events = context.Pipe(duplex=False)
         self._process = context.Process(target=_main, args=(theirs, events, str(log), dict(environment), *arguments))
-        with _started_with(environment):  # threads and allocator take their settings at a process' start only
+        shared = {name: value for name, value in environment.items() if name != MARK}  # the server is no cell's
+        with _started_with(shared):  # threads and allocator take their settings at a process' start only
             forkserver.ensure_running()
         self._process.start()
         theirs.close()
@@ -97,6 +116,10 @@ class Forked:
         assert self._process.pid is not None
         self.pid, self.events = self._process.pid, self._events.fileno()
         os.set_blocking(self.events, False)
+        self.ended = _end_of(self.pid)
+
+    def over(self) -> bool:
+        return self._process.exitcode is not None
 
     def wait(self, seconds: float | None = None) -> int:
         self._process.join(seconds)
@@ -104,16 +127,32 @@ class Forked:
             raise TimeoutError
         self._hand.close()
         self._events.close()
+        _close(self.ended)
         return -signal.SIGKILL if self._process.exitcode == LOST else self._process.exitcode
 
-    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
-        if self._process.exitcode is None:
-            _send(self.pid, number, group)
+    def signal(self, number: signal.Signals) -> None:
+        if not self.over():
+            _send(self.pid, number)
+
+    def let_go(self) -> None:
+        self._hand.close()
 
 
-def _send(pid: int, number: signal.Signals, group: bool) -> None:
+def _send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
-        (os.killpg if group else os.kill)(pid, number)
+        os.kill(pid, number)
+
+
+def _end_of(pid: int) -> int | None:
+    if hasattr(os, "pidfd_open"):
+        with suppress(OSError):  # an old kernel, or it is over already
+            return os.pidfd_open(pid)
+    return None
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -1,12 +1,10 @@
 """The other processes of a cell on several devices, as its first one holds them. Imports no torch.
 
 The first process is the cell's for whoever runs it: it leaves the record, and its exit status is the cell's. It starts
-the others as it was started itself: their standard input is its hand, so they end with it, however it ends; their
-standard output is its own, so the parent hears that the cell is over when the last of them is gone. One that does not
-end well takes the first with it, in the way that it ended itself.
+the others as it was started itself: their standard input is its hand, so they end with it, however it ends, and the
+cell's keeper sees to that too. One that does not end well takes the first with it, in the way that it ended itself.
 
-torchrun's agent would take them into sessions of their own, out of reach of a parent that ends the cell's session, and
-ends with status 1 whatever became of them.
+torchrun's agent ends with status 1 whatever became of them.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ Reads `config.yaml`, leaves a record whatever happens short of being ended from 
 progress in lines of JSON on standard output. Standard input is the parent's hand: when it lets go, however it ended, so
 does this. TERM and USR2 ask it to save its state and end without a record: the next run goes on from there.
 
-A cell on several devices has a process for each. The first starts the others, which have a rank and a port to meet at,
-and say nothing unless they fail.
+What the parent starts is the cell's keeper, and what works a fork of it: see `keeper.py`. A cell on several devices has
+a process for each. The first starts the others, which have a rank and a port to meet at, and say nothing unless they
+fail.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from typing import Any
 from pdebench.config import Cell
 from pdebench.errors import Diverged, Interrupted, out_of_memory
 from pdebench.execute.conditions import Conditions
+from pdebench.execute.descendants import end_descendants
 from pdebench.execute.endings import ABANDONED, FAILED, INTERRUPTED
 from pdebench.execute.heard import heard, joined
+from pdebench.execute.keeper import stay_behind
 from pdebench.execute.ranks import ASKS, Seat, seat_others
 from pdebench.files import leftovers
 from pdebench.record import timing_failed, without_timings
@@ -42,6 +45,8 @@ PATIENCE = 2.0  # seconds in which a process that fails because another did is e
 def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0") -> None:
     """Run the cell in a folder and write its record."""
     folder, conditions = Path(cell_folder), Conditions.from_json(conditions_json)
+    if rank == "0":
+        stay_behind(conditions.memory)
     _take_place(conditions)
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever prints goes to the log
@@ -190,9 +195,10 @@ def _track(conditions: Conditions, folder: Path, record: dict[str, Any]) -> str 
 
 
 def _follow_parent() -> None:
-    """End this process when standard input closes."""
+    """End this process, and what it started, when standard input closes: its keeper may have been killed."""
     while os.read(0, 1024):
         pass
+    end_descendants()
     os._exit(ABANDONED)
 
 

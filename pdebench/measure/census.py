@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pdebench.execute.descendants import with_its_parent
 from pdebench.execute.slots import available_cores
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def census(wanted: Mapping[Model, set[Pass]]) -> dict[Model, Found]:
 def _helper(share: Share) -> Iterator[subprocess.Popen[bytes]]:
     """A process that looks at a share of the models; it ends with this at the latest."""
     command = [sys.executable, "-c", f"from {__name__} import help_out; help_out()"]
-    process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+    process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, preexec_fn=with_its_parent())
     try:
         assert process.stdin is not None
         with suppress(OSError):  # it is dead already

@@ -27,6 +27,7 @@ from pdebench.config import Cell
 from pdebench.data import registry
 from pdebench.data.cache import cache_folder
 from pdebench.errors import PdebenchError
+from pdebench.execute.descendants import with_its_parent
 from pdebench.measure.sources import digests_of
 from pdebench.store import write_json
 
@@ -58,7 +59,10 @@ def count_ahead(cells: Iterable[Cell]) -> None:
     if missing:
         command = [sys.executable, "-m", "pdebench.measure.counted"]
         with contextlib.suppress(OSError):
-            subprocess.run(command, input=json.dumps(missing), text=True, capture_output=True, check=False)
+            subprocess.run(
+                command, input=json.dumps(missing), text=True, capture_output=True, check=False,
+                preexec_fn=with_its_parent(),
+            )  # fmt: skip
 
 
 def _entry(name: str, build: Mapping[str, Any]) -> Path | None:

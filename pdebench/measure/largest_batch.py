@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,8 +55,9 @@ def largest_batch(trial: Trial, seconds: float) -> dict[str, Any]:
     command = [sys.executable, "-m", "pdebench.measure.largest_batch", json.dumps(asdict(trial))]
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        alarm = threading.Timer(seconds, process.kill)
+        # a session of its own, which ends with it: a compiler starts processes too
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+        alarm = threading.Timer(seconds, _kill, [process])
         alarm.start()
         try:
             assert process.stdout is not None
@@ -63,7 +65,7 @@ def largest_batch(trial: Trial, seconds: float) -> dict[str, Any]:
             code = process.wait()
         finally:
             alarm.cancel()
-            process.kill()
+            _kill(process)
         log.seek(0)
         said = log.read().strip().splitlines()
     late = time.monotonic() - began >= seconds
@@ -79,6 +81,11 @@ def largest_batch(trial: Trial, seconds: float) -> dict[str, Any]:
     return {"largest_batch": max(fits, default=None), "largest_batch_bound": bound}
 
 
+def _kill(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def main(text: str) -> None:
     """Double the batch until the memory is full; every end of this process is an answer."""
     trial = Trial(**json.loads(text))
@@ -89,8 +96,7 @@ def main(text: str) -> None:
     from pdebench.training import Images, compile_in_place, train
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.type == "cpu":
-        _limit_memory()
+    _limit_memory(on_cpu=device.type == "cpu")
     if threads := os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(threads))
     side, channels, classes = (trial.build[key] for key in ("input_size", "in_channels", "num_classes"))
@@ -108,13 +114,20 @@ def main(text: str) -> None:
         batch *= 2
 
 
-def _limit_memory() -> None:
-    """Stay within what the machine has free: the kernel, asked for more, may end another process than this one."""
+def _limit_memory(*, on_cpu: bool) -> None:
+    """Stay within what the cell has left of its limit, and on a CPU within what the machine has free.
+
+    Beyond the one the cell would be ended, and beyond the other the kernel may end another process than this one.
+    """
     import psutil
 
-    most, limit = int(psutil.virtual_memory().available * SHARE), resource.getrlimit(resource.RLIMIT_DATA)[0]
-    if limit == resource.RLIM_INFINITY or most < limit:
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    within = [int(psutil.virtual_memory().available * SHARE)] if on_cpu else []
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if limit != resource.RLIM_INFINITY:
+        waits = psutil.Process(os.getppid()).memory_info()  # its memory counts with ours
+        within.append(max(0, limit - (waits.rss - getattr(waits, "shared", 0))))
+    if within:
+        resource.setrlimit(resource.RLIMIT_DATA, (min(within), min(within)))
 
 
 if __name__ == "__main__":

@@ -56,13 +56,15 @@ def as_a_cell(module: Sequence[str], remedy: str) -> Any:
     Raises:
         CalibrationError: it failed.
     """
+    from pdebench.execute.descendants import with_its_parent
     from pdebench.execute.slots import slots
 
     environment = {**os.environ, **slots(None)[0].environment}
     try:
         done = subprocess.run(
-            [sys.executable, "-m", *module], env=environment, capture_output=True, text=True, timeout=TIMEOUT
-        )
+            [sys.executable, "-m", *module], env=environment, capture_output=True, text=True, timeout=TIMEOUT,
+            preexec_fn=with_its_parent(),
+        )  # fmt: skip
         if done.returncode == 0:
             return json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:

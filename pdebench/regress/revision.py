@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pdebench.errors import NotComparable, RevisionError
+from pdebench.execute.descendants import with_its_parent
 from pdebench.regress.units import Unit
 from pdebench.store import IDENTITY, read_record
 from pdebench.yaml_source import dump_yaml
@@ -99,7 +100,7 @@ class Revision:
         path = [str(self.folder), *(_path_of_ours() if self.python == sys.executable else ())]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
         command = [self.python, "-m", "pdebench", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return _run(command, environment)
 
 
 @contextmanager
@@ -198,10 +199,17 @@ def _environment(checkout: Path, root: Path, folder: Path) -> str:
     (Path(own) / "shared.pth").write_text("".join(f"{folder}\n" for folder in shared))
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = _run(command, environment)
     if done.returncode:
         raise RevisionError(f"what {checkout.name} requires cannot be installed: {_last(done.stderr)}")
     return str(python)
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command from its beginning to its end, which is ours at the latest."""
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, preexec_fn=with_its_parent()
+    )
 
 
 def _path_of_ours() -> list[str]:

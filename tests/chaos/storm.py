@@ -32,8 +32,8 @@ grid:
 include:
 """
 DIVERGES = "- {model.family: DiT, train.seed: 9, train.lr: 1e15}"  # a seed of its own: a cell of its own
-HUNGRY, SLEEPY = "- {model.family: Hungry}", "- {model.family: Sleepy}"
-ENDS = {DIVERGES: "diverged", HUNGRY: "oom", SLEEPY: "timeout"}
+HUNGRY, SLEEPY, LEAVES = "- {model.family: Hungry}", "- {model.family: Sleepy}", "- {model.family: Leaves}"
+ENDS = {DIVERGES: "diverged", HUNGRY: "oom", SLEEPY: "timeout", LEAVES: "done"}
 
 # A package of token mixers that behave badly, as somebody else's may: metadata and two modules on the path.
 FAMILIES = """\
@@ -42,8 +42,12 @@ from pdebench.models.registry import Family
 
 HUNGRY = Family("Hungry", "faulty_mixers:Hungry", "takes all memory", "", none)
 SLEEPY = Family("Sleepy", "faulty_mixers:Sleepy", "never comes back", "", none)
+LEAVES = Family("Leaves", "faulty_mixers:Leaves", "leaves processes behind", "", none)
 """
 MIXERS = """\
+import os
+import signal
+import subprocess
 import time
 
 import torch
@@ -64,8 +68,23 @@ class Sleepy(PerToken):
         if not x.is_meta:
             time.sleep(3600)
         return super().forward(x, c)
+
+
+class Leaves(PerToken):
+    def forward(self, x, c):
+        if not x.is_meta and not kept:
+            kept.append(subprocess.Popen(["sleep", "3600"], start_new_session=True))
+            if os.fork() == 0:  # with all pipes of the cell
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                time.sleep(3600)
+        return super().forward(x, c)
 """
-ENTRY_POINTS = "[pdebench.families]\nhungry = faulty_families:HUNGRY\nsleepy = faulty_families:SLEEPY\n"
+ENTRY_POINTS = """\
+[pdebench.families]
+hungry = faulty_families:HUNGRY
+sleepy = faulty_families:SLEEPY
+leaves = faulty_families:LEAVES
+"""
 METADATA = "Metadata-Version: 2.1\nName: faulty-mixers\nVersion: 1.0\n"
 LATER = ("exit_code", "slot", "parent_cpu_share", "checksum")  # what the parent adds to the record that a cell left
 
@@ -168,6 +187,16 @@ class Storm:
             with suppress(psutil.Error, ProcessLookupError):
                 if os.getsid(child.pid) == child.pid:
                     found.append(child)
+        return found
+
+    def escaped(self) -> list[int]:
+        """Processes that live after all runs are over: they have the environment of these runs."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                ours = process.environ().get("PDEBENCH_CACHE") == self.environment["PDEBENCH_CACHE"]
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.pid)
         return found
 
     def wait_for_a_cell(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from storm import DIVERGES, HUNGRY, SLEEPY, Storm, small_disk
+from storm import DIVERGES, HUNGRY, LEAVES, SLEEPY, Storm, small_disk
 
 import pdebench
 
@@ -22,7 +22,7 @@ def test_twelve_cells_in_a_storm(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", megabytes=900) as disk:
         storm = Storm(
             tmp_path, (disk or tmp_path) / "out", seed=1, families=["DiT", "PDE-SSM-DiT", "None-DiT"], seeds=[0, 1, 2],
-            faulty=[HUNGRY, SLEEPY, DIVERGES], steps=300, seconds=25, options=("--workers", "2"),
+            faulty=[HUNGRY, SLEEPY, DIVERGES, LEAVES], steps=300, seconds=25, options=("--workers", "2"),
         )  # fmt: skip
         faults = [*FAULTS, "disk full"]
         storm.random.shuffle(faults)
@@ -36,6 +36,7 @@ def test_twelve_cells_in_a_storm(tmp_path: Path) -> None:
         statuses = storm.settle()
         assert statuses == storm.expected, storm.output()
         print(f"\n{storm.summary()}")
+        assert not storm.escaped()
         assert not storm.witness.lost
         assert "Traceback" not in storm.output()
         results = storm.results
