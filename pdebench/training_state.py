@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,6 +33,7 @@ class Snapshots:
         steps: also save after every so many steps; None: by time alone.
         source: digest of the code of another package's family, which a state is only gone on with by.
         conditions: what the steps of this process are timed under; the state keeps those of each of its steps.
+        check: called before a state is saved; does not come back where the cell is another's by now.
         saved: when, by the monotonic clock.
     """
 
@@ -40,6 +42,7 @@ class Snapshots:
     steps: int | None = None
     source: str | None = None
     conditions: dict[str, Any] = field(default_factory=dict)
+    check: Callable[[], None] = lambda: None
     saved: float = field(default_factory=time.monotonic)
     training: bool = False
     ending: bool = False
@@ -61,6 +64,7 @@ class Snapshots:
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Keep `state`, of tensors and plain data, as that of `step`; forget all but the newest."""
+        self.check()
         self.folder.mkdir(exist_ok=True)
         with replacing(
             self.folder / f"{step:08}.pt"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pdebench.errors import ResultsError
-from pdebench.execute import scheduler
+from pdebench.execute import locks, scheduler
 from pdebench.execute.scheduler import Task
 from pdebench.store import IDENTITY, read_json, write_json
 
@@ -58,14 +57,9 @@ def add(folder: Path, submission: Submission) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Nobody else submits cells of this folder meanwhile, so that none is submitted twice."""
-    try:
-        lock = (folder / ".jobs.lock").open("a+")
-    except OSError as error:
-        raise ResultsError(f"cannot write to the results folder {folder}: {error.strerror}") from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Nobody else submits cells of this folder meanwhile, so that none is submitted twice; `say` is told of a wait."""
+    with locks.alone(folder / ".jobs.lock", lambda why: say(f"waiting: {why}")):
         yield
 
 
