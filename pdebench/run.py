@@ -98,7 +98,7 @@ def run_suite(
         warm=suite.execution.isolation == "warm",
     )
     cells = settle(suite, results, precision_here(), say)
-    Leases(folder).sweep(results.cell(cell.id) for cell in cells)
+    Leases(folder, lambda why: say(f"waiting: {why}")).sweep(results.cell(cell.id) for cell in cells)
     todo = pending(cells, results, retry_failed=retry_failed, timed=conditions.timed)
     preflight(todo, folder)
     before = {cell.id for cell in todo}

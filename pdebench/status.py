@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,8 +172,10 @@ class Cancelled:
     elsewhere: Mapping[str, str]
 
 
-def cancel(folder: Path) -> Cancelled:
+def cancel(folder: Path, say: Callable[[str], None] = lambda text: None) -> Cancelled:
     """Cancel the jobs of a results folder that wait or run. Running cells save their states first.
+
+    `say` is told whom this waits for, where it does.
 
     Raises:
         ResultsError: there is no such folder, or it is damaged.
@@ -181,7 +183,7 @@ def cancel(folder: Path) -> Cancelled:
     """
     results = Results(folder)
     results.suite_file()
-    with jobs.alone(folder):
+    with jobs.alone(folder, say):
         active = jobs.active(jobs.submissions(folder))
         found: dict[str, tuple[int, int]] = {}
         for task in active.values():

@@ -64,7 +64,7 @@ def submit_suite(
     config = resources(suite.execution, profile)
     results = Results(folder)
     cells = settle(suite, results, precision_on_slurm(config.gres), say)
-    with jobs.alone(folder):
+    with jobs.alone(folder, say):
         active = jobs.active(jobs.submissions(folder))
         shared = suite.execution.timing == "shared"
         todo = pending(cells, results, retry_failed=retry_failed, timed=not shared)

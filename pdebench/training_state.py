@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Snapshots:
         source: digest of the code of another package's family, likewise.
         trained: what else it has to have in common with the training that saved the state; `train` fills it.
         conditions: what the steps of this process are timed under; the state keeps those of each of its steps.
+        check: called before a state is saved; does not come back where the cell is another's by now.
         saved: when, by the monotonic clock.
     """
 
@@ -47,6 +48,7 @@ class Snapshots:
     source: str | None = None
     trained: dict[str, Any] = field(default_factory=dict)
     conditions: dict[str, Any] = field(default_factory=dict)
+    check: Callable[[], None] = lambda: None
     saved: float = field(default_factory=time.monotonic)
     training: bool = False
     ending: bool = False
@@ -68,6 +70,7 @@ class Snapshots:
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Keep `state`, of tensors and plain data, as that of `step`; forget all but the newest."""
+        self.check()
         self.folder.mkdir(exist_ok=True)
         with replacing(
             self.folder / f"{step:08}.pt"

@@ -147,7 +147,7 @@ def cancel(results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A re
     """
     from pdebench.status import cancel as cancel_jobs
 
-    done = cancel_jobs(results)
+    done = cancel_jobs(results, lambda text: typer.echo(printable(text), err=True))
     for job, (waiting, running) in done.jobs.items():
         typer.echo(f"cancelled job {job}: {waiting} queued and {running} running")
     if not done.jobs:

@@ -22,6 +22,7 @@ class Conditions:
         timed: the suite asks for timings, so a record without them does not settle its cell.
         warm: it is a fork of a process that has imported torch, not a fresh one.
         trackers: experiment trackers to write a done cell for.
+        lease: token of its parent's lease on the cell, without which it writes nothing; None: nobody holds one.
     """
 
     seconds: float | None = None
@@ -32,6 +33,7 @@ class Conditions:
     cores: tuple[int, ...] | None = None
     warm: bool = False
     trackers: tuple[str, ...] = ()
+    lease: str | None = None
 
     @classmethod
     def of(cls, limits: LimitsConfig, execution: ExecutionConfig, trackers: Sequence[str] = ()) -> Conditions:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pdebench.errors import ResultsError, refused_by_system
-from pdebench.execute import scheduler
+from pdebench.errors import ResultsError
+from pdebench.execute import locks, scheduler
 from pdebench.execute.scheduler import Task
-from pdebench.files import NotPlain, lock_file
 from pdebench.store import IDENTITY, read_json, write_json
 
 LOGS = "slurm"  # folder of scripts as submitted, and of what tasks print
@@ -60,15 +58,9 @@ def add(folder: Path, submission: Submission) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Nobody else submits cells of this folder meanwhile, so that none is submitted twice."""
-    try:
-        lock = lock_file(folder / ".jobs.lock")
-    except (OSError, NotPlain) as error:
-        why = refused_by_system(error) or f".jobs.lock: {error}"
-        raise ResultsError(f"cannot write to the results folder {folder}: {why}") from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Nobody else submits cells of this folder meanwhile, so that none is submitted twice; `say` is told of a wait."""
+    with locks.alone(folder / ".jobs.lock", lambda why: say(f"waiting: {why}")):
         yield
 
 

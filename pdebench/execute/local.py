@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +32,7 @@ from pdebench.store import Results, write_atomic, write_json
 FAILED = ("diverged", "oom", "timeout", "error")
 SETTLED = ("done", *FAILED)
 LOOK_AGAIN = 2.0  # seconds between looks at cells that another run holds
+NAMED = 3  # of the cells that are waited for
 
 
 class Watcher(Protocol):
@@ -109,14 +111,16 @@ class _Crew:
         conditions: Conditions,
         retry_failed: bool,
     ) -> None:
-        self.todo, self.results, self.watcher, self.conditions = todo, results, watcher, conditions
+        self.todo, self.results, self.watcher = todo, results, watcher
         self.retry_failed = retry_failed
         self.free = list(slots)
         self.turns = {slot.name: Turn(slot, timed=not conditions.shared) for slot in slots}
         self.waits = False  # for a device that another run of this machine has
         self.running: list[Child] = []
         self.elsewhere: deque[Cell] = deque()  # held by another run; looked at again until they have records
-        self.leases = Leases(results.folder)
+        self.leases = Leases(results.folder, watcher.waiting)
+        self.conditions = replace(conditions, lease=self.leases.holder.token)
+        self.told = ""  # whom we wait for
         self.selector = selectors.DefaultSelector()
         self.began = datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -130,6 +134,8 @@ class _Crew:
                 self._look()
                 if self.todo:
                     continue
+            if self.elsewhere and not self.running and not self.waits:
+                self._say_for_whom()
             self._wait()
 
     def dismiss(self) -> None:
@@ -186,6 +192,7 @@ class _Crew:
         write_atomic(folder / "config.yaml", cell.to_yaml())
         slot = self.free.pop(0)
         child = Child(cell, folder, slot, self.conditions)
+        self.told = ""
         self.running.append(child)
         for source in child.sources():
             self.selector.register(source, selectors.EVENT_READ, child)
@@ -218,6 +225,16 @@ class _Crew:
             else:
                 self.elsewhere.append(cell)
 
+    def _say_for_whom(self) -> None:
+        """What others do while nothing runs here; told whenever it changes."""
+        cells: dict[str, list[str]] = defaultdict(list)
+        for cell in self.elsewhere:
+            cells[self.leases.others.get(self.results.cell(cell.id), "another run")].append(cell.id)
+        text = "; ".join(f"for {_listed(found)}, which {other} works on" for other, found in cells.items())
+        if text != self.told:
+            self.told = text
+            self.watcher.waiting(text)
+
     def _finish(self, child: Child) -> None:
         """The process is over: its record, true and complete."""
         for source in child.sources():
@@ -226,14 +243,19 @@ class _Crew:
         self.running.remove(child)
         self.free.append(child.slot)
         self.turns[child.slot.name].give_back()
-        if not self.leases.still_held(child.folder):  # we slept for so long that another run took the cell over
+        with self.leases.ending(child.folder) as ours:
+            record = self._settle(child, code) if ours else None
+        if record is None:  # we slept for so long that another run took the cell over
             self.elsewhere.append(child.cell)
-            return
+            self.watcher.waiting(f"another run took cell {child.cell.id} over while this one was asleep")
+        else:
+            self.watcher.ended(child.cell, record)
+
+    def _settle(self, child: Child, code: int) -> dict[str, Any]:
+        """Complete the record of a cell of ours, and give what is to be told of it."""
         record = self._record_of(child, code)
         if record is None:  # it did not come to its end, and what it was to better is there
-            self.leases.release(child.folder)
-            self.watcher.ended(child.cell, _without_record(child, code))
-            return
+            return _without_record(child, code)
         seconds = time.monotonic() - child.began
         record |= {
             "exit_code": code,
@@ -242,11 +264,9 @@ class _Crew:
         }
         if record["status"] != "done":
             record["log_tail"] = log_tail(child.folder / "log.txt", child.log_began)
-        try:  # where it cannot be written the cell counts as not run: nothing is lost, and nothing is false
-            write_json(child.folder / "record.json", trimmed(record))
-        finally:
-            self.leases.release(child.folder)
-        self.watcher.ended(child.cell, record)
+        # where it cannot be written the cell counts as not run: nothing is lost, and nothing is false
+        write_json(child.folder / "record.json", trimmed(record))
+        return record
 
     def _record_of(self, child: Child, code: int) -> dict[str, Any] | None:
         """The record that a process left, or that its end makes; None: that of before, which is better, stays."""
@@ -275,6 +295,11 @@ def _make_room(folder: Path, trackers: Iterable[str]) -> None:
         append_plain(folder / "log.txt").close()
     except (OSError, NotPlain) as error:
         raise ResultsError(f"cannot write {folder / 'log.txt'}: {refused_by_system(error) or error}") from None
+
+
+def _listed(cells: Sequence[str]) -> str:
+    more = f" and {len(cells) - NAMED} more" if len(cells) > NAMED else ""
+    return f"cell{'s' * (len(cells) > 1)} {', '.join(cells[:NAMED])}{more}"
 
 
 def _without_record(child: Child, code: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from pdebench.data.cache import cache_folder
+from pdebench.execute import locks
 from pdebench.execute.slots import Slot
 
 CPU = "cpu"
@@ -83,11 +84,7 @@ class Turn:
 
 
 def _locked(lock: IO[str], how: int) -> bool:
-    try:
-        fcntl.flock(lock, how | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    return locks.take(lock, how) is not False  # where the file system has no locks turns are not taken
 
 
 def _path(device: str) -> Path:

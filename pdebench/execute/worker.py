@@ -2,7 +2,8 @@
 
 Reads `config.yaml`, leaves a record whatever happens short of being ended from outside, and tells the parent of its
 progress in lines of JSON on standard output. Standard input is the parent's hand: when it lets go, however it ended, so
-does this. TERM and USR2 ask it to save its state and end without a record: the next run goes on from there.
+does this. TERM and USR2 ask it to save its state and end without a record: the next run goes on from there. Where its
+parent was asleep and another run took the cell over, it ends and writes nothing more.
 
 What the parent starts is the cell's keeper, and what works a fork of it: see `keeper.py`. A cell on several devices has
 a process for each. The first starts the others, which have a rank and a port to meet at, and say nothing unless they
@@ -21,15 +22,18 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pdebench.config import Cell
 from pdebench.errors import Diverged, Interrupted, out_of_memory
+from pdebench.execute import lease
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.descendants import end_descendants
-from pdebench.execute.endings import ABANDONED, FAILED, INTERRUPTED
+from pdebench.execute.endings import ABANDONED, FAILED, INTERRUPTED, TAKEN
 from pdebench.execute.heard import heard, joined
 from pdebench.execute.keeper import stay_behind
 from pdebench.execute.ranks import ASKS, Seat, seat_others
@@ -53,7 +57,10 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
     faulthandler.enable()
     threading.Thread(target=_follow_parent, daemon=True).start()
     first = rank == "0"
+    check = partial(_check, folder, conditions)
+    check()
     if first:
+        threading.Thread(target=_follow_lease, args=(check,), daemon=True).start()
         for leftover in [*leftovers(folder), *leftovers(folder / "state")]:
             leftover.unlink()
     cell = read_config(folder)
@@ -67,12 +74,14 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
         if "mixer_implementation" in event:
             print(f"{cell.model.family}: token mixer: {event['mixer_implementation']}", flush=True)
         events.write(json.dumps(event) + "\n")
+        if event["stage"] != "train":  # what a stage makes it writes before the next
+            check()
 
     before = read_record(folder)
     started, clock = datetime.now(UTC), time.monotonic()
     try:
         with heard(lambda text: watch({"stage": "warning", "warning": text})) as warned:
-            row, status, message = _run(cell, folder, conditions, watch, seat)
+            row, status, message = _run(cell, folder, conditions, watch, seat, check)
         for asks in ASKS:  # too late to ask: all is done but the record
             signal.signal(asks, signal.SIG_IGN)
     except Interrupted as error:
@@ -98,11 +107,10 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
         }
     )
     if status != "done" and before is not None and before["status"] == "done":
-        write_json(
-            folder / "record.json", trimmed(before | timing_failed(record) | {"files": record["files"]})
-        )  # it ran again for its timings alone
+        failed = timing_failed(record) | {"files": record["files"]}
+        _leave(folder, conditions, trimmed(before | failed))  # it ran again for its timings alone
     else:
-        write_json(folder / "record.json", record)
+        _leave(folder, conditions, record)
     if not first:
         os._exit(FAILED)
     if status in ("done", "diverged"):  # neither has anything to go on with
@@ -111,10 +119,32 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
         Snapshots(folder / "state").clear()
     # after the record: a tracker that hangs until the cell's time is over has cost it nothing
     if status == "done" and (message := _track(conditions, folder, record)):
-        write_json(folder / "record.json", record | {"message": message})
+        _leave(folder, conditions, record | {"message": message})
     if seat.size > 1:  # a group of processes that failed halfway may not come apart
         sys.stdout.flush()
         os._exit(0)
+
+
+def _check(folder: Path, conditions: Conditions) -> None:
+    """End this process where another run has taken the cell over."""
+    if conditions.lease is not None and not lease.holds(folder, conditions.lease):
+        _end_taken()
+
+
+def _leave(folder: Path, conditions: Conditions, record: dict[str, Any]) -> None:
+    """Write the record, unless the cell is another's by now: whose record may be there, and stays."""
+    if conditions.lease is None:
+        write_json(folder / "record.json", record)
+        return
+    with lease.kept(folder, conditions.lease) as ours:
+        if not ours:
+            _end_taken()
+        write_json(folder / "record.json", record)
+
+
+def _end_taken() -> NoReturn:
+    print("another run took this cell over while this one was asleep: it ends, and leaves no record", flush=True)
+    os._exit(TAKEN)
 
 
 def _take_place(conditions: Conditions) -> None:
@@ -126,7 +156,7 @@ def _take_place(conditions: Conditions) -> None:
 
 
 def _run(
-    cell: Cell, folder: Path, conditions: Conditions, watch: Any, seat: Seat
+    cell: Cell, folder: Path, conditions: Conditions, watch: Any, seat: Seat, check: Callable[[], None]
 ) -> tuple[dict[str, Any], str, str | None]:
     """The measured columns, the status and a message."""
     watch({"stage": "start"})
@@ -145,7 +175,9 @@ def _run(
             # a user's number stays, but more threads than cores of the slot would wait for each other, spinning
             torch.set_num_threads(min(threads, len(conditions.cores or range(threads))))
         source = source_of(FAMILIES[cell.model.family])
-        snapshots = Snapshots(folder / "state", seconds=conditions.checkpoint_seconds, cell=cell.id, source=source)
+        snapshots = Snapshots(
+            folder / "state", seconds=conditions.checkpoint_seconds, cell=cell.id, source=source, check=check
+        )
         for asks in ASKS:
             signal.signal(asks, lambda *_: snapshots.end())
         row = describe()
@@ -200,6 +232,13 @@ def _follow_parent() -> None:
         pass
     end_descendants()
     os._exit(ABANDONED)
+
+
+def _follow_lease(check: Callable[[], None]) -> None:
+    """End this process when another run has taken its cell over."""
+    while True:
+        time.sleep(lease.BEAT)
+        check()
 
 
 if __name__ == "__main__":
