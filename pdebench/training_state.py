@@ -48,11 +48,20 @@ class Snapshots:
         """From a signal's handler: training saves its state after the step that runs, and ends.
 
         Raises:
-            Interrupted: at once, where nothing is being trained.
+            Interrupted: at once, where nothing is being trained; once, however often it is asked.
         """
-        if not self.training:
+        first, self.ending = not self.ending, True
+        if first:
+            self.insist()
+
+    def insist(self) -> None:
+        """End where that was asked for and went unheard: an exception that rises in a `__del__` is lost.
+
+        Raises:
+            Interrupted: it was, and nothing is being trained; training itself looks after each step.
+        """
+        if self.ending and not self.training:
             raise Interrupted("asked to end")
-        self.ending = True
 
     def due(self, step: int) -> bool:
         """Whether a state is to be saved after `step` steps."""

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from pdebench.data.remarks import remarks
 from pdebench.data.source import SPLITS, DataConfig, ImageSet, Sample, Skipped, Source, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of
-from pdebench.errors import CellWarning, DataError, Interrupted
+from pdebench.errors import CellWarning, DataError
 
 _RECIPE = "folder-2"
 _READERS = 8  # threads: a disk is waited for, and hashing lets go of the interpreter
@@ -54,6 +55,10 @@ class FolderSource(Source):
         names = list_images(config.path).class_names
         return None if names is None else len(names)
 
+    def most_cached(self, config: DataConfig) -> int:
+        """Every file that may be an image."""
+        return len(list_images(config.path).files)
+
     def content(self, config: DataConfig) -> str:
         """A digest of every image's bytes with its class and split, read afresh: names and times do not matter."""
         listing = list_images(config.path)
@@ -65,7 +70,7 @@ class FolderSource(Source):
         digests = _digests(listing)
         entry = cached(
             self.name, config.resolution, _content(listing, digests), split,
-            lambda: _decode(listing, digests, config.resolution),
+            lambda: _decode(listing, digests, config.resolution), len(listing.files),
         )  # fmt: skip
         left_out = (*listing.left_out, *_unreadable(listing, digests), *entry.skipped)
         for remark in remarks(listing, digests, entry, left_out, config.resolution):
@@ -97,7 +102,7 @@ _known: tuple[tuple[_Signature, ...], list[bytes | None]] | None = None
 
 
 def _digests(listing: Listing) -> list[bytes | None]:
-    """sha256 of each file; None for one that cannot be read.
+    """sha256 of each file; None for one that may not be read.
 
     A process that asks again, of files none of which was touched since or just before, is not made to read them again:
     it loads two splits, and checks before. Nothing of this outlives the process.
@@ -132,11 +137,9 @@ def _signature(path: Path) -> _Signature:
 
 
 def _digest(path: Path) -> bytes | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
-        return None
+    with _reading(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+    return None
 
 
 def _content(listing: Listing, digests: Sequence[bytes | None]) -> str:
@@ -169,10 +172,24 @@ def _splits_seen(listing: Listing) -> set[Split]:
 
 
 def _read(file: Path) -> bytes | None:
-    try:
+    with _reading(file):
         return file.read_bytes()
-    except OSError:
-        return None
+    return None
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Passes over a file that is gone or that its owner keeps to himself; what else fails may not fail the next time.
+
+    Raises:
+        DataError: a disk, a file server or this process has a failure, which says nothing of the image.
+    """
+    try:
+        yield
+    except (PermissionError, FileNotFoundError):
+        pass
+    except OSError as error:
+        raise DataError(f"data.path: cannot read {file}: {error.strerror or error}") from error
 
 
 def _decode(listing: Listing, digests: Sequence[bytes | None], resolution: int) -> Iterator[Sample | Skipped]:
@@ -187,11 +204,13 @@ def _decode(listing: Listing, digests: Sequence[bytes | None], resolution: int) 
             )
         try:
             image, pages = pixels.read(data)
-        except (MemoryError, Interrupted):  # of this process, not of the file
-            raise
-        except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-            yield Skipped(name, pixels.reason(error))
+        except pixels.Damaged as error:
+            yield Skipped(name, str(error))
             continue
+        except MemoryError as error:
+            raise MemoryError(
+                f"memory ran out while {name} was decoded, which is tried again by the next run"
+            ) from error
         small = min(image.size) < resolution
         split = file.split or split_of(data)
         yield Sample(split, pixels.centre_crop(image, resolution), file.label, small, pages > 1)

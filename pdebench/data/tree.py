@@ -95,5 +95,5 @@ def _may_be_image(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return pixels.begins_as_image(file.read(_SNIFFED))
-    except OSError:
+    except (PermissionError, FileNotFoundError):
         return False
