@@ -331,7 +331,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if burst := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
         raise ModelError(
             f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors, {burst[0]} first): "
-            "its training diverged, or the file was damaged; train its cell again"
+            "its training diverged, or it was damaged; train its cell again"
         )
     return Checkpoint(model.eval(), name, time_scale, dropout)
 

@@ -15,15 +15,16 @@ PdebenchError                what went wrong, where, and what to do, in one sent
  +- CalibrationError         this machine's speed cannot be probed                    (exit code 2)
  +- RevisionError            a revision that cannot be had, or work that has no name   (exit code 2)
  +- NotComparable            two sides that have nothing to be compared in            (exit code 3)
- +- Interrupted              a cell that was asked to end; its state is saved
  +- Diverged                 a loss that is no longer finite; ends a cell, not a sweep
 
+Interrupted                  a cell that was asked to end: no error, and nothing that catches errors catches it
 CellWarning                  what a reader of a cell's numbers has to know; its record keeps it
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import unicodedata
 from collections.abc import Iterable
@@ -112,12 +113,16 @@ class NotComparable(PdebenchError):
     exit_code = 3
 
 
-class Interrupted(PdebenchError):
-    """A cell was asked to end, and has saved its state; ends a cell, not a sweep."""
-
-
 class Diverged(PdebenchError):
     """The training loss became NaN or infinite."""
+
+
+class Interrupted(BaseException):
+    """A cell was asked to end, and has saved its state; ends a cell, not a sweep.
+
+    As a KeyboardInterrupt it may rise anywhere, and is no Exception: who takes any error of a decoder or of a cache for
+    damage is not to take a stop for it.
+    """
 
 
 class CellWarning(UserWarning):
@@ -127,7 +132,8 @@ class CellWarning(UserWarning):
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: torch has a type for a GPU's, and only words for a host's."""
     name, text = type(error).__name__, str(error)
-    return isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text
+    refused = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    return refused or name == "OutOfMemoryError" or "can't allocate memory" in text
 
 
 def refused_by_system(error: BaseException) -> str | None:

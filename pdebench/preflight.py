@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from pdebench.config import Cell
-from pdebench.errors import DataError, MetricError, ResultsError, SlotError
+from pdebench.config import Cell, DataConfig
+from pdebench.data.source import SPLITS
+from pdebench.errors import CellWarning, DataError, MetricError, ResultsError, SlotError
 from pdebench.execute.slots import gpus
 from pdebench.manifest import Manifest
 from pdebench.store import PUBLISHED
@@ -22,25 +24,24 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     """Check that every cell's data and metrics are to be had, and that the cache and `folder` have room for them.
 
     Raises:
-        DataError: a data set is not installed, not there, or not offered at the resolution asked for; or the cache of
-            images is a file.
+        DataError: a data set is not installed, not there, or not offered at the resolution asked for; or it is yet to
+            be decoded, and the cache of images cannot be written to, has no room or is a file.
         MetricError: a metric's extractor or weights are missing, or it would say nothing.
         ResultsError: the disk is full, or a file that is none of ours stands where the tables or the page go.
         SlotError: a model is to be compiled where there is no compiler.
     """
     from pdebench.data import registry
-    from pdebench.data.cache import check_cache
     from pdebench.measure import quality
 
     if cells:
         Manifest(folder).refuse_foreign(PUBLISHED)
-        check_cache()
     wanted = [cell.data for cell in cells]
     wanted += [
         cell.data.model_copy(update={"resolution": side}) for cell in cells if (side := cell.evaluate.resolution)
     ]
     for data in dict.fromkeys(wanted):
         registry.check(data)
+        _refuse_uncached(data)
     for evaluate in dict.fromkeys(cell.evaluate for cell in cells):
         quality.check(evaluate.metrics, evaluate.samples)
     classes = cache(registry.class_count)
@@ -68,6 +69,20 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
             f"{folder} has {free / 2**20:.0f} MiB free, less than the {LEAST_FREE / 2**20:.0f} MiB that a run needs: "
             "free some, or pass --results with another folder"
         )
+
+
+def _refuse_uncached(data: DataConfig) -> None:
+    """Where the cache takes no images, those that are wanted must be there already."""
+    from pdebench.data import cache, registry
+
+    if not (most := registry.SOURCES[data.name].most_cached(data)):
+        return
+    cache.check_cache()
+    if not cache.serves(most, data.resolution):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CellWarning)  # the cell says it
+            for split in SPLITS:
+                registry.load(data, split)
 
 
 def _refuse_meaningless(cell: Cell) -> None:

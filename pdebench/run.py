@@ -143,11 +143,20 @@ def outcome(
     folder = results.folder
     found = [(cell, record) for cell in cells if (record := results.record(cell.id)) is not None]
     recorded, records = [cell for cell, _ in found], [record for _, record in found]
-    if records and (ran or not (folder / "report.html").exists()):
+    if records and (ran or _behind(results, recorded)):
         _publish(folder, records)
     unfinished = pending(cells, results, timed=timed)
     missing = sum((results.record(cell.id) or {}).get("status") in (None, "interrupted", "done") for cell in unfinished)
     return Outcome(folder, recorded, ran, records, missing, interrupted, lost or {})
+
+
+def _behind(results: Results, cells: Sequence[Cell]) -> bool:
+    """Whether the report is older than a record, as where a run was ended while it was written."""
+    try:
+        written = (results.folder / "report.html").stat().st_mtime_ns
+    except OSError:
+        return True
+    return any((results.cell(cell.id) / "record.json").stat().st_mtime_ns > written for cell in cells)
 
 
 def _publish(folder: Path, records: list[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
     state/00000120.pt    everything that step 121 depends on, and what was recorded up to step 120
 
 Files are written whole or not at all, and the newest two are kept: should the machine die while one is written, the
-one before it is still there. Each says what it belongs to, and has checksums of itself (`sealed.py`): no other
+one before it is still there. Each says what it belongs to, and has checksums of itself (`state_file.py`): no other
 training goes on from it, and what became of it on disk is noticed. Nothing in it can run code.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pdebench import sealed
+from pdebench import state_file
 from pdebench.errors import CellWarning, Interrupted, ResultsError, out_of_memory, printable, refused_by_system
 from pdebench.files import NotPlain, open_plain
 from pdebench.store import replacing
@@ -57,11 +57,20 @@ class Snapshots:
         """From a signal's handler: training saves its state after the step that runs, and ends.
 
         Raises:
-            Interrupted: at once, where nothing is being trained.
+            Interrupted: at once, where nothing is being trained; once, however often it is asked.
         """
-        if not self.training:
+        first, self.ending = not self.ending, True
+        if first:
+            self.insist()
+
+    def insist(self) -> None:
+        """End where that was asked for and went unheard: an exception that rises in a `__del__` is lost.
+
+        Raises:
+            Interrupted: it was, and nothing is being trained; training itself looks after each step.
+        """
+        if self.ending and not self.training:
             raise Interrupted("asked to end")
-        self.ending = True
 
     def due(self, step: int) -> bool:
         """Whether a state is to be saved after `step` steps."""
@@ -75,7 +84,7 @@ class Snapshots:
         with replacing(
             self.folder / f"{step:08}.pt"
         ) as file:  # held nowhere whole: it would count as the model's memory
-            sealed.save({"step": step, "belongs": self._belongs(), **state}, file)
+            state_file.save({"step": step, "belongs": self._belongs(), **state}, file)
         # those of later steps were passed over, and stay until they are reached or the training is over
         for old in [path for path in self._files() if int(path.stem) <= step][KEPT:]:
             old.unlink(missing_ok=True)
@@ -94,12 +103,12 @@ class Snapshots:
         for path in files:
             try:
                 with open_plain(path) as file:
-                    state = sealed.load(file)
+                    state = state_file.load(file)
                 if not isinstance(state, dict) or state.get("step") != int(path.stem):
                     raise ValueError("it is of another step than its name says")
             except NotPlain as error:
                 raise ResultsError(f"cannot read {path}, the saved state of this cell: {error}; remove it") from None
-            except sealed.OtherFormat:
+            except state_file.OtherFormat:
                 self._pass_over(path, "is of another version of pdebench, so nobody can tell what it belongs to")
             except Exception as error:  # a damaged file raises anything; the one before it serves
                 if out_of_memory(error):

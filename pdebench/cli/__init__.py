@@ -74,7 +74,10 @@ def main() -> Any:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPIPE):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPIPE, errno.EIO):
             raise
         print(f"error: {printable(str(error.filename or 'output'))}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except MemoryError as error:
+        print(f"error: {printable(str(error) or 'memory ran out')}", file=sys.stderr)
         sys.exit(2)

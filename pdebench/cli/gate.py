@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -52,11 +51,12 @@ def regress(
 
     Example: `pdebench regress nightly --against main --max-minutes 15`
     """
+    from pdebench.execute import asks
     from pdebench.regress.verb import Asked, run_gate
 
     if as_json and form is Format.github:
         raise PdebenchError("--json and --format github both write to standard output; give one of them")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asks.interrupt_once()
     asked = Asked(suite, against, baseline, 60 * max_minutes, effect / 100, tuple(accept), history, junit)
     raise typer.Exit(run_gate(asked, "json" if as_json else form.value))
 
@@ -72,7 +72,8 @@ def save_baseline(
 
     Example: `pdebench baseline save nightly --file baselines.json`
     """
+    from pdebench.execute import asks
     from pdebench.regress.verb import run_save
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asks.interrupt_once()
     typer.echo(run_save(suite, file, 60 * max_minutes))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -66,6 +65,7 @@ def run(
     """
     from rich.console import Console
 
+    from pdebench.execute import asks
     from pdebench.run import run_suite
     from pdebench.suite import load_suite
     from pdebench.summary import print_outcome
@@ -75,8 +75,8 @@ def run(
         raise PdebenchError("--json and --log-json both write to standard output; give one of them")
     if executor is Where.local and (profile or wait):
         raise SchedulerError("--profile and --wait are for SLURM: add --executor slurm, or leave them out")
+    asks.interrupt_once()
     study = load_suite(suite, override)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: as cleanly as by Ctrl-C
     trackers = list(dict.fromkeys(tracker.value for tracker in track))
     # with --json, or --log-json, standard output is for programs alone
     console = Console(stderr=as_json or log_json)

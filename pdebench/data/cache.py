@@ -2,9 +2,10 @@
 
 An entry is four arrays and a description, `<stem>-<resolution>-<digest>.{train,validation}[.labels].npy`
 and `.json`. Each is written to a temporary file, synchronised and renamed; the description comes last and
-holds the sha256 of each split, so an entry without one does not exist and a damaged one is seen and
-rebuilt. What is written depends on the key alone, so two processes that build one entry at once write the
-same bytes, and it does not matter whose rename comes last.
+holds the sha256 of each split and of itself, so an entry without one does not exist and a damaged one is seen
+and rebuilt. What is remembered of an image that was left out is what its bytes say. What is written depends on
+the key alone, so two processes that build one entry at once write the same bytes, and it does not matter whose
+rename comes last.
 """
 
 from __future__ import annotations
@@ -12,28 +13,34 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
-import secrets
+import shutil
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from pdebench import files
 from pdebench.data import pixels
 from pdebench.data.source import SPLITS, Sample, Skipped, Split
 from pdebench.data.split import RECIPE
-from pdebench.errors import DataError
+from pdebench.errors import DataError, out_of_memory
+from pdebench.seal import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _FORMAT = "cache-3"  # another one also where files are read or refused otherwise than before
+_PIXELS, _LABELS = "|u1", "<i8"  # as numpy's files name their kinds
 _ABANDONED_AFTER = 24 * 3600.0
+_LARGEST = 2**28  # bytes of a description, which names every image that was left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +69,21 @@ class Entry:
 
 
 def cache_folder() -> Path:
-    """`$PDEBENCH_CACHE`, or `pdebench` in the platform's folder for a user's caches."""
+    """`$PDEBENCH_CACHE`, or `pdebench` in the platform's folder for a user's caches.
+
+    Raises:
+        DataError: nobody says where that is.
+    """
     if own := os.environ.get("PDEBENCH_CACHE"):
         return Path(own).expanduser()
     if xdg := os.environ.get("XDG_CACHE_HOME"):
         return Path(xdg) / "pdebench"
     if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
         return Path(local) / "pdebench" / "Cache"
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "pdebench"
+    try:
+        return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "pdebench"
+    except RuntimeError:
+        raise DataError("you have no home folder to keep a cache in: set PDEBENCH_CACHE to a folder") from None
 
 
 def check_cache() -> None:
@@ -86,18 +100,44 @@ def check_cache() -> None:
         raise DataError(f"PDEBENCH_CACHE: {there} is a file{below}; set PDEBENCH_CACHE to a folder")
 
 
+def serves(images: int, resolution: int) -> bool:
+    """Whether the cache takes so many more images of this side, as far as can be known before they are decoded."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return shutil.disk_usage(folder).free > _size(images, resolution)
+    except OSError:
+        return False
+
+
+def _size(images: int, resolution: int) -> int:
+    return images * 3 * resolution**2
+
+
 def cached(
-    stem: str, resolution: int, key: str, split: Split, decode: Callable[[], Iterable[Sample | Skipped]]
+    stem: str,
+    resolution: int,
+    key: str,
+    split: Split,
+    decode: Callable[[], Iterable[Sample | Skipped]],
+    most: int = 0,
 ) -> Entry:
     """The entry of `key` (whatever decides its content), made with `decode` where it is absent or damaged.
 
-    `decode` yields the samples of both splits in their final order, each (3, resolution, resolution). Raises
-    DataError when the cache folder cannot be written, or what `decode` reads cannot be read.
+    `decode` yields the samples of both splits in their final order, each (3, resolution, resolution), and at most so
+    many as `most` says.
+
+    Raises:
+        DataError: the cache folder cannot be written, or what `decode` reads cannot be read.
     """
     import PIL
 
-    # The decoders and resampling filters of another Pillow may round otherwise.
-    recipe = [_FORMAT, RECIPE, pixels.DECODE_RECIPE, PIL.__version__, stem, resolution, key]
+    # The decoders and resampling filters of another Pillow may round otherwise; one without some decoder leaves out
+    # what others read.
+    recipe: list[Any] = [_FORMAT, RECIPE, pixels.DECODE_RECIPE, PIL.__version__, stem, resolution, key]
+    if missing := pixels.missing_decoders():
+        recipe.append(missing)
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
     check_cache()
     folder = cache_folder()
@@ -107,6 +147,8 @@ def cached(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
+        if shutil.disk_usage(folder).free < _size(most, resolution):
+            raise OSError(errno.ENOSPC, f"there is no room for {_size(most, resolution) / 2**20:,.0f} MiB of images")
         _build(base, resolution, _readable(decode()))
     except OSError as error:
         remedy = "free some space there, or " * (error.errno in (errno.ENOSPC, errno.EDQUOT))
@@ -152,34 +194,58 @@ def _open(base: Path, resolution: int, split: Split) -> Entry | None:
     """The entry, or None where it is absent, truncated or altered."""
     import numpy as np
 
+    if (about := read_sealed(_file(base, ".json"), _LARGEST)) is None:
+        return None
     try:
-        about: dict[str, Any] = json.loads(_file(base, ".json").read_text(encoding="utf-8"))
         count = about["counts"][split]
         if count:
-            images = np.load(_file(base, f".{split}.npy"), mmap_mode="r", allow_pickle=False)
-            labels = np.load(_file(base, f".{split}.labels.npy"), allow_pickle=False)
+            images = _array(_file(base, f".{split}.npy"), _PIXELS, (count, 3, resolution, resolution), mapped=True)
+            labels = _array(_file(base, f".{split}.labels.npy"), _LABELS, (count,))
         else:  # an empty file cannot be mapped
             images = np.empty((0, 3, resolution, resolution), np.uint8)
             labels = np.empty(0, np.int64)
-        if images.shape != (count, 3, resolution, resolution) or images.dtype != np.uint8:
-            return None
-        if labels.shape != (count,) or labels.dtype != np.int64:
-            return None
         if _checksum(images, labels) != about["checksums"][split]:
             return None
-        skipped = tuple(Skipped(name, reason) for name, reason in about["skipped"])
         return Entry(
             images,
             labels,
             about["checksums"][split],
-            skipped,
+            tuple(Skipped(name, reason) for name, reason in about["skipped"]),
             about["enlarged"],
             about["paged"],
             sum(about["counts"].values()),
             {split: {int(label): count for label, count in about["classes"][split].items()} for split in SPLITS},
         )
-    except Exception:  # a damaged file raises anything, an archive in the place of an array an AttributeError
+    except Exception as error:  # a damaged file raises anything
+        if out_of_memory(error):  # which is not the file's fault, and would end the building of another, too
+            raise
         return None
+
+
+def _array(path: Path, kind: str, shape: tuple[int, ...], *, mapped: bool = False) -> NDArray[Any]:
+    """The array that was written to a file; its header must be ours, byte for byte.
+
+    Raises:
+        ValueError: it holds anything else.
+    """
+    import numpy as np
+
+    header = _header(kind, shape)
+    with files.open_plain(path) as file:
+        if file.read(len(header)) != header:
+            raise ValueError("it holds another array")
+        if mapped:
+            return np.memmap(file, np.dtype(kind), "r", len(header), shape)
+        return np.frombuffer(file.read(), np.dtype(kind)).reshape(shape).copy()
+
+
+def _header(kind: str, shape: tuple[int, ...]) -> bytes:
+    """How an .npy file begins; the length is the same for any number of images, which numpy pads it for."""
+    import numpy as np
+
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": kind, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
 
 
 def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> None:
@@ -202,9 +268,9 @@ def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> 
             paged += sample.paged
     checksums = {}
     for split in SPLITS:
-        array = np.asarray(labels[split], np.int64)
-        with _replacing(_file(base, f".{split}.labels.npy")) as stream:
-            np.save(stream, array, allow_pickle=False)
+        array = np.asarray(labels[split], _LABELS)
+        with files.replacing(_file(base, f".{split}.labels.npy")) as stream:
+            stream.write(_header(_LABELS, array.shape) + array.tobytes())
         checksums[split] = _finish(writers[split].digest, array, (len(array), *shape))
     about = {
         "counts": {split: len(labels[split]) for split in SPLITS},
@@ -214,22 +280,21 @@ def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> 
         "paged": paged,
         "classes": {split: Counter(labels[split]) for split in SPLITS},
     }
-    with _replacing(_file(base, ".json")) as stream:
-        stream.write(json.dumps(about, indent=1).encode())
+    write_sealed(_file(base, ".json"), about)
 
 
 class _ArrayWriter:
     """Appends images to an .npy file of yet unknown length; the file appears, whole, when the block ends."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self._replacing = _replacing(path)
+        self._replacing = files.replacing(path)
         self._shape = shape
         self._count = 0
         self.digest = hashlib.sha256()
 
     def __enter__(self) -> _ArrayWriter:
         self._stream = self._replacing.__enter__()
-        self._write_header()
+        self._stream.write(_header(_PIXELS, (0, *self._shape)))
         return self
 
     def append(self, image: NDArray[np.uint8]) -> None:
@@ -242,35 +307,13 @@ class _ArrayWriter:
     def __exit__(self, *exception: Any) -> None:
         if exception[0] is None:
             self._stream.seek(0)
-            self._write_header()  # of the same length: numpy pads it so that the first axis may grow in place
+            self._stream.write(_header(_PIXELS, (self._count, *self._shape)))
         self._replacing.__exit__(*exception)
-
-    def _write_header(self) -> None:
-        import numpy as np
-
-        shape = (self._count, *self._shape)
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._stream, header)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file that takes the place of `path` when the block ends, and vanishes when it fails."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as stream:  # the umask decides who else may read it, as with any file
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _remove_abandoned(folder: Path) -> None:
     """Clear temporary files that a killed process left more than a day ago."""
-    for leftover in folder.glob(".*.tmp"):
+    for leftover in (*folder.glob(f".*{files.TEMPORARY}"), *folder.glob(f"*/.*{files.TEMPORARY}")):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER:
                 leftover.unlink()

@@ -81,13 +81,19 @@ class EmojiSource(Source):
         """Nine."""
         return len(CATEGORIES)
 
+    def most_cached(self, config: DataConfig) -> int:
+        """Some more than there are."""
+        return 2000
+
     def content(self, config: DataConfig) -> None:
         """Its name: packaged and pinned by checksums: other images would have another name."""
 
     def load(self, config: DataConfig, split: Split) -> ImageSet:
         """Return one split; DataError when the packaged files differ from the pinned ones."""
         key = json.dumps([_RECIPE, _IMAGES, _NAMES])
-        entry = cached(self.name, config.resolution, key, split, lambda: _decode(config.resolution))
+        entry = cached(
+            self.name, config.resolution, key, split, lambda: _decode(config.resolution), self.most_cached(config)
+        )
         return ImageSet(
             entry.images,
             entry.labels,

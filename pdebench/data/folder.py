@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from pdebench.data.remarks import remarks
 from pdebench.data.source import SPLITS, DataConfig, ImageSet, Sample, Skipped, Source, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of
-from pdebench.errors import CellWarning, DataError, Interrupted
+from pdebench.errors import CellWarning, DataError
 from pdebench.files import NotPlain, open_plain
 
 _RECIPE = "folder-2"
@@ -55,6 +56,10 @@ class FolderSource(Source):
         names = list_images(config.path).class_names
         return None if names is None else len(names)
 
+    def most_cached(self, config: DataConfig) -> int:
+        """Every file that may be an image."""
+        return len(list_images(config.path).files)
+
     def content(self, config: DataConfig) -> str:
         """A digest of every image's bytes with its class and split, read afresh: names and times do not matter."""
         listing = list_images(config.path)
@@ -66,7 +71,7 @@ class FolderSource(Source):
         digests = _digests(listing)
         entry = cached(
             self.name, config.resolution, _content(listing, digests), split,
-            lambda: _decode(listing, digests, config.resolution),
+            lambda: _decode(listing, digests, config.resolution), len(listing.files),
         )  # fmt: skip
         left_out = (*listing.left_out, *_unreadable(listing, digests), *entry.skipped)
         for remark in remarks(listing, digests, entry, left_out, config.resolution):
@@ -98,7 +103,7 @@ _known: tuple[tuple[_Signature, ...], list[bytes | None]] | None = None
 
 
 def _digests(listing: Listing) -> list[bytes | None]:
-    """sha256 of each file; None for one that cannot be read.
+    """sha256 of each file; None for one that may not be read.
 
     A process that asks again, of files none of which was touched since or just before, is not made to read them again:
     it loads two splits, and checks before. Nothing of this outlives the process.
@@ -133,11 +138,9 @@ def _signature(path: Path) -> _Signature:
 
 
 def _digest(path: Path) -> bytes | None:
-    try:
-        with open_plain(path, follow=True) as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except (OSError, NotPlain):
-        return None
+    with _reading(path), open_plain(path, follow=True) as file:
+        return hashlib.file_digest(file, "sha256").digest()
+    return None
 
 
 def _content(listing: Listing, digests: Sequence[bytes | None]) -> str:
@@ -170,11 +173,24 @@ def _splits_seen(listing: Listing) -> set[Split]:
 
 
 def _read(file: Path) -> bytes | None:
+    with _reading(file), open_plain(file, follow=True) as opened:
+        return opened.read()
+    return None
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Passes over a file that is gone, is none, or that its owner keeps to himself; other failures may be passing ones.
+
+    Raises:
+        DataError: a disk, a file server or this process has a failure, which says nothing of the image.
+    """
     try:
-        with open_plain(file, follow=True) as opened:
-            return opened.read()
-    except (OSError, NotPlain):
-        return None
+        yield
+    except (PermissionError, FileNotFoundError, NotPlain):
+        pass
+    except OSError as error:
+        raise DataError(f"data.path: cannot read {file}: {error.strerror or error}") from error
 
 
 def _decode(listing: Listing, digests: Sequence[bytes | None], resolution: int) -> Iterator[Sample | Skipped]:
@@ -189,11 +205,13 @@ def _decode(listing: Listing, digests: Sequence[bytes | None], resolution: int) 
             )
         try:
             image, pages = pixels.read(data)
-        except (MemoryError, Interrupted):  # of this process, not of the file
-            raise
-        except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-            yield Skipped(name, pixels.reason(error))
+        except pixels.Damaged as error:
+            yield Skipped(name, str(error))
             continue
+        except MemoryError as error:
+            raise MemoryError(
+                f"memory ran out while {name} was decoded, which is tried again by the next run"
+            ) from error
         small = min(image.size) < resolution
         split = file.split or split_of(data)
         yield Sample(split, pixels.centre_crop(image, resolution), file.label, small, pages > 1)

@@ -22,12 +22,18 @@ def listed_name(name: str) -> str:
 
 
 def is_labels(path: Path) -> bool:
-    """Whether a file called `dataset.json` is one of labels, as others may be called too."""
+    """Whether a file called `dataset.json` is one of labels, as others may be called too.
+
+    Raises:
+        DataError: that cannot be told now, because a disk or this process has a failure.
+    """
     try:
         about = {"labels": None} if path.stat().st_size > _LARGEST_FILE else _read(path)
         return isinstance(about, Mapping) and "labels" in about
-    except (OSError, ValueError, RecursionError):
+    except (PermissionError, FileNotFoundError, ValueError, RecursionError):
         return False
+    except OSError as error:
+        raise DataError(f"data.path: cannot read {path}: {error.strerror or error}") from None
 
 
 def read_labels(path: Path) -> dict[str, int] | None:

@@ -123,13 +123,19 @@ class PhotosSource(Source):
         """None: there are no labels."""
         return None
 
+    def most_cached(self, config: DataConfig) -> int:
+        """The crops of both splits."""
+        return sum(COUNTS[config.resolution].values())
+
     def content(self, config: DataConfig) -> None:
         """Its name: packaged and pinned by checksums: other images would have another name."""
 
     def load(self, config: DataConfig, split: Split) -> ImageSet:
         """Return one split; DataError names a packaged file that differs from the pinned one."""
         key = json.dumps([_RECIPE, COUNTS[config.resolution], sorted(VALIDATION), FILES])
-        entry = cached(self.name, config.resolution, key, split, lambda: _decode(config.resolution))
+        entry = cached(
+            self.name, config.resolution, key, split, lambda: _decode(config.resolution), self.most_cached(config)
+        )
         return ImageSet(
             entry.images, None, None, self.name, config.resolution, split, entry.checksum, len(entry.skipped)
         )

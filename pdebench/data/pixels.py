@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from pdebench.data import deep
+from pdebench.errors import DataError, out_of_memory, refused_by_system
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,14 @@ _RASTER = {
     "ICNS", "ICO", "IM", "IMT", "JPEG", "JPEG2000", "MCIDAS", "MSP", "PCD", "PCX", "PIXAR", "PNG",
     "PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM", "XVTHUMB",
 }  # fmt: skip
+
+
+_SPARE = 64 * 2**20  # bytes that a decoder may want beside its images
+_COPIES = 4  # of an image, of 4 bytes a pixel, while it becomes RGB
+
+
+class Damaged(ValueError):
+    """What the bytes of a file say, wherever they are decoded: they are no image, or not one that can be used."""
 
 
 class Decoded(NamedTuple):
@@ -51,6 +60,47 @@ def suffixes() -> frozenset[str]:
 
     known = set(formats())
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in known)
+
+
+@cache
+def missing_decoders() -> tuple[str, ...]:
+    """What this Pillow was built without: its files are no images here, and are elsewhere."""
+    from PIL import features
+
+    codecs = [name for name in ("jpg", "jpg_2000", "zlib", "libtiff") if not features.check_codec(name)]
+    return (*codecs, *(name for name in ("webp", "avif") if not features.check_module(name)))
+
+
+@contextlib.contextmanager
+def _judged() -> Iterator[list[tuple[int, int]]]:
+    """Tells what a file's bytes say from what happened to this process: gives a list for the image's size, once known.
+
+    Raises:
+        Damaged: in the place of whatever Pillow raised for the bytes, nearly anything.
+        MemoryError: memory ran out, or was so short that a decoder may have given up for want of it.
+        DataError: a part of Pillow cannot be imported, or the system refused it something.
+    """
+    sizes: list[tuple[int, int]] = []
+    try:
+        yield sizes
+    except ImportError as error:
+        raise DataError(f"Pillow cannot load a decoder ({error}): install it again, or close other programs") from error
+    except Exception as error:
+        if (refused := refused_by_system(error)) and not out_of_memory(error):
+            raise DataError(f"an image cannot be decoded now: {refused}; run again once that is mended") from error
+        if out_of_memory(error) or not _had_memory(sizes):
+            raise MemoryError("memory ran out while an image was decoded") from error
+        raise Damaged(reason(error)) from error
+
+
+def _had_memory(sizes: Sequence[tuple[int, int]]) -> bool:
+    """Whether what decoding takes is to be had: a C library that gets none calls the file broken."""
+    pixels = sum(width * height for width, height in sizes)
+    try:
+        bytearray(_SPARE + 4 * _COPIES * pixels)  # the kernel fills none of it in
+    except MemoryError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -79,9 +129,9 @@ def has_image_header(data: bytes) -> bool:
     from PIL import Image
 
     try:
-        with _strict(), Image.open(io.BytesIO(data), formats=formats()):
+        with _judged(), _strict(), Image.open(io.BytesIO(data), formats=formats()):
             return True
-    except Exception:  # Pillow's decoders raise nearly anything on a damaged file
+    except Damaged:
         return False
 
 
@@ -104,11 +154,14 @@ def decode(data: bytes) -> Image.Image:
 def read(data: bytes) -> Decoded:
     """RGB image, upright by its EXIF orientation, with transparency laid on white and more bits scaled to 8.
 
-    Raises whatever Pillow raises for a broken file, and ValueError for pixels whose range is not known.
+    Raises:
+        Damaged: the file is broken, or the range of its pixels is not known.
+        MemoryError, DataError: it cannot be told here and now; see `_judged`.
     """
     from PIL import Image, ImageOps
 
-    with _strict(), Image.open(io.BytesIO(data), formats=formats()) as opened:
+    with _judged() as sizes, _strict(), Image.open(io.BytesIO(data), formats=formats()) as opened:
+        sizes.append(opened.size)
         pages = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # a phone's previews are no pages
         depth = deep.stated(opened, data)
         opened.load()
@@ -116,14 +169,14 @@ def read(data: bytes) -> Decoded:
         if image.mode.startswith(("I", "F")):
             return Decoded(deep.grey(image, opened.format, depth), pages)
         deep.refuse_shallow_colours(image, depth)
-    if not image.has_transparency_data:
-        return Decoded(image.convert("RGB"), pages)
-    image = image.convert("RGBA")
-    # Composite before any resize: interpolating straight alpha would mix in the hidden colour of clear pixels
-    # and leave dark halos.
-    white = Image.new("RGBA", image.size, "white")
-    white.alpha_composite(image)
-    return Decoded(white.convert("RGB"), pages)
+        if not image.has_transparency_data:
+            return Decoded(image.convert("RGB"), pages)
+        image = image.convert("RGBA")
+        # Composite before any resize: interpolating straight alpha would mix in the hidden colour of clear pixels
+        # and leave dark halos.
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image)
+        return Decoded(white.convert("RGB"), pages)
 
 
 def resize(image: Image.Image, resolution: int, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:

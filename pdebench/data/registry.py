@@ -18,7 +18,7 @@ from pdebench.data.folder import FolderSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.photos import PhotosSource
 from pdebench.data.source import DataConfig, ImageSet, Source, Split
-from pdebench.errors import FOREIGN, DataError, did_you_mean
+from pdebench.errors import FOREIGN, DataError, did_you_mean, out_of_memory
 
 __all__ = ["SOURCES", "DataConfig", "ImageSet", "Source", "check", "class_count", "content", "load", "verify"]
 
@@ -38,6 +38,8 @@ def _import(point: EntryPoint) -> Source:
     try:
         source = point.load()
     except FOREIGN as error:
+        if out_of_memory(error):
+            raise
         raise DataError(
             f"data set '{point.name}' of another package cannot be imported from {point.value}: "
             f"{type(error).__name__}: {error}"

@@ -112,6 +112,10 @@ class Source(ABC):
     def load(self, config: DataConfig, split: Split) -> ImageSet:
         """Return one split, decoding into the cache first where that has not been done."""
 
+    def most_cached(self, config: DataConfig) -> int:
+        """How many images `load` keeps in the cache, at most; 0: it does without."""
+        return 0
+
     def content(self, config: DataConfig) -> str | None:
         """A digest of what the set holds, the same wherever it lies: part of what a cell is.
 

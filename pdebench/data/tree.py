@@ -96,5 +96,5 @@ def _may_be_image(path: Path) -> bool:
     try:
         with open_plain(path, follow=True) as file:
             return pixels.begins_as_image(file.read(_SNIFFED))
-    except (OSError, NotPlain):
+    except (PermissionError, FileNotFoundError, NotPlain):
         return False

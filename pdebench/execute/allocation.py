@@ -11,17 +11,15 @@ import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 from pdebench.config import Cell
 from pdebench.errors import ResultsError, SchedulerError
-from pdebench.execute import scheduler
+from pdebench.execute import asks, scheduler
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.local import SETTLED, Watcher, pending, run_cells
 from pdebench.execute.slots import Slot, available_cores, cpu_variables, slots
 from pdebench.store import Results, read_config
 
-ASKS = (signal.SIGTERM, signal.SIGUSR2)
 INTERRUPTED = 130  # exit status, as that of a run that was stopped
 
 
@@ -52,16 +50,7 @@ def run_one(
     asked_for = conditions or _asked_for(results.folder)
     if not pending([cell], results, retry_failed=retry_failed, timed=asked_for.timed):
         return 0
-    asked: list[int] = []
-
-    def end(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        for ask in ASKS:  # once is enough: a second interruption would cut the saving of the state short
-            signal.signal(ask, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for ask in ASKS:
-        signal.signal(ask, end)
+    asks.interrupt_once()
     saved = _saved(results.cell(cell.id))
     try:
         slot = _slot(os.environ, cell.train.devices)
@@ -72,8 +61,8 @@ def run_one(
     status = (results.record(cell.id) or {}).get("status")
     if status in SETTLED:
         return 0 if status == "done" else 4
-    if asked and (task := _task(os.environ)) is not None:
-        _requeue(task, near_its_limit=asked[0] == signal.SIGUSR2, moved=_saved(results.cell(cell.id)) != saved)
+    if asks.came and (task := _task(os.environ)) is not None:
+        _requeue(task, near_its_limit=asks.came[0] == signal.SIGUSR2, moved=_saved(results.cell(cell.id)) != saved)
     return INTERRUPTED
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import selectors
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 from pdebench.config import Cell
 from pdebench.errors import ResultsError, refused_by_system
+from pdebench.execute import asks
 from pdebench.execute.child import Child
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.endings import INTERRUPTED, kernel_kills, log_tail, meaning
@@ -49,6 +51,36 @@ class Watcher(Protocol):
 
     def waiting(self, why: str) -> None:
         """Nothing runs here for now, and why."""
+
+
+class _Unheard:
+    """A watcher that may have nowhere to write: what closed a terminal or a pipe is what ended the run.
+
+    Each of the saved states matters more than that somebody hears of it.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+
+    def started(self, cell: Cell, slot: Slot) -> None:
+        """See Watcher."""
+        self._tell(self.watcher.started, cell, slot)
+
+    def progress(self, cell: Cell, event: dict[str, Any]) -> None:
+        """See Watcher."""
+        self._tell(self.watcher.progress, cell, event)
+
+    def ended(self, cell: Cell, record: dict[str, Any]) -> None:
+        """See Watcher."""
+        self._tell(self.watcher.ended, cell, record)
+
+    def waiting(self, why: str) -> None:
+        """See Watcher."""
+        self._tell(self.watcher.waiting, why)
+
+    def _tell(self, what: Callable[..., None], *about: Any) -> None:
+        with suppress(OSError, SystemExit):  # rich exits where its pipe is gone
+            what(*about)
 
 
 def pending(cells: Iterable[Cell], results: Results, *, retry_failed: bool = False, timed: bool = False) -> list[Cell]:
@@ -85,7 +117,7 @@ def run_cells(
     """Run cells, one a slot at a time; another run on the same folder is given its share.
 
     KeyboardInterrupt asks the running cells to save their states and end, waits for them, and passes on; a second one
-    ends them at once.
+    ends them at once. So does whatever else ends a run, as an output that is gone.
     """
     crew = _Crew(deque(cells), results, watcher, slots, conditions, retry_failed)
     try:
@@ -128,6 +160,7 @@ class _Crew:
         """Until every cell has a record that somebody gave it."""
         looked = 0.0
         while self.todo or self.running or self.elsewhere:
+            asks.insist()
             self._fill()
             if self.elsewhere and time.monotonic() - looked >= LOOK_AGAIN:
                 looked = time.monotonic()
@@ -140,6 +173,7 @@ class _Crew:
 
     def dismiss(self) -> None:
         """Ask every running cell to end, wait until each has, and give back what they held."""
+        self.watcher = _Unheard(self.watcher)
         self.todo.clear()
         self.elsewhere.clear()
         for child in self.running:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,9 +19,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pdebench.execute.asks import ASKS
 from pdebench.execute.endings import INTERRUPTED
-
-ASKS = (signal.SIGTERM, signal.SIGUSR2)
 
 
 @dataclass(frozen=True)

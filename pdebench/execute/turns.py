@@ -14,9 +14,11 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
+from pdebench import files
 from pdebench.data.cache import cache_folder
+from pdebench.errors import DataError
 from pdebench.execute import locks
 from pdebench.execute.slots import Slot
 
@@ -33,8 +35,8 @@ class Turn:
         self._wanted.append((CPU, fcntl.LOCK_EX if timed and not on_gpu else fcntl.LOCK_SH))
         if "SLURM_JOB_ID" in os.environ:
             self._wanted = []
-        self._held: list[IO[str]] = []
-        self._next: dict[str, IO[str]] = {}  # the queues that we are at the head of
+        self._held: list[BinaryIO] = []
+        self._next: dict[str, BinaryIO] = {}  # the queues that we are at the head of
 
     def take(self) -> bool:
         """Whether the slot's devices are ours now; False while somebody else has one of them, or is the next to."""
@@ -50,7 +52,7 @@ class Turn:
         for lock in self._held:
             with suppress(OSError):
                 lock.truncate(0)
-                lock.write(str(os.getpid()))
+                lock.write(str(os.getpid()).encode())
                 lock.flush()
         return True
 
@@ -78,12 +80,12 @@ class Turn:
     def holder(self) -> str:
         """Who has a device that we want, for a message: `process 123`."""
         for device, _ in self._wanted:
-            with suppress(OSError, ValueError):
-                return f"process {int(_path(device).read_text())}"
+            with suppress(OSError, ValueError, DataError):
+                return f"process {int(files.read_plain(_path(device), 20))}"
         return "another process"
 
 
-def _locked(lock: IO[str], how: int) -> bool:
+def _locked(lock: BinaryIO, how: int) -> bool:
     return locks.take(lock, how) is not False  # where the file system has no locks turns are not taken
 
 
@@ -91,11 +93,10 @@ def _path(device: str) -> Path:
     return cache_folder() / "turns" / f"{socket.gethostname()}-{device}.lock"
 
 
-def _opened(device: str) -> IO[str] | None:
+def _opened(device: str) -> BinaryIO | None:
     """The device's file, ours and no link; None where there can be none, and turns are not taken."""
     try:
         _path(device).parent.mkdir(parents=True, exist_ok=True)
-        number = os.open(_path(device), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError:
+        return files.lock_file(_path(device))
+    except (OSError, files.NotPlain, DataError):
         return None
-    return os.fdopen(number, "r+")

@@ -2,8 +2,8 @@
 
 Reads `config.yaml`, leaves a record whatever happens short of being ended from outside, and tells the parent of its
 progress in lines of JSON on standard output. Standard input is the parent's hand: when it lets go, however it ended, so
-does this. TERM and USR2 ask it to save its state and end without a record: the next run goes on from there. Where its
-parent was asleep and another run took the cell over, it ends and writes nothing more.
+does this. TERM, HUP and USR2 ask it to save its state and end without a record: the next run goes on from there. Where
+its parent was asleep and another run took the cell over, it ends and writes nothing more.
 
 What the parent starts is the cell's keeper, and what works a fork of it: see `keeper.py`. A cell on several devices has
 a process for each. The first starts the others, which have a rank and a port to meet at, and say nothing unless they
@@ -31,12 +31,13 @@ from typing import Any, NoReturn
 from pdebench.config import Cell
 from pdebench.errors import Diverged, Interrupted, out_of_memory
 from pdebench.execute import lease
+from pdebench.execute.asks import ASKS, hear
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.descendants import end_descendants
 from pdebench.execute.endings import ABANDONED, FAILED, INTERRUPTED, TAKEN
 from pdebench.execute.heard import heard, joined
 from pdebench.execute.keeper import stay_behind
-from pdebench.execute.ranks import ASKS, Seat, seat_others
+from pdebench.execute.ranks import Seat, seat_others
 from pdebench.files import leftovers
 from pdebench.record import timing_failed, without_timings
 from pdebench.record_schema import trimmed
@@ -82,8 +83,8 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
     try:
         with heard(lambda text: watch({"stage": "warning", "warning": text})) as warned:
             row, status, message = _run(cell, folder, conditions, watch, seat, check)
-        for asks in ASKS:  # too late to ask: all is done but the record
-            signal.signal(asks, signal.SIG_IGN)
+        for ask in (*ASKS, signal.SIGINT):  # too late to ask: all is done but the record
+            signal.signal(ask, signal.SIG_IGN)
     except Interrupted as error:
         if first:
             print(error, flush=True)
@@ -178,8 +179,12 @@ def _run(
         snapshots = Snapshots(
             folder / "state", seconds=conditions.checkpoint_seconds, cell=cell.id, source=source, check=check
         )
-        for asks in ASKS:
-            signal.signal(asks, lambda *_: snapshots.end())
+        hear(lambda *_: snapshots.end(), signal.SIGINT)
+
+        def told(event: dict[str, Any]) -> None:
+            snapshots.insist()
+            watch(event)
+
         row = describe()
         timing = "shared" if conditions.shared else "alone"
         snapshots.conditions = {"timing": timing, **{key: row[key] for key in ("machine_fingerprint", "platform")}}
@@ -189,12 +194,10 @@ def _run(
             "devices": seat.size,
         }
         world = join(seat.rank, seat.size, seat.port, seat.listener)
-        row |= run_cell(cell, folder, watch, snapshots, world)
+        row |= run_cell(cell, folder, told, snapshots, world)
         row, lost = _finite(row)
         row = without_timings(row) if conditions.shared else row
         return (row, "diverged", f"{lost} is not finite") if lost else (row, "done", None)
-    except Interrupted:
-        raise
     except Diverged as error:
         return row, "diverged", str(error)
     except Exception as error:  # the boundary: whatever a cell does, the sweep gets a record of it

@@ -26,13 +26,14 @@ from pdebench.build import build_of, resolved
 from pdebench.config import Cell
 from pdebench.data import registry
 from pdebench.data.cache import cache_folder
-from pdebench.errors import PdebenchError
 from pdebench.execute.descendants import with_its_parent
 from pdebench.measure.sources import digests_of
-from pdebench.store import write_json
+from pdebench.seal import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from pdebench.measure.cost import Cost
+
+_LARGEST = 2**20  # bytes of an entry, which has some hundred
 
 
 def counted(name: str, build: Mapping[str, Any]) -> tuple[Cost, int]:
@@ -83,22 +84,13 @@ def _entry(name: str, build: Mapping[str, Any]) -> Path | None:
 
 def _kept(path: Path) -> Any:
     """The entry at a path; None where it is absent, or not what was written there."""
-    with contextlib.suppress(Exception):  # whatever was made of it, it is counted again
-        found = json.loads(path.read_text())
-        if found.pop("sha256") == _checksum(path, found):
-            return found
-    return None
+    return read_sealed(path, _LARGEST)
 
 
 def _keep(path: Path, found: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError, PdebenchError):  # a full or read-only disk costs the next cell a second
+    with contextlib.suppress(OSError):  # a full or read-only disk costs the next cell a second
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, found | {"sha256": _checksum(path, found)})
-
-
-def _checksum(path: Path, found: dict[str, Any]) -> str:
-    """Of an entry's content and of the name that it is to have."""
-    return hashlib.sha256(f"{path.stem} {json.dumps(found, sort_keys=True)}".encode()).hexdigest()
+        write_sealed(path, found)
 
 
 def _version(distribution: str) -> str | None:

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from pdebench import files
 from pdebench.data.cache import cache_folder
+from pdebench.errors import out_of_memory
 from pdebench.measure.extractor_weights import EFFICIENTNET, INCEPTION
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class Extractor:
         if (kept := _read(path, shape)) is not None:
             return kept
         features = self.features(images)[POOLED[self.kind]]
-        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not a result
+        with contextlib.suppress(OSError, MemoryError):  # a cache that cannot be written costs time, not a result
             _write(path, features)
         return features
 
@@ -210,25 +211,30 @@ class _Images(Dataset[Tensor]):
         return image.cpu() if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
 
 
-def _digest(features: Tensor) -> str:
-    return hashlib.sha256(np.ascontiguousarray(features.numpy()).data).hexdigest()
+def _digest(path: Path, features: Tensor) -> str:
+    """Of an entry's content and of the name that it is to have."""
+    found = hashlib.sha256(f"{path.name} {tuple(features.shape)} ".encode())
+    found.update(np.ascontiguousarray(features.numpy()).data)
+    return found.hexdigest()
 
 
 def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
     """The features kept at `path`, or None where they are absent, truncated or altered."""
     try:
-        files.open_plain(path).close()  # a FIFO would be waited for
+        files.open_plain(path).close()
         with safe_open(path, framework="pt") as stored:
             features: Tensor = stored.get_tensor("features")
             digest = (stored.metadata() or {}).get("sha256")
-    except (OSError, files.NotPlain, SafetensorError):
+    except Exception as error:  # whatever was made of the file, they are computed again
+        if out_of_memory(error):
+            raise
         return None
-    whole = features.shape == shape and features.dtype == torch.float32 and _digest(features) == digest
+    whole = features.shape == shape and features.dtype == torch.float32 and _digest(path, features) == digest
     return features if whole else None
 
 
 def _write(path: Path, features: Tensor) -> None:
     """Keep features; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as stream:
-        stream.write(safetensors.torch.save({"features": features.contiguous()}, {"sha256": _digest(features)}))
+    with files.replacing(path) as file:
+        file.write(safetensors.torch.save({"features": features.contiguous()}, {"sha256": _digest(path, features)}))

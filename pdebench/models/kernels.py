@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from pdebench.errors import CellWarning
+from pdebench.errors import CellWarning, out_of_memory
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def find(what: str) -> Found:
             return Found(None, reason="not installed")
         return Found(None, reason=f"needs the module {error.name}, which is not installed")
     except Exception as error:  # a broken build raises ImportError, OSError, RuntimeError or AttributeError
+        if out_of_memory(error):  # which is no absence
+            raise
         first, *_ = str(error).strip().splitlines() or [""]
         return Found(None, reason=f"its import fails with {type(error).__name__}: {first}")
     if not callable(function):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
 
-from pdebench.errors import FOREIGN, DimensionError, ModelError, did_you_mean
+from pdebench.errors import FOREIGN, DimensionError, ModelError, did_you_mean, out_of_memory
 from pdebench.models import closed_form
 from pdebench.models.closed_form import Cost
 from pdebench.models.options import NoOptions, PDEOptions
@@ -256,6 +256,8 @@ def _added() -> _Added:
         try:
             family = point.load()
         except FOREIGN as error:
+            if out_of_memory(error):  # it may be there the next time
+                raise
             why = f"{type(error).__name__}: {error}".splitlines()[0]
             found.broken[point.name] = f"the family {where} of another package cannot be imported: {why}"
             continue

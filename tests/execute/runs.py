@@ -17,6 +17,8 @@ import numpy as np
 from PIL import Image
 
 from pdebench.cli import main
+from pdebench.execute import asks
+from pdebench.execute.asks import ASKS
 
 os.environ["PDEBENCH_TESTS"] = f"of-{os.getpid()}"  # everything that is started from here has it, orphans too
 OURS = f"PDEBENCH_TESTS=of-{os.getpid()}\0".encode()
@@ -57,7 +59,7 @@ def pdebench_run(*arguments: object) -> subprocess.CompletedProcess[str]:
     The command itself runs here: a process of its own spends most of its time on importing what a report is made of.
     """
     told, complained = io.StringIO(), io.StringIO()
-    handlers = {ask: signal.getsignal(ask) for ask in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {ask: signal.getsignal(ask) for ask in (signal.SIGINT, *ASKS)}
     typed = ["pdebench", *map(str, arguments)]
     code: int | str | None = 0
     try:
@@ -71,6 +73,7 @@ def pdebench_run(*arguments: object) -> subprocess.CompletedProcess[str]:
     finally:
         for ask, handler in handlers.items():
             signal.signal(ask, handler)
+        asks.came.clear()
     return subprocess.CompletedProcess(typed, int(code or 0), told.getvalue(), complained.getvalue())
 
 
