@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY = ".tmp"
+Stamp = tuple[int, ...]
+"""What tells a file from the one that took its place: device, number, size, and when it was last written and moved."""
 _MODE = 0o666  # the umask decides who else may read it, as with any file
 
 
@@ -94,6 +96,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def stamp(path: Path) -> Stamp | None:
+    """The stamp of a file, None where there is none to be seen: the same as before where it is the same file still."""
+    try:
+        seen = path.lstat()
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
 def is_link_below(root: Path, path: Path) -> Path | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -76,14 +76,23 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._read: dict[str, tuple[files.Stamp, dict[str, Any]]] = {}
 
     def cell(self, identity: str) -> Path:
         """The folder of a cell."""
         return self.folder / "cells" / identity
 
     def record(self, identity: str) -> dict[str, Any] | None:
-        """The record of a cell, or None where it has none."""
-        return read_record(self.cell(identity))
+        """The record of a cell, or None where it has none; its file is read again only where it has been replaced."""
+        folder = self.cell(identity)
+        stamp = files.stamp(folder / "record.json")  # before it is read: what comes after is seen next time
+        known = self._read.get(identity)
+        if known is not None and known[0] == stamp:
+            return dict(known[1])
+        record = read_record(folder)
+        if record is not None and stamp is not None:
+            self._read[identity] = stamp, dict(record)
+        return record
 
     def plan(self) -> list[str]:
         """Identities of the cells of the suite as it last ran, in its order; without a plan, all that have records.
@@ -122,14 +131,14 @@ class Results:
         write_atomic(self.folder / "suite.yaml", suite)
         write_json(self.folder / "plan.json", list(plan))
 
-    def describe(self, cells: Mapping[str, str]) -> None:
-        """Write the configurations of cells that have none yet, by identity: what `status` names them by.
+    def describe(self, cells: Iterable[Cell]) -> None:
+        """Write the configurations of cells that have none yet: what `status` names them by.
 
         Raises:
             ResultsError: a folder cannot be made, or leads out of the results.
         """
-        for identity, config in cells.items():
-            folder = self.cell(identity)
+        for cell in cells:
+            folder = self.cell(cell.id)
             if folder.is_symlink():
                 raise ResultsError(f"{folder} is a link that leads out of the results folder: remove it")
             if not (folder / "config.yaml").exists():
@@ -137,7 +146,7 @@ class Results:
                     folder.mkdir(parents=True, exist_ok=True)
                 except OSError as error:
                     raise ResultsError(f"cannot write to the results folder {folder}: {error.strerror}") from None
-                write_atomic(folder / "config.yaml", config)
+                write_atomic(folder / "config.yaml", cell.to_yaml())
 
     def config(self, identity: str) -> Cell | None:
         """The cell of a folder as it was planned; None where nobody wrote it, or it is damaged."""
