@@ -27,6 +27,7 @@ from pdebench.record import COLUMNS, dtype_of, fault
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow
 
     from pdebench.config import Cell
 
@@ -208,7 +209,8 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     results = Results(Path(folder))
     if not results.folder.is_dir():
         raise ResultsError(f"there is no results folder {folder}")
-    records = [record for identity in results.plan() if (record := results.record(identity)) is not None]
+    read = (read_record(results.cell(identity)) for identity in results.plan())  # each once, so none is kept
+    records = [record for record in read if record is not None]
     if not records:
         raise ResultsError(f"{folder} has no records yet: run a suite into it with `pdebench run SUITE`")
     return frame_of(records)
@@ -233,28 +235,39 @@ def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return frame
 
 
-def load_curves(folder: Path) -> pd.DataFrame:
-    """The training curves of the suite's cells, one row a step, with the cell's identity."""
-    import pandas as pd
+def load_curves(folder: Path, cells: Iterable[str]) -> pd.DataFrame:
+    """The training curves of some cells, those that have one: one row a step, with the cell's identity.
 
-    results, curves = Results(folder), []
-    for identity in results.plan():
-        path = results.cell(identity) / "curve.parquet"
-        if path.exists() and results.record(identity) is not None:
-            curve = _read_curve(path)
-            curve.insert(0, "cell", identity)
-            curves.append(curve)
-    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["cell", *CURVE])
-
-
-def _read_curve(path: Path) -> pd.DataFrame:
-    """A cell's `curve.parquet`: numbers in the declared columns and no others."""
+    Raises:
+        ResultsError: a curve is damaged.
+    """
+    import numpy as np
     import pandas as pd
     import pyarrow
 
+    results = Results(folder)
+    curves = {cell: _read_curve(path) for cell in cells if (path := results.cell(cell) / "curve.parquet").exists()}
+    if not curves:
+        return pd.DataFrame(columns=["cell", *CURVE])
+    # thousands of frames would take many times as long
+    found: pd.DataFrame = pyarrow.concat_tables(curves.values(), promote_options="permissive").to_pandas()
+    found.insert(0, "cell", np.repeat([*curves], [len(curve) for curve in curves.values()]))
+    return found
+
+
+def _read_curve(path: Path) -> pyarrow.Table:
+    """A cell's `curve.parquet`: numbers in the declared columns and no others."""
+    import pyarrow.parquet
+    from pyarrow import types
+
     try:
-        curve = pd.read_parquet(path, columns=list(CURVE))
-        return pd.DataFrame({name: pd.to_numeric(curve[name]) for name in CURVE})
+        with files.open_plain(path) as opened, pyarrow.parquet.ParquetFile(opened) as file:
+            curve = file.read(list(CURVE), use_threads=False)
+        for name in CURVE:
+            kind = curve.schema.field(name).type
+            if not (types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind)):
+                raise ValueError(f"its column {name} holds {kind}")
+        return curve.select(CURVE)
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
         if said := refused_by_system(error):
             raise ResultsError(f"cannot read {path}: {said}") from None
@@ -266,7 +279,8 @@ def _read_curve(path: Path) -> pd.DataFrame:
 
 def write_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rebuild `table.parquet`, `table.csv` and `curves.parquet` from the cells; returns both frames."""
-    table, curves = load_results(folder), load_curves(folder)
+    table = load_results(folder)
+    curves = load_curves(folder, table["cell"])
     save_tables(table, curves, folder)
     return table, curves
 

@@ -37,13 +37,10 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
     """
     target = place(folders, out)
     page, parts, report = write_base(folders, target)
-    figures = [figure for part in parts for figure in part.figures]
-    return Built(
-        report,
-        len(page.table),
-        _only(drawings.write_figures(figures, _made(target / "report" / "figures"), formats), FIGURES),
-        _only(papers.write_paper_tables(page.table, _made(target / "report" / "tables")), papers.SUFFIXES),
-    )
+    files = drawings.figure_files([figure for part in parts for figure in part.figures], formats)
+    tables = papers.write_paper_tables(page.table, _made(target / "report" / "tables"))  # while figures are drawn
+    figures = drawings.write_files(files, _made(target / "report" / "figures"))
+    return Built(report, len(page.table), _only(figures, FIGURES), _only(tables, papers.SUFFIXES))
 
 
 def write_base(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import vl_convert
-
+from pdebench import vega
 from pdebench.errors import ResultsError, did_you_mean
 from pdebench.report import palette
 from pdebench.report.charts import Figure, file_name, slug
@@ -17,7 +17,6 @@ from pdebench.store import write_atomic
 FORMATS = ("svg", "pdf", "png")
 USUAL = ("svg", "pdf")  # a PNG takes longer than both
 WIDTH = 380  # pixels of the plot: a column of a page, where 11 px letters are 8 pt
-PIXELS = 2  # of a PNG for each of these; its time grows with their number
 
 
 def formats(text: str) -> tuple[str, ...]:
@@ -33,26 +32,35 @@ def formats(text: str) -> tuple[str, ...]:
     return named
 
 
-def write_figures(figures: Sequence[Figure], folder: Path, wanted: Sequence[str] = USUAL) -> list[Path]:
-    """Write each figure into the folder in the formats wanted; returns the files.
+def write_files(files: Mapping[str, Callable[[], bytes]], folder: Path) -> list[Path]:
+    """Write what `figure_files` gives into the folder; returns the files.
 
     Raises:
-        ResultsError: the folder cannot be written.
+        ResultsError: the folder cannot be written, or the figures cannot be drawn.
     """
-    draw: dict[str, Callable[[str], str | bytes]] = {
-        "svg": str,
-        "pdf": vl_convert.svg_to_pdf,
-        "png": partial(vl_convert.svg_to_png, scale=PIXELS),
+    for name, draw in files.items():
+        write_atomic(folder / name, draw())
+    return [folder / name for name in files]
+
+
+def figure_files(figures: Sequence[Figure], wanted: Sequence[str] = USUAL) -> dict[str, Callable[[], bytes]]:
+    """What gives each figure in each of the formats wanted, by the name of its file.
+
+    Another process draws them meanwhile. What is called raises ResultsError where they could not be drawn.
+    """
+    named = [(name, spec) for figure in figures for name, spec in drawings(figure)]
+    if not named:
+        return {}
+    drawn = cache(vega.drawings([spec for _, spec in named], palette.paper_config(), wanted).result)
+    return {
+        f"{file_name(name)}.{kind}": partial(_file, drawn, place, kind)
+        for place, (name, _) in enumerate(named)
+        for kind in wanted
     }
-    written = []
-    for figure in figures:
-        for name, spec in drawings(figure):
-            svg = vl_convert.vegalite_to_svg(spec, config=palette.paper_config())
-            for kind in wanted:
-                path = folder / f"{file_name(name)}.{kind}"
-                write_atomic(path, draw[kind](svg))
-                written.append(path)
-    return written
+
+
+def _file(drawn: Callable[[], list[dict[str, str]]], place: int, kind: str) -> bytes:
+    return base64.b64decode(drawn()[place][kind])
 
 
 def drawings(figure: Figure) -> Iterator[tuple[str, dict[str, Any]]]:
