@@ -15,7 +15,7 @@ from typing import Any
 
 from pdebench.config import SECTIONS, Cell, DataConfig
 from pdebench.data import registry
-from pdebench.errors import PdebenchError
+from pdebench.errors import PdebenchError, ResultsError
 from pdebench.execute.lease import held_elsewhere
 from pdebench.identity import NEUTRAL
 from pdebench.models.registry import FAMILIES
@@ -34,7 +34,7 @@ def adopt(cells: Sequence[Cell], results: Results, say: Callable[[str], None]) -
         if folder.is_symlink():  # what lies behind it is not ours to rename
             continue
         with suppress(PdebenchError, OSError):  # what cannot be read or moved stays where it is
-            record = _record(folder)
+            record = _record(folder, results)
             if record is None or record["status"] != "done":
                 continue
             own = planned.get(folder.name)
@@ -49,8 +49,10 @@ def adopt(cells: Sequence[Cell], results: Results, say: Callable[[str], None]) -
         say(f"{taken} cells of this suite that an older pdebench finished are taken over under their new identities")
 
 
-def _record(folder: Path) -> dict[str, Any] | None:
+def _record(folder: Path, results: Results) -> dict[str, Any] | None:
     """The record in a folder, also where it has got its new identity and the folder has not: we were cut off there."""
+    with suppress(ResultsError):
+        return results.record(folder.name)
     found = read_json(folder / "record.json", "a record", "")
     known = isinstance(found, dict) and isinstance(found.get("cell"), str)
     return dict(found) if known and fault(found, found["cell"]) is None else None

@@ -42,10 +42,12 @@ def edited_since(results: Results, cells: Sequence[Cell]) -> list[str]:
     from pdebench.models.registry import FAMILIES
 
     found: Counter[str] = Counter()
+    sources = {family: source_of(FAMILIES[family]) for family in {cell.model.family for cell in cells}}
     for cell in cells:
+        if (now := sources[cell.model.family]) is None:
+            continue
         record = results.record(cell.id) or {}
-        before, now = record.get("family_source"), source_of(FAMILIES[cell.model.family])
-        if record.get("status") == "done" and before is not None and now is not None and before != now:
+        if record.get("status") == "done" and record.get("family_source") not in (None, now):
             found[cell.model.family] += 1
     return [
         f"the package of {family} changed since {'1 cell' if count == 1 else f'{count} cells'} of it ran here; done "
@@ -60,11 +62,12 @@ def changed_since(results: Results, cells: Sequence[Cell]) -> list[Changed]:
     Raises:
         ResultsError: a cell of the data of then is unfinished: it is neither gone on with nor given up unasked.
     """
-    now = {cell.planned_as: cell for cell in cells if cell.data.content is not None}
     ours = {cell.id for cell in cells}
+    others = [identity for identity in results.plan() if identity not in ours]
+    now = {cell.planned_as: cell for cell in cells if cell.data.content is not None} if others else {}
     found: dict[tuple[str, str, str], int] = {}
-    for identity in results.plan() if now else ():
-        before = None if identity in ours else results.config(identity)
+    for identity in others if now else ():
+        before = results.config(identity)
         cell = None if before is None else now.get(before.planned_as)
         if before is None or cell is None or before.data.content is None:
             continue

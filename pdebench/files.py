@@ -20,6 +20,8 @@ from typing import BinaryIO
 
 TEMPORARY = ".tmp"
 _LEFT = re.compile(rf"\..+\.[0-9a-f]{{16}}{re.escape(TEMPORARY)}", re.DOTALL)
+Stamp = tuple[int, ...]
+"""What tells a file from the one that took its place: device, number, size, and when it was last written and moved."""
 _MODE = 0o666  # the umask decides who else may read it, as with any file
 
 
@@ -102,6 +104,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def leftovers(folder: Path) -> list[Path]:
     """What `replacing` was writing in a folder when it was killed; a file of another name is no such thing."""
     return [path for path in folder.glob(f".*{TEMPORARY}") if _LEFT.fullmatch(path.name)]
+
+
+def stamp(path: Path) -> Stamp | None:
+    """The stamp of a file, None where there is none to be seen: the same as before where it is the same file still."""
+    try:
+        seen = path.lstat()
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
 def is_link_below(root: Path, path: Path) -> Path | None:

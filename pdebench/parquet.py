@@ -47,10 +47,23 @@ def read_parquet(
         OSError, pyarrow.ArrowException: it cannot be read, or is damaged.
     """
     with files.open_plain(path, follow=follow) as file:
-        return _read(file, bounds, only)
+        table, texts = _read(file, bounds, only)
+    frame: pd.DataFrame = table.to_pandas()
+    return frame.astype(dict.fromkeys((name for name in texts if name in frame), object))
 
 
-def _read(file: BinaryIO, bounds: Bounds, only: Sequence[str] | None) -> pd.DataFrame:
+def read_columns(path: Path, bounds: Bounds, names: Sequence[str]) -> pyarrow.Table:
+    """Columns of numbers of a Parquet file, which is no link.
+
+    Raises:
+        ValueError, OSError, pyarrow.ArrowException: as `read_parquet`.
+    """
+    with files.open_plain(path) as file:
+        return _read(file, bounds, names)[0]
+
+
+def _read(file: BinaryIO, bounds: Bounds, only: Sequence[str] | None) -> tuple[pyarrow.Table, list[str]]:
+    """The table, and which of its columns are texts."""
     options = {"thrift_string_size_limit": _TEXTS, "thrift_container_size_limit": _PARTS}
     with pyarrow.parquet.ParquetFile(file, **options) as source:
         schema, about = source.schema_arrow, source.metadata
@@ -67,8 +80,7 @@ def _read(file: BinaryIO, bounds: Bounds, only: Sequence[str] | None) -> pd.Data
                 raise ValueError(f"it holds more rows than the {about.num_rows:,} that it says it has")
             parts.append(batch)
         schema = source.schema_arrow
-    frame: pd.DataFrame = pyarrow.Table.from_batches(parts, _of(schema, names)).to_pandas()
-    return frame.astype(dict.fromkeys((name for name in texts if name in frame), object))
+    return pyarrow.Table.from_batches(parts, _of(schema, names)), texts
 
 
 def _check(

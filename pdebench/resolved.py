@@ -32,6 +32,8 @@ def _content(data: DataConfig) -> str | None:
 
 def _settled(cell: Cell, precision: Precision, content: str | None) -> Cell:
     exact = precision if cell.train.precision == "auto" else cell.train.precision
+    if (cell.data.content, cell.train.precision) == (content, exact):
+        return cell
     return cell.with_sections(
         data=cell.data.model_copy(update={"content": content}),
         train=cell.train.model_copy(update={"precision": exact}),

@@ -16,7 +16,7 @@ from pdebench.errors import SlotError
 from pdebench.execute.arithmetic import Precision, precision_here
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.lease import Leases
-from pdebench.execute.local import FAILED, Watcher, pending, run_cells
+from pdebench.execute.local import FAILED, Watcher, pending, run_cells, settles
 from pdebench.execute.slots import slots
 from pdebench.measure.counted import count_ahead
 from pdebench.preflight import preflight
@@ -126,7 +126,7 @@ def settle(suite: Suite, results: Results, precision: Precision, say: Callable[[
     adopt(cells, results, say)
     for text in edited_since(results, cells):
         say(text)
-    results.describe({cell.id: cell.to_yaml() for cell in cells})
+    results.describe(cells)
     return cells
 
 
@@ -141,12 +141,12 @@ def outcome(
 ) -> Outcome:
     """How a run ended, with tables and a report that say so, where `ran` cells may have changed them."""
     folder = results.folder
-    found = [(cell, record) for cell in cells if (record := results.record(cell.id)) is not None]
-    recorded, records = [cell for cell, _ in found], [record for _, record in found]
+    held = [(cell, results.record(cell.id)) for cell in cells]
+    recorded, records = [cell for cell, one in held if one is not None], [one for _, one in held if one is not None]
     if records and (ran or _behind(results, recorded)):
         _publish(folder, records)
-    unfinished = pending(cells, results, timed=timed)
-    missing = sum((results.record(cell.id) or {}).get("status") in (None, "interrupted", "done") for cell in unfinished)
+    left = [one or {} for _, one in held if one is None or not settles(one, timed=timed)]
+    missing = sum(one.get("status") in (None, "interrupted", "done") for one in left)
     return Outcome(folder, recorded, ran, records, missing, interrupted, lost or {})
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from pdebench.columns import Column, in_columns
 from pdebench.errors import ResultsError, SchedulerError, printable
 from pdebench.execute import jobs, scheduler
 from pdebench.execute.jobs import Submission
@@ -103,9 +102,10 @@ def _state(
 ) -> State:
     folder = results.cell(cell)
     job = None if submission is None else submission.task(cell)
-    if folder.is_dir():
-        list(folder.iterdir())  # a network file system then looks again for what it remembers not to be there
     record = _record(results, cell)
+    if record is None and folder.is_dir():
+        list(folder.iterdir())  # a network file system then looks again for what it remembers not to be there
+        record = _record(results, cell)
     if isinstance(record, str):
         return State(cell, name, "damaged", record, job)
     # a job that is to try a failed cell again leaves its record until it does
@@ -131,16 +131,20 @@ def _state(
 
 def print_status(console: Console, folder: Path, status: Status) -> None:
     """A line a cell, and how many there are of each."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    widest = max(len(state.name) for state in status.cells)
-    table.add_column("cell", no_wrap=True, overflow="ellipsis", min_width=min(widest, 32))
-    table.add_column("status", no_wrap=True, min_width=max(len(state.status) for state in status.cells))
-    table.add_column("job", no_wrap=True, min_width=max(len(state.job or "") for state in status.cells))
-    table.add_column("", no_wrap=True, overflow="ellipsis")
-    for state in status.cells:
-        where = state.detail if state.status in STYLES else ""  # what went wrong takes a line of its own
-        table.add_row(Text(state.name), Text(state.status, STYLES.get(state.status, "red")), state.job, Text(where))
-    console.print(table)
+    columns = (Column("cell", least=32), Column("status"), Column("job"), Column("", least=0))
+    rows = [
+        (
+            (state.name, ""),
+            (state.status, STYLES.get(state.status, "red")),
+            (state.job or "", ""),
+            (
+                printable(state.detail).replace("\n", " ") if state.status in STYLES else "",
+                "",
+            ),  # what went wrong takes a line of its own
+        )
+        for state in status.cells
+    ]
+    console.print(in_columns(columns, rows, console.width), soft_wrap=True)
     counts = Counter(state.status for state in status.cells)
 
     def say(text: str) -> None:

@@ -16,9 +16,10 @@ last ran; records of cells that a changed suite no longer has stay on disk, outs
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -32,6 +33,7 @@ from pdebench.seal import altered, sealed, unsealed
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow
 
     from pdebench.config import Cell
 
@@ -137,6 +139,7 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._read: dict[str, tuple[files.Stamp, dict[str, Any]]] = {}
 
     def cell(self, identity: str) -> Path:
         """The folder of a cell, which is there or not, and lies in this one.
@@ -148,8 +151,16 @@ class Results:
         return folder
 
     def record(self, identity: str) -> dict[str, Any] | None:
-        """The record of a cell, or None where it has none."""
-        return read_record(self.cell(identity))
+        """The record of a cell, or None where it has none; its file is read again only where it has been replaced."""
+        folder = self.cell(identity)
+        stamp = files.stamp(folder / "record.json")  # before it is read: what comes after is seen next time
+        known = self._read.get(identity)
+        if known is not None and known[0] == stamp:
+            return dict(known[1])
+        record = read_record(folder)
+        if record is not None and stamp is not None:
+            self._read[identity] = stamp, dict(record)
+        return record
 
     def plan(self) -> list[str]:
         """Identities of the cells of the suite as it last ran, in its order; without a plan, all that have records.
@@ -192,20 +203,20 @@ class Results:
         write_own(self.folder, "suite.yaml", suite)
         write_own(self.folder, "plan.json", as_json({"cells": list(plan)}))
 
-    def describe(self, cells: Mapping[str, str]) -> None:
-        """Write the configurations of cells that have none yet, by identity: what `status` names them by.
+    def describe(self, cells: Iterable[Cell]) -> None:
+        """Write the configurations of cells that have none yet: what `status` names them by.
 
         Raises:
             ResultsError: a folder cannot be made, or leads out of the results.
         """
-        for identity, config in cells.items():
-            folder = self.cell(identity)
+        for cell in cells:
+            folder = self.cell(cell.id)
             if not (folder / "config.yaml").exists():
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
                 except OSError as error:
                     raise ResultsError(f"cannot write to the results folder {folder}: {error.strerror}") from None
-                write_atomic(folder / "config.yaml", config)
+                write_atomic(folder / "config.yaml", cell.to_yaml())
 
     def config(self, identity: str) -> Cell | None:
         """The cell of a folder as it was planned; None where nobody wrote it, or it is damaged."""
@@ -334,7 +345,7 @@ def read_results(folder: Path) -> pd.DataFrame:
     records, left, columns = [], [], set(COLUMNS)
     for identity in results.plan():
         try:
-            record = results.record(identity)
+            record = read_record(results.cell(identity))  # each once, so none is kept
         except ResultsError as error:
             left.append(str(error))
             continue
@@ -383,46 +394,47 @@ def _typed(values: pd.Series) -> pd.Series:
     return values.convert_dtypes()
 
 
-def load_curves(folder: Path) -> pd.DataFrame:
-    """The training curves of the suite's cells, one row a step, with the cell's identity.
+def load_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The training curves of the cells of a folder's table that have one: a row a step, with the cell's identity.
 
-    One that cannot be read is left out, and said in the frame's `attrs[LEFT_OUT]`.
+    One that cannot be read, or is not the one that its cell left, is left out, and said in the frame's
+    `attrs[LEFT_OUT]`.
     """
+    import numpy as np
     import pandas as pd
+    import pyarrow
 
-    results, curves, left, room = Results(folder), [], [], MOST_STEPS_OF_ALL
-    for identity in results.plan():
-        path = results.cell(identity) / "curve.parquet"
-        if not path.exists():
+    results, curves, left, room = Results(folder), {}, [], MOST_STEPS_OF_ALL
+    for cell, stated in zip(table["cell"], table["files"], strict=True):
+        path = results.cell(cell) / "curve.parquet"
+        if not os.path.lexists(path):
             continue
-        with suppress(ResultsError):  # said of the records
-            if (record := results.record(identity)) is None:
-                continue
-            try:
-                curve = _read_curve(path, min(room, MOST_STEPS), record.get("files"))
-            except ResultsError as error:
-                left.append(str(error))
-                continue
-            room -= len(curve)
-            curve.insert(0, "cell", identity)
-            curves.append(curve)
-    frame = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["cell", *CURVE])
+        try:
+            curves[cell] = _read_curve(path, min(room, MOST_STEPS), None if pd.isna(stated) else stated)
+        except ResultsError as error:
+            left.append(str(error))
+        else:
+            room -= len(curves[cell])
+    frame = pd.DataFrame(columns=["cell", *CURVE])
+    if curves:  # joined before they are frames, of which thousands would take many times as long
+        frame = pyarrow.concat_tables(curves.values(), promote_options="permissive").to_pandas()
+        frame.insert(0, "cell", np.repeat([*curves], [len(curve) for curve in curves.values()]))
     if left:
         frame.attrs[LEFT_OUT] = left
     return frame
 
 
-def _read_curve(path: Path, most: int, stated: str | None) -> pd.DataFrame:
+def _read_curve(path: Path, most: int, stated: str | None) -> pyarrow.Table:
     """A cell's `curve.parquet`: numbers in the declared columns and no others, at most so many rows."""
     import pyarrow
 
-    from pdebench.parquet import Bounds, read_parquet
+    from pdebench.parquet import Bounds, read_columns
 
     bounds = Bounds(rows=most, columns=2 * len(CURVE), values=most * len(CURVE), size=64 * most * len(CURVE))
     try:
         if altered(files.read_plain(path, bounds.size), path.name, stated):
             raise ValueError("it was altered after its record was written")
-        return read_parquet(path, bounds, only=CURVE)
+        return read_columns(path, bounds, CURVE)
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
         if said := refused_by_system(error):
             raise ResultsError(f"{path} cannot be read: {said}") from None
@@ -434,7 +446,8 @@ def _read_curve(path: Path, most: int, stated: str | None) -> pd.DataFrame:
 
 def write_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rebuild `table.parquet`, `table.csv` and `curves.parquet` from the cells; returns both frames."""
-    table, curves = read_results(folder), load_curves(folder)
+    table = read_results(folder)
+    curves = load_curves(folder, table)
     save_tables(table, curves, folder)
     return table, curves
 

@@ -6,9 +6,9 @@ import shlex
 import sys
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from pdebench.columns import Column, in_columns
 from pdebench.errors import printable
 from pdebench.run import Outcome, failed_before
 from pdebench.store import Results
@@ -24,7 +24,7 @@ def print_outcome(console: Console, outcome: Outcome, suite: str) -> None:
 
     again = shlex.join(["pdebench", *sys.argv[1:]])
     if outcome.records:
-        console.print(_table(outcome))
+        console.print(_table(outcome, console.width), soft_wrap=True)
     for record in outcome.failed:
         say(f"{record['status']}: cell {record['cell']}: {record.get('message') or 'it left no message'}", "red")
         say(f"  log: {Results(outcome.folder).cell(record['cell']) / 'log.txt'}")
@@ -62,22 +62,22 @@ def print_submitted(console: Console, submitted: Submitted) -> None:
         say(f"tables and report of what is done by then: pdebench report {submitted.folder}")
 
 
-def _table(outcome: Outcome) -> Table:
+def _table(outcome: Outcome, width: int) -> Text:
     """One line a cell: its loss, its first Frechet distance, its speed."""
     names = labels(outcome.cells)
     distance = next((key for record in outcome.records for key in record if key.startswith(("fid", "fd_"))), None)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("cell", overflow="ellipsis", no_wrap=True)
-    for column in ("params", "val loss", *(["FID" if distance == "fid" else "FD"] if distance else []), "train img/s"):
-        table.add_column(column, justify="right", no_wrap=True)
+    heads = ("params", "val loss", *(["FID" if distance == "fid" else "FD"] if distance else []), "train img/s")
+    columns = [Column("cell", least=32), *(Column(head, right=True) for head in heads)]
 
     def number(record: dict[str, object], key: str, form: str, scale: float = 1) -> str:
         value = record.get(key)
         return "—" if not isinstance(value, int | float) else format(value / scale, form)
 
+    rows = []
     for record in outcome.records:
-        columns = [number(record, "params", ".2f", 1e6) + " M", number(record, "val_loss", ".4f")]
+        told = [number(record, "params", ".2f", 1e6) + " M", number(record, "val_loss", ".4f")]
         if distance:
-            columns.append(number(record, distance, ".2f"))
-        table.add_row(Text(names[record["cell"]]), *columns, number(record, "train_images_per_s", ".0f"))
-    return table
+            told.append(number(record, distance, ".2f"))
+        told.append(number(record, "train_images_per_s", ".0f"))
+        rows.append([(text, "") for text in (names[record["cell"]], *told)])
+    return in_columns(columns, rows, width)

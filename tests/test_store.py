@@ -8,13 +8,15 @@ import sys
 import time
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pdebench import store
 from pdebench.errors import ResultsError
 from pdebench.execute.lease import Leases
 from pdebench.preflight import preflight
-from pdebench.store import Results, frame_of, load_results, write_atomic, write_json
+from pdebench.store import Results, frame_of, load_results, read_record, write_atomic, write_json
 from pdebench.suite import load_suite
 
 WRITER = """
@@ -71,6 +73,33 @@ def test_a_damaged_record_is_named(tmp_path: Path, held: str) -> None:
     write_atomic(cell / "record.json", held)
     with pytest.raises(ResultsError, match=r"abc/record\.json is not a record"):
         load_results(tmp_path)
+
+
+def test_a_record_is_read_once_until_its_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, cell = Results(tmp_path), "1" * 12
+    folder = results.cell(cell)
+    folder.mkdir(parents=True)
+    record = {"suite": "s", "cell": cell, "status": "error", "finished_at": "2026-01-01T00:00:00+00:00"}
+    write_json(folder / "record.json", record)
+    reads = 0
+
+    def counted(path: Path) -> dict[str, Any] | None:
+        nonlocal reads
+        reads += 1
+        return read_record(path)
+
+    monkeypatch.setattr(store, "read_record", counted)
+    first = results.record(cell)
+    assert first == record
+    first["status"] = "changed by who asked"
+    assert results.record(cell) == record
+    assert reads == 1
+    write_json(folder / "record.json", record | {"status": "done"})
+    again = results.record(cell)
+    assert again is not None
+    assert again["status"] == "done"
+    (folder / "record.json").unlink()
+    assert results.record(cell) is None
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:

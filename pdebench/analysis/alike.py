@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from pdebench.analysis.cells import settings
 from pdebench.analysis.column_names import is_no_setting, is_setting
@@ -61,6 +60,8 @@ def _set_apart(values: pd.Series, points: pd.DataFrame) -> bool:
 
 def _matters(values: pd.Series, loss: pd.Series, among: list[pd.Series]) -> bool:
     """Whether losses of equal sizes and images differ by a column's values."""
+    from scipy import stats  # takes longer to import than pandas
+
     apart = loss - loss.groupby(among).transform("mean")
     kinds = [own for _, own in apart.groupby(values) if len(own) > 1]
     return len(kinds) > 1 and bool(stats.f_oneway(*kinds).pvalue < _CHANCE)

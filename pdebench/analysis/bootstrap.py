@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from pdebench.analysis.power_sum import Array
 
@@ -63,6 +62,8 @@ def interval(value: float, refits: Array, *, runs: int, parameters: int) -> Inte
         runs: clusters behind the estimate, more than `parameters`.
         parameters: fitted to them.
     """
+    from scipy import stats  # takes longer to import than pandas
+
     known = refits[np.isfinite(refits)]
     if not len(known):
         return Interval(value, math.nan, math.nan, 1.0)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from pdebench.analysis.left_out import shortened
 from pdebench.analysis.parametric import PARAMETERS, Parametric
@@ -69,6 +68,8 @@ class _Repeats:
 
     def told(self) -> list[str]:
         """By chance alone the two are alike."""
+        from scipy import stats  # takes longer to import than pandas
+
         ratio, (within, between) = (self.between / self.within) ** 2, self.freedom
         if ratio > _MISFIT**2 and stats.f.sf(ratio, between, within) < _CHANCE:
             return [

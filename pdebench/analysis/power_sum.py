@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 Array = NDArray[np.float64]
 
@@ -127,6 +126,8 @@ class PowerSum:
 
     def _grid(self, y: Array) -> Array:
         """Starts (G, p): at each pair of exponents the coefficients, none negative, that leave least of `L / L - 1`."""
+        from scipy.optimize import nnls  # takes as long to import as pandas
+
         least = float(y.min()) - _FAINT
         starts = []
         for exponents in itertools.product(_GRID, repeat=self.terms):

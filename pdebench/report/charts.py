@@ -49,6 +49,9 @@ class Figure:
         return spec
 
 
+MOST_POINTS = 400
+"""Points of a chart that stand for single runs, and those that stand for settings: of more none can be told apart."""
+
 TOLD = (
     "model.family",
     "model_name",
@@ -148,8 +151,9 @@ def layers(
     y_field = alt.Y("y:Q", title=y.short or y.title, axis=y_axis, scale=y_scale)
     tooltip = tooltip_of([("run", "run", ""), ("x", x.title, ".4s" if x.log else ",.4~g"), ("y", y.title, ".4g")])
     base = alt.Chart().encode(x=x_field, y=y_field, color=color_of(table))
-    rows = [{**row, "layer": "run"} for row in points] if len(points) > len(medians) else []
-    rows += [{**row, "layer": "median"} for row in medians]
+    single, settings = drawn_of(points, medians, line)
+    rows = [{**row, "layer": "run"} for row in single]
+    rows += [{**row, "layer": "median"} for row in settings]
     rows += [{**row, "layer": "line"} for row in line]
     rows += crossings
 
@@ -174,6 +178,36 @@ def layers(
         data=alt.NamedData(name="rows"),
     )
     return sized(chart, 230), rows
+
+
+def drawn_of(points: Sequence[Row], medians: Sequence[Row], line: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+    """The single runs and the medians that a chart draws.
+
+    Too many runs are none, since their medians say it. Of too many medians, those of the line are drawn and of the
+    others, from the lowest to the highest, as many as there is room for, evenly spaced.
+    """
+    single = points if len(medians) < len(points) <= MOST_POINTS else []
+    if len(medians) <= MOST_POINTS:
+        return single, medians
+    kept = {id(row) for row in line}
+    rest = sorted((row for row in medians if id(row) not in kept), key=lambda row: float(row["y"]))
+    room = min(len(rest), max(0, MOST_POINTS - len(line)))
+    kept |= {id(rest[place]) for place in np.linspace(0, len(rest) - 1, room).round().astype(int)}
+    return single, [row for row in medians if id(row) in kept]
+
+
+def thinned(points: Sequence[Row], medians: Sequence[Row], line: Sequence[Row]) -> str:
+    """What a chart of these leaves out, in a sentence for its note; empty where nothing."""
+    single, settings = drawn_of(points, medians, line)
+    told = []
+    if len(medians) < len(points) and not single:
+        told.append(f"{len(points):,} single runs are not drawn, only their medians.")
+    if len(settings) < len(medians):
+        told.append(
+            f"Of {len(medians):,} settings {len(settings):,} are drawn: the best of each budget, and others evenly "
+            "spaced from the lowest to the highest."
+        )
+    return " ".join(told)
 
 
 def scale_of(points: Sequence[Row], axis: str, log: bool) -> alt.Scale:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -52,9 +53,19 @@ class Entry:
 
     def values(self, column: str) -> pd.Series:
         """What was measured, one number a seed, without the missing."""
+        if column not in self._values:
+            self._values[column] = self._found(column)
+        return self._values[column]
+
+    @cached_property
+    def _values(self) -> dict[str, pd.Series]:
+        """What `values` has found: rankings ask again and again."""
+        return {}
+
+    def _found(self, column: str) -> pd.Series:
         if column not in self.rows:
             return pd.Series(dtype=float)
-        known = self.of(column)
+        known = self.of(column)[list(dict.fromkeys([SEED, column]))]
         known = known[known[column].notna()]
         if not known[SEED].is_unique and known[SEED].notna().all():
             return known.groupby(SEED, sort=False)[column].mean()
@@ -128,11 +139,13 @@ def budget_split(rows: pd.DataFrame) -> list[str]:
 
 def best_entry(family: str, rows: pd.DataFrame) -> Entry:
     """A family's rows as they were trained with the lowest median validation loss."""
-    trainings = {str(name): group for name, group in rows.groupby("trained", sort=True)}
+    losses = rows[["trained", SEED, "val_loss"]]
+    trainings = {str(name): group for name, group in losses.groupby("trained", sort=True)}
     best = min(trainings, key=lambda name: (np.nan_to_num(_by_seed(trainings[name]).median(), nan=np.inf), name))
-    evaluations = {str(name): group for name, group in trainings[best].groupby("setting", sort=True)}
+    own = rows.loc[trainings[best].index]
+    evaluations = {str(name): group for name, group in own.groupby("setting", sort=True)}
     most = min(evaluations, key=lambda name: (-evaluations[name][SEED].nunique(), name))
-    return Entry(family, trainings[best], evaluations[most], best, most, len(trainings))
+    return Entry(family, own, evaluations[most], best, most, len(trainings))
 
 
 def _by_seed(rows: pd.DataFrame) -> pd.Series:

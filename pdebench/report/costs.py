@@ -8,11 +8,23 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from pdebench.report import words
-from pdebench.report.charts import Axis, Figure, Row, capital, digits, layers, medians_of, on_axes, points_of, slug
+from pdebench.report.charts import (
+    Axis,
+    Figure,
+    Row,
+    capital,
+    digits,
+    layers,
+    medians_of,
+    on_axes,
+    points_of,
+    slug,
+    thinned,
+)
 from pdebench.report.crossover import REFERENCE, Crossover
 from pdebench.report.differences import EVALUATION, STEP
 from pdebench.report.overtaking import Overtaking, Standing, family_of, order_of, overtaking, standings
-from pdebench.report.tidy import SUBJECT, named, plain_value, records, timed
+from pdebench.report.tidy import SUBJECT, named, plain_value, plain_values, records, timed
 
 FEW = 4  # curves that a sentence can name
 
@@ -70,7 +82,7 @@ def costs(table: pd.DataFrame, kind: str) -> Costs | None:
         rows, note = on_axes(done[done[[x.column, y.column]].notna().all(axis=1)], x, y)
         if len(rows):
             figure, of_figure = _cost(rows, table, x, y)
-            figures.append(replace(figure, note=note))
+            figures.append(replace(figure, note=" ".join(filter(None, [note, figure.note]))))
             found.append((figure.title.partition(", ")[0], of_figure))
     if not figures:
         return None
@@ -83,13 +95,15 @@ def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> tuple[Fi
     several_sizes = rows["model.size"].nunique() > 1
     several_patches = rows["model.patch"].nunique() > 1  # the same tokens of images of another size, in other batches
     apart = _apart(rows, x, y)
-    for point, row in zip(points, records(rows), strict=True):
+    quartiles = [f"{y.column}_q1", f"{y.column}_q3"]
+    asked = dict.fromkeys(["model.size", "model.patch", *apart, *quartiles])
+    for point, row in zip(points, records(rows[[name for name in asked if name in rows]]), strict=True):
         parts = [point["family"]]
         parts += [str(row["model.size"])] if several_sizes else []
         parts += [f"patch {row['model.patch']:g}"] if several_patches and pd.notna(row["model.patch"]) else []
         parts += [_said(name, row[name]) for name in apart]
         point["curve"] = ", ".join(parts)
-        low, high = row.get(f"{y.column}_q1"), row.get(f"{y.column}_q3")
+        low, high = (row.get(name) for name in quartiles)
         if low is not None and high is not None and not words.missing(low) and not words.missing(high):
             point["low"], point["high"] = digits(low / y.scale), digits(high / y.scale)
     medians = medians_of(points, ("curve", "x"))
@@ -105,7 +119,8 @@ def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> tuple[Fi
         scatter=y.column == "peak_memory_bytes",  # its runs have no quartiles
     )
     chart, drawn = layers(points, medians, medians, table, x, y, ticks, _crossing_rows(found))
-    return Figure(slug(y.column), capital(y.title), _sentence(medians, found, rows, x, y), chart, drawn), found
+    sentence, note = _sentence(medians, found, rows, x, y), thinned(points, medians, medians)
+    return Figure(slug(y.column), capital(y.title), sentence, chart, drawn, note), found
 
 
 def _apart(rows: pd.DataFrame, x: Axis, y: Axis) -> list[str]:
@@ -115,7 +130,7 @@ def _apart(rows: pd.DataFrame, x: Axis, y: Axis) -> list[str]:
     """
     wanted = EVALUATION if y.column == "sample_images_per_s" else STEP
     wanted = (*wanted, "peak_memory_kind") if y.column == "peak_memory_bytes" else wanted
-    found = [name for name in wanted if name in rows and rows[name].map(plain_value).nunique() > 1]
+    found = [name for name in wanted if name in rows and plain_values(rows[name]).nunique() > 1]
     batches = [name for name in found if name.endswith("batch_size")]
     alike = [name for name in batches if (rows[name].groupby(rows[x.column]).nunique() <= 1).all()]
     return [name for name in found if name not in alike]

@@ -62,7 +62,8 @@ def measured(rows: pd.DataFrame, column: str) -> Measured:
         spread = math.nan if few else float(np.log(values).std(ddof=1)) * student_t(len(values) - 1) / NORMAL_95
         return Measured(math.log(center), spread / math.sqrt(len(values)))
     errors = []
-    for row in rows.to_dict("records"):
+    told = [column, *(f"{column}_{end}" for end in ("q1", "q3", "n"))]
+    for row in rows[[name for name in told if name in rows]].to_dict("records"):
         low, high, n = (_number(row.get(f"{column}_{end}")) for end in ("q1", "q3", "n"))
         if low is not None and high is not None and n is not None and n >= 2:
             errors.append(half_width(int(n)) / NORMAL_95 * (high - low) / float(row[column]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache, partial
 
 import altair as alt
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 
 from pdebench.report import words
 from pdebench.report.charts import (
+    TOLD,
     Chart,
     Figure,
     Row,
@@ -22,10 +24,19 @@ from pdebench.report.charts import (
     sized,
     tooltip_of,
 )
-from pdebench.report.tidy import families_in, records
+from pdebench.report.tidy import families_in, records, representatives
 
 MAX_TRAIN_POINTS = 8000
 """Points of all training curves together: keeps a report of hundreds of cells small."""
+
+MOST_RUNS = 200
+"""Runs whose curves are drawn: of more nobody could follow one, and the page has to stay small."""
+
+MAX_VALIDATION_POINTS = 4000
+"""Points of all validation curves together."""
+
+FEWEST_POINTS = 16
+"""Of each of those curves."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +57,18 @@ def loss_figure(table: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
     needed = {"cell", "step"}
     if curves.empty or not needed <= set(curves.columns) or not {"train_loss", "val_loss"} & set(curves.columns):
         return None
-    known = {(row["folder"], row["cell"]): row for row in records(table) if not row["repeat"]}
     named = curves if "folder" in curves else curves.assign(folder="")
-    runs = dict(list(named.groupby(["folder", "cell"], sort=False)))
+    keys = pd.MultiIndex.from_frame(table[["folder", "cell"]])
+    ran = table[~table["repeat"] & keys.isin(pd.MultiIndex.from_frame(named[["folder", "cell"]].drop_duplicates()))]
+    chosen = representatives(ran, MOST_RUNS)
+    told_with = list(dict.fromkeys([*TOLD, "data.name", "folder", "cell"]))
+    known = {(row["folder"], row["cell"]): row for row in records(chosen[told_with])}
+    part = named[named["cell"].isin(chosen["cell"])] if len(chosen) < len(ran) else named
+    runs = dict(list(part.groupby(["folder", "cell"], sort=False)))
     drawn = [run for run in known if run in runs]
-    budget = max(16, MAX_TRAIN_POINTS // max(1, len(drawn)))
+    budget, validated = (
+        max(FEWEST_POINTS, most // max(1, len(ran))) for most in (MAX_TRAIN_POINTS, MAX_VALIDATION_POINTS)
+    )
     train: list[Row] = []
     validation: list[Row] = []
     for run in drawn:
@@ -63,7 +81,7 @@ def loss_figure(table: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
             "run": run_of(row),
         }
         train += _smoothed(curve, shared, min(200, budget))
-        validation += _points(curve, "val_loss", shared)
+        validation += _thinned(_points(curve, "val_loss", shared), validated)
     rows = [{**row, "kind": "training, smoothed"} for row in train]
     rows += [{**row, "kind": "validation"} for row in validation]
     if not rows:
@@ -86,18 +104,34 @@ def loss_figure(table: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
         menu = alt.param(name="place", value=places[0], bind=alt.binding_select(options=places, name="Resolution "))
         chart = chart.add_params(menu).transform_filter("datum.place === place")
     told = []
+    ends = _ends(named, ran, table)
     for place in places:
-        ends = {row["cell"]: row for row in validation if row["place"] == place}
+        own = ends[ends["place"] == place]
         medians = {
-            family: float(np.median([row["y"] for row in ends.values() if row["family"] == family]))
+            family: float(own.loc[own["family"] == family, "end"].median())
             for family in families_in(table)
-            if any(row["family"] == family for row in ends.values())
+            if (own["family"] == family).any()
         }
         if medians:
             told.append(f"{place}: {words.listed([f'{name} {words.number(y)}' for name, y in medians.items()])}")
     last = f" Validation loss at the end, median over runs, {'; '.join(told)}." if told else ""
-    sentence = f"Loss against optimiser steps for {words.plural(len(drawn), 'run')}.{last}"
-    return Figure("loss-curves", "Loss against steps", sentence, sized(chart, 340), rows)
+    sentence = f"Loss against optimiser steps for {words.plural(len(ran), 'run')}.{last}"
+    note = "" if len(drawn) == len(ran) else f"Drawn are {len(drawn):,} of them: of each setting the lowest seeds."
+    return Figure("loss-curves", "Loss against steps", sentence, sized(chart, 340), rows, note)
+
+
+def _ends(curves: pd.DataFrame, ran: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The last validation loss of every run, drawn or not: its place, family and `end`."""
+    if "val_loss" not in curves:
+        return pd.DataFrame(columns=["place", "family", "end"])
+    loss = pd.to_numeric(curves["val_loss"], errors="coerce")
+    known = curves.assign(end=loss)[(loss > 0) & (loss < math.inf) & curves["step"].notna()]
+    last = known.sort_values("step", kind="stable").groupby(["folder", "cell"])["end"].last().map(digits)
+    keys = pd.MultiIndex.from_frame(ran[["folder", "cell"]])
+    place = cache(partial(place_of, table=table))
+    of = [place(name, side) for name, side in zip(ran["data.name"], ran["data.resolution"], strict=True)]
+    found = pd.DataFrame({"place": of, "family": list(ran["model.family"]), "end": last.reindex(keys).to_numpy()})
+    return found.dropna(subset=["end"])
 
 
 def _smoothed(curve: pd.DataFrame, shared: Row, count: int) -> list[Row]:
@@ -122,6 +156,11 @@ def _points(curve: pd.DataFrame, column: str, shared: Row) -> list[Row]:
         for step, value in pairs
         if pd.notna(step) and pd.notna(value) and 0 < value < math.inf  # the axis is logarithmic
     ]
+
+
+def _thinned(points: list[Row], most: int) -> list[Row]:
+    picks = np.linspace(0, len(points) - 1, most).round().astype(int)
+    return points if len(points) <= most else [points[place] for place in picks]
 
 
 def _of(row: Row, table: pd.DataFrame) -> str:

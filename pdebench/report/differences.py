@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pdebench.report import words
-from pdebench.report.tidy import SEED, named, plain_value
+from pdebench.report.tidy import SEED, named, plain_values
 
 LEARNT = ("data.flip", "model.size", "model.patch", "train.", "device")
 """What a loss depends on; `train.` is every key of the section but the seed, and a device draws noise of its own."""
@@ -98,7 +98,7 @@ def _is(name: str, column: str) -> bool:
 def _values(rows: pd.DataFrame, column: str) -> str:
     if column not in rows:
         return ""
-    texts = sorted({text for text in map(plain_value, rows[column]) if text}, key=lambda text: (len(text), text))
+    texts = sorted({text for text in plain_values(rows[column]) if text}, key=lambda text: (len(text), text))
     return words.listed([text[:12] if column.endswith(("sha256", "fingerprint")) else text for text in texts])
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
-import vl_convert
-
+from pdebench import vega
 from pdebench.errors import ResultsError, did_you_mean
 from pdebench.report import palette
 from pdebench.report.charts import Figure, file_name, slug
@@ -15,7 +15,6 @@ from pdebench.report.charts import Figure, file_name, slug
 FORMATS = ("svg", "pdf", "png")
 USUAL = ("svg", "pdf")  # a PNG takes longer than both
 WIDTH = 380  # pixels of the plot: a column of a page, where 11 px letters are 8 pt
-PIXELS = 2  # of a PNG for each of these; its time grows with their number
 
 
 def formats(text: str) -> tuple[str, ...]:
@@ -31,24 +30,24 @@ def formats(text: str) -> tuple[str, ...]:
     return named
 
 
-def figure_files(figures: Sequence[Figure], wanted: Sequence[str] = USUAL) -> dict[str, Callable[[], str | bytes]]:
-    """What draws each figure in each of the formats wanted, by the name of its file."""
-    draw: dict[str, Callable[[str], str | bytes]] = {
-        "svg": str,
-        "pdf": vl_convert.svg_to_pdf,
-        "png": partial(vl_convert.svg_to_png, scale=PIXELS),
+def figure_files(figures: Sequence[Figure], wanted: Sequence[str] = USUAL) -> dict[str, Callable[[], bytes]]:
+    """What gives each figure in each of the formats wanted, by the name of its file.
+
+    Another process draws them meanwhile. What is called raises ResultsError where they could not be drawn.
+    """
+    named = [(name, spec) for figure in figures for name, spec in drawings(figure)]
+    if not named:
+        return {}
+    drawn = cache(vega.drawings([spec for _, spec in named], palette.paper_config(), wanted).result)
+    return {
+        f"{file_name(name)}.{kind}": partial(_file, drawn, place, kind)
+        for place, (name, _) in enumerate(named)
+        for kind in wanted
     }
-    files: dict[str, Callable[[], str | bytes]] = {}
-    for figure in figures:
-        for name, spec in drawings(figure):
-            svg = cache(partial(vl_convert.vegalite_to_svg, spec, config=palette.paper_config()))
-            for kind in wanted:
-                files[f"{file_name(name)}.{kind}"] = partial(_drawn, draw[kind], svg)
-    return files
 
 
-def _drawn(draw: Callable[[str], str | bytes], svg: Callable[[], str]) -> str | bytes:
-    return draw(svg())
+def _file(drawn: Callable[[], list[dict[str, str]]], place: int, kind: str) -> bytes:
+    return base64.b64decode(drawn()[place][kind])
 
 
 def drawings(figure: Figure) -> Iterator[tuple[str, dict[str, Any]]]:

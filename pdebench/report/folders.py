@@ -39,7 +39,7 @@ def load(sources: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
         ResultsError: a folder is not there, is damaged or has no records.
     """
     tables = [(name, read_results(folder)) for name, folder in sources.items()]
-    curves = [(name, load_curves(folder)) for name, folder in sources.items()]
+    curves = [(name, load_curves(sources[name], table)) for name, table in tables]
     return _joined(tables), _joined(curves)
 
 

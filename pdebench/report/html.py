@@ -11,9 +11,9 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import vl_convert
 from markupsafe import Markup
 
+from pdebench import vega
 from pdebench.report import palette, tables, words
 from pdebench.report.ablation import Ablation, ablations
 from pdebench.report.costs import costs
@@ -44,6 +44,7 @@ class Findings:
 
 def sections(page: Page) -> list[Section]:
     """Every section that the page has something for, in its order; `section` says how to add one."""
+    _bundle()  # which the page needs, is made meanwhile
     table = page.table
     studies = ablations(table)
     made = [
@@ -157,11 +158,13 @@ def _moment(values: pd.Series) -> str:
     return f"{times.max():%Y-%m-%d %H:%M} UTC" if len(times) else ""
 
 
+_bundle = cache(vega.bundle)
+
+
 @cache
 def _vega() -> str:
     """Vega, Vega-Lite and vega-embed as one script without dependencies."""
-    bundle = str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
-    return bundle.replace("</script", "<\\/script")
+    return str(_bundle().result()).replace("</script", "<\\/script")
 
 
 @cache

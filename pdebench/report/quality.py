@@ -9,7 +9,19 @@ from typing import Any
 import pandas as pd
 
 from pdebench.report import words
-from pdebench.report.charts import Axis, Figure, Row, capital, layers, medians_of, on_axes, place_of, points_of, slug
+from pdebench.report.charts import (
+    Axis,
+    Figure,
+    Row,
+    capital,
+    layers,
+    medians_of,
+    on_axes,
+    place_of,
+    points_of,
+    slug,
+    thinned,
+)
 from pdebench.report.differences import SAMPLED, STEP
 from pdebench.report.tidy import (
     families_in,
@@ -20,6 +32,7 @@ from pdebench.report.tidy import (
     metric_title,
     named,
     plain_value,
+    plain_values,
     records,
 )
 
@@ -86,8 +99,8 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
     counts = rows["metric_samples"].map(lambda count: f"{count:,.0f}" if pd.notna(count) else "unknown")
     points = points_of(rows, x, y)
     wanted = (*APART[x.column], *(SAMPLED if score else ()))
-    apart = [name for name in wanted if name in rows and name not in TOLD and rows[name].map(plain_value).nunique() > 1]
-    for point, count, row in zip(points, counts, records(rows), strict=True):
+    apart = [name for name in wanted if name in rows and name not in TOLD and plain_values(rows[name]).nunique() > 1]
+    for point, count, row in zip(points, counts, records(rows[["model.family", *apart]]), strict=True):
         told = [named(name, plain_value(row[name])) if "." in name else str(row[name]) for name in apart]
         point["curve"] = ", ".join([point["family"], *([f"{count} samples"] if score else []), *told])
     medians = medians_of(points, ("curve", "setting", "size", "budget"))
@@ -108,7 +121,7 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
         notes.append(f"{words.plural(rows['machine_fingerprint'].nunique(), 'machine')}: separate curves.")
     if unlike := [name.rpartition(".")[2].replace("_", " ") for name in apart if name != "machine_fingerprint"]:
         notes.append(f"Separate curves for different {words.listed(unlike)}.")
-    note = " ".join([*notes, *filter(None, [left_out])])
+    note = " ".join([*notes, *filter(None, [left_out, thinned(points, medians, line)])])
     chart, drawn = layers(points, medians, line, table, x, y)
     return Figure(slug(y.column, x.column, place), f"{place}, {x.title}", sentence, chart, drawn, note)
 

@@ -52,7 +52,7 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
     done = finished(table)
     paths = {
         place: cell_folder(row, folders) / "samples.png"
-        for place, row in zip(done.index, records(done), strict=True)
+        for place, row in zip(done.index, records(done[["folder", "cell"]]), strict=True)
         if row["cell"] is not None
     }
     done = done[[place in paths and os.path.lexists(paths[place]) for place in done.index]]

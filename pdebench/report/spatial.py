@@ -147,7 +147,7 @@ def _seen(table: pd.DataFrame, folders: Mapping[str, Path]) -> tuple[list[Seen],
     done = finished(table)
     paths = {
         index: Results(folders[str(row.get("folder") or "")]).cell(str(row["cell"])) / SPATIAL
-        for index, row in zip(done.index, records(done), strict=True)
+        for index, row in zip(done.index, records(done[["folder", "cell"]]), strict=True)
         if str(row.get("folder") or "") in folders
     }
     done = done.loc[[index for index in done.index if index in paths and os.path.lexists(paths[index])]]

@@ -12,7 +12,7 @@ import pandas as pd
 from pdebench.analysis.paired import Difference, paired
 from pdebench.report.contests import best_entry, budget_split
 from pdebench.report.differences import LEARNT, beside, differences
-from pdebench.report.tidy import DIMENSIONS, SEED, families_in, finished, named, plain_config, records
+from pdebench.report.tidy import DIMENSIONS, SEED, families_in, finished, named, plain_config, records, settings_of
 from pdebench.settings import Setting, options_of, setting_of
 
 
@@ -115,6 +115,9 @@ def studies(table: pd.DataFrame) -> list[Study]:
     found = []
     for family in families_in(table):
         own = table[table["model.family"] == family]
+        setting = pd.Series([str(one) for one in settings_of(own)], index=own.index)
+        if setting.nunique() < 2:
+            continue
         options = {f"model.{option.name}" for option in options_of(family)} & set(columns)
         # an evaluation does not change a loss; what a size, the options or a matched cost resolve to is no choice
         apart = {*options, *DIMENSIONS, SEED, *(name for name in columns if name.startswith("evaluate."))}
@@ -123,7 +126,6 @@ def studies(table: pd.DataFrame) -> list[Study]:
         for name in DIMENSIONS:
             if _chosen(config.loc[own.index], [*same, *options], name):
                 same.append(name)
-        setting = pd.Series([str(setting_of(family, row)) for row in records(own)], index=own.index)
         groups = [rows for _, rows in own.groupby([config.loc[own.index, name] for name in same], sort=False)]
         groups = [rows for rows in groups if setting[rows.index].nunique() > 1]
         told = [name for name in same if len({config.loc[rows.index[0], name] for rows in groups}) > 1]

@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from pdebench.report import words
-from pdebench.report.tidy import FLOOR, finished, frechet_columns, kid_columns, measured, metric_title, records
+from pdebench.report.tidy import (
+    FLOOR,
+    finished,
+    frechet_columns,
+    kid_columns,
+    measured,
+    metric_title,
+    records,
+    representatives,
+)
 
 LEADING = (
     "model.family",
@@ -43,26 +52,44 @@ class Grid:
     rows: list[list[TableCell]]
     constant: list[tuple[str, str]]
     empty: list[str]
+    of: int  # rows that there are; `rows` may be fewer
+
+
+MOST_ROWS = 250
+"""Rows of a table of the page: a browser takes seconds for thousands, and the page has to stay small."""
 
 
 def full_table(table: pd.DataFrame) -> Grid:
-    """Every row, and every column that tells rows apart; the others are listed once, or as empty."""
+    """The rows, and every column that tells rows apart; the others are listed once, or as empty.
+
+    Of very many rows those are shown that `representatives` chooses.
+    """
     hidden = [*DERIVED, *(name for name in ("folder", "repeat") if table["folder"].nunique() < 2)]
     shown = table.drop(columns=[name for name in hidden if name in table])
     columns = [*LEADING, *frechet_columns(shown), *kid_columns(shown)]
     columns += [str(name) for name in shown if name not in columns]
     columns = [name for name in columns if name in shown]
-    empty = [name for name in columns if name not in ALWAYS and all(words.missing(value) for value in shown[name])]
-    texts = {name: [cell(name, value) for value in shown[name]] for name in columns}
+    empty = [name for name in columns if name not in ALWAYS and all(map(words.missing, _distinct(shown[name])))]
+    keys = {name: {cell(name, value).key for value in _distinct(shown[name])} for name in columns}
     constant = [
-        (name, texts[name][0].full or texts[name][0].text)
+        (name, (one := cell(name, shown[name].iloc[0])).full or one.text)
         for name in columns
-        if name not in (*ALWAYS, *empty) and len(shown) > 1 and len({entry.key for entry in texts[name]}) == 1
+        if name not in (*ALWAYS, *empty) and len(shown) > 1 and len(keys[name]) == 1
     ]
     left = [name for name in columns if name not in {*empty, *(name for name, _ in constant)}]
     numeric = [(name, pd.api.types.is_numeric_dtype(shown[name]) and shown[name].dtype != bool) for name in left]
-    rows = [list(row) for row in zip(*(texts[name] for name in left), strict=True)] if left else []
-    return Grid(numeric, rows, constant, empty)
+    drawn = representatives(table, MOST_ROWS).index
+    texts = [[cell(name, value) for value in shown.loc[drawn, name]] for name in left]
+    rows = [list(row) for row in zip(*texts, strict=True)] if left else []
+    return Grid(numeric, rows, constant, empty, len(shown))
+
+
+def _distinct(values: pd.Series) -> list[Any]:
+    """The first of equal values of a column, which may hold lists."""
+    try:
+        return list(values.drop_duplicates())
+    except TypeError:
+        return list(values)
 
 
 def cell(column: str, value: Any) -> TableCell:
@@ -101,12 +128,14 @@ class Failures:
 
     rows: list[Failure]
     cells: int
+    of: int = 0  # that did not finish; `rows` may be fewer
 
 
 def failures(table: pd.DataFrame) -> Failures:
-    """Every row whose status is not `done`."""
+    """The rows whose status is not `done`, of very many those that `representatives` chooses."""
     found = []
-    for row in records(table[table["status"] != "done"]):
+    failed = table[table["status"] != "done"]
+    for row in records(representatives(failed, MOST_ROWS)):
         side = f"{row['data.resolution']:g} px" if pd.notna(row["data.resolution"]) else words.MISSING
         who = [str(row["model_name"] or row["model.family"]), side]
         who += [row["setting"]] if row["setting"] else []
@@ -119,7 +148,7 @@ def failures(table: pd.DataFrame) -> Failures:
                 str(row["message"] or words.MISSING),
             )
         )
-    return Failures(found, len(table))
+    return Failures(found, len(table), len(failed))
 
 
 @dataclass(frozen=True)

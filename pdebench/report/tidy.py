@@ -6,7 +6,7 @@ Everything here keeps one rule: what was not measured stays missing. It is never
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 from pdebench.identity import NEUTRAL
 from pdebench.record import is_metric
 from pdebench.report.sets import set_names
-from pdebench.settings import options_of, setting_of
+from pdebench.settings import Setting, options_of, setting_of
 
 SUBJECT = "PDE-SSM-DiT"
 """The family that this project is about: the report says first where it is behind."""
@@ -220,9 +220,28 @@ def timed(table: pd.DataFrame) -> pd.DataFrame:
     return done[~(done["repeat"] & done.duplicated(["cell", "machine_fingerprint"]))]
 
 
+def representatives(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most so many rows, in the table's order: of every setting the lowest seeds, spread evenly over settings.
+
+    They are chosen by what they are, never by how well they did.
+    """
+    if len(table) <= most:
+        return table
+    setting = [table[name].fillna("") for name in ("data.name", "data.resolution", "model.family", "setting")]
+    place = table.groupby(setting, sort=False).cumcount()
+    by_seed = table.assign(_place=place).sort_values("_place", kind="stable").index
+    whole = int((place <= (place.value_counts().sort_index().cumsum() <= most).sum() - 1).sum())
+    rest = by_seed[whole:]
+    spread = rest[np.linspace(0, len(rest) - 1, most - whole).round().astype(int)] if most > whole else rest[:0]
+    return table.loc[sorted([*by_seed[:whole], *spread.unique()])]
+
+
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as dictionaries by column name."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    names = [str(name) for name in table]
+    # what `to_dict` makes of it row by row, in a fraction of the time
+    columns = [[None if value is pd.NA else value for value in values.tolist()] for _, values in table.items()]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def family_order(table: pd.DataFrame) -> list[str]:
@@ -285,14 +304,34 @@ def settings(table: pd.DataFrame, but: str = " ") -> pd.Series:
             own = [f for f in families.unique() if name in (f"model.{option.name}" for option in options_of(f))]
             said = varies & (plain[name] != "") & ~families.isin(own)
             told[name] = plain[name].map(lambda value, name=name: named(name, value)).where(said, "")
-    chosen = pd.Series([str(setting_of(row["model.family"], row)) for row in records(table)], index=table.index)
+    chosen = pd.Series([str(one) for one in settings_of(table)], index=table.index)
     told["options"] = chosen.where(chosen.groupby(groups).transform("nunique") > 1, "")
     return pd.DataFrame(told).apply(lambda row: ", ".join(filter(None, row)), axis=1).astype(object)
 
 
+def settings_of(table: pd.DataFrame) -> list[Setting]:
+    """The setting of each row's family."""
+    options = {f"model.{option.name}" for family in table["model.family"].unique() for option in options_of(family)}
+    rows = table[["model.family", *(str(name) for name in table if name in options)]]
+    return [setting_of(row["model.family"], row) for row in records(rows)]
+
+
 def plain_config(table: pd.DataFrame) -> pd.DataFrame:
     """The configuration of each row as text, empty where a key has no value."""
-    return table[[str(name) for name in table if str(name).startswith(CONFIG_PREFIXES)]].map(plain_value)
+    names = [str(name) for name in table if str(name).startswith(CONFIG_PREFIXES)]
+    return pd.DataFrame({name: plain_values(table[name]) for name in names}, index=table.index)
+
+
+def plain_values(values: pd.Series) -> pd.Series:
+    """Values of the configuration as texts: see `plain_value`. Most are one of a few."""
+    known: dict[tuple[type, Hashable], str] = {}
+    texts = []
+    for value in values.tolist():
+        key = (type(value), value if isinstance(value, Hashable) else str(value))
+        if key not in known:
+            known[key] = plain_value(value)
+        texts.append(known[key])
+    return pd.Series(texts, index=values.index, dtype=object)
 
 
 def named(column: str, value: str) -> str:

@@ -19,11 +19,15 @@ class Warned:
     whose: str
 
 
+MOST = 200  # sentences: more than anybody reads, and cells may each say another
+
+
 @dataclass(frozen=True)
 class Warnings:
-    """The section."""
+    """The section; `more`: sentences that are left out."""
 
     found: list[Warned]
+    more: int = 0
 
 
 def warned(table: pd.DataFrame) -> Warnings | None:
@@ -33,7 +37,8 @@ def warned(table: pd.DataFrame) -> Warnings | None:
         for sentence in str(text).split(SEPARATOR):
             cells.setdefault(sentence, []).append(place)  # type: ignore[arg-type]
     found = [Warned(sentence, _whose(table, table.loc[places])) for sentence, places in cells.items()]
-    return Warnings(sorted(found, key=lambda one: one.whose)) if found else None
+    found.sort(key=lambda one: one.whose)
+    return Warnings(found[:MOST], max(0, len(found) - MOST)) if found else None
 
 
 def _whose(table: pd.DataFrame, rows: pd.DataFrame) -> str:
