@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pdebench import files
+from pdebench.csv_export import to_csv
 from pdebench.errors import PdebenchError, ResultsError, printable, refused_by_system
 from pdebench.record import COLUMNS, dtype_of
 from pdebench.record_schema import fault
@@ -267,7 +268,8 @@ def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     configured = [key for key in found if "." in key]
     head = ["suite", "cell", "status", "message"]
     measured = [key for key in (*COLUMNS, *found) if key not in (*head, *configured)]
-    frame = pd.DataFrame(rows, columns=[*head, *configured, *dict.fromkeys(measured)])
+    # as objects, since whole numbers beside missing ones would go through floats
+    frame = pd.DataFrame(rows, columns=[*head, *configured, *dict.fromkeys(measured)], dtype=object)
     for column in frame.columns:
         dtype = dtype_of(str(column))
         frame[column] = _typed(frame[column]) if dtype is None else frame[column].astype(dtype)  # type: ignore[call-overload]
@@ -277,7 +279,9 @@ def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def _typed(values: pd.Series) -> pd.Series:
     """A column of no declared type, of one type; texts, where some of its values are texts and others are not."""
     kinds = {type(value) for value in values.dropna()}
-    if len(kinds) > 1 and not kinds <= {int, float}:
+    if kinds == {int, float}:
+        return values.astype("Float64").convert_dtypes()
+    if len(kinds) > 1:
         values = values.map(str, na_action="ignore")
     return values.convert_dtypes()
 
@@ -339,5 +343,5 @@ def write_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def save_tables(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
     """Write `table.parquet`, `table.csv` and `curves.parquet` into a folder."""
     write_atomic(folder / "table.parquet", table.to_parquet(index=False))
-    write_atomic(folder / "table.csv", table.to_csv(index=False))
+    write_atomic(folder / "table.csv", to_csv(table))
     write_atomic(folder / "curves.parquet", curves.to_parquet(index=False))

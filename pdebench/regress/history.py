@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pdebench import files
 from pdebench.analysis.regression import Rule
 from pdebench.analysis.steps import steps
 from pdebench.errors import ResultsError
@@ -22,6 +23,8 @@ from pdebench.measure.steadiness import Steadiness
 from pdebench.regress.metrics import UNCALIBRATED, costs, words
 from pdebench.regress.outcome import Outcome, percent, share
 
+LARGEST = 64 * 2**20  # bytes: a night a day of a large suite, for a century
+_HIGHEST = 1e6  # of a level, a logarithm
 NEEDED = ("night", "suite", "head", "machine", "verdict", "levels")
 
 
@@ -71,27 +74,32 @@ def read(path: Path) -> list[dict[str, Any]]:
         ResultsError: a line is not a night's.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read_plain(path, LARGEST, follow=True).decode()
     except FileNotFoundError:
         return []
     except OSError as error:
         raise ResultsError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
+    except ValueError as error:
         raise ResultsError(f"{path} is not a history: {error}; move it away") from None
     nights = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
             night = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             night = None
-        if (
-            not isinstance(night, dict)
-            or any(key not in night for key in NEEDED)
-            or not isinstance(night["levels"], dict)
-        ):
+        if not _is_night(night):
             raise ResultsError(f"{path}:{number}: is not a night of a history: remove the line")
         nights.append(night)
     return nights
+
+
+def _is_night(night: Any) -> bool:
+    """Whether a line's value has what is read of it, of the types that were written."""
+    if not isinstance(night, dict) or not isinstance(night.get("levels"), dict):
+        return False
+    return all(isinstance(night.get(key), str) for key in NEEDED if key != "levels") and all(
+        isinstance(level, int | float) and abs(level) < _HIGHEST for level in night["levels"].values()
+    )
 
 
 def found_steps(path: Path, outcome: Outcome, rule: Rule) -> Iterator[str]:
