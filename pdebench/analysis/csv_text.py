@@ -12,6 +12,7 @@ import gzip
 import io
 import lzma
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ LARGEST = 16 * 2**20  # bytes of text, unpacked
 MOST_COLUMNS, MOST_ROWS, MOST_VALUES = 1000, 100_000, 5_000_000  # a row is a training, or an evaluation of one
 
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_SEEN = 20  # lines that another separator is looked for in
+_SEEN, _WIDEST = 20, 10_000  # lines that another separator is looked for in, and characters of each
 _NO_SEPARATOR = "_-+.\"'()[]%"  # parts of names and numbers
 _EXCEL = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
@@ -128,8 +129,8 @@ def _separator(path: Path, text: str) -> str:
         try:
             widths = [len(cells) for _, cells in _records(text, separator)]
         except csv.Error:
-            widths = [len(next(csv.reader(text.splitlines()[:1], delimiter=separator)))]
-            ranked.append((False, widths[0], separator))
+            with suppress(csv.Error):  # not even the first line can be read so
+                ranked.append((False, len(next(csv.reader(text.splitlines()[:1], delimiter=separator))), separator))
             continue
         if not widths:
             return ","
@@ -137,7 +138,7 @@ def _separator(path: Path, text: str) -> str:
     parting = [one for one in ranked if one[1] > 1]
     if parting:
         return max(parting, key=lambda one: one[:2])[2]
-    lines = [line for line in text.splitlines() if line.strip()][:_SEEN]
+    lines = [line[:_WIDEST] for line in text.splitlines() if line.strip()][:_SEEN]
     if (other := _other(lines)) is not None:
         raise TableError(
             f"{path}: the columns seem to be separated by {other}; write {' or '.join(SEPARATORS.values())}"
