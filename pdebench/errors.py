@@ -155,6 +155,9 @@ def printable(text: str) -> str:
     )
 
 
+_LISTED, _SHOWN = 40, 60  # names that a sentence lists, and characters of each
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """A clause that names the nearest known word, or lists the known ones when none is near."""
     options = sorted(known)
@@ -162,5 +165,6 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
         option for option in options if option.lower() == str(word).lower()
     ]
     if near:
-        return f"did you mean '{near[0]}'?"
-    return f"known: {', '.join(options)}" if options else "none are known here"
+        return f"did you mean '{near[0][:_SHOWN]}'?"
+    shown = [option[:_SHOWN] for option in options[:_LISTED]] + ["..."] * (len(options) > _LISTED)
+    return f"known: {', '.join(shown)}" if options else "none are known here"

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pdebench import files
+from pdebench.csv_export import to_csv
 from pdebench.errors import PdebenchError, ResultsError, printable, refused_by_system
 from pdebench.manifest import Manifest
 from pdebench.record import COLUMNS, dtype_of
@@ -379,7 +380,8 @@ def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     configured = [key for key in found if "." in key]
     head = ["suite", "cell", "status", "message"]
     measured = [key for key in (*COLUMNS, *found) if key not in (*head, *configured)]
-    frame = pd.DataFrame(rows, columns=[*head, *configured, *dict.fromkeys(measured)])
+    # as objects, since whole numbers beside missing ones would go through floats
+    frame = pd.DataFrame(rows, columns=[*head, *configured, *dict.fromkeys(measured)], dtype=object)
     for column in frame.columns:
         dtype = dtype_of(str(column))
         frame[column] = _typed(frame[column]) if dtype is None else frame[column].astype(dtype)  # type: ignore[call-overload]
@@ -389,7 +391,9 @@ def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def _typed(values: pd.Series) -> pd.Series:
     """A column of no declared type, of one type; texts, where some of its values are texts and others are not."""
     kinds = {type(value) for value in values.dropna()}
-    if len(kinds) > 1 and not kinds <= {int, float}:
+    if kinds == {int, float}:
+        return values.astype("Float64").convert_dtypes()
+    if len(kinds) > 1:
         values = values.map(str, na_action="ignore")
     return values.convert_dtypes()
 
@@ -459,5 +463,5 @@ def save_tables(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None
         ResultsError: see `write_own`.
     """
     write_own(folder, "table.parquet", table.to_parquet(index=False))
-    write_own(folder, "table.csv", table.to_csv(index=False))
+    write_own(folder, "table.csv", to_csv(table))
     write_own(folder, "curves.parquet", curves.to_parquet(index=False))

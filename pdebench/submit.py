@@ -60,6 +60,7 @@ def submit_suite(
         PdebenchError: what can be known to fail later; nothing is submitted then.
     """
     slurm.require()
+    slurm.require_path(folder)
     track.check(trackers)
     config = resources(suite.execution, profile)
     results = Results(folder)

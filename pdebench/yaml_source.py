@@ -20,13 +20,14 @@ import yaml
 from pdebench.errors import SuiteError
 from pdebench.files import read_plain
 
-_LARGEST = 16 * 2**20  # bytes; a suite has a few thousand
-
 Where = tuple[str | int, ...]
 """The way to a value: ("train", "lr"), ("grid", "train.lr", 2), ..."""
 
-# A few lines can expand to billions of values through aliases of aliases; no real suite comes near this.
-_MOST_VALUES = 100_000
+# A few lines can expand to billions of values through aliases of aliases; no real suite comes near these.
+_MOST_VALUES = 20_000
+_DEEPEST = 50  # lists in lists
+_LARGEST = 2**20  # bytes of a file
+_TOO_LARGE = f"is larger than {_LARGEST // 2**20} MiB, and so no suite"
 
 _PREFIX = "tag:yaml.org,2002:"
 _NULL, _BOOL, _INT, _FLOAT, _STR, _MERGE = (_PREFIX + t for t in ("null", "bool", "int", "float", "str", "merge"))
@@ -51,8 +52,28 @@ for _tag, (_pattern, _starts) in _SCALARS.items():
         _RESOLVERS.setdefault(_start.strip("\0"), []).append((_tag, re.compile(rf"(?:{_pattern.pattern})\Z")))
 
 
+class _TooMuch(Exception):
+    """A text of more values than a suite has, or deeper ones, seen while it is read: what, and on which line from 0."""
+
+    def __init__(self, what: str, line: int):
+        super().__init__(what)
+        self.what, self.line = what, line
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = _RESOLVERS  # type: ignore[assignment]
+    nodes, depth = 0, 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.nodes += 1
+        self.depth += 1
+        if self.nodes > 2 * _MOST_VALUES:  # keys are nodes, too
+            raise _TooMuch(f"holds more than {_MOST_VALUES} values", self.line)
+        if self.depth > _DEEPEST:
+            raise _TooMuch("is nested too deeply to be a suite", self.line)
+        made = super().compose_node(parent, index)
+        self.depth -= 1
+        return made
 
 
 class _Dumper(yaml.SafeDumper):
@@ -215,6 +236,8 @@ class _Reader:
 
     def read(self, text: str) -> Any:
         self.text = text
+        if len(text) > _LARGEST:
+            raise Place(self.file).error(_TOO_LARGE)
         try:
             root = yaml.compose(text, Loader=_Loader)
             return None if root is None else self._build(root, (), root)
@@ -227,8 +250,8 @@ class _Reader:
             problem = " ".join(str(error.problem or error.context).split())
             hint = "; check the indentation" if "block" in problem else ""
             raise self._place(mark.line if mark else 0).error(f"is not valid YAML: {problem}{hint}") from None
-        except RecursionError:
-            raise Place(self.file).error("is nested too deeply to be a suite") from None
+        except _TooMuch as error:
+            raise self._place(error.line).error(error.what) from None
 
     def _place(self, line: int) -> Place:
         """The place of a line counted from 0, as PyYAML counts."""

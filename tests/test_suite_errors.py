@@ -353,3 +353,21 @@ def test_lists_without_spaces_are_lists() -> None:
         "train.seed": [0, 1, 10, 100, 1000],
         "train.steps": [500, 250],
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a: [" + "1," * 60_000 + "1]\n", "holds more than 20000 values"),
+        ("a: " + "[" * 2000 + "]" * 2000 + "\n", "nested too deeply"),
+        ("a: " + "{b: " * 2000 + "1" + "}" * 2000 + "\n", "nested too deeply"),
+        ("".join(f"{' ' * depth}a:\n" for depth in range(300)), "nested too deeply"),
+        (f"a: '{'x' * 2**20}'\n", "is larger than 1 MiB"),
+    ],
+    ids=["values", "lists", "mappings", "blocks", "bytes"],
+)
+def test_a_suite_of_any_size_or_depth_is_refused_while_it_is_read(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    with pytest.raises(SuiteError, match=why):
+        load_suite(path)

@@ -12,20 +12,25 @@ import gzip
 import io
 import lzma
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pdebench.analysis.heads import refuse_heads
+from pdebench.csv_export import as_it_was
 from pdebench.errors import TableError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 LINE = "line"
 """Name of the index of a table that has lines: the number of the one on which each row begins, the header's being 1."""
 
+LARGEST = 16 * 2**20  # bytes of text, unpacked
+MOST_COLUMNS, MOST_ROWS, MOST_VALUES = 1000, 100_000, 5_000_000  # a row is a training, or an evaluation of one
+
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_SEEN = 20  # lines that another separator is looked for in
+_SEEN, _WIDEST = 20, 10_000  # lines that another separator is looked for in, and characters of each
 _NO_SEPARATOR = "_-+.\"'()[]%"  # parts of names and numbers
 _EXCEL = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
@@ -43,8 +48,11 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, str]:
             a quote does not end.
         OSError, UnicodeDecodeError: it cannot be read, or is not UTF-8.
     """
-    with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig", newline="") as file:
-        text = file.read()
+    with _OPENERS.get(path.suffix, open)(path, "rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise TableError(f"{path} is no table of runs: it has more than {LARGEST // 2**20} MiB of text")
+    text = content.decode("utf-8-sig")
     told = _EXCEL.match(text)
     skipped = 0 if told is None else 1
     text = text if told is None else text[told.end() :]
@@ -56,6 +64,8 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, str]:
     if not records:
         raise TableError(f"{path} is no table: it is empty; give a CSV, a Parquet file or a results folder")
     (_, head), rows = records[0], records[1:]
+    if (many := _too_large(len(head), len(rows))) is not None:
+        raise TableError(f"{path} is no table of runs: it has {many}")
     for line, cells in rows:
         if any(cell.strip() for cell in cells[len(head) :]):
             raise TableError(
@@ -78,11 +88,20 @@ def _records(text: str, separator: str, skipped: int = 0) -> Records:
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                found.append((line, cells))
+                found.append((line, [as_it_was(cell) for cell in cells]))
             line = reader.line_num + 1 + skipped
     except csv.Error as error:
         raise csv.Error(f"{error} in the row of line {line}") from None
     return found
+
+
+def _too_large(columns: int, rows: int) -> str | None:
+    """What a table of runs has too many of; short rows count as if they were filled."""
+    if columns > MOST_COLUMNS:
+        return f"{columns:,} columns, more than {MOST_COLUMNS:,}"
+    if rows > MOST_ROWS:
+        return f"{rows:,} rows, more than {MOST_ROWS:,}"
+    return f"{rows:,} rows of {columns:,} columns" if rows * columns > MOST_VALUES else None
 
 
 def _typed(rows: Records, names: list[str], separator: str) -> pd.DataFrame:
@@ -110,8 +129,8 @@ def _separator(path: Path, text: str) -> str:
         try:
             widths = [len(cells) for _, cells in _records(text, separator)]
         except csv.Error:
-            widths = [len(next(csv.reader(text.splitlines()[:1], delimiter=separator)))]
-            ranked.append((False, widths[0], separator))
+            with suppress(csv.Error):  # not even the first line can be read so
+                ranked.append((False, len(next(csv.reader(text.splitlines()[:1], delimiter=separator))), separator))
             continue
         if not widths:
             return ","
@@ -119,7 +138,7 @@ def _separator(path: Path, text: str) -> str:
     parting = [one for one in ranked if one[1] > 1]
     if parting:
         return max(parting, key=lambda one: one[:2])[2]
-    lines = [line for line in text.splitlines() if line.strip()][:_SEEN]
+    lines = [line[:_WIDEST] for line in text.splitlines() if line.strip()][:_SEEN]
     if (other := _other(lines)) is not None:
         raise TableError(
             f"{path}: the columns seem to be separated by {other}; write {' or '.join(SEPARATORS.values())}"

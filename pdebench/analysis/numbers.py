@@ -101,7 +101,7 @@ def holds_numbers(column: pd.Series) -> bool:
 
 def instead_of(cell: object) -> str:
     """What to write in the place of a cell that is no number."""
-    if not isinstance(cell, str):
+    if not isinstance(cell, str) or len(cell) > _SHOWN:
         return _ELSE
     text = unicodedata.normalize("NFKC", cell).strip()  # thin spaces become spaces, powers digits
     if match := _THOUSANDS.fullmatch(text):

@@ -32,6 +32,7 @@ from pdebench.errors import TableError, did_you_mean
 FACTOR = 6.0
 """FLOPs for each parameter and token of a dense model's training: C = 6 N D (arXiv 2001.08361)."""
 
+_LEAST, _MOST = 1e-100, 1e100  # of a number that a law may be fitted to: its square is one, too
 _DIGITS = 5  # of a loss, from which on two seeds do not have the same by chance
 
 SAME_BUDGET = 1.12
@@ -311,7 +312,7 @@ class _Rows:
             return self.odd.left[row]
         found = [f"{self.columns.run} is missing"] if self.runs[row] == "" else []
         for name, value in zip(self.numbers, values, strict=True):
-            if not (np.isfinite(value) and value > 0):
+            if not _LEAST <= value <= _MOST:
                 found.append(f"{name} is {'missing' if np.isnan(value) else f'{value:g}'}")
         return ", ".join(found)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,17 @@ import pandas as pd
 import pyarrow
 
 from pdebench.analysis.cells import by_data, is_results, states, told_apart
-from pdebench.analysis.csv_text import SEPARATORS, read_csv
+from pdebench.analysis.csv_text import MOST_COLUMNS, MOST_ROWS, MOST_VALUES, SEPARATORS, read_csv
 from pdebench.analysis.left_out import counted
 from pdebench.analysis.numbers import decimal_points
 from pdebench.analysis.runs import FACTOR, Columns
 from pdebench.errors import TableError, refused_by_system
 from pdebench.files import open_plain
+from pdebench.parquet import Bounds, read_parquet
 from pdebench.store import LEFT_OUT, Results, read_results
+
+LARGEST = Bounds(rows=MOST_ROWS, columns=MOST_COLUMNS, values=MOST_VALUES, size=2**28)
+"""The most that a Parquet file may hold: what a CSV may."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ def columns_of(table: pd.DataFrame, asked: Asked) -> Columns:
             d, flops = "images_seen", "flops_train"
     if n is None or loss is None:
         lacking = " and ".join(option for option, value in (("--n", n), ("--loss", loss)) if value is None)
-        shown = ", ".join(map(str, table.columns[:12])) + (", ..." if len(table.columns) > 12 else "")
+        shown = ", ".join(str(name)[:60] for name in table.columns[:12]) + (", ..." if len(table.columns) > 12 else "")
         raise TableError(f"{lacking}: name the column; the table has {shown}")
     return Columns(n=n, loss=loss, d=d, flops=flops, run=run, group=group, factor=asked.factor)
 
@@ -151,7 +157,7 @@ def _read(path: Path) -> Source:
             path, follow=True
         ).close()  # a FIFO would be waited for, and pyarrow calls some failures missing files
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
+            table = read_parquet(path, LARGEST, follow=True)
             named = [name for name in table.index.names if name is not None]
             return Source(path, table.reset_index() if named else table.reset_index(drop=True))
         return Source(path, *read_csv(path))
@@ -159,8 +165,8 @@ def _read(path: Path) -> Source:
         raise TableError(f"there is no table {path}; {wanted}") from None
     except UnicodeDecodeError:
         raise TableError(f"{path} is no table: it is not text in UTF-8; save it so, or {wanted}") from None
-    except (OSError, ValueError, EOFError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError, pyarrow.ArrowException) as error:
         if said := refused_by_system(error):
             raise TableError(f"cannot read {path}: {said}") from None
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise TableError(f"{path} is no table: {why}; {wanted}") from None

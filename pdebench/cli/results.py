@@ -49,10 +49,10 @@ def report(
             json.dumps({"report": str(built.page), "cells": built.cells, **files, "left_out": list(built.left_out)})
         )
         return
-    typer.echo(f"wrote {built.page}")
+    typer.echo(printable(f"wrote {built.page}"))
     for what, files_of in (("figures", built.figures), ("tables", built.tables)):
         if files_of:
-            typer.echo(f"wrote {len(files_of)} files of {what} to {files_of[0].parent}")
+            typer.echo(printable(f"wrote {len(files_of)} files of {what} to {files_of[0].parent}"))
 
 
 def fit(

@@ -180,6 +180,6 @@ def worker(
     folder = Results(cell_folder.resolve().parent.parent)
     try:
         asked = None if conditions is None else Conditions.from_json(conditions)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ResultsError("--conditions must be what `pdebench run --executor slurm` gives its jobs") from None
     raise typer.Exit(run_one(cell, folder, watcher, asked, retry_failed=retry is Retry.failed))

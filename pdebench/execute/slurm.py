@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pdebench.config import Cell, SlurmConfig
-from pdebench.errors import SchedulerError
+from pdebench.errors import SchedulerError, printable
 from pdebench.execute import jobs
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.jobs import Submission
@@ -48,6 +48,21 @@ def require() -> None:
         raise SchedulerError(
             "--executor slurm: submitit is not installed; python -m pip install 'pdebench-mixers[slurm]'"
         ) from None
+
+
+def require_path(folder: Path) -> None:
+    """Check that a results folder can be named in the script that sbatch reads.
+
+    Raises:
+        SchedulerError: it holds what would end its line there, or what SLURM replaces in the names of logs.
+    """
+    path = str(folder.resolve())
+    odd = next((char for char in path if char in "%\\\n" or printable(char) != char), None)
+    if odd is not None:
+        raise SchedulerError(
+            f"--executor slurm: the path of the results folder {path!r} holds {odd!r}, which sbatch does not take "
+            "literally; pass another with --results"
+        )
 
 
 def submit(

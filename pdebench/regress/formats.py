@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from pdebench.errors import printable
 from pdebench.files import append_plain
 from pdebench.regress.metrics import words
 from pdebench.regress.outcome import Finding, Outcome
@@ -61,7 +62,7 @@ def junit(outcome: Outcome, path: Path) -> None:
     found = [kinds.get(finding.verdict) for finding in outcome.findings]
     suite = ElementTree.Element(
         "testsuite",
-        name=f"pdebench regress {outcome.suite}",
+        name=_legal(f"pdebench regress {outcome.suite}"),
         tests=str(len(found)),
         failures=str(found.count("failure")),
         errors=str(found.count("error")),
@@ -83,5 +84,5 @@ def _name(finding: Finding) -> str:
 
 
 def _legal(text: str) -> str:
-    """Without the control characters that XML cannot have."""
-    return "".join(char if char >= " " or char in "\t\n" else "?" for char in text)
+    """Text that XML can hold, with what it cannot written out."""
+    return printable(text).replace("\ufffe", "?").replace("\uffff", "?")

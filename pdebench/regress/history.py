@@ -22,8 +22,10 @@ from pdebench.errors import ResultsError, refused_by_system
 from pdebench.measure.steadiness import Steadiness
 from pdebench.regress.metrics import UNCALIBRATED, costs, words
 from pdebench.regress.outcome import Outcome, percent, share
+from pdebench.seal import sealed, unsealed
 
-LARGEST = 256 * 2**20  # bytes: a century of nights
+LARGEST = 64 * 2**20  # bytes: a night a day of a large suite, for a century
+_HIGHEST = 1e6  # of a level, a logarithm
 NEEDED = ("night", "suite", "head", "machine", "verdict", "levels")
 
 
@@ -61,7 +63,7 @@ def append(path: Path, outcome: Outcome, night: str | None = None) -> None:
     }
     try:
         with files.append_plain(path, follow=True) as file:
-            file.write(f"{json.dumps(line, allow_nan=False)}\n".encode())
+            file.write(f"{json.dumps(sealed(line), allow_nan=False)}\n".encode())
     except (OSError, files.NotPlain) as error:
         raise ResultsError(f"cannot write {path}: {refused_by_system(error) or error}") from None
 
@@ -84,16 +86,22 @@ def read(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             night = json.loads(line)
-        except ValueError:
+            night = unsealed(night) if isinstance(night, dict) else night
+        except (ValueError, RecursionError):
             night = None
-        if (
-            not isinstance(night, dict)
-            or any(key not in night for key in NEEDED)
-            or not isinstance(night["levels"], dict)
-        ):
+        if not _is_night(night):
             raise ResultsError(f"{path}:{number}: is not a night of a history: remove the line")
         nights.append(night)
     return nights
+
+
+def _is_night(night: Any) -> bool:
+    """Whether a line's value has what is read of it, of the types that were written."""
+    if not isinstance(night, dict) or not isinstance(night.get("levels"), dict):
+        return False
+    return all(isinstance(night.get(key), str) for key in NEEDED if key != "levels") and all(
+        isinstance(level, int | float) and abs(level) < _HIGHEST for level in night["levels"].values()
+    )
 
 
 def found_steps(path: Path, outcome: Outcome, rule: Rule) -> Iterator[str]:

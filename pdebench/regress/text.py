@@ -70,7 +70,7 @@ def numbers(finding: Finding) -> str:
 
 def markdown(outcome: Outcome, steps: Sequence[str] = ()) -> str:
     """A job's summary, or the body of an issue."""
-    lines = [f"### {outcome.sentence()}", "", compared_with(outcome), ""]
+    lines = [f"### {_cell(outcome.sentence())}", "", _cell(compared_with(outcome)), ""]
     lines += [
         "| verdict | cell | what | change | 95% bounds | would have found | pairs |",
         "|---|---|---|---|---|---|---|",
@@ -94,5 +94,6 @@ def markdown(outcome: Outcome, steps: Sequence[str] = ()) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that stays in its cell of a table."""
-    return printable(text).replace("\n", " ").replace("|", "\\|")
+    """Text that stays in its cell of a table, and is no link, picture, code or element there."""
+    text = printable(text).replace("\n", " ")
+    return "".join(f"\\{char}" if char in "\\`[<|" else char for char in text)

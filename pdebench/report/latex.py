@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from pdebench.errors import printable
+
 ESCAPES = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -75,7 +77,9 @@ def tabular(
         cells = [escape(text) for text in row]
         if bold:
             cells = [f"\\textbf{{{text}}}" if loud else text for text, loud in zip(cells, bold[place], strict=True)]
-        lines.append(" & ".join(cells) + r" \\")
+        line = " & ".join(cells)
+        # a line break takes a bracket or a star that follows for its own
+        lines.append(("{}" if line.startswith(("[", "*")) else "") + line + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
@@ -85,7 +89,7 @@ def markdown(
     """The same table as GitHub's Markdown has it."""
 
     def cell(text: str, loud: bool = False) -> str:
-        text = " ".join(text.split())
+        text = printable(" ".join(text.split()))
         for char in "\\`*_{}[]<>|":
             text = text.replace(char, "\\" + char)
         return f"**{text}**" if loud else text

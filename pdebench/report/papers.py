@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from pdebench.csv_export import to_csv
 from pdebench.report import latex, tables, words
 from pdebench.report.charts import file_name, slug
 from pdebench.report.compare import Measure, Ranking, measures, rank
@@ -63,7 +64,7 @@ class PaperTable:
         bold = self.bold or [[False] * len(self.columns)] * len(self.texts)
         form: dict[str, Any] = {"numeric": self.numeric, "bold": bold}
         return {
-            ".csv": self.frame.to_csv(index=False).encode(),
+            ".csv": to_csv(self.frame).encode(),
             ".parquet": parquet.getvalue(),
             ".md": latex.markdown(self.columns, self.texts, **form).encode(),
             ".tex": latex.tabular(self.columns, self.texts, groups=self.groups, **form).encode(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 from pathlib import Path
 
@@ -253,6 +254,31 @@ def test_no_setting_can_leave_its_line_of_the_script(tmp_path: Path) -> None:
     profile.write_text('account: "a\\nrm -rf /"\n')
     with pytest.raises(pdebench.errors.SuiteError, match="must be one word"):
         resources(load_suite("quickstart").execution, profile)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\n#SBATCH --account=x", "50%A", "a%jb", "a\\b", "a\rb", "\u2028", "a\x1bb", "\udcff"]
+)
+def test_no_path_of_results_can_leave_its_line_or_move_the_log(
+    suite: Path, tmp_path: Path, queue: Path, name: str
+) -> None:
+    done = pdebench_run("run", suite, "--results", tmp_path / name / "out", *ON_SLURM)
+    assert done.returncode == 2
+    assert "which sbatch does not take literally; pass another with --results" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / name).exists()
+    assert not list(queue.iterdir())
+
+
+def test_a_path_of_words_and_signs_stays_one_path(suite: Path, tmp_path: Path, queue: Path) -> None:
+    results = tmp_path / 'it\'s $HOME; #1 "a" `b` (c)' / "out"
+    (queue / "hold").touch()
+    assert pdebench_run("run", suite, "--results", results, *ON_SLURM, *ONE, *SHORT).returncode == 0
+    script = (queue / "1.sh").read_text()
+    (output,) = re.findall(r"#SBATCH --output=(.*)", script)
+    assert shlex.split(output) == [f"{results}/slurm/%A_%a_0_log.out"]
+    (command,) = re.findall(r"exec (.*)", script)
+    assert shlex.split(command)[-1] == f"{results}/cells/${{cells[$SLURM_ARRAY_TASK_ID]}}"
 
 
 def test_memory_and_gpus_multiply() -> None:
