@@ -9,6 +9,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1" if "PYTEST_XDIST_WORKER" in os.environ else os.environ.get("OMP_NUM_THREADS", "2")
 
 import pytest
+import tally
 import torch
 from hypothesis import settings
 
@@ -33,3 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was attacked, where something was."""
+    if counts := tally.table():
+        terminalreporter.section("attacks")
+        terminalreporter.write_line(counts)

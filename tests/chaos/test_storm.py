@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tally
 from storm import DIVERGES, HUNGRY, LEAVES, SLEEPY, Storm, small_disk
 
 import pdebench
@@ -36,6 +37,8 @@ def test_twelve_cells_in_a_storm(tmp_path: Path) -> None:
         statuses = storm.settle()
         assert statuses == storm.expected, storm.output()
         print(f"\n{storm.summary()}")
+        for fault, count in storm.injected.items():
+            tally.note(fault if " " in fault else f"cell {fault}", "lost" if storm.witness.lost else "survived", count)
         assert not storm.escaped()
         assert not storm.witness.lost
         assert "Traceback" not in storm.output()
