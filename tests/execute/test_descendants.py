@@ -180,7 +180,18 @@ def test_a_search_for_the_largest_batch_ends_with_its_cell(tmp_path: Path) -> No
 
 def test_a_search_for_the_largest_batch_stays_within_what_its_cell_may_have(tmp_path: Path) -> None:
     unruly = Unruly(tmp_path, "DiT")
-    done = run(unruly, tmp_path / "out", "--set", "measure.largest_batch=true", "--set", "limits.memory_gb=2.5")
+    done = run(
+        unruly,
+        tmp_path / "out",
+        *(
+            "--set",
+            "measure.largest_batch=true",
+            "--set",
+            "measure.search_seconds=3000",
+            "--set",
+            "limits.memory_gb=1.8",
+        ),
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     found = pdebench.load_results(tmp_path / "out")
     assert found["largest_batch_bound"][0] == "memory"
