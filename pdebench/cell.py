@@ -330,8 +330,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(f"{path} is not a checkpoint of pdebench ({reason})") from None
     if burst := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
         raise ModelError(
-            f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors: {burst[0]}): "
-            "its training diverged, or it was damaged; train its cell again"
+            f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors, {burst[0]} "
+            "first): its training diverged, or the file was damaged; train its cell again"
         )
     return Checkpoint(model.eval(), name, time_scale, dropout)
 

@@ -77,6 +77,8 @@ def _checked(file: BinaryIO) -> int:
     """
     size = os.fstat(file.fileno()).st_size
     end = size - _LAST.size
+    if end < len(FIRST):
+        raise ValueError("it is cut off")
     file.seek(end)
     count, digest = _LAST.unpack(file.read())
     zipped: int = end - count * _RANGE.size
@@ -86,6 +88,8 @@ def _checked(file: BinaryIO) -> int:
     ranges = list(_RANGE.iter_unpack(file.read(end - zipped)))
     found, at = hashlib.sha256(), 0
     for begin, length in [*ranges, (end, 0)]:
+        if not at <= begin <= end:
+            raise ValueError("it is cut off, or its checksum is another")
         for piece in _pieces(file, at, begin):
             found.update(piece)
         at = begin + length
@@ -153,8 +157,11 @@ class _Part(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.end - self.begin}[whence]
-        return self.at
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.end - self.begin}[whence]
+        if at < 0:
+            raise ValueError("it is cut off")
+        self.at = at
+        return at
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         room = memoryview(buffer)

@@ -248,7 +248,7 @@ def test_a_state_that_contradicts_itself_is_refused(
 # ---- what became of it on disk
 
 
-def test_every_flipped_bit_and_zeroed_block_of_a_state_is_noticed(tmp_path: Path, state: bytes) -> None:
+def test_flipped_bits_zeroed_blocks_and_lost_ends_of_a_state_are_noticed(tmp_path: Path, state: bytes) -> None:
     chance = random.Random(0)
     snapshots = Snapshots(tmp_path, cell="a" * 12)
     damaged = []
@@ -258,6 +258,7 @@ def test_every_flipped_bit_and_zeroed_block_of_a_state_is_noticed(tmp_path: Path
     for size in (512, 4096):
         place = len(state) // 2 // size * size
         damaged.append(bytearray(state[:place] + bytes(size) + state[place + size :]))
+    damaged += [bytearray(state[:-cut]) for cut in (*range(1, 60), len(state) // 2, len(state) - 30, len(state))]
     for content in damaged:
         (tmp_path / "00000004.pt").write_bytes(content)
         with pytest.warns(CellWarning, match="is passed over"):

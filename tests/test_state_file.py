@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdebench import sealed
+from pdebench import state_file
 
 TENSORS = {
     "large": [torch.arange(3000.0) + k for k in range(3)],
@@ -24,7 +24,7 @@ TENSORS = {
 
 def saved(value: object) -> bytes:
     file = io.BytesIO()
-    sealed.save(value, file)
+    state_file.save(value, file)
     return file.getvalue()
 
 
@@ -35,7 +35,7 @@ def loaded(content: bytes, folder: Path) -> object:
     path = folder / "state"
     path.write_bytes(content)
     with path.open("rb") as file:
-        return sealed.load(file)
+        return state_file.load(file)
 
 
 def refused(content: bytes, folder: Path) -> None:
@@ -78,7 +78,7 @@ def test_zeroed_blocks_are_noticed(size: int, tmp_path: Path) -> None:
 
 
 def test_a_file_that_lost_or_gained_bytes_is_noticed(tmp_path: Path) -> None:
-    for length in [0, 1, len(sealed.FIRST), 60, len(WHOLE) // 2, len(WHOLE) - 40, len(WHOLE) - 1]:
+    for length in [0, 1, len(state_file.FIRST), 60, len(WHOLE) // 2, len(WHOLE) - 40, len(WHOLE) - 1]:
         refused(WHOLE[:length], tmp_path)
     refused(WHOLE + b"\0", tmp_path)
     refused(WHOLE + WHOLE, tmp_path)
@@ -110,8 +110,8 @@ def test_the_list_of_many_tensors_is_under_the_checksum_too(tmp_path: Path) -> N
 def test_a_file_of_another_version_is_told_from_a_damaged_one(tmp_path: Path) -> None:
     older = io.BytesIO()
     torch.save({"step": 1}, older)
-    for content in (older.getvalue(), WHOLE.replace(sealed.FIRST, b"pdebench state 2\n")):
-        with pytest.raises(sealed.OtherFormat):
+    for content in (older.getvalue(), WHOLE.replace(state_file.FIRST, b"pdebench state 2\n")):
+        with pytest.raises(state_file.OtherFormat):
             loaded(content, tmp_path)
     with pytest.raises(ValueError, match="no saved state"):
         loaded(b"hello", tmp_path)
@@ -122,7 +122,7 @@ def test_what_is_compressed_is_refused_before_it_is_unpacked(tmp_path: Path) -> 
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(10**6))
     with pytest.raises(ValueError, match="more than its size"):
-        sealed._check_tensors(packed)
+        state_file._check_tensors(packed)
 
 
 def test_a_full_disk_is_told_as_that() -> None:
@@ -133,4 +133,4 @@ def test_a_full_disk_is_told_as_that() -> None:
             return super().write(data)  # type: ignore[arg-type]
 
     with pytest.raises(OSError, match="No space left"):
-        sealed.save(TENSORS, Full())
+        state_file.save(TENSORS, Full())
