@@ -103,7 +103,7 @@ def test_a_state_is_due_by_steps_by_time_and_when_asked_for(tmp_path: Path) -> N
 def test_asked_to_end_it_saves_after_the_step_that_runs_or_ends_at_once_outside_of_training(tmp_path: Path) -> None:
     snapshots = Snapshots(tmp_path / "state")
     with pytest.raises(Interrupted, match="asked to end"):
-        snapshots.end()
+        Snapshots(tmp_path / "untrained").end()
 
     def ask(progress: Progress) -> None:
         snapshots.end()

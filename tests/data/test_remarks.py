@@ -58,7 +58,7 @@ def test_reasons_are_few_too(data, root, monkeypatch):
     def failing(data):
         if len(failed) < 20:
             failed.append(data)
-            raise ValueError(f"broken in its own way, {len(failed)}")
+            raise pixels.Damaged(f"broken in its own way, {len(failed)}")
         return read(data)
 
     failed = []
