@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,10 @@ def _state(
     folder = results.cell(cell)
     job = None if submission is None else submission.task(cell)
     record = results.record(cell)
-    if record is None and folder.is_dir():
-        list(folder.iterdir())  # a network file system then looks again for what it remembers not to be there
-        record = results.record(cell)
+    if record is None:
+        with suppress(OSError):  # it is not made yet, or was removed
+            list(folder.iterdir())  # a network file system then looks again for what it remembers not to be there
+            record = results.record(cell)
     # a job that is to try a failed cell again leaves its record until it does
     if record is not None and record["status"] in SETTLED and (task is None or record["status"] == "done"):
         return State(cell, name, record["status"], str(record.get("message") or ""), job)

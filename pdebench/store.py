@@ -246,7 +246,8 @@ def load_curves(folder: Path, cells: Iterable[str]) -> pd.DataFrame:
     import pyarrow
 
     results = Results(folder)
-    curves = {cell: _read_curve(path) for cell in cells if (path := results.cell(cell) / "curve.parquet").exists()}
+    read = {cell: _read_curve(results.cell(cell) / "curve.parquet") for cell in cells}
+    curves = {cell: curve for cell, curve in read.items() if curve is not None}
     if not curves:
         return pd.DataFrame(columns=["cell", *CURVE])
     # thousands of frames would take many times as long
@@ -255,8 +256,8 @@ def load_curves(folder: Path, cells: Iterable[str]) -> pd.DataFrame:
     return found
 
 
-def _read_curve(path: Path) -> pyarrow.Table:
-    """A cell's `curve.parquet`: numbers in the declared columns and no others."""
+def _read_curve(path: Path) -> pyarrow.Table | None:
+    """A cell's `curve.parquet`: numbers in the declared columns and no others; None where there is none."""
     import pyarrow.parquet
     from pyarrow import types
 
@@ -268,6 +269,8 @@ def _read_curve(path: Path) -> pyarrow.Table:
             if not (types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind)):
                 raise ValueError(f"its column {name} holds {kind}")
         return curve.select(CURVE)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
         if said := refused_by_system(error):
             raise ResultsError(f"cannot read {path}: {said}") from None

@@ -30,6 +30,7 @@ class Child:
 
     def __init__(self, cell: Cell, folder: Path, slot: Slot, conditions: Conditions) -> None:
         self.cell, self.folder, self.slot, self.limit = cell, folder, slot, conditions.seconds
+        self.memory = conditions.memory
         self.began, self.cpu_began = time.monotonic(), time.process_time()
         self.kills = kernel_kills()
         self.closed = False  # it has let go of its output: it is over, or about to be

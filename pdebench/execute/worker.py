@@ -49,7 +49,10 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
     if first:
         for leftover in [*folder.glob(f".*{TEMPORARY}"), *folder.glob(f"state/.*{TEMPORARY}")]:
             leftover.unlink()
-    cell = Cell.from_yaml((folder / "config.yaml").read_text(), file=str(folder / "config.yaml"))
+    try:
+        cell = Cell.from_yaml((folder / "config.yaml").read_text(), file=str(folder / "config.yaml"))
+    except FileNotFoundError:
+        sys.exit(f"{folder / 'config.yaml'} was removed while the cell began: run the same command again")
     seat = Seat(int(rank), cell.train.devices, int(port))
     if first:
         seat = seat_others(seat.size, (cell_folder, conditions_json), events.fileno())

@@ -81,5 +81,5 @@ def _only(written: list[Path], suffixes: Sequence[str]) -> list[Path]:
     for folder in {path.parent for path in written}:
         for path in folder.iterdir():
             if path.suffix in suffixes and path not in written:
-                path.unlink()
+                path.unlink(missing_ok=True)
     return written

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pdebench.execute.local import SETTLED
+from pdebench.files import Stamp, stamp
 from pdebench.report.build import Built, build_report, place, write_base
 from pdebench.report.section import Progress
 from pdebench.store import Results
@@ -49,6 +50,7 @@ def _progress(folders: Sequence[Path]) -> Progress:
     return Progress(sum(record is not None and record["status"] in SETTLED for record in found), len(found), RELOAD)
 
 
-def _stamps(folder: Path) -> dict[str, int]:
-    """When the record of each cell was written."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/record.json")}
+def _stamps(folder: Path) -> dict[str, Stamp]:
+    """Which record each cell has; a cell that is run again loses its own at any moment."""
+    found = {path.parent.name: stamp(path) for path in folder.glob("cells/*/record.json")}
+    return {cell: one for cell, one in found.items() if one is not None}
