@@ -26,6 +26,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -130,10 +131,22 @@ class CellWarning(UserWarning):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: torch has a type for a GPU's, and only words for a host's."""
+    """Whether memory ran out: torch has a type for a GPU's; it and what loads libraries have words for a host's."""
     name, text = type(error).__name__, str(error)
     refused = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-    return refused or name == "OutOfMemoryError" or "can't allocate memory" in text
+    if refused or name == "OutOfMemoryError" or lacks_memory(text):
+        return True
+    before = error.__cause__ or error.__context__  # a package says in its own words that it cannot be imported
+    return isinstance(error, ImportError) and before is not None and out_of_memory(before)
+
+
+def lacks_memory(text: str) -> bool:
+    """Whether what a library or a log says means that memory ran out."""
+    words = ("can't allocate memory", "cannot allocate memory", "std::bad_alloc", "memoryerror")
+    if any(word in text.lower().replace("cannot allocate memory in static tls", "") for word in words):
+        return True
+    # without a reason; where files may not be run, the reason is given
+    return re.search(r"failed to map segment from shared object\s*(?:$|[\n)])", text) is not None
 
 
 def refused_by_system(error: BaseException) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,10 @@ def _state(
     folder = results.cell(cell)
     job = None if submission is None else submission.task(cell)
     record = _record(results, cell)
-    if record is None and folder.is_dir():
-        list(folder.iterdir())  # a network file system then looks again for what it remembers not to be there
-        record = _record(results, cell)
+    if record is None:
+        with suppress(OSError):  # it is not made yet, or was removed
+            list(folder.iterdir())  # a network file system then looks again for what it remembers not to be there
+            record = _record(results, cell)
     if isinstance(record, str):
         return State(cell, name, "damaged", record, job)
     # a job that is to try a failed cell again leaves its record until it does

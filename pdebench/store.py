@@ -16,7 +16,6 @@ last ran; records of cells that a changed suite no longer has stay on disk, outs
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -411,14 +410,14 @@ def load_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     results, curves, left, room = Results(folder), {}, [], MOST_STEPS_OF_ALL
     for cell, stated in zip(table["cell"], table["files"], strict=True):
         path = results.cell(cell) / "curve.parquet"
-        if not os.path.lexists(path):
-            continue
         try:
-            curves[cell] = _read_curve(path, min(room, MOST_STEPS), None if pd.isna(stated) else stated)
+            curve = _read_curve(path, min(room, MOST_STEPS), None if pd.isna(stated) else stated)
         except ResultsError as error:
             left.append(str(error))
-        else:
-            room -= len(curves[cell])
+            continue
+        if curve is not None:
+            curves[cell] = curve
+            room -= len(curve)
     frame = pd.DataFrame(columns=["cell", *CURVE])
     if curves:  # joined before they are frames, of which thousands would take many times as long
         frame = pyarrow.concat_tables(curves.values(), promote_options="permissive").to_pandas()
@@ -428,8 +427,8 @@ def load_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _read_curve(path: Path, most: int, stated: str | None) -> pyarrow.Table:
-    """A cell's `curve.parquet`: numbers in the declared columns and no others, at most so many rows."""
+def _read_curve(path: Path, most: int, stated: str | None) -> pyarrow.Table | None:
+    """A cell's `curve.parquet`: numbers in the declared columns, at most so many rows; None where there is none."""
     import pyarrow
 
     from pdebench.parquet import Bounds, read_columns
@@ -439,6 +438,8 @@ def _read_curve(path: Path, most: int, stated: str | None) -> pyarrow.Table:
         if altered(files.read_plain(path, bounds.size), path.name, stated):
             raise ValueError("it was altered after its record was written")
         return read_columns(path, bounds, CURVE)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
         if said := refused_by_system(error):
             raise ResultsError(f"{path} cannot be read: {said}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -74,6 +75,10 @@ def main() -> Any:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
+        if isinstance(error, FileNotFoundError):  # what is missing from the start is said where it is asked for
+            where = os.fsdecode(error.filename) if error.filename else "the current folder"
+            print(f"error: {printable(where)} was removed meanwhile; run the same command again", file=sys.stderr)
+            sys.exit(2)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPIPE, errno.EIO):
             raise
         print(f"error: {printable(str(error.filename or 'output'))}: {error.strerror}", file=sys.stderr)

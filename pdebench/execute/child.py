@@ -36,6 +36,7 @@ class Child:
 
     def __init__(self, cell: Cell, folder: Path, slot: Slot, conditions: Conditions) -> None:
         self.cell, self.folder, self.slot, self.limit = cell, folder, slot, conditions.seconds
+        self.memory = conditions.memory
         self.began, self.cpu_began = time.monotonic(), time.process_time()
         self.kills = kernel_kills()
         self.closed = False  # its output is closed, or it is over: who started it reads no further

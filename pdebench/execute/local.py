@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pdebench.config import Cell
-from pdebench.errors import ResultsError, refused_by_system
+from pdebench.errors import ResultsError, lacks_memory, refused_by_system
 from pdebench.execute import asks
 from pdebench.execute.child import Child
 from pdebench.execute.conditions import Conditions
@@ -344,6 +344,10 @@ def _without_record(child: Child, code: int) -> dict[str, Any]:
         status, message = "interrupted", "the cell was asked to end; the next run goes on from its saved state"
     else:
         status, message = meaning(code, child.kills, kernel_kills())
+        said = log_tail(child.folder / "log.txt", child.log_began) or ""
+        threadless = child.memory is not None and "can't start new thread" in said  # whose stack has no room
+        if status == "error" and (threadless or lacks_memory(said)):
+            status, message = "oom", f"the cell's process ran out of memory and ended: {message}"
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     about = {"suite": child.cell.suite, "cell": child.cell.id, "planned_as": child.cell.planned_as}
     about |= {"status": status, "message": message}

@@ -64,7 +64,10 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
         threading.Thread(target=_follow_lease, args=(check,), daemon=True).start()
         for leftover in [*leftovers(folder), *leftovers(folder / "state")]:
             leftover.unlink()
-    cell = read_config(folder)
+    try:
+        cell = read_config(folder)
+    except FileNotFoundError:
+        sys.exit(f"{folder / 'config.yaml'} was removed while the cell began: run the same command again")
     seat = Seat(int(rank), cell.train.devices, int(port))
     if first:
         seat = seat_others(seat.size, (cell_folder, conditions_json), events.fileno())

@@ -206,8 +206,9 @@ class Backbone(nn.Module):
         patches = self.x_embedder.proj
         nn.init.xavier_uniform_(patches.weight.view(patches.weight.shape[0], -1))
         nn.init.zeros_(patches.bias)  # type: ignore[arg-type]
-        with torch.no_grad():
-            self.pos_embed.copy_(sincos_position_embedding(self.grid, self.pos_embed.shape[-1]))
+        if not self.pos_embed.is_meta:  # a model that is only counted has no values, and may have any size
+            with torch.no_grad():
+                self.pos_embed.copy_(sincos_position_embedding(self.grid, self.pos_embed.shape[-1]))
         nn.init.normal_(self.t_embedder.mlp[0].weight, std=0.02)  # type: ignore[arg-type]
         nn.init.normal_(self.t_embedder.mlp[2].weight, std=0.02)  # type: ignore[arg-type]
         if self.y_embedder is not None:

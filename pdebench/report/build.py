@@ -119,4 +119,4 @@ def _remove_earlier(target: Path, written: Sequence[str]) -> None:
     for place_of in (FIGURES, TABLES):
         for path in (target / place_of).iterdir():
             if (name := f"{place_of}/{path.name}") not in written and manifest.wrote(name):
-                path.unlink()
+                path.unlink(missing_ok=True)

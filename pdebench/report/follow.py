@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pdebench.errors import ResultsError
 from pdebench.execute.local import SETTLED
+from pdebench.files import Stamp, stamp
 from pdebench.report.build import Built, build_report, place, write_base
 from pdebench.report.section import Progress
 from pdebench.store import Results
@@ -58,6 +59,7 @@ def _ended(results: Results, cell: str) -> bool:
     return record is not None and record["status"] in SETTLED
 
 
-def _stamps(folder: Path) -> dict[str, int]:
-    """When the record of each cell was written."""
-    return {path.parent.name: path.lstat().st_mtime_ns for path in folder.glob("cells/*/record.json")}
+def _stamps(folder: Path) -> dict[str, Stamp]:
+    """Which record each cell has; a cell that is run again loses its own at any moment."""
+    found = {path.parent.name: stamp(path) for path in folder.glob("cells/*/record.json")}
+    return {cell: one for cell, one in found.items() if one is not None}

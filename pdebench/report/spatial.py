@@ -167,7 +167,8 @@ def _seen(table: pd.DataFrame, folders: Mapping[str, Path]) -> tuple[list[Seen],
         except ResultsError as error:
             problems.append(str(error))
             continue
-        assert found is not None
+        if found is None:  # it was removed meanwhile
+            continue
         family = str(row["model.family"])
         side = words.MISSING if pd.isna(row["data.resolution"]) else f"{row['data.resolution']:g} px"
         seen.append(

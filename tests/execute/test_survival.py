@@ -108,6 +108,15 @@ def test_a_cell_that_takes_too_much_memory_is_recorded_and_the_next_one_runs(sui
     assert "memory" in table["message"][0]
 
 
+@pytest.mark.parametrize("limit", ["0.2", "0.45", "0.75"])  # it runs out here and there while libraries are loaded
+def test_a_cell_whose_memory_ends_while_it_imports_is_out_of_memory(suite: Path, tmp_path: Path, limit: str) -> None:
+    results = tmp_path / "out"
+    run = pdebench_run("run", suite, "--results", results, "--set", f"limits.memory_gb={limit}")
+    assert run.returncode == 4, run.stdout + run.stderr
+    table = pdebench.load_results(results)
+    assert set(table["status"]) == {"oom"}, list(table["message"])
+
+
 def test_two_runs_share_the_cells_and_none_is_run_twice(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pdebench.measure import census as census_module
 from pdebench.measure.census import Found, Model, Pass, census
 from pdebench.measure.cost import count_one_block
 from pdebench.measure.trace import trace_step
+from pdebench.models.registry import FAMILIES
 
 BUILD: tuple[tuple[str, Any], ...] = (("input_size", 16), ("num_classes", 10))
 WANTED: dict[Model, set[Pass]] = {
@@ -76,3 +78,23 @@ def test_few_models_start_no_process(helpers: list[subprocess.Popen[bytes]], mon
     monkeypatch.setattr(census_module, "FEWEST", 2)
     census(dict(list(WANTED.items())[2:]))
     assert helpers == []
+
+
+HUGE = """
+import resource, sys
+import torch
+from pdebench.measure.census import Model, Pass, _look_at
+from pdebench.measure.cost import count_one_block
+used = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (used + 2 * 2**30,) * 2)
+models = [Model(f"{name}-S/4", (("input_size", 8192), ("num_classes", None))) for name in sys.argv[1:]]
+print([found.cost.macs > 0 for found in _look_at([(model, {Pass(1, "fp32")}) for model in models]).values()])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts allocations on Linux alone")
+def test_a_model_of_millions_of_tokens_is_counted_without_their_memory() -> None:
+    """2048 x 2048 tokens, whose position embedding alone would take 12 GB."""
+    ran = subprocess.run([sys.executable, "-c", HUGE, *FAMILIES], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert ran.stdout.count("True") == len(FAMILIES)

@@ -94,8 +94,11 @@ class Scan(nn.Module):
     def __init__(self, permutation: Order) -> None:
         super().__init__()
         moves = not np.array_equal(permutation, np.arange(len(permutation)))
-        self.register_buffer("order", torch.tensor(permutation) if moves else None, persistent=False)
-        self.register_buffer("inverse", torch.tensor(np.argsort(permutation)) if moves else None, persistent=False)
+        order = inverse = torch.tensor(permutation) if moves else None
+        if order is not None and not order.is_meta:  # a model that is only counted needs no values
+            inverse = torch.tensor(np.argsort(permutation))
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("inverse", inverse, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens `x` (B, N, D) in raster order, as the scan meets them."""
