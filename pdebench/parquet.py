@@ -107,7 +107,7 @@ def _check(
         kind = schema.field(name).type
         if numbers and not (types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind)):
             raise ValueError(f"its column {name} holds {str(kind)[:40]}, no numbers")
-        if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind):
+        if types.is_nested(kind) or types.is_fixed_size_binary(kind):
             raise ValueError(f"its column {name[:40]!r} holds {str(kind)[:40]}; take it out")
 
 
@@ -118,4 +118,5 @@ def _of(schema: pyarrow.Schema, names: Sequence[str]) -> pyarrow.Schema:
 
 
 def _is_text(kind: pyarrow.DataType) -> bool:
-    return bool(types.is_string(kind) or types.is_large_string(kind))
+    text = types.is_string(kind) or types.is_large_string(kind)
+    return bool(text or types.is_binary(kind) or types.is_large_binary(kind))

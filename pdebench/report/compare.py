@@ -20,6 +20,8 @@ from pdebench.report.crossover import measured as median_of
 from pdebench.report.differences import EVALUATION, SAMPLED, STEP, differences
 from pdebench.report.tidy import FLOOR, SEED, frechet_columns, kid_columns, measured, metric_title
 
+_FARTHEST = 700.0  # a distance whose exponential is still a float
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -51,7 +53,8 @@ class Measure:
         """A distance (see `Comparison`) in words: `+5.8%`, `1.32×`, `+0.0031`."""
         if self.kind == "signed":
             return ("+" if distance > 0 else "") + words.number(distance)
-        return words.times(math.exp(distance)) if self.kind == "rate" else words.percent(math.exp(distance))
+        ratio = math.exp(distance) if distance < _FARTHEST else math.inf  # a wild interval of two seeds
+        return words.times(ratio) if self.kind == "rate" else words.percent(ratio)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def tabular(
         if bold:
             cells = [f"\\textbf{{{text}}}" if loud else text for text, loud in zip(cells, bold[place], strict=True)]
         line = " & ".join(cells)
-        # a line break takes a bracket or a star that follows for its own
+        # a line break or a rule takes a bracket or a star that follows for its own
         lines.append(("{}" if line.startswith(("[", "*")) else "") + line + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 

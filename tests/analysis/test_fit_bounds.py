@@ -42,7 +42,7 @@ def alike(rows: int, columns: int = 1) -> pa.Table:
         (alike(100_000, 60), "100,000 rows of 60 columns"),
         (pa.table({"a": [[1, 2]]}), "holds list"),
         (pa.table({"a": [{"b": 1}]}), "holds struct"),
-        (pa.table({"a": [b"\xff"]}), "holds binary"),
+        (pa.table({"a": pa.array([b"\xff"], pa.binary(1))}), "holds fixed_size_binary"),
         (pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"]), "two columns 'a'"),
     ],
     ids=["rows", "columns", "values", "lists", "structs", "bytes", "twice"],

@@ -37,7 +37,7 @@ def test_a_table_has_rules_escaped_names_and_as_many_cells_as_headings() -> None
         r"PDE \& SSM & \textbf{0.21} \\",
         r"DiT\_50\% & $-$0.1 \\",
         r"\midrule",
-        r"[U+6F22] & --- \\",
+        r"{}[U+6F22] & --- \\",
         r"\bottomrule",
         r"\end{tabular}",
     ]
