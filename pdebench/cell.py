@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from pdebench import weights_file
 from pdebench.build import build_of
 from pdebench.config import Cell, TrainConfig
 from pdebench.data import registry as data_registry
@@ -257,23 +258,12 @@ def _write_curve(trained: Trained, folder: Path) -> None:
 
 
 def _write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], train: TrainConfig, folder: Path) -> None:
-    """The averaged weights, with what `create_model` needs to take them up again and what a sampler has to know.
-
-    Equal weights are equal bytes: safetensors writes its metadata in an order by chance, so its header is written anew.
-    """
-    from safetensors.torch import save
-
+    """The averaged weights, with what `create_model` needs to take them up again and what a sampler has to know."""
     weights = {key: value.contiguous() for key, value in ema.state_dict().items()}
     about = {"model": name, "build": json.dumps(build)}
     about |= {key: json.dumps(getattr(train, key)) for key in ("time_scale", "label_dropout")}
-    content = memoryview(save(weights, about))
-    begin = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(bytes(content[8:begin])) | {"__metadata__": dict(sorted(about.items()))}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the tensors that follow stay aligned
     with replacing(folder / "checkpoint.safetensors") as file:
-        for part in (len(text).to_bytes(8, "little"), text, content[begin:]):
-            file.write(part)
+        weights_file.save(weights, about, file)
 
 
 @dataclass(frozen=True)
@@ -307,10 +297,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
     try:
-        open_plain(path, follow=True).close()  # safetensors waits for a FIFO, and calls any failure a missing file
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        with open_plain(
+            path, follow=True
+        ) as file:  # safetensors waits for a FIFO, and calls any failure a missing file
+            weights_file.refuse_altered(file)
+        with safe_open(path, framework="pt") as held:
+            about = held.metadata() or {}
+            weights = {key: held.get_tensor(key) for key in held.keys()}  # noqa: SIM118 (not a dict)
         name, build = about["model"], json.loads(about["build"])
         _refuse_other_sizes(build, weights)
         with torch.device("meta"):  # allocates nothing, whatever sizes the file claims

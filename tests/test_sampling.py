@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from pdebench.cell import _write_checkpoint
+from pdebench.cell import _write_checkpoint, read_checkpoint
 from pdebench.cli import main
 from pdebench.config import TrainConfig
 from pdebench.errors import ModelError
@@ -48,6 +48,7 @@ def spoilt(path: Path, value: float, name: str) -> Path:
         about = file.metadata()
     weights = load_file(path)
     weights[name].view(-1)[-1] = value
+    del about["sha256"]  # or it would be altered, not diverged
     save_file(weights, path, about)
     return path
 
@@ -84,7 +85,7 @@ def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
     size = int.from_bytes(content[:8], "little")
     assert size % 8 == 0
     header = json.loads(content[8 : 8 + size])
-    assert list(header["__metadata__"]) == ["build", "label_dropout", "model", "time_scale"]
+    assert list(header["__metadata__"]) == ["build", "label_dropout", "model", "time_scale", "sha256"]
     assert header["x_embedder.proj.weight"]["dtype"] == "F32"
 
 
@@ -127,3 +128,15 @@ def test_what_it_was_not_trained_for_is_refused(
     with pytest.raises(ModelError, match=sentence):
         sampled(path, **options)
     sampled(path)
+
+
+def test_a_checkpoint_that_was_altered_is_refused(tmp_path: Path) -> None:
+    """A flipped bit here and there; those of the header's size are another matter."""
+    path = checkpoint_of(tmp_path)
+    content = path.read_bytes()
+    for bit in range(8 * 8, 8 * len(content), 8 * len(content) // 40 + 1):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(ModelError):
+            read_checkpoint(path)

@@ -32,6 +32,7 @@ from pdebench.config import DataConfig
 from pdebench.data import registry
 from pdebench.errors import PdebenchError
 from pdebench.execute import jobs
+from pdebench.execute.allocation import read_cell
 from pdebench.measure.counted import counted
 from pdebench.measure.spatial.findings import read_survey
 from pdebench.picture import read_png
@@ -84,14 +85,16 @@ def whole(found: Any) -> Any:
 READERS: dict[str, Callable[[Path, str], Any]] = {
     "record.json": lambda out, cell: Results(out).record(cell),
     "plan.json": lambda out, cell: Results(out).plan(),
-    "config.yaml": lambda out, cell: whole(Results(out).config(cell)).flat(),
+    "config.yaml": lambda out, cell: read_cell(out / "cells" / cell).id,
     "suite.yaml": lambda out, cell: status_of(out).cells,
     "curve.parquet": lambda out, cell: left_out(load_curves(out, read_results(out))).to_csv(),
     "samples.png": lambda out, cell: np.asarray(whole(read_png(out / "cells" / cell / "samples.png"))).tobytes(),
     "spatial.json": lambda out, cell: read_survey(out / "cells" / cell / "spatial.json"),
     "jobs.json": lambda out, cell: jobs.submissions(out),
     "predictions.json": lambda out, cell: read_json(out / "predictions.json", "a prediction", "plan again"),
-    "nights.jsonl": lambda out, cell: history.read(out / "nights.jsonl"),
+    "nights.jsonl": lambda out, cell: [
+        {key: night[key] for key in NIGHT} for night in history.read(out / "nights.jsonl")
+    ],
     "checkpoint.safetensors": lambda out, cell: [
         value.numpy().tobytes()
         for value in read_checkpoint(out / "cells" / cell / "checkpoint.safetensors").model.state_dict().values()
