@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 # name: (pandas dtype, meaning)
@@ -190,6 +191,7 @@ def is_metric(column: str) -> bool:
     return metric and column not in COLUMNS and "." not in column
 
 
+@lru_cache(maxsize=1000)  # asked of every value of thousands of records
 def dtype_of(column: str) -> str | None:
     """The pandas dtype of a declared column; metrics are floats but for their texts, counts and flags."""
     if column in COLUMNS:
@@ -225,19 +227,26 @@ def fault(record: Mapping[str, Any], cell: str) -> str | None:
     if record["status"] not in STATUSES:
         return f"its status is {record['status'][:40]!r}"
     for key, value in record.items():
-        if not _NAME.fullmatch(key):
+        if not _is_name(key):
             return f"{key[:40]!r} is no name of a column"
         if not _fits(key, value):
             return f"{key} is {repr(value)[:40]}"
     return None
 
 
+@lru_cache(maxsize=1000)
+def _is_name(key: str) -> bool:
+    return _NAME.fullmatch(key) is not None
+
+
 def _fits(key: str, value: Any) -> bool:
     """Whether a column can hold the value; null is allowed in every one."""
+    if value is None:
+        return True
     if isinstance(value, list):
         return dtype_of(key) is None and all(isinstance(item, _SCALARS) for item in value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return False
     dtype = dtype_of(key)
     allowed = _TYPES.get(dtype, _TYPES[None])
-    return value is None or (isinstance(value, allowed) and (dtype in ("boolean", None) or not isinstance(value, bool)))
+    return isinstance(value, allowed) and (dtype in ("boolean", None) or not isinstance(value, bool))

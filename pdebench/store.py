@@ -15,7 +15,9 @@ last ran; records of cells that a changed suite no longer has stay on disk, outs
 from __future__ import annotations
 
 import json
+import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -210,7 +212,8 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     if not results.folder.is_dir():
         raise ResultsError(f"there is no results folder {folder}")
     read = (read_record(results.cell(identity)) for identity in results.plan())  # each once, so none is kept
-    records = [record for record in read if record is not None]
+    # thousands of records have the same keys, each in a text of its own
+    records = [{sys.intern(key): value for key, value in record.items()} for record in read if record is not None]
     if not records:
         raise ResultsError(f"{folder} has no records yet: run a suite into it with `pdebench run SUITE`")
     return frame_of(records)
@@ -223,16 +226,20 @@ def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     def scalar(value: Any) -> Any:
         return ", ".join(map(str, value)) if isinstance(value, list) else value
 
-    rows = [{key: scalar(value) for key, value in record.items()} for record in records]
-    found = dict.fromkeys(key for row in rows for key in row)
+    found = dict.fromkeys(key for record in records for key in record)
     configured = [key for key in found if "." in key]
     head = ["suite", "cell", "status", "message"]
     measured = [key for key in (*COLUMNS, *found) if key not in (*head, *configured)]
-    frame = pd.DataFrame(rows, columns=[*head, *configured, *dict.fromkeys(measured)])
+    columns = dict.fromkeys([*head, *configured, *measured])
+    rows = ([scalar(record.get(key, math.nan)) for key in columns] for record in records)
+    frame = pd.DataFrame(rows, columns=[*columns])
     for column in frame.columns:
         dtype = dtype_of(str(column))
         frame[column] = frame[column].convert_dtypes() if dtype is None else frame[column].astype(dtype)  # type: ignore[call-overload]
     return frame
+
+
+_AT_ONCE = 100  # curves that are joined: thousands of frames take long, and thousands of small tables much memory
 
 
 def load_curves(folder: Path, cells: Iterable[str]) -> pd.DataFrame:
@@ -245,14 +252,20 @@ def load_curves(folder: Path, cells: Iterable[str]) -> pd.DataFrame:
     import pandas as pd
     import pyarrow
 
-    results = Results(folder)
-    read = {cell: _read_curve(results.cell(cell) / "curve.parquet") for cell in cells}
-    curves = {cell: curve for cell, curve in read.items() if curve is not None}
-    if not curves:
+    results, cells = Results(folder), list(cells)
+    tables: list[pyarrow.Table] = []
+    rows: dict[str, int] = {}
+    for start in range(0, len(cells), _AT_ONCE):
+        read = {cell: _read_curve(results.cell(cell) / "curve.parquet") for cell in cells[start : start + _AT_ONCE]}
+        curves = {cell: curve for cell, curve in read.items() if curve is not None}
+        rows |= {cell: len(curve) for cell, curve in curves.items()}
+        if curves:
+            joined = pyarrow.concat_tables(curves.values(), promote_options="permissive")
+            tables.append(joined.combine_chunks())
+    if not tables:
         return pd.DataFrame(columns=["cell", *CURVE])
-    # thousands of frames would take many times as long
-    found: pd.DataFrame = pyarrow.concat_tables(curves.values(), promote_options="permissive").to_pandas()
-    found.insert(0, "cell", np.repeat([*curves], [len(curve) for curve in curves.values()]))
+    found: pd.DataFrame = pyarrow.concat_tables(tables, promote_options="permissive").to_pandas()
+    found.insert(0, "cell", np.repeat([*rows], [*rows.values()]))
     return found
 
 

@@ -36,9 +36,10 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
         ResultsError: a folder is missing, damaged, empty or given twice, or `out` is missing or cannot be written.
     """
     target = place(folders, out)
-    page, parts, report = write_base(folders, target)
+    page, parts = _page(folders, target)
     files = drawings.figure_files([figure for part in parts for figure in part.figures], formats)
-    tables = papers.write_paper_tables(page.table, _made(target / "report" / "tables"))  # while figures are drawn
+    report = write_page(page, parts, target)  # while figures are drawn, and what follows
+    tables = papers.write_paper_tables(page.table, _made(target / "report" / "tables"))
     figures = drawings.write_files(files, _made(target / "report" / "figures"))
     return Built(report, len(page.table), _only(figures, FIGURES), _only(tables, papers.SUFFIXES))
 
@@ -47,12 +48,17 @@ def write_base(
     folders: Sequence[Path], target: Path, progress: Progress | None = None
 ) -> tuple[Page, list[Section], Path]:
     """Write the tables and the page alone; `progress` says that there is more to come."""
+    page, parts = _page(folders, target, progress)
+    return page, parts, write_page(page, parts, target)
+
+
+def _page(folders: Sequence[Path], target: Path, progress: Progress | None = None) -> tuple[Page, list[Section]]:
+    """The page and its sections, with the tables written."""
     sources = named(folders)
     table, curves = load(sources)
     save_tables(table, curves, _made(target))
     page = make_page(table, curves, sources, progress)
-    parts = sections(page)
-    return page, parts, write_page(page, parts, target)
+    return page, sections(page)
 
 
 def place(folders: Sequence[Path], out: Path | None) -> Path:

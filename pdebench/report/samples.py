@@ -6,6 +6,7 @@ import base64
 import io
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -67,6 +68,11 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
         chosen.append(order.index[0])
     picked = done.loc[sorted(chosen)]
     share = TOTAL_BYTES // len(picked)
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # encoding holds no lock of the interpreter
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `encode` refuses such pictures itself
+        encoded = dict(
+            zip(picked.index, pool.map(lambda place: encode(paths[place], share), picked.index), strict=True)
+        )
     several = picked["data.name"].nunique() > 1
     rows = []
     for key, group in picked.groupby(places, dropna=False, sort=True):
@@ -84,7 +90,7 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
             facts += [f"seed {seed:g}"] if pd.notna(seed) else []
             facts += [named(key, str(row[key])) for key in differing]
             caption = f"{side}, {', '.join(facts)}"
-            uri, width, height = encode(paths[place], share)
+            uri, width, height = encoded[place]
             grids.append(Grid(who, caption, f"Images drawn by {who}: {caption}", uri, width, height))
         rows.append(GridRow(label, tuple(grids)))
     return rows
@@ -93,10 +99,10 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
 def encode(path: Path, limit: int) -> tuple[str | None, int, int]:
     """The picture as a data URI of at most about `limit` bytes, its width and height; None if damaged."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                image = opened.convert("RGB")
+        with Image.open(path) as opened:
+            if Image.MAX_IMAGE_PIXELS is not None and opened.width * opened.height > Image.MAX_IMAGE_PIXELS:
+                return None, 0, 0
+            image = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return None, 0, 0
     image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
