@@ -236,7 +236,7 @@ def _measure(folder: Path, suite: Path, before: Path | None, rounds: int) -> Non
     verbs = {
         "status": ["-m", "pdebench", "status", str(folder)],
         "run, nothing to do": ["-m", "pdebench", "run", str(suite), "--results", str(folder)],
-        "report": ["-m", "pdebench", "report", str(folder), "--figures", "svg"],
+        "report": ["-m", "pdebench", "report", str(folder)],
     }
     process(verbs["report"], HERE)  # `run` makes a report where there is none, and files are read from disk once
     pages: dict[str, int] = {}

@@ -56,6 +56,19 @@ def edited_since(results: Results, cells: Sequence[Cell]) -> list[str]:
     ]
 
 
+def left_by(results: Results, earlier: Sequence[str], cells: Sequence[Cell], told: int) -> str | None:
+    """What to say of done cells that the tables had and that the suite has no more; `told` of them are known to be."""
+    ours = {cell.id for cell in cells}
+    left = [one for one in earlier if one not in ours and (results.record(one) or {}).get("status") == "done"]
+    if (count := len(left) - told) <= 0:
+        return None
+    them = "1 cell that is done is" if count == 1 else f"{count} cells that are done are"
+    return (
+        f"{them} of this suite no more, since it, a default or a family's options changed: they stay in this folder, "
+        "outside its tables"
+    )
+
+
 def changed_since(results: Results, cells: Sequence[Cell]) -> list[Changed]:
     """What became of the data of the suite that ran in a folder last, seen from the cells that are to run there now.
 

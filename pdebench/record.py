@@ -8,6 +8,7 @@ this imports no pandas.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 # name: (pandas dtype, meaning)
@@ -191,6 +192,7 @@ def is_metric(column: str) -> bool:
     return metric and column not in COLUMNS and "." not in column
 
 
+@lru_cache(maxsize=1000)  # asked of every value of thousands of records
 def dtype_of(column: str) -> str | None:
     """The pandas dtype of a declared column; metrics are floats but for their texts, counts and flags."""
     if column in COLUMNS:

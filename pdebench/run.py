@@ -10,7 +10,7 @@ from typing import Any
 
 from pdebench import track
 from pdebench.adopt import adopt
-from pdebench.changed import changed_since, edited_since
+from pdebench.changed import changed_since, edited_since, left_by
 from pdebench.config import Cell
 from pdebench.errors import SlotError
 from pdebench.execute.arithmetic import Precision, precision_here
@@ -18,11 +18,12 @@ from pdebench.execute.conditions import Conditions
 from pdebench.execute.lease import Leases
 from pdebench.execute.local import FAILED, Watcher, pending, run_cells, settles
 from pdebench.execute.slots import slots
+from pdebench.files import read_plain
 from pdebench.measure.counted import count_ahead
 from pdebench.preflight import preflight
 from pdebench.record import MACHINE
 from pdebench.resolved import resolved
-from pdebench.store import Results, as_json, write_own, write_tables
+from pdebench.store import LARGEST, Results, as_json, write_own, write_tables
 from pdebench.suite import Suite
 
 MakeWatcher = Callable[[Sequence[Cell], Sequence[Cell]], AbstractContextManager[Watcher]]
@@ -97,7 +98,9 @@ def run_suite(
         shared=len(places) > 1 and places[0].cores is not None,
         warm=suite.execution.isolation == "warm",
     )
+    described = _described(folder)
     cells = settle(suite, results, precision_here(), say)
+    changed = described != _described(folder)
     Leases(folder, lambda why: say(f"waiting: {why}")).sweep(results.cell(cell.id) for cell in cells)
     todo = pending(cells, results, retry_failed=retry_failed, timed=conditions.timed)
     preflight(todo, folder)
@@ -110,7 +113,18 @@ def run_suite(
                 run_cells(todo, results, watcher, places, conditions, retry_failed=retry_failed)
             except KeyboardInterrupt:
                 interrupted = True
-    return outcome(cells, results, ran=len(todo), interrupted=interrupted, timed=conditions.timed)
+    return outcome(cells, results, ran=len(todo), changed=changed, interrupted=interrupted, timed=conditions.timed)
+
+
+def _described(folder: Path) -> list[bytes | None]:
+    """What the tables and the report of a folder rest on beside its cells: its suite and plan."""
+    found: list[bytes | None] = []
+    for name in ("suite.yaml", "plan.json"):
+        try:
+            found.append(read_plain(folder / name, LARGEST))
+        except (OSError, ValueError):
+            found.append(None)
+    return found
 
 
 def settle(suite: Suite, results: Results, precision: Precision, say: Callable[[str], None]) -> list[Cell]:
@@ -120,10 +134,15 @@ def settle(suite: Suite, results: Results, precision: Precision, say: Callable[[
         PdebenchError: the data are not there, or changed under an unfinished cell; the folder cannot be written.
     """
     cells = resolved(suite.planned(), precision)
-    for changed in changed_since(results, cells) if results.folder.is_dir() else ():
+    there = results.folder.is_dir()
+    earlier = results.plan() if there else []
+    changes = changed_since(results, cells) if there else []
+    for changed in changes:
         say(str(changed))
     results.make(suite.to_yaml(), [cell.id for cell in cells])
     adopt(cells, results, say)
+    if text := left_by(results, earlier, cells, told=sum(changed.cells for changed in changes)):
+        say(text)
     for text in edited_since(results, cells):
         say(text)
     results.describe(cells)
@@ -135,15 +154,16 @@ def outcome(
     results: Results,
     *,
     ran: int,
+    changed: bool = False,
     interrupted: bool = False,
     lost: Mapping[str, str] | None = None,
     timed: bool = False,
 ) -> Outcome:
-    """How a run ended, with tables and a report that say so, where `ran` cells may have changed them."""
+    """How a run ended, with tables and a report that say so, where cells that `ran`, or the suite, changed them."""
     folder = results.folder
     held = [(cell, results.record(cell.id)) for cell in cells]
     recorded, records = [cell for cell, one in held if one is not None], [one for _, one in held if one is not None]
-    if records and (ran or _behind(results, recorded)):
+    if records and (ran or changed or _behind(results, recorded)):
         _publish(folder, records)
     left = [one or {} for _, one in held if one is None or not settles(one, timed=timed)]
     missing = sum(one.get("status") in (None, "interrupted", "done") for one in left)

@@ -36,16 +36,23 @@ _UNSAID: dict[type[BaseModel], tuple[str, ...]] = {PDEOptions: ("padding",)}
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a family: its default, and its values in their order where they are a closed list."""
+    """One option of a family.
+
+    Attributes:
+        default: what a suite that leaves it out gets.
+        values: in their order, where they are a closed list.
+        before: what a record without it means: what was done before there was such an option.
+    """
 
     name: str
     default: Any
     values: tuple[Any, ...]
+    before: Any
 
     def typed(self, raw: Any) -> Any:
-        """A value of the table as the option has it; a missing one is the default, as in records of before it."""
+        """A value of the table as the option has it; a missing one is of a record of before it."""
         if raw is None or str(raw) in ("", "nan", "<NA>"):  # what pandas makes of a null, without importing pandas
-            return self.default
+            return self.before
         raw = raw.item() if hasattr(raw, "item") else raw
         if isinstance(self.default, bool):
             return {"true": True, "false": False}.get(str(raw).lower(), raw)
@@ -107,8 +114,14 @@ def options_of(family: str) -> tuple[Option, ...]:
     declared = model.model_fields
     order = [name for name in _ORDER.get(model, ()) if name in declared]
     names = [*order, *(name for name in declared if name not in order)]
+    defaults = {name: declared[name].get_default(call_default_factory=True) for name in names}
     return tuple(
-        Option(name, declared[name].get_default(call_default_factory=True), get_args(declared[name].annotation))
+        Option(
+            name,
+            defaults[name],
+            get_args(declared[name].annotation),
+            FAMILIES[family].neutral.get(name, defaults[name]),
+        )
         for name in names
     )
 

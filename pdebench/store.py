@@ -16,7 +16,9 @@ last ran; records of cells that a changed suite no longer has stay on disk, outs
 from __future__ import annotations
 
 import json
+import math
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -356,7 +358,8 @@ def read_results(folder: Path) -> pd.DataFrame:
             left.append(f"{path}: with its keys the table would have more than {MOST_COLUMNS:,} columns")
             continue
         columns = more
-        records.append(record)
+        # thousands of records have the same keys, each in a text of its own
+        records.append({sys.intern(key): value for key, value in record.items()})
     if not records and left:
         raise ResultsError(left[0] if len(left) == 1 else f"{left[0]} ({len(left)} records of {folder} are none)")
     if not records:
@@ -374,13 +377,14 @@ def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     def scalar(value: Any) -> Any:
         return ", ".join(map(str, value)) if isinstance(value, list) else value
 
-    rows = [{key: scalar(value) for key, value in record.items()} for record in records]
-    found = dict.fromkeys(key for row in rows for key in row)
+    found = dict.fromkeys(key for record in records for key in record)
     configured = [key for key in found if "." in key]
     head = ["suite", "cell", "status", "message"]
     measured = [key for key in (*COLUMNS, *found) if key not in (*head, *configured)]
+    columns = dict.fromkeys([*head, *configured, *measured])
+    rows = ([scalar(record.get(key, math.nan)) for key in columns] for record in records)
     # as objects, since whole numbers beside missing ones would go through floats
-    frame = pd.DataFrame(rows, columns=[*head, *configured, *dict.fromkeys(measured)], dtype=object)
+    frame = pd.DataFrame(rows, columns=[*columns], dtype=object)
     for column in frame.columns:
         dtype = dtype_of(str(column))
         frame[column] = _typed(frame[column]) if dtype is None else frame[column].astype(dtype)  # type: ignore[call-overload]
@@ -397,6 +401,9 @@ def _typed(values: pd.Series) -> pd.Series:
     return values.convert_dtypes()
 
 
+_AT_ONCE = 100  # curves that are joined: thousands of frames take long, and thousands of small tables much memory
+
+
 def load_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     """The training curves of the cells of a folder's table that have one: a row a step, with the cell's identity.
 
@@ -407,7 +414,10 @@ def load_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
     import pyarrow
 
-    results, curves, left, room = Results(folder), {}, [], MOST_STEPS_OF_ALL
+    results, left, room = Results(folder), [], MOST_STEPS_OF_ALL
+    rows: dict[str, int] = {}
+    read: list[pyarrow.Table] = []
+    joined: list[pyarrow.Table] = []
     for cell, stated in zip(table["cell"], table["files"], strict=True):
         path = results.cell(cell) / "curve.parquet"
         try:
@@ -415,13 +425,18 @@ def load_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
         except ResultsError as error:
             left.append(str(error))
             continue
-        if curve is not None:
-            curves[cell] = curve
-            room -= len(curve)
+        if curve is None:
+            continue
+        rows[cell] = len(curve)
+        room -= len(curve)
+        read.append(curve)
+        if len(read) == _AT_ONCE:
+            joined.append(pyarrow.concat_tables(read, promote_options="permissive").combine_chunks())
+            read = []
     frame = pd.DataFrame(columns=["cell", *CURVE])
-    if curves:  # joined before they are frames, of which thousands would take many times as long
-        frame = pyarrow.concat_tables(curves.values(), promote_options="permissive").to_pandas()
-        frame.insert(0, "cell", np.repeat([*curves], [len(curve) for curve in curves.values()]))
+    if rows:
+        frame = pyarrow.concat_tables([*joined, *read], promote_options="permissive").to_pandas()
+        frame.insert(0, "cell", np.repeat([*rows], [*rows.values()]))
     if left:
         frame.attrs[LEFT_OUT] = left
     return frame

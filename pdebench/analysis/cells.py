@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
+from pdebench.identity import NEUTRAL
 from pdebench.record import DIMENSIONS
+from pdebench.settings import options_of
 
 CONTENT = ("data.content", "data_checksum")
 """Columns that say what a data set holds, whatever it is called."""
@@ -32,6 +35,30 @@ _RECORDED = ("precision_used", "classes", "train_images", "val_images", *CONTENT
 def is_results(table: pd.DataFrame) -> bool:
     """Whether the columns are those of a results folder's table."""
     return table.columns.is_unique and set(table.columns) >= _RESULTS
+
+
+def fill_in(table: pd.DataFrame) -> None:
+    """Write into a results table what records of before leave open: the values of keys and options that came later.
+
+    Only in columns that are there, since some row has them: else rows of then and of now were no runs of one thing.
+    """
+    for section, keys in NEUTRAL.items():
+        for key, value in keys.items():
+            if value is not None and not isinstance(value, list):
+                _fill(table, f"{section}.{key}", value, table.index == table.index)
+    for family in table["model.family"].dropna().unique():
+        own = (table["model.family"] == family).fillna(False).astype(bool)
+        for option in options_of(str(family)):
+            _fill(table, f"model.{option.name}", option.before, own)
+
+
+def _fill(table: pd.DataFrame, name: str, value: Any, own: Any) -> None:
+    if name not in table:
+        return
+    open_ = table[name].isna() & own
+    if open_.any() and value is not None:
+        number = pd.api.types.is_float_dtype(table[name]) and type(value) is int
+        table[name] = table[name].astype(object).where(~open_, float(value) if number else value)
 
 
 def states(table: pd.DataFrame) -> pd.Series:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow
 
-from pdebench.analysis.cells import by_data, is_results, states, told_apart
+from pdebench.analysis.cells import by_data, fill_in, is_results, states, told_apart
 from pdebench.analysis.csv_text import MOST_COLUMNS, MOST_ROWS, MOST_VALUES, SEPARATORS, read_csv
 from pdebench.analysis.left_out import counted
 from pdebench.analysis.numbers import decimal_points
@@ -96,6 +96,8 @@ def load(path: Path, asked: Asked) -> tuple[Source, Columns]:
         ResultsError: a results folder that cannot be read.
     """
     source = read_table(path)
+    if is_results(source.table):
+        fill_in(source.table)
     columns = columns_of(source.table, asked)
     counts = [name for name in (columns.n, columns.d, columns.flops) if name is not None and name in source.table]
     if source.separator not in ("", ",") and columns.loss in source.table and source.table.columns.is_unique:

@@ -19,7 +19,7 @@ from pdebench.report.ablation import Ablation, ablations
 from pdebench.report.costs import costs
 from pdebench.report.curves import loss_curves
 from pdebench.report.predicted import predicted
-from pdebench.report.provenance import provenance
+from pdebench.report.provenance import provenance, suite_names
 from pdebench.report.quality import quality
 from pdebench.report.samples import sample_rows
 from pdebench.report.scaling import scaling_section
@@ -109,7 +109,7 @@ def render(page: Page, parts: Sequence[Section]) -> str:
     figures = [figure for part in parts for figure in part.figures]
     template = _environment().get_template("template.html")
     return template.render(
-        title=words.listed(sorted({str(name) for name in table["suite"].dropna()})) or "no results",
+        title=words.listed(sorted(suite_names(page))) or "no results",
         lede=parts[0].content.summary.lede,
         progress=page.progress,
         finished_at=_moment(table["finished_at"]),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 
-from pdebench.errors import refused_by_system
-from pdebench.files import NotPlain, open_plain
+from pdebench.errors import SuiteError, refused_by_system
+from pdebench.files import NotPlain, open_plain, read_plain
 from pdebench.record import MACHINE
 from pdebench.report import tables, words
 from pdebench.report.section import Page
+from pdebench.yaml_source import read_text
 
+LONGEST_NAME = 64  # characters: what a suite may be called
 LARGEST_SUITE = 64 * 2**10
 """Bytes of a suite file that are shown: ten times what a long one has."""
 
@@ -72,6 +75,25 @@ def _source(name: str, folder: Path, rows: pd.DataFrame) -> Source:
         ("torch", _distinct(rows["torch_version"])),
     ]
     return Source(name or folder.resolve().name, facts, _suite(folder / "suite.yaml"))
+
+
+def suite_names(page: Page) -> set[str]:
+    """What the suites of the page are called by now: their cells may have run under another name."""
+    names = set()
+    for name, folder in page.folders.items():
+        own = page.table.loc[page.table["folder"] == name, "suite"].dropna()
+        called = _called(folder / "suite.yaml")
+        names |= {called} if called else {str(one) for one in own}
+    return names
+
+
+def _called(path: Path) -> str | None:
+    """The name in a suite file; None where there is none to be read."""
+    with suppress(OSError, ValueError, SuiteError):
+        name = read_text(read_plain(path, LARGEST_SUITE).decode(), path.name).data.get("suite")
+        if isinstance(name, str) and 0 < len(name) <= LONGEST_NAME:
+            return name
+    return None
 
 
 def _distinct(values: pd.Series) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import os
+import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -68,6 +70,11 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
         chosen.append(order.index[0])
     picked = done.loc[sorted(chosen)]
     share = TOTAL_BYTES // len(picked)
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # encoding holds no lock of the interpreter
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `encode` refuses such pictures itself
+        encoded = dict(
+            zip(picked.index, pool.map(lambda place: encode(paths[place], share), picked.index), strict=True)
+        )
     several = picked["data.name"].nunique() > 1
     rows = []
     for key, group in picked.groupby(places, dropna=False, sort=True):
@@ -85,7 +92,7 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
             facts += [f"seed {seed:g}"] if pd.notna(seed) else []
             facts += [named(key, str(row[key])) for key in differing]
             caption = f"{side}, {', '.join(facts)}"
-            uri, width, height = encode(paths[place], share)
+            uri, width, height = encoded[place]
             grids.append(Grid(who, caption, f"Images drawn by {who}: {caption}", uri, width, height))
         rows.append(GridRow(label, tuple(grids)))
     return rows

@@ -55,6 +55,8 @@ class Grid:
     of: int  # rows that there are; `rows` may be fewer
 
 
+TEXTS = 200_000  # characters of a column of texts, such as messages; table.csv has all
+
 MOST_ROWS = 250
 """Rows of a table of the page: a browser takes seconds for thousands, and the page has to stay small."""
 
@@ -79,7 +81,7 @@ def full_table(table: pd.DataFrame) -> Grid:
     left = [name for name in columns if name not in {*empty, *(name for name, _ in constant)}]
     numeric = [(name, pd.api.types.is_numeric_dtype(shown[name]) and shown[name].dtype != bool) for name in left]
     drawn = representatives(table, MOST_ROWS).index
-    texts = [[cell(name, value) for value in shown.loc[drawn, name]] for name in left]
+    texts = [[cell(name, value, len(drawn)) for value in shown.loc[drawn, name]] for name in left]
     rows = [list(row) for row in zip(*texts, strict=True)] if left else []
     return Grid(numeric, rows, constant, empty, len(shown))
 
@@ -92,8 +94,8 @@ def _distinct(values: pd.Series) -> list[Any]:
         return list(values)
 
 
-def cell(column: str, value: Any) -> TableCell:
-    """One value of the table as text, with its sort key."""
+def cell(column: str, value: Any, of: int = 1) -> TableCell:
+    """One value of the table as text, with its sort key; `of`: how many share a page."""
     if words.missing(value):
         return TableCell(words.MISSING, "")
     if isinstance(value, bool | np.bool_):
@@ -109,7 +111,14 @@ def cell(column: str, value: Any) -> TableCell:
         value = json.dumps(value, default=lambda item: item.tolist() if hasattr(item, "tolist") else str(item))
     text = str(value)
     limit = 12 if column in ("metric_weights_sha256", "git_commit", "cell", "machine_fingerprint") else 60
-    return TableCell(text, text) if len(text) <= limit else TableCell(text[:limit] + "…", text, text)
+    kept = cut(text, of)
+    return TableCell(text, text) if len(text) <= limit else TableCell(text[:limit] + "…", kept, kept)
+
+
+def cut(text: str, of: int) -> str:
+    """A text that the page has room for beside as many others."""
+    longest = TEXTS // max(of, 1)
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,8 @@ def failures(table: pd.DataFrame) -> Failures:
     """The rows whose status is not `done`, of very many those that `representatives` chooses."""
     found = []
     failed = table[table["status"] != "done"]
-    for row in records(representatives(failed, MOST_ROWS)):
+    shown = representatives(failed, MOST_ROWS)
+    for row in records(shown):
         side = f"{row['data.resolution']:g} px" if pd.notna(row["data.resolution"]) else words.MISSING
         who = [str(row["model_name"] or row["model.family"]), side]
         who += [row["setting"]] if row["setting"] else []
@@ -145,7 +155,7 @@ def failures(table: pd.DataFrame) -> Failures:
                 str(row["cell"] or words.MISSING),
                 ", ".join(who),
                 str(row["status"] or "no status"),
-                str(row["message"] or words.MISSING),
+                cut(str(row["message"] or words.MISSING), len(shown)),
             )
         )
     return Failures(found, len(table), len(failed))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdebench.identity import NEUTRAL
+from pdebench.analysis.cells import fill_in
 from pdebench.record import is_metric
 from pdebench.report.sets import set_names
 from pdebench.settings import Setting, options_of, setting_of
@@ -184,11 +184,7 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _fill_in(table: pd.DataFrame) -> None:
     """What a record of before leaves open: the value of a key that came later, and what `auto` came to."""
-    for section, keys in NEUTRAL.items():
-        for key, value in keys.items():
-            name = f"{section}.{key}"
-            if name in table and value is not None and not isinstance(value, list):
-                table[name] = table[name].astype(object).where(table[name].notna(), value)
+    fill_in(table)
     if "train.precision" in table:
         used = table["precision_used"]
         table["train.precision"] = used.where(used.notna(), table["train.precision"].astype(object))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from pdebench.execute.heard import SEPARATOR
 from pdebench.report import words
+from pdebench.report.tables import cut
 from pdebench.report.tidy import families_in
 
 
@@ -36,7 +37,10 @@ def warned(table: pd.DataFrame) -> Warnings | None:
     for place, text in table["warnings"].dropna().items():
         for sentence in str(text).split(SEPARATOR):
             cells.setdefault(sentence, []).append(place)  # type: ignore[arg-type]
-    found = [Warned(sentence, _whose(table, table.loc[places])) for sentence, places in cells.items()]
+    found = [
+        Warned(cut(sentence, min(MOST, len(cells))), _whose(table, table.loc[places]))
+        for sentence, places in cells.items()
+    ]
     found.sort(key=lambda one: one.whose)
     return Warnings(found[:MOST], max(0, len(found) - MOST)) if found else None
 

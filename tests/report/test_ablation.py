@@ -18,6 +18,8 @@ from pdebench.analysis.paired import paired, student_t
 from pdebench.models.registry import FAMILIES
 from pdebench.report import ablation, write_report
 from pdebench.report.ablation import Ablation, Row
+from pdebench.report.papers import paper_tables
+from pdebench.report.summary import summarise
 from pdebench.report.tidy import DIMENSIONS, tidy
 from pdebench.suite import load_suite
 
@@ -417,3 +419,18 @@ def test_the_shipped_suite_is_the_design() -> None:
     assert set(found) == {*names, "DiT", "None-DiT"}
     trained = {tuple(sorted({**cell.train.model_dump(), "seed": 0}.items())) for cell in cells}
     assert len(trained) == 1
+
+
+@pytest.mark.parametrize("name", list(synthetic.PLAIN))
+def test_cells_of_before_an_option_came_stay_in_rankings_studies_and_tables(name: str) -> None:
+    whole = synthetic.ablation()
+    first = (whole["model.family"] == "PDE-SSM-DiT") & (whole["train.seed"] < 2)
+    old = whole.assign(
+        **{name: whole[name].astype(object).where(~(first & (whole[name] == synthetic.PLAIN[name])), None)}
+    )
+    table, as_before = tidy(old), tidy(whole)
+    assert len(table) == len(whole)
+    assert ablation.ablations(table) == ablation.ablations(as_before)
+    assert summarise(table) == summarise(as_before)
+    texts = [{one.name: one.texts for one in paper_tables(rows)} for rows in (table, as_before)]
+    assert texts[0] == texts[1]
