@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from pdebench.status import Status, status_of
 from pdebench.store import Results, write_atomic
 from pdebench.suite import Suite
 
+TO_COME = ("queued", "starting", "running")
 SOONEST, LATEST = 1.0, 30.0  # seconds between looks at the queue: often at first, then out of the controller's way
 
 
@@ -97,14 +99,17 @@ def resources(execution: ExecutionConfig, profile: Path | None) -> SlurmConfig:
     return SlurmConfig(**asked)
 
 
-def finish(cells: Sequence[Cell], folder: Path) -> Outcome:
+def finish(cells: Sequence[Cell], folder: Path, say: Callable[[str], None] = lambda text: None) -> Outcome:
     """Sleep until no job of a suite's cells waits or runs, then give their outcome, with tables and report.
 
-    A KeyboardInterrupt ends the waiting, not the jobs.
+    A KeyboardInterrupt ends the waiting, not the jobs. `say` is told what is waited for, whenever that changes.
     """
-    pause = SOONEST
+    pause, told = SOONEST, ""
     try:
         while _under_way(status := status_of(folder)):
+            if (waits := _waits(status)) != told:
+                told = waits
+                say(f"waiting: {waits}")
             time.sleep(pause)
             pause = min(1.25 * pause, LATEST)
     except KeyboardInterrupt:
@@ -119,6 +124,12 @@ def finish(cells: Sequence[Cell], folder: Path) -> Outcome:
 
 def _under_way(status: Status) -> bool:
     """Whether something is still to come; a controller that does not answer may be back soon."""
-    return status.unknown is not None or any(
-        state.status in ("queued", "starting", "running") for state in status.cells
-    )
+    return status.unknown is not None or any(state.status in TO_COME for state in status.cells)
+
+
+def _waits(status: Status) -> str:
+    """What is still to come."""
+    counts = Counter(state.status for state in status.cells if state.status in TO_COME)
+    cells = ", ".join(f"{counts[word]} {word}" for word in TO_COME if counts[word])
+    asked = "" if status.unknown is None else f"SLURM is asked again: {status.unknown}"
+    return "; ".join(filter(None, (cells and f"for cells: {cells}", asked)))

@@ -104,7 +104,7 @@ def run(
             if as_json:
                 typer.echo(json.dumps([asdict(array) for array in submitted.arrays], indent=1))
             return
-        outcome = finish(submitted.cells, folder)
+        outcome = finish(submitted.cells, folder, say)
     else:
         outcome = run_suite(
             study,

@@ -14,7 +14,7 @@ INTERRUPTED = 76  # exit status of a process that was asked to end and has saved
 OVER_MEMORY = 78  # exit status of a process whose cell's processes together held more than its limit
 FAILED = 77  # exit status of one of a cell's processes that failed, and has left the cell's record
 ABANDONED = 75  # exit status of a process whose parent is gone
-TAKEN = 78  # exit status of a process whose cell another run has taken over
+TAKEN = 79  # exit status of a process whose cell another run has taken over
 
 
 def kernel_kills() -> int:

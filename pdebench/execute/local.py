@@ -150,7 +150,7 @@ class _Crew:
         self.waits = False  # for a device that another run of this machine has
         self.running: list[Child] = []
         self.elsewhere: deque[Cell] = deque()  # held by another run; looked at again until they have records
-        self.leases = Leases(results.folder, watcher.waiting)
+        self.leases = Leases(results.folder, lambda why: self.watcher.waiting(why))
         self.conditions = replace(conditions, lease=self.leases.holder.token)
         self.told = ""  # whom we wait for
         self.selector = selectors.DefaultSelector()
@@ -165,8 +165,7 @@ class _Crew:
             if self.elsewhere and time.monotonic() - looked >= LOOK_AGAIN:
                 looked = time.monotonic()
                 self._look()
-                if self.todo:
-                    continue
+                continue
             if self.elsewhere and not self.running and not self.waits:
                 self._say_for_whom()
             self._wait()

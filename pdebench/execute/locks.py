@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from pdebench import files
-from pdebench.errors import ResultsError
+from pdebench.errors import ResultsError, refused_by_system
 
 PATIENCE = 3.0  # seconds after which a wait is told
 NAP = 0.01  # seconds between tries
@@ -73,11 +73,8 @@ def _open(path: Path) -> BinaryIO:
     try:
         return files.lock_file(path)
     except (OSError, files.NotPlain) as error:
-        if isinstance(error, OSError):
-            why = f"cannot write to the results folder {path.parent}: {error.strerror}"
-        else:
-            why = f"{path} is no lock of ours: {error}; remove it"
-        raise ResultsError(why) from None
+        why = refused_by_system(error) or f"{path.name}: {error}; remove it"
+        raise ResultsError(f"cannot write to the results folder {path.parent}: {why}") from None
 
 
 def _same(file: BinaryIO, path: Path) -> bool:

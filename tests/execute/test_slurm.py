@@ -7,6 +7,9 @@ import os
 import re
 import shlex
 import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from runs import pdebench_run, wait_for, write_suite
 
 import pdebench
 from pdebench.errors import SchedulerError
-from pdebench.execute import allocation, slurm
+from pdebench.execute import allocation, jobs, locks, slurm
 from pdebench.execute.conditions import Conditions
 from pdebench.execute.lease import Leases
 from pdebench.status import status_of
@@ -85,6 +88,7 @@ def test_a_cell_goes_on_after_each_way_to_end_its_job(suite: Path, tmp_path: Pat
     wait_for(lambda: max(results.glob("cells/*/state/*.pt"), default=Path(reached)).name > reached)
     os.kill(int((queue / "2_0.pid").read_text()), signal.SIGUSR2)
     ended = pdebench_run(*run, "--wait")
+    assert "waiting: for cells: 1 " in ended.stdout
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "not submitted again: 1 cell" in ended.stdout
     assert "2_0: its state is saved; queued again" in (results / "slurm" / "2_0_0_log.out").read_text()
@@ -284,3 +288,25 @@ def test_a_path_of_words_and_signs_stays_one_path(suite: Path, tmp_path: Path, q
 def test_memory_and_gpus_multiply() -> None:
     assert [slurm._times(gres, 4) for gres in ("gpu", "gpu:2", "gpu:a100:1")] == ["gpu:4", "gpu:8", "gpu:a100:4"]
     assert [slurm._memory(mem, 2) for mem in ("16000", "32G")] == ["32000", "64G"]
+
+
+def test_whoever_submits_while_another_does_says_so(
+    suite: Path, tmp_path: Path, queue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (queue / "hold").touch()
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    results, said = tmp_path / "out", threading.Event()
+    results.mkdir()
+    told: list[str] = []
+
+    def say(text: str) -> None:
+        told.append(text)
+        if "jobs.lock" in text:
+            said.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with jobs.alone(results, print):
+            submitting = pool.submit(submit_suite, load_suite(suite), results, say=say)
+            assert said.wait(60)
+        submitting.result()
+    assert f"waiting: process {os.getpid()} on {socket.gethostname()} holds {results}/.jobs.lock" in "\n".join(told)

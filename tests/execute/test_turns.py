@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +113,15 @@ def test_two_runs_time_their_cells_one_after_another(suite: Path, tmp_path: Path
     assert list(table["status"]) == ["done", "done"]
     spans = sorted(zip(map(pd.Timestamp, table["started_at"]), map(pd.Timestamp, table["finished_at"]), strict=True))
     assert spans[0][1] <= spans[1][0]
+
+
+def test_where_the_cache_has_no_locks_nobody_waits_for_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    first, second = Turn(CPU, timed=True), Turn(CPU, timed=True)
+    assert first.take()
+    assert second.take()
+    for turn in (first, second):
+        turn.give_back()
