@@ -245,7 +245,7 @@ def test_a_curve_that_is_none_is_left_out_and_named(tmp_path: Path, columns: dic
     folder = results(tmp_path, RECORD)
     curve(folder / "cells" / GOOD, **usual(3))
     curve(folder / "cells" / f"{0:012x}", **columns)
-    frame = load_curves(folder)
+    frame = load_curves(folder, read_results(folder))
     assert set(frame["cell"]) == {GOOD}
     assert f"{0:012x}/curve.parquet is not a training curve" in frame.attrs[LEFT_OUT][0]
     assert "curve.parquet is not a training curve" in pdebench("report", folder, "--figures", "svg").stderr
@@ -262,7 +262,7 @@ def test_a_curve_is_refused_by_what_it_says_before_it_is_decoded(
     path = curve(folder / "cells" / GOOD, **dict.fromkeys(CURVE, steps))
     assert path.stat().st_size < 2**19
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)  # nothing is decoded
-    assert "it has 4,000,000 rows, more than 3,000,000" in load_curves(folder).attrs[LEFT_OUT][0]
+    assert "it has 4,000,000 rows, more than 3,000,000" in load_curves(folder, read_results(folder)).attrs[LEFT_OUT][0]
 
 
 def test_all_curves_of_a_folder_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +270,7 @@ def test_all_curves_of_a_folder_are_bounded_together(tmp_path: Path, monkeypatch
     folder = results(tmp_path, RECORD)
     for cell in (GOOD, f"{0:012x}"):
         curve(folder / "cells" / cell, **usual(3))
-    frame = load_curves(folder)
+    frame = load_curves(folder, read_results(folder))
     assert len(frame) == 3
     assert "it has 3 rows, more than 2" in frame.attrs[LEFT_OUT][0]
 

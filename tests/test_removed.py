@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pdebench import cli
@@ -28,7 +29,7 @@ def test_a_record_that_goes_while_a_report_watches_is_no_record(
 
 
 def test_a_curve_that_is_gone_is_none(tmp_path: Path) -> None:
-    assert list(load_curves(tmp_path, [CELL])) == ["cell", *CURVE]
+    assert list(load_curves(tmp_path, pd.DataFrame({"cell": [CELL], "files": [None]}))) == ["cell", *CURVE]
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_files_that_are_no_suites(suite_file, tmp_path):
     suite_file.write_text("\n- a\n")
     assert message(suite_file) == "bad.yaml:1: must hold keys and values, such as 'suite: NAME', not ['a']"
     (tmp_path / "folder.yaml").mkdir()
-    assert message("folder.yaml") == "folder.yaml: cannot be read: Is a directory"
+    assert message("folder.yaml") == "folder.yaml: cannot be read: it is no plain file"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 import torch
 from test_training import data, model, run
 
-from pdebench import bits, sealed
+from pdebench import bits, state_file
 from pdebench.errors import CellWarning, Interrupted, ResultsError
 from pdebench.training import Images, Progress, Trained
 from pdebench.training_state import KEPT, Snapshots
@@ -135,7 +135,7 @@ class Crafted:
 def test_a_state_made_to_run_code_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     with (tmp_path / "state" / "00000001.pt").open("wb") as file:
-        sealed.save({"step": 1, "model": Crafted(tmp_path / "broken-in")}, file)
+        state_file.save({"step": 1, "model": Crafted(tmp_path / "broken-in")}, file)
     with pytest.warns(CellWarning, match="cannot be read") as told:
         assert Snapshots(tmp_path / "state").load() is None
     assert "the training began anew" in str(told[-1].message)
@@ -236,11 +236,11 @@ def test_a_state_that_contradicts_itself_is_refused(
     path = tmp_path / "whole"
     path.write_bytes(state)
     with path.open("rb") as file:
-        found = sealed.load(file) | changes
+        found = state_file.load(file) | changes
     (tmp_path / "state").mkdir()
     name = f"{found['step']:08}.pt"
     with (tmp_path / "state" / name).open("wb") as file:
-        sealed.save(found, file)
+        state_file.save(found, file)
     with pytest.raises(ResultsError, match=f"has no state of this cell .*{why}"):
         gone_on(tmp_path, (tmp_path / "state" / name).read_bytes(), name=name)
 

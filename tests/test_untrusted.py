@@ -19,7 +19,7 @@ from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from pdebench import sealed
+from pdebench import state_file
 from pdebench.cell import _write_checkpoint
 from pdebench.cli import main
 from pdebench.config import Cell, TrainConfig
@@ -180,7 +180,7 @@ def test_a_state_that_is_a_pickle_is_passed_over(tmp_path: Path, mark: Path) -> 
 @pytest.mark.parametrize("state", [{}, {"model": {"a": 3}}, {"model": 3}, {"belongs": 3}, {"belongs": {"cell": None}}])
 def test_a_state_of_something_else_says_so(tmp_path: Path, state: dict[str, Any]) -> None:
     with (tmp_path / "00000001.pt").open("wb") as file:
-        sealed.save({"step": 1} | state, file)
+        state_file.save({"step": 1} | state, file)
     with pytest.raises(ResultsError, match=r"of another training: its data_checksum is None, not .* to start over"):
         trained(tmp_path)
 

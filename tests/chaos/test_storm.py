@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import tally
+from runs import wait_for
 from storm import DIVERGES, HUNGRY, LEAVES, SLEEPY, Storm, small_disk
 
 import pdebench
@@ -39,7 +40,7 @@ def test_twelve_cells_in_a_storm(tmp_path: Path) -> None:
         print(f"\n{storm.summary()}")
         for fault, count in storm.injected.items():
             tally.note(fault if " " in fault else f"cell {fault}", "lost" if storm.witness.lost else "survived", count)
-        assert not storm.escaped()
+        wait_for(lambda: not storm.escaped(), 30)  # a warm server ends with its run, and not at once
         assert not storm.witness.lost
         assert "Traceback" not in storm.output()
         results = storm.results

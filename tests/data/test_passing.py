@@ -142,16 +142,16 @@ def test_a_file_that_cannot_be_read_now_is_no_other_data_set(
     (images / "no_suffix").write_bytes((images / "0.png").read_bytes())
     (images / "deep").mkdir()
     (images / "deep" / "dataset.json").write_text("{}")
-    content, real = registry.content(config), Path.open
+    content, real = registry.content(config), os.open
     for name in ("7.png", "no_suffix", "dataset.json"):
 
-        def fail(path: Path, *given: Any, name: str = name, **named: Any) -> Any:
-            if path.name == name:
+        def fail(path: Any, *given: Any, name: str = name, **named: Any) -> Any:
+            if Path(path).name == name:
                 raise OSError(number, os.strerror(number), str(path))
             return real(path, *given, **named)
 
         with monkeypatch.context() as patched:
-            patched.setattr(Path, "open", fail)
+            patched.setattr(os, "open", fail)
             patched.setattr("pdebench.data.folder._known", None)
             with pytest.raises(DataError, match=rf"{name}.*{os.strerror(number)}|{name} cannot be read"):
                 registry.content(config)

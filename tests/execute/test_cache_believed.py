@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pdebench.sealed import read_sealed
 from runs import pdebench_run, write_images, write_suite
 
 from pdebench import files
@@ -24,6 +23,7 @@ from pdebench.execute.slots import Slot
 from pdebench.execute.turns import Turn
 from pdebench.measure import counted, features
 from pdebench.measure.cost import Cost
+from pdebench.seal import read_sealed
 
 ONE = ("--set", "grid.model.family=[DiT]", "--set", "train.steps=1")
 

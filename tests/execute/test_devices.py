@@ -41,6 +41,9 @@ class Meddler:
     def started(self, cell: Cell, slot: Slot) -> None:
         wait_for(self._begun)  # a process that has just been replaced has no command line for a moment
 
+    def waiting(self, why: str) -> None:
+        pass
+
     def _begun(self) -> bool:
         children = psutil.Process().children()
         self.processes = [one for one in children if "pdebench.execute.worker" in one.cmdline()]

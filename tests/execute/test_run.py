@@ -198,7 +198,7 @@ def test_a_torn_record_cannot_be_taken_for_one(suite: Path, tmp_path: Path) -> N
     cell = pdebench.load_suite(suite).cells()[0]
     folder = tmp_path / "out" / "cells" / cell.id
     folder.mkdir(parents=True)
-    (folder / ".record.json.1.tmp").write_text('{"suite": "tiny", "sta')
+    (folder / f".record.json.{'0' * 16}.tmp").write_text('{"suite": "tiny", "sta')
     done = pdebench_run("run", suite, "--results", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert not list((tmp_path / "out").glob("cells/*/.*.tmp"))
