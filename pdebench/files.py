@@ -50,8 +50,11 @@ def read_plain(path: Path, largest: int, *, follow: bool = False) -> bytes:
         OSError: as `open_plain`.
     """
     with open_plain(path, follow=follow) as file:
-        content = file.read(largest + 1)
-    if len(content) > largest:
+        size = os.fstat(file.fileno()).st_size
+        if size <= largest:
+            content = file.read()  # which takes memory for what is there, not for what is allowed
+            size = len(content)
+    if size > largest:
         raise NotPlain(f"it is larger than {_size(largest)}")
     return content
 

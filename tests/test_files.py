@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -104,3 +105,13 @@ def test_a_link_below_the_root_is_found(tmp_path: Path) -> None:
     root = tmp_path / "root"
     assert is_link_below(root, root / "cells" / "x") == root / "cells"
     assert is_link_below(root, root / "report" / "x") is None
+
+
+def test_reading_takes_memory_for_what_is_there_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"text")
+    tracemalloc.start()
+    try:
+        assert read_plain(tmp_path / "a", 2**28) == b"text"
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
