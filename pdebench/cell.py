@@ -297,9 +297,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with open_plain(
-            path, follow=True
-        ) as file:  # safetensors waits for a FIFO, and calls any failure a missing file
+        # before safetensors, which waits for a FIFO and calls any failure a missing file
+        with open_plain(path, follow=True) as file:
             weights_file.refuse_altered(file)
         with safe_open(path, framework="pt") as held:
             about = held.metadata() or {}

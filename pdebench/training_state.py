@@ -81,9 +81,8 @@ class Snapshots:
         """Keep `state`, of tensors and plain data, as that of `step`; forget all but the newest."""
         self.check()
         self.folder.mkdir(exist_ok=True)
-        with replacing(
-            self.folder / f"{step:08}.pt"
-        ) as file:  # held nowhere whole: it would count as the model's memory
+        # held nowhere whole: it would count as the model's memory
+        with replacing(self.folder / f"{step:08}.pt") as file:
             state_file.save({"step": step, "belongs": self._belongs(), **state}, file)
         # those of later steps were passed over, and stay until they are reached or the training is over
         for old in [path for path in self._files() if int(path.stem) <= step][KEPT:]:

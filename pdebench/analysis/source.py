@@ -155,9 +155,8 @@ def columns_of(table: pd.DataFrame, asked: Asked) -> Columns:
 def _read(path: Path) -> Source:
     wanted = "give a CSV, a Parquet file or a results folder"
     try:
-        open_plain(
-            path, follow=True
-        ).close()  # a FIFO would be waited for, and pyarrow calls some failures missing files
+        # a FIFO would be waited for, and pyarrow calls some failures missing files
+        open_plain(path, follow=True).close()
         if path.suffix == ".parquet":
             table = read_parquet(path, LARGEST, follow=True)
             named = [name for name in table.index.names if name is not None]

@@ -24,7 +24,7 @@ import pytest
 import tally
 import torch
 from PIL import Image
-from runs import command, pdebench_run, wait_for, workers, write_images, write_suite
+from runs import command, run_one_cell, wait_for, workers, write_images, write_suite
 from unruly import Unruly
 
 from pdebench.cell import read_checkpoint
@@ -57,11 +57,7 @@ NIGHT = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with results of one cell, and of every other kind of file that is read."""
     root = tmp_path_factory.mktemp("made")
-    write_images(root)
-    suite = write_suite(root, more="exclude: [{model.family: PDE-SSM-DiT}]\nmeasure: {spatial: true}\n")
-    out = root / "out"
-    ran = pdebench_run("run", suite, "--results", out)
-    assert ran.returncode == 0, ran.stderr
+    _, out = run_one_cell(root, "measure: {spatial: true}\n")
     (identity,) = Results(out).plan()
     jobs.add(out, jobs.Submission("17", (identity,), "2026-01-01"))
     write_json(out / "predictions.json", {"suite": "tiny", "device": {"name": "h100"}, "cells": [{"cell": identity}]})

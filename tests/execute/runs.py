@@ -77,6 +77,15 @@ def pdebench_run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(typed, int(code or 0), told.getvalue(), complained.getvalue())
 
 
+def run_one_cell(folder: Path, more: str = "") -> tuple[Path, Path]:
+    """A suite of one cell on images of its own, and the results that it was run into."""
+    write_images(folder)
+    suite, results = write_suite(folder, more=f"exclude: [{{model.family: PDE-SSM-DiT}}]\n{more}"), folder / "out"
+    ran = pdebench_run("run", suite, "--results", results)
+    assert ran.returncode == 0, ran.stderr
+    return suite, results
+
+
 def workers() -> list[int]:
     """Processes of cells that these tests started, on Linux; those of other people's runs are not ours to end."""
     found = []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import pdebench_run, write_images, write_suite
+from runs import pdebench_run, run_one_cell
 
 from pdebench.errors import ResultsError
 from pdebench.execute import jobs
@@ -60,11 +60,7 @@ def in_time() -> Iterator[None]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a suite of one cell, and its results with every kind of file that there is."""
     root = tmp_path_factory.mktemp("made")
-    write_images(root)
-    suite = write_suite(root, more="exclude: [{model.family: PDE-SSM-DiT}]\n")
-    out = root / "out"
-    ran = pdebench_run("run", suite, "--results", out)
-    assert ran.returncode == 0, ran.stderr
+    suite, out = run_one_cell(root)
     (cell,) = load_suite(suite).cells()
     (identity,) = Results(out).plan()
     jobs.add(out, jobs.Submission("17", (identity,), "2026-01-01"))

@@ -23,7 +23,7 @@ from pdebench.store import Results, write_json
 from pdebench.suite import load_suite
 from pdebench.training_state import Snapshots
 
-LATER = "2999-01-01T00:00:00.000+00:00"
+LATER = "2199-01-01T00:00:00.000+00:00"
 
 
 class Told:

@@ -15,6 +15,7 @@ from PIL import Image
 from runs import command, pdebench_run, wait_for, workers
 
 import pdebench
+from pdebench.manifest import MANIFEST
 from pdebench.store import Results, read_record, write_json
 from pdebench.suite import load_suite
 
@@ -169,7 +170,8 @@ def test_finished_cells_of_an_older_pdebench_are_taken_over(suite: Path, tmp_pat
     first, second = results.glob("cells/*")
     as_before(first, "0" * 12)
     as_before(second, "1" * 12, data_checksum="of other images")
-    (results / "plan.json").write_text(json.dumps(["0" * 12, "1" * 12]))
+    (results / MANIFEST).unlink()
+    (results / "plan.json").write_text(json.dumps(["0" * 12, "1" * 12], indent=1) + "\n")
     assert len(pdebench.load_results(results)) == 2, "they can still be read as they are"
     again = pdebench_run("run", suite, "--results", results)
     assert again.returncode == 0, again.stderr
