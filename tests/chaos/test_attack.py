@@ -240,5 +240,5 @@ from pdebench.config import DataConfig
 from pdebench.data import registry
 config = DataConfig(name="folder", path=Path(sys.argv[1]), resolution=16)
 splits = [registry.load(config, split) for split in ("train", "validation")]
-print(sum(map(len, splits)), sum(len(one.skipped) for one in splits))
+print(sum(map(len, splits)), sum(one.skipped for one in splits))
 """
