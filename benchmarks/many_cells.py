@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -231,22 +232,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _copy(folder: Path) -> Path:
+    """The folder for a build of before plans had checksums, which cannot read one that has."""
+    copy = folder.with_name(f"{folder.name}-before")
+    if not copy.exists():
+        shutil.copytree(folder, copy)
+        (copy / "plan.json").write_text(json.dumps(Results(folder).plan()))
+    return copy
+
+
 def _measure(folder: Path, suite: Path, before: Path | None, rounds: int) -> None:
     builds = {"now": HERE} | ({"before": before} if before else {})
+    folders = {"now": folder} | ({"before": _copy(folder)} if before else {})
     verbs = {
-        "status": ["-m", "pdebench", "status", str(folder)],
-        "run, nothing to do": ["-m", "pdebench", "run", str(suite), "--results", str(folder)],
-        "report": ["-m", "pdebench", "report", str(folder)],
+        "status": ["-m", "pdebench", "status", "RESULTS"],
+        "run, nothing to do": ["-m", "pdebench", "run", str(suite), "--results", "RESULTS"],
+        "report": ["-m", "pdebench", "report", "RESULTS"],
     }
-    process(verbs["report"], HERE)  # `run` makes a report where there is none, and files are read from disk once
+
+    def take(verb: str, build: str) -> Took:
+        return process([str(folders[build]) if one == "RESULTS" else one for one in verbs[verb]], builds[build])
+
+    for build in builds:  # `run` makes a report where there is none, and files are read from disk once
+        take("report", build)
     pages: dict[str, int] = {}
     took: dict[tuple[str, str], list[Took]] = {}
     for _ in range(rounds):
         took.setdefault(("import pandas", "now"), []).append(process(["-c", "import pandas"], HERE))
-        for verb, command in verbs.items():
-            for build, checkout in builds.items():
-                took.setdefault((verb, build), []).append(process(command, checkout))
-                pages[build] = (folder / "report.html").stat().st_size
+        for verb in verbs:
+            for build in builds:
+                took.setdefault((verb, build), []).append(take(verb, build))
+                pages[build] = (folders[build] / "report.html").stat().st_size
     seconds = {key: statistics.median(one.seconds for one in runs) for key, runs in took.items()}
     memory = {key: statistics.median(one.memory for one in runs) for key, runs in took.items()}
     pandas = seconds["import pandas", "now"]
