@@ -19,6 +19,7 @@ from pdebench import record_schema
 from pdebench.analysis.source import Asked, load
 from pdebench.cli import app
 from pdebench.errors import ResultsError
+from pdebench.execute.jobs import submissions
 from pdebench.record import COLUMNS, dtype_of
 from pdebench.record_schema import LONGEST_TEXT, fault, trimmed
 from pdebench.report import html
@@ -305,3 +306,38 @@ def test_what_passes_can_be_shown(tmp_path: Path, changes: dict[str, Any]) -> No
 
 def _no_curves() -> pd.DataFrame:
     return pd.DataFrame(columns=["cell", *CURVE])
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_extremes_of_every_kind_side_by_side_can_be_shown(tmp_path: Path, seeds: int) -> None:
+    extremes = {
+        "train_step_ms_median": (1e-9, 1e15, 1.0),
+        "train_step_ms_q1": (1e-9, 1e-9, 1e-9),
+        "train_step_ms_q3": (1e15, 1e15, 1e15),
+        "train_step_ms_n": (30, 30, 30),
+        "train_images_per_s": (1e15, 1e-9, 1.0),
+        "val_loss": (1e99, 0.0, -1e99),
+        "peak_memory_bytes": (0, 2**62, 1),
+        "fd_efficientnet_lite0": (1e99, -1e99, 0.0),
+        "kid_efficientnet_lite0": (1e99, -1e99, 0.0),
+        "params": (0, 2**63 - 1, 1),
+        "flops_train": (0.0, 1e99, 1.0),
+    }
+    rows = []
+    for place, family in enumerate(("DiT", "PDE-SSM-DiT", "Mamba-DiT")):
+        for seed in range(seeds):
+            own = {name: values[(place + seed) % 3] for name, values in extremes.items()}
+            about = {"cell": f"{len(rows):012x}", "model.family": family, "train.seed": seed, "tokens": 4**place}
+            rows.append(RECORD | own | about)
+            assert fault(rows[-1], rows[-1]["cell"]) is None
+    page = html.make_page(frame_of(rows), _no_curves(), {"": tmp_path})
+    html.render(page, html.sections(page)).encode()
+
+
+@pytest.mark.parametrize("change", [{"submitted_at": 3}, {"submitted_at": None}, {"job": "9" * 99}, {"cells": "abc"}])
+def test_a_list_of_jobs_of_other_types_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    folder = results(tmp_path)
+    job = {"job": "1", "cells": [GOOD], "submitted_at": "2026-01-01T00:00:00+00:00"}
+    (folder / "jobs.json").write_text(json.dumps([job | change]))
+    with pytest.raises(ResultsError, match=r"jobs\.json is not a list of jobs"):
+        submissions(folder)

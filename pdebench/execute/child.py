@@ -48,7 +48,7 @@ class Child:
         devices = cell.train.devices
         warm = conditions.warm and devices == 1  # its processes would be one fork and the rest fresh
         arguments = (str(folder), replace(conditions, cores=slot.cores, warm=warm).to_json())
-        self._mark = f"pdebench-{uuid.uuid4().hex}"
+        self._mark = f"{control_group.PREFIX}{uuid.uuid4().hex}"
         environment = {**shared_out(slot.environment, devices), MARK: self._mark}
         self._record_before = _number(folder / "record.json")
         self.process: Process

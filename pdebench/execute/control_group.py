@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+PREFIX = "pdebench-"  # of the names of groups
+STALE = 60.0  # seconds after which an empty group is nobody's
 EMPTY_WITHIN = 2.0  # seconds in which the kernel has ended a killed group
 
 
@@ -21,6 +23,7 @@ def enter(name: str) -> None:
         ours = _own()
         if (ours / "cgroup.subtree_control").read_text().split():  # a new group would have shares of its own
             return
+        _tidy(ours)
         group = ours / name
         group.mkdir()
         if (group / "cgroup.kill").exists():
@@ -29,27 +32,27 @@ def enter(name: str) -> None:
             group.rmdir()
 
 
-def leave(name: str) -> None:
-    """Move this process out of the group, and end that."""
-    with suppress(OSError):
-        group = _own()
-        if group.name == name:
-            (group.parent / "cgroup.procs").write_text("0")
-            _end(group)
-
-
 def end(name: str) -> None:
-    """End the processes of a group that was made below this process' own, and the group."""
+    """End the processes of a group that was made here, all but this one, which is moved out, and the group."""
     with suppress(OSError):
-        _end(_own() / name)
+        ours = _own()
+        if ours.name == name:
+            ours = ours.parent
+            (ours / "cgroup.procs").write_text("0")
+        group = ours / name
+        (group / "cgroup.kill").write_text("1")
+        deadline = time.monotonic() + EMPTY_WITHIN
+        while "populated 1" in (group / "cgroup.events").read_text() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        group.rmdir()
 
 
-def _end(group: Path) -> None:
-    (group / "cgroup.kill").write_text("1")
-    deadline = time.monotonic() + EMPTY_WITHIN
-    while "populated 1" in (group / "cgroup.events").read_text() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    group.rmdir()
+def _tidy(ours: Path) -> None:
+    """Remove groups that are empty because whoever was to end them was killed."""
+    for group in ours.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # in use, or just gone
+            if time.time() - group.stat().st_mtime > STALE:  # a new one is empty for a moment
+                group.rmdir()
 
 
 def _own() -> Path:

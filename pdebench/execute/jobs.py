@@ -45,11 +45,16 @@ def submissions(folder: Path) -> list[Submission]:
     try:
         listed = listed["jobs"] if isinstance(listed, dict) else listed  # a list alone, before there were checksums
         found = [Submission(e["job"], tuple(e["cells"]), e["submitted_at"]) for e in listed]
-        if not all(s.job.isdecimal() and all(map(IDENTITY.fullmatch, s.cells)) for s in found):
+        if not all(_is_submission(one) for one in found):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ResultsError(f"{path} is not a list of jobs: {remedy}") from None
     return found
+
+
+def _is_submission(one: Submission) -> bool:
+    numbered = one.job.isdecimal() and one.job.isascii() and len(one.job) < 20
+    return numbered and isinstance(one.submitted_at, str) and all(map(IDENTITY.fullmatch, one.cells))
 
 
 def add(folder: Path, submission: Submission) -> None:

@@ -32,7 +32,7 @@ def stay_behind(memory: int | None) -> None:
     Args:
         memory: bytes that the processes of the cell may hold together; None: any.
     """
-    mark = os.environ.setdefault(MARK, f"pdebench-{os.getpid()}")
+    mark = os.environ.setdefault(MARK, f"{control_group.PREFIX}{os.getpid()}")
     control_group.enter(mark)
     adopt_orphans()
     worker = os.fork()
@@ -43,12 +43,12 @@ def stay_behind(memory: int | None) -> None:
     code, held = _watch(worker, memory)
 
     def at_once() -> None:
-        control_group.leave(mark)
+        control_group.end(mark)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(worker, signal.SIGKILL)
 
     end_descendants(at_once)
-    control_group.leave(mark)
+    control_group.end(mark)
     if held is not None:
         os.write(2, f"{held}; limits.memory_gb is {(memory or 0) / 1e9:g}\n".encode())
         os._exit(OVER_MEMORY)

@@ -16,6 +16,8 @@ from pdebench.report.charts import run_of
 from pdebench.report.tidy import records
 from pdebench.store import PREDICTIONS, read_json
 
+_LONGEST = 200  # characters of what is said of a device
+
 
 @dataclass(frozen=True)
 class Against:
@@ -73,7 +75,7 @@ def predicted(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[Predicte
 def _of_folder(name: str, table: pd.DataFrame, path: Path) -> Predicted:
     try:
         found = read_json(path, "what pdebench plan writes", "plan the suite again, or delete it")
-        device = {key: str(found["device"][key]) for key in ("name", "basis", "recorded_as")}
+        device = {key: str(found["device"][key])[:_LONGEST] for key in ("name", "basis", "recorded_as")}
         cells: dict[str, list[dict[str, Any]]] = {}
         for cell in found["cells"]:
             cells.setdefault(str(cell.get("planned_as") or cell["cell"]), []).append(dict(cell))
