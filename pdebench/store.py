@@ -401,6 +401,7 @@ def _typed(values: pd.Series) -> pd.Series:
     return values.convert_dtypes()
 
 
+_ROWS = 2**15  # of curves that are written at a time: all of thousands of cells take 70 MB meanwhile
 _AT_ONCE = 100  # curves that are joined: thousands of frames take long, and thousands of small tables much memory
 
 
@@ -437,6 +438,8 @@ def load_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     if rows:
         frame = pyarrow.concat_tables([*joined, *read], promote_options="permissive").to_pandas()
         frame.insert(0, "cell", np.repeat([*rows], [*rows.values()]))
+        del joined, read
+        pyarrow.default_memory_pool().release_unused()  # it keeps tens of MB
     if left:
         frame.attrs[LEFT_OUT] = left
     return frame
@@ -478,6 +481,9 @@ def save_tables(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None
     Raises:
         ResultsError: see `write_own`.
     """
+    import pyarrow
+
     write_own(folder, "table.parquet", table.to_parquet(index=False))
     write_own(folder, "table.csv", to_csv(table))
-    write_own(folder, "curves.parquet", curves.to_parquet(index=False))
+    write_own(folder, "curves.parquet", curves.to_parquet(index=False, row_group_size=_ROWS))
+    pyarrow.default_memory_pool().release_unused()  # it keeps tens of MB

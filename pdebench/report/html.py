@@ -48,7 +48,11 @@ def sections(page: Page) -> list[Section]:
     table = page.table
     studies = ablations(table)
     made = [
-        Section("findings", "Findings", Findings(summarise(table), studies, table["machine_fingerprint"].nunique())),
+        Section(
+            "findings",
+            "Findings",
+            Findings(summarise(table, page.contests), studies, table["machine_fingerprint"].nunique()),
+        ),
         Section("ablation", "Ablation", studies),
         Section("quality", "Quality", quality(table)),
         Section("throughput", "Throughput", costs(table, "speed")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from pdebench.csv_export import to_csv
 from pdebench.report import latex, tables, words
 from pdebench.report.charts import file_name, slug
 from pdebench.report.compare import Measure, Ranking, measures, rank
-from pdebench.report.contests import Entry, contests
+from pdebench.report.contests import Contest, Entry, contests
 from pdebench.report.studies import Study, studies
 from pdebench.report.tidy import SEED, finished, records
 from pdebench.settings import plain
@@ -71,23 +72,25 @@ class PaperTable:
         }
 
 
-def paper_tables(table: pd.DataFrame) -> list[PaperTable]:
-    """All tables that a tidy table has something for (see `tidy.tidy`)."""
-    found = [_families(finished(table))] if len(finished(table)) else []
+def paper_tables(table: pd.DataFrame, fields: Sequence[Contest] | None = None) -> list[PaperTable]:
+    """All tables that a tidy table has something for (see `tidy.tidy`), whose contests may be known already."""
+    done = finished(table)
+    found = [_families(done, contests(done) if fields is None else fields)] if len(done) else []
     found += [_ablation(study) for study in studies(table)]
     return [*found, _cells(table)]
 
 
-def table_files(table: pd.DataFrame) -> dict[str, bytes]:
-    """Every table in every form, by the name of its file."""
-    return {f"{one.name}{suffix}": text for one in paper_tables(table) for suffix, text in one.contents().items()}
+def table_files(table: pd.DataFrame, fields: Sequence[Contest]) -> dict[str, bytes]:
+    """Every table in every form, by the name of its file; see `paper_tables`."""
+    tables = paper_tables(table, fields)
+    return {f"{one.name}{suffix}": text for one in tables for suffix, text in one.contents().items()}
 
 
-def _families(done: pd.DataFrame) -> PaperTable:
+def _families(done: pd.DataFrame, fields: Sequence[Contest]) -> PaperTable:
     """A line a family and comparison: medians over seeds, with the lowest and the highest."""
     known = measures(done)
     frame, texts, bold, groups = [], [], [], []
-    for contest in contests(done):
+    for contest in fields:
         rankings = [rank(measure, contest) for measure in known]
         for entry in contest.entries:
             line: dict[str, Any] = {

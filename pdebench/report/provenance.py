@@ -138,15 +138,17 @@ def machines(table: pd.DataFrame) -> list[list[tuple[str, str]]]:
             values = rows[name].dropna()
             if values.nunique() == 1:
                 known.loc[rows.index, name] = values.iloc[0]
-    plain = known[present].map(lambda value: tables.cell("", value).full or tables.cell("", value).text)
+    known = known[present].astype(object).where(known[present].notna(), None)
+    alike = known.groupby(present, dropna=False, sort=False).size().reset_index(name="_cells")
+    plain = alike[present].map(lambda value: tables.cell("", value).full or tables.cell("", value).text)
     for name in {"memory_bytes"} & set(present):
-        plain[name] = known[name].map(words.size)
-    for key, rows in plain.groupby(present, dropna=False, sort=True):
+        plain[name] = alike[name].map(words.size)
+    for key, rows in plain.assign(_cells=alike["_cells"]).groupby(present, dropna=False, sort=True):
         facts = [
             (name.replace("_bytes", "").replace("_", " "), str(value))
             for name, value in zip(present, cast(tuple[Any, ...], key), strict=True)
         ]
-        found.append([*facts, ("cells", str(len(rows)))])
+        found.append([*facts, ("cells", str(int(rows["_cells"].sum())))])
     return found
 
 

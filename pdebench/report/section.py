@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pdebench.report.charts import Figure
+from pdebench.report.contests import Contest, contests
+from pdebench.report.tidy import finished
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Page:
     folders: Mapping[str, Path]
     progress: Progress | None = None
     left_out: Sequence[str] = ()
+
+    @cached_property
+    def contests(self) -> list[Contest]:
+        """The fair comparisons of its finished cells; the findings and the tables of papers are made from them."""
+        return contests(finished(self.table))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -53,10 +54,10 @@ class Summary:
     notes: list[str] = field(default_factory=list)
 
 
-def summarise(table: pd.DataFrame) -> Summary:
-    """Build the summary of a tidy table (see `tidy.tidy`)."""
+def summarise(table: pd.DataFrame, known_fields: Sequence[Contest] | None = None) -> Summary:
+    """Build the summary of a tidy table (see `tidy.tidy`), whose contests may be known already."""
     done = finished(table)
-    fields = contests(done)
+    fields = contests(done) if known_fields is None else known_fields
     known = measures(done)
     rankings = [[rank(measure, contest) for contest in fields] for measure in known]
     behind, leaders, verdicts = [], [], []
@@ -197,7 +198,7 @@ def _standing(rankings: list[Ranking], contest: Contest, entry: Entry) -> Standi
     )
 
 
-def _notes(done: pd.DataFrame, fields: list[Contest]) -> list[str]:
+def _notes(done: pd.DataFrame, fields: Sequence[Contest]) -> list[str]:
     notes = []
     if any(entry.tried > 1 for contest in fields for entry in contest.entries):
         notes.append(
