@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver  # type: ignore[attr-defined]
@@ -24,6 +25,7 @@ from pdebench.files import append_plain
 # What a cell imports, most of it late: the server imports it once. Nothing here touches a device or starts a thread,
 # neither of which a fork would survive.
 PRELOADED = (
+    "pdebench.execute.warm_server",
     "pdebench.cell",
     "pdebench.measure.machine",
     "pdebench.measure.features",
@@ -169,6 +171,7 @@ def _started_with(more: Mapping[str, str]) -> Iterator[None]:
 
 def _main(hand: Connection, events: Connection, log: str, environment: Mapping[str, str], *arguments: str) -> None:
     """In the fork: take the place of a process that was started with these pipes, and do what it would."""
+    sys.excepthook = sys.__excepthook__  # the server's own says less
     os.setsid()
     with append_plain(Path(log)) as errors:
         for descriptor, place in ((hand.fileno(), 0), (events.fileno(), 1), (errors.fileno(), 2)):

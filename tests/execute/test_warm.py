@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,3 +55,22 @@ def test_a_killed_fork_a_killed_server_and_a_killed_parent(suite: Path, tmp_path
     parent.kill()
     parent.wait()
     assert not psutil.wait_procs(everything, timeout=30)[1], "nothing outlives its parent"
+
+
+DESERTED = """
+import multiprocessing
+import os
+from multiprocessing import forkserver
+from pdebench.execute.process import PRELOADED
+
+multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOADED[0]])  # the others take seconds
+from_fork, to_fork = forkserver.connect_to_new_process([])
+forkserver.read_signed(from_fork)  # it has begun
+os.close(to_fork)  # as when the parent is killed before it says what to run
+assert forkserver.read_signed(from_fork) == 1  # it has ended
+"""
+
+
+def test_a_fork_that_nobody_says_anything_to_ends_and_says_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", DESERTED], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
