@@ -123,11 +123,11 @@ def is_link_below(root: Path, path: Path) -> Path | None:
 
     `root` itself may be reached through links: the user named it.
     """
-    at = root
-    for part in path.relative_to(root).parts:
-        at = at / part
-        if at.is_symlink():
-            return at
+    at = os.fspath(root)
+    for part in path.parts[len(root.parts) :]:
+        at = os.path.join(at, part)  # text, not Path: thousands of cells are asked for several times
+        if os.path.islink(at):
+            return Path(at)
     return None
 
 

@@ -75,6 +75,8 @@ def fault(record: Mapping[str, Any], cell: str) -> str | None:
             if len(key) > LONGEST_NAME or not _KEY.fullmatch(key):
                 return f"{key[:40]!r} is no name of a column"
             rule = _rule_of_name(key)
+        if type(value) is float and rule.low < value < rule.high and float in rule.types:
+            continue  # most of what thousands of records hold, without a call
         if value is not None and (wrong := _wrong(key, value, rule)) is not None:
             return wrong
     return None

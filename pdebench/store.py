@@ -141,6 +141,7 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._cells = folder / "cells"
         self._read: dict[str, tuple[files.Stamp, dict[str, Any]]] = {}
 
     def cell(self, identity: str) -> Path:
@@ -149,7 +150,7 @@ class Results:
         Raises:
             ResultsError: a link stands in its place, or in that of all cells.
         """
-        refuse_link(self.folder, folder := self.folder / "cells" / identity)
+        refuse_link(self.folder, folder := self._cells / identity)
         return folder
 
     def record(self, identity: str) -> dict[str, Any] | None:
