@@ -125,8 +125,8 @@ def is_link_below(root: Path, path: Path) -> Path | None:
     """
     at = os.fspath(root)
     for part in path.parts[len(root.parts) :]:
-        at = os.path.join(at, part)  # text, not Path: thousands of cells are asked for several times
-        if os.path.islink(at):
+        at = f"{at}/{part}"
+        if os.path.islink(at):  # noqa: PTH114 (thousands of cells are asked for several times)
             return Path(at)
     return None
 

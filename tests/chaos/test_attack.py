@@ -1,6 +1,7 @@
 """Minutes of attacks that are no kills: flipped bits, clocks that are set, forks, stops at odd moments.
 
-Links and FIFOs in every place are in `tests/execute/test_odd_places.py`, as all of this is in short elsewhere.
+Links and FIFOs in every place are in `tests/execute/test_odd_places.py`, and count with these; all is
+in short elsewhere.
 """
 
 from __future__ import annotations
