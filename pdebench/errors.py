@@ -162,6 +162,8 @@ def printable(text: str) -> str:
 
     A name with an escape sequence in it shows as `\x1b[31m`; line ends stay.
     """
+    if text.isascii() and text.isprintable():  # nearly all of them
+        return text
     hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
     return "".join(
         ascii(char)[1:-1] if char != "\n" and unicodedata.category(char) in hidden else char for char in text

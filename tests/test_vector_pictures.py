@@ -47,7 +47,7 @@ def test_the_attack_works_where_it_is_let(started: list[str]) -> None:
 
 
 def shown(folder: Path) -> object:
-    return encode(folder / "samples.png", 10**6)[0]
+    return encode(folder / "samples.png", 10**6)
 
 
 def to_tensorboard(folder: Path) -> object:

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,15 +26,29 @@ DRAWN_BY = ("evaluate.sampler", "evaluate.nfe", "evaluate.guidance", "evaluate.g
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture as the page holds it."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Grid:
-    """One picture with its caption; `uri` is None where the file could not be read."""
+    """One picture with its caption, which is read when the page is written: figures are drawn meanwhile."""
 
     family: str
     caption: str
     alt: str
-    uri: str | None
-    width: int = 0
-    height: int = 0
+    path: Path
+    limit: int
+    """Bytes that it may have, about."""
+
+    @cached_property
+    def picture(self) -> Picture | None:
+        """None where the file could not be read."""
+        return encode(self.path, self.limit)
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class GridRow:
 
 
 def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRow]:
-    """Read `cells/<cell>/samples.png`, in the folder that each row is from, of one run a family, size and resolution.
+    """The `cells/<cell>/samples.png`, in the folder that each row is from, of one run a family, size and resolution.
 
     The run is the lowest seed of the family's best setting by validation loss: not the best-looking one.
     """
@@ -85,16 +100,15 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
             facts += [f"seed {seed:g}"] if pd.notna(seed) else []
             facts += [named(key, str(row[key])) for key in differing]
             caption = f"{side}, {', '.join(facts)}"
-            uri, width, height = encode(paths[place], share)
-            grids.append(Grid(who, caption, f"Images drawn by {who}: {caption}", uri, width, height))
+            grids.append(Grid(who, caption, f"Images drawn by {who}: {caption}", paths[place], share))
         rows.append(GridRow(label, tuple(grids)))
     return rows
 
 
-def encode(path: Path, limit: int) -> tuple[str | None, int, int]:
-    """The picture as a data URI of at most about `limit` bytes, its width and height; None if damaged."""
+def encode(path: Path, limit: int) -> Picture | None:
+    """The picture as a data URI of at most about `limit` bytes; None if damaged."""
     if (image := read_png(path)) is None:
-        return None, 0, 0
+        return None
     image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     data = b""
     quick = len(_webp(image, lossless=True, method=0))  # a fifth larger than with care, in a fraction of the time
@@ -104,7 +118,7 @@ def encode(path: Path, limit: int) -> tuple[str | None, int, int]:
         data = _webp(image, method=4, **options)
         if len(data) * 4 / 3 <= limit:
             break
-    return f"data:image/webp;base64,{base64.b64encode(data).decode()}", image.width, image.height
+    return Picture(f"data:image/webp;base64,{base64.b64encode(data).decode()}", image.width, image.height)
 
 
 def _webp(image: Image.Image, **options: Any) -> bytes:

@@ -109,15 +109,19 @@ def studies(table: pd.DataFrame) -> list[Study]:
     """Every study in a tidy table (see `tidy.tidy`); none where no family's own options varied."""
     if table.empty:
         return []
+    varied = []
+    for family in families_in(table):
+        own = table[table["model.family"] == family]
+        setting = pd.Series([str(one) for one in settings_of(own)], index=own.index)
+        if setting.nunique() > 1:
+            varied.append((family, own, setting))
+    if not varied:
+        return []
     config = plain_config(table)
     columns = [str(name) for name in config]
     budget = ["data.name", "data.resolution", *budget_split(table)]
     found = []
-    for family in families_in(table):
-        own = table[table["model.family"] == family]
-        setting = pd.Series([str(one) for one in settings_of(own)], index=own.index)
-        if setting.nunique() < 2:
-            continue
+    for family, own, setting in varied:
         options = {f"model.{option.name}" for option in options_of(family)} & set(columns)
         # an evaluation does not change a loss; what a size, the options or a matched cost resolve to is no choice
         apart = {*options, *DIMENSIONS, SEED, *(name for name in columns if name.startswith("evaluate."))}

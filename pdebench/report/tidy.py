@@ -323,10 +323,14 @@ def plain_values(values: pd.Series) -> pd.Series:
     known: dict[tuple[type, Hashable], str] = {}
     texts = []
     for value in values.tolist():
-        key = (type(value), value if isinstance(value, Hashable) else str(value))
-        if key not in known:
-            known[key] = plain_value(value)
-        texts.append(known[key])
+        key: tuple[type, Hashable] = (type(value), value)
+        try:
+            text = known.get(key)
+        except TypeError:  # a list
+            text = known.get(key := (type(value), str(value)))
+        if text is None:
+            text = known[key] = plain_value(value)
+        texts.append(text)
     return pd.Series(texts, index=values.index, dtype=object)
 
 
