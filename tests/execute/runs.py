@@ -26,7 +26,7 @@ OURS = f"PDEBENCH_TESTS=of-{os.getpid()}\0".encode()
 SUITE = """\
 suite: tiny
 data: {{name: folder, path: {images}, resolution: 16, flip: false}}
-model: {{family: DiT, size: XXS, patch: 8}}
+model: {{family: DiT, size: XXS, patch: 8, depth: 1, width: 64}}
 train: {{steps: {steps}, batch_size: 4, lr: 1e-3}}
 evaluate: {{samples: 4, nfe: 2, batch_size: 4}}
 grid:

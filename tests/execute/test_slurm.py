@@ -16,6 +16,7 @@ import pytest
 from runs import pdebench_run, wait_for, write_suite
 
 import pdebench
+from pdebench import submit
 from pdebench.errors import SchedulerError
 from pdebench.execute import allocation, jobs, locks, slurm
 from pdebench.execute.conditions import Conditions
@@ -38,6 +39,7 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     (tmp_path / "queue").mkdir()
     monkeypatch.setenv("PATH", f"{fake_slurm.install(tmp_path / 'bin')}:{os.environ['PATH']}")
+    monkeypatch.setattr(submit, "LATEST", submit.SOONEST)  # looks are cheap: the controller is a folder
     return tmp_path / "queue"
 
 

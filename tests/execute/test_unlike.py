@@ -31,6 +31,11 @@ def replace_images(folder: Path, seed: int = 1) -> None:
         os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
+def run(suite: Path, results: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """The cells are forks of one process: importing torch for each takes most of the time of these tests."""
+    return pdebench_run("run", suite, "--results", results, "--set", "execution.isolation=warm", *more)
+
+
 def losses(results: Path) -> dict[str, float]:
     table = pdebench.load_results(results)
     return dict(zip(table["cell"], table["val_loss"], strict=True))
@@ -38,10 +43,10 @@ def losses(results: Path) -> dict[str, float]:
 
 def test_replaced_images_are_noticed_and_their_cells_kept_apart(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
-    assert pdebench_run("run", suite, "--results", results, *ONE).returncode == 0
+    assert run(suite, results, *ONE).returncode == 0
     before = losses(results)
     replace_images(tmp_path)
-    again = pdebench_run("run", suite, "--results", results, *ONE)
+    again = run(suite, results, *ONE)
     assert again.returncode == 0, again.stderr
     assert "changed since this suite last ran here" in again.stdout
     assert "nothing to do" not in again.stdout
@@ -65,10 +70,10 @@ def unfinished(results: Path) -> Path:
 
 def test_an_interrupted_cell_is_not_gone_on_with_on_other_images(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
-    assert pdebench_run("run", suite, "--results", results, *ONE).returncode == 0
+    assert run(suite, results, *ONE).returncode == 0
     cell = unfinished(results)
     replace_images(tmp_path)
-    refused = pdebench_run("run", suite, "--results", results, *ONE)
+    refused = run(suite, results, *ONE)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert f"changed since the training of cell {cell.name} was interrupted" in refused.stderr
@@ -86,11 +91,11 @@ def test_two_projects_with_one_relative_path_do_not_share_results(suite: Path, t
     text = suite.read_text().replace(str(tmp_path / "images"), "images")
     suite.write_text(text)
     (other / "tiny.yaml").write_text(text)
-    assert pdebench_run("run", suite, "--results", results, *ONE).returncode == 0
+    assert run(suite, results, *ONE).returncode == 0
     mine = losses(results)
     for number, path in enumerate(sorted((tmp_path / "images").rglob("*.png"))):
         path.rename(other / "images" / f"{number}.png")
-    second = pdebench_run("run", other / "tiny.yaml", "--results", results, *ONE)
+    second = run(other / "tiny.yaml", results, *ONE)
     assert second.returncode == 0, second.stderr
     assert "nothing to do" not in second.stdout
     assert mine.keys().isdisjoint(losses(results))
@@ -99,10 +104,10 @@ def test_two_projects_with_one_relative_path_do_not_share_results(suite: Path, t
 def test_cells_that_were_not_timed_run_again_where_timings_are_asked_for(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
     shared = ("--set", "execution.timing=shared", "--workers", "2")
-    assert pdebench_run("run", suite, "--results", results, *shared).returncode == 0
+    assert run(suite, results, *shared).returncode == 0
     untimed = pdebench.load_results(results)
     assert list(untimed["timing"]) == ["shared", "shared"]
-    assert "nothing to do" in pdebench_run("run", suite, "--results", results, *shared).stdout
+    assert "nothing to do" in run(suite, results, *shared).stdout
 
     # a run for the timings that is cut short costs nothing that was there
     slow = subprocess.Popen(command("run", suite, "--results", results), stdout=subprocess.PIPE, text=True)
@@ -113,27 +118,27 @@ def test_cells_that_were_not_timed_run_again_where_timings_are_asked_for(suite: 
     assert "2 are left" in told
     assert list(pdebench.load_results(results)["val_loss"]) == list(untimed["val_loss"])
 
-    assert pdebench_run("run", suite, "--results", results).returncode == 0
+    assert run(suite, results).returncode == 0
     timed = pdebench.load_results(results)
     assert list(timed["timing"]) == ["alone", "alone"]
     assert timed["train_step_ms_median"].notna().all()
     assert list(timed["val_loss"]) == list(untimed["val_loss"])
-    assert "nothing to do" in pdebench_run("run", suite, "--results", results, *shared).stdout
+    assert "nothing to do" in run(suite, results, *shared).stdout
 
 
 def test_a_run_for_the_timings_that_fails_loses_no_result(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
     shared = ("--set", "execution.timing=shared", "--workers", "2")
-    assert pdebench_run("run", suite, "--results", results, *shared, *ONE).returncode == 0
+    assert run(suite, results, *shared, *ONE).returncode == 0
     before = pdebench.load_results(results)
     late = ("--set", "limits.seconds=0.01")
-    assert pdebench_run("run", suite, "--results", results, *ONE, *late).returncode == 0
+    assert run(suite, results, *ONE, *late).returncode == 0
     after = pdebench.load_results(results)
     assert list(after["status"]) == ["done"]
     assert list(after["val_loss"]) == list(before["val_loss"])
     assert after["timing_failed"][0].startswith("timeout")
-    assert "nothing to do" in pdebench_run("run", suite, "--results", results, *ONE, *late).stdout
-    assert pdebench_run("run", suite, "--results", results, *ONE, "--retry", "failed").returncode == 0
+    assert "nothing to do" in run(suite, results, *ONE, *late).stdout
+    assert run(suite, results, *ONE, "--retry", "failed").returncode == 0
     assert list(pdebench.load_results(results)["timing"]) == ["alone"]
 
 
@@ -141,9 +146,9 @@ def test_what_a_cell_warns_of_is_on_the_terminal_in_the_record_and_in_the_report
     results = tmp_path / "out"
     (tmp_path / "images" / "red" / "notes.txt").write_text("so much for that")
     (tmp_path / "images" / "blue" / "small.png").symlink_to("nowhere")
-    run = pdebench_run("run", suite, "--results", results)
-    assert run.returncode == 0
-    (said,) = [line for line in run.stdout.splitlines() if "warning:" in line and "[" in line]
+    told = run(suite, results)
+    assert told.returncode == 0
+    (said,) = [line for line in told.stdout.splitlines() if "warning:" in line and "[" in line]
     assert "2 of 42 files" in said
     table = pdebench.load_results(results)
     for text in (said, table["warnings"][0], table["warnings"][1], (results / "report.html").read_text()):
@@ -165,7 +170,8 @@ def as_before(folder: Path, name: str, **changes: Any) -> None:
 
 def test_finished_cells_of_an_older_pdebench_are_taken_over(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
-    assert pdebench_run("run", suite, "--results", results).returncode == 0
+    suite.write_text(suite.read_text().replace(", depth: 1, width: 64", ""))  # an older one knew sizes only
+    assert run(suite, results).returncode == 0
     before = losses(results)
     first, second = results.glob("cells/*")
     as_before(first, "0" * 12)
@@ -173,7 +179,7 @@ def test_finished_cells_of_an_older_pdebench_are_taken_over(suite: Path, tmp_pat
     (results / MANIFEST).unlink()
     (results / "plan.json").write_text(json.dumps(["0" * 12, "1" * 12], indent=1) + "\n")
     assert len(pdebench.load_results(results)) == 2, "they can still be read as they are"
-    again = pdebench_run("run", suite, "--results", results)
+    again = run(suite, results)
     assert again.returncode == 0, again.stderr
     assert "1 cells of this suite" in again.stdout or "1 cell of this suite" in again.stdout
     assert losses(results) == before
@@ -184,11 +190,11 @@ def test_finished_cells_of_an_older_pdebench_are_taken_over(suite: Path, tmp_pat
 def test_a_cell_of_another_arithmetic_is_not_taken_for_this_one(suite: Path, tmp_path: Path, used: str) -> None:
     """`auto` on a GPU and on a CPU were one cell once."""
     results = tmp_path / "out"
-    assert pdebench_run("run", suite, "--results", results, *ONE).returncode == 0
+    assert run(suite, results, *ONE).returncode == 0
     (cell,) = results.glob("cells/*")
     record = read_record(cell) or {}
     write_json(cell / "record.json", {**record, "precision_used": used, "val_loss": 0.5})
-    again = pdebench_run("run", suite, "--results", results, *ONE)
+    again = run(suite, results, *ONE)
     assert again.returncode == 0
     assert "nothing to do" not in again.stdout
     assert losses(results)[cell.name] != 0.5
