@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from pdebench.errors import NotComparable, ResultsError
-from pdebench.measure.steadiness import PROBES
+from pdebench.measure.timing_stability import PROBES
 from pdebench.regress.metrics import COSTS, EXACT, chosen, qualities
-from pdebench.store import read_json, write_json
+from pdebench.results.store import read_json, write_json
 
 FORMAT = 1
 REMEDY = "move it away and run `pdebench baseline save`"

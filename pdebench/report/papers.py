@@ -9,14 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from pdebench.csv_export import to_csv
-from pdebench.report import latex, tables, words
+from pdebench.files.csv_export import to_csv
+from pdebench.models.settings import plain
+from pdebench.report import formatting, latex
+from pdebench.report.ablations import Ablation, ablations
 from pdebench.report.charts import file_name, slug
 from pdebench.report.compare import Measure, Ranking, measures, rank
-from pdebench.report.contests import Contest, Entry, contests
-from pdebench.report.studies import Study, studies
-from pdebench.report.tidy import SEED, finished, records
-from pdebench.settings import plain
+from pdebench.report.comparisons import Comparison, Contender, comparisons
+from pdebench.report.frame import SEED, finished, records
+from pdebench.report.sections import tables
 
 CELLS = (
     "folder",
@@ -72,21 +73,21 @@ class PaperTable:
         }
 
 
-def paper_tables(table: pd.DataFrame, fields: Sequence[Contest] | None = None) -> list[PaperTable]:
-    """All tables that a tidy table has something for (see `tidy.tidy`), whose contests may be known already."""
+def paper_tables(table: pd.DataFrame, fields: Sequence[Comparison] | None = None) -> list[PaperTable]:
+    """All tables that a tidy table has something for (see `frame.make_frame`), whose contests may be known already."""
     done = finished(table)
-    found = [_families(done, contests(done) if fields is None else fields)] if len(done) else []
-    found += [_ablation(study) for study in studies(table)]
+    found = [_families(done, comparisons(done) if fields is None else fields)] if len(done) else []
+    found += [_ablation(study) for study in ablations(table)]
     return [*found, _cells(table)]
 
 
-def table_files(table: pd.DataFrame, fields: Sequence[Contest]) -> dict[str, bytes]:
+def table_files(table: pd.DataFrame, fields: Sequence[Comparison]) -> dict[str, bytes]:
     """Every table in every form, by the name of its file; see `paper_tables`."""
     tables = paper_tables(table, fields)
     return {f"{one.name}{suffix}": text for one in tables for suffix, text in one.contents().items()}
 
 
-def _families(done: pd.DataFrame, fields: Sequence[Contest]) -> PaperTable:
+def _families(done: pd.DataFrame, fields: Sequence[Comparison]) -> PaperTable:
     """A line a family and comparison: medians over seeds, with the lowest and the highest."""
     known = measures(done)
     frame, texts, bold, groups = [], [], [], []
@@ -105,7 +106,7 @@ def _families(done: pd.DataFrame, fields: Sequence[Contest]) -> PaperTable:
                 ends = {"median": values.median(), "low": values.min(), "high": values.max()}
                 line |= {f"{ranking.measure.column}_{end}": float(value) for end, value in ends.items()}
             frame.append(line)
-            head = [contest.label, _name(entry), str(entry.seeds), words.amount(line["params"])]
+            head = [contest.label, _name(entry), str(entry.seeds), formatting.amount(line["params"])]
             texts.append([*head, *(_median(ranking, entry) for ranking in rankings)])
             bold.append([False] * 4 + [entry.family in ranking.leaders for ranking in rankings])
             groups.append(contest.label)
@@ -118,11 +119,11 @@ def _heading(measure: Measure) -> str:
     return f"{measure.title}, {measure.unit}" if measure.unit else measure.title
 
 
-def _name(entry: Entry) -> str:
+def _name(entry: Contender) -> str:
     return f"{entry.family}, {entry.told}" if entry.told else entry.family
 
 
-def _median(ranking: Ranking, entry: Entry) -> str:
+def _median(ranking: Ranking, entry: Contender) -> str:
     """`0.2116 (0.2101–0.2130)`; without the range where all runs agree."""
     values, show = entry.values(ranking.measure.column), ranking.measure.bare
     if values.nunique() < 2:
@@ -130,7 +131,7 @@ def _median(ranking: Ranking, entry: Entry) -> str:
     return f"{show(float(values.median()))} ({show(float(values.min()))}–{show(float(values.max()))})"
 
 
-def _ablation(study: Study) -> PaperTable:
+def _ablation(study: Ablation) -> PaperTable:
     """A line a setting: its loss, and its difference from the plain one with a 95% interval."""
     frame, texts, groups = [], [], []
     for arm in [*study.arms, *study.references]:
@@ -151,12 +152,12 @@ def _ablation(study: Study) -> PaperTable:
         texts.append(
             [
                 line["setting"],
-                words.number(arm.loss),
+                formatting.number(arm.loss),
                 study.signed(over.mean) if over else "",
                 study.interval(over) if over else "",
-                words.amount(line["params"]),
-                words.number(float(arm.rows["macs_forward"].median()) / 1e9),
-                words.number(line["step_ms"], 3),
+                formatting.amount(line["params"]),
+                formatting.number(float(arm.rows["macs_forward"].median()) / 1e9),
+                formatting.number(line["step_ms"], 3),
                 str(line["seeds"]),
             ]
         )
@@ -171,7 +172,7 @@ def _ablation(study: Study) -> PaperTable:
 def _cells(table: pd.DataFrame) -> PaperTable:
     """A line a cell: what it was, what became of it, what it cost and what it reached."""
     scores = [measure.column for measure in measures(finished(table)) if measure.column not in CELLS]
-    columns = [name for name in (*CELLS, *scores) if table[name].map(lambda value: not words.missing(value)).any()]
+    columns = [name for name in (*CELLS, *scores) if table[name].map(lambda value: not formatting.missing(value)).any()]
     texts = [[tables.cell(name, value).text for name, value in row.items()] for row in records(table[columns])]
     numeric = [pd.api.types.is_numeric_dtype(table[name]) for name in columns]
     return PaperTable("cells", table[columns], [_title(name) for name in columns], texts, numeric)
