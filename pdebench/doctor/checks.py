@@ -18,6 +18,10 @@ from pathlib import Path
 
 from pdebench.doctor import timing_checks
 from pdebench.doctor.check import Check
+from pdebench.errors import FOREIGN, DataError, MetricError, TrackerError
+from pdebench.models.registry import added_families, broken_families
+from pdebench.system.machine import cpu_name
+from pdebench.system.slots import cpu_variables
 
 DISTRIBUTION = "pdebench-mixers"
 LITTLE_DISK = 5 * 2**30  # bytes: a few checkpoints of the largest models
@@ -90,9 +94,6 @@ def cpu() -> Iterator[Check]:
     """Cores, and the threads that a cell's process will have."""
     import psutil
 
-    from pdebench.system.machine import cpu_name
-    from pdebench.system.slots import cpu_variables
-
     wanted = cpu_variables()["OMP_NUM_THREADS"]
     cores = psutil.cpu_count(logical=False) or os.cpu_count()
     found = f"{cpu_name()}, {cores} cores, {wanted} usable threads"
@@ -117,8 +118,6 @@ def memory() -> Iterator[Check]:
 
 def allocator() -> Iterator[Check]:
     """glibc's allocator, which by default returns memory at every step and faults it in again."""
-    from pdebench.system.slots import cpu_variables
-
     wanted = {name: value for name, value in cpu_variables().items() if name.startswith("MALLOC_")}
     other = {name: os.environ[name] for name in wanted if os.environ.get(name, wanted[name]) != wanted[name]}
     if platform.libc_ver()[0] != "glibc":
@@ -140,7 +139,6 @@ def allocator() -> Iterator[Check]:
 def data() -> Iterator[Check]:
     """The data sets, none of which is decoded."""
     from pdebench.data.registry import SOURCES
-    from pdebench.errors import FOREIGN, DataError
     from pdebench.suite.config import DataConfig
 
     for name in SOURCES:
@@ -159,8 +157,6 @@ def data() -> Iterator[Check]:
 
 def families() -> Iterator[Check]:
     """Families of other packages; the built-in ones are always there."""
-    from pdebench.models.registry import added_families, broken_families
-
     for name, family in added_families().items():
         yield Check(f"family {name}", "ok", family.summary)
     for point, why in broken_families().items():
@@ -207,7 +203,6 @@ def torch() -> Iterator[Check]:
 
 def metrics() -> Iterator[Check]:
     """The weights of the metrics' networks, none of which is fetched."""
-    from pdebench.errors import MetricError
     from pdebench.metrics.extractor_weights import EFFICIENTNET, INCEPTION, INCEPTION_FILE, INCEPTION_VARIABLE, located
     from pdebench.metrics.quality import METRICS
 
@@ -245,7 +240,6 @@ def kernels() -> Iterator[Check]:
 
 def trackers() -> Iterator[Check]:
     """The optional experiment trackers, none of which is imported."""
-    from pdebench.errors import TrackerError
     from pdebench.results.tracking import WRITERS, check
 
     for tracker in WRITERS:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pdebench.doctor.check import Check
+from pdebench.errors import CalibrationError
+from pdebench.system.spare_core import a_core_left
 
 CPUS = Path("/sys/devices/system/cpu")
 LOAD = 0.5  # runnable processes above which there is a neighbour
@@ -105,11 +107,9 @@ def noise(seconds: float = 20.0) -> Iterator[Check]:
     """What the two probes vary by, and what a gate of ten minutes could see in such noise."""
     import numpy as np
 
-    from pdebench.errors import CalibrationError
     from pdebench.measure.timing_stability import probe
     from pdebench.stats.ranks import paired
     from pdebench.stats.regression import LAST, POWER, Rule
-    from pdebench.system.spare_core import a_core_left
 
     try:
         with a_core_left():  # as a gate measures

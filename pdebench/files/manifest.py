@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pdebench.errors import PdebenchError, ResultsError, refused_by_system
 from pdebench.files import disk
+from pdebench.files.yaml_source import dump_yaml, read_text
 
 MANIFEST = ".pdebench.sha256"
 _LARGEST = 64 * 2**20  # bytes of a manifest, or of an older file that is looked into
@@ -163,8 +164,6 @@ def _matches(folder: Path, name: str, parts: Sequence[bytes]) -> bool:
 
 def _as_dumped(content: bytes) -> bool:
     """Whether YAML is as we write it, to the byte: what somebody wrote by hand has comments, or other spaces."""
-    from pdebench.files.yaml_source import dump_yaml, read_text
-
     try:
         return dump_yaml(read_text(content.decode(), "").data).encode() == content
     except (PdebenchError, ValueError, RecursionError):

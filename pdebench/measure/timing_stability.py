@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from pdebench.system.machine import describe
+
 PROBES = ("matmul", "bandwidth")
 PROBE_SECONDS = 1.0  # of a reading that is taken beside something else
 SAMPLE = 0.05  # seconds of one sample: far above the clock's grain, far below a burst of noise
@@ -65,7 +67,6 @@ def probe(seconds: float) -> Steadiness:
 def main(seconds: float) -> None:
     """Sample and print."""
     from pdebench.plan.probe import here
-    from pdebench.system.machine import describe
 
     device = here()
     samples = sample(device, seconds)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import io
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,9 +126,12 @@ def _is_inception(path: Path) -> bool:
 
 
 def _inception_url() -> str:
-    from pdebench.metrics.features import inception_url
+    """Where torch-fidelity publishes the 2015 Inception weights."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-    return inception_url()
+    return str(URL_INCEPTION_V3)
 
 
 def _download(path: Path) -> None:

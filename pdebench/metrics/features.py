@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
     from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
     from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
 
@@ -113,11 +112,6 @@ class EfficientNetLite0(FeatureExtractorBase):  # type: ignore[misc]
 
 if _NAMES[EFFICIENTNET] not in FEATURE_EXTRACTORS_REGISTRY:
     register_feature_extractor(_NAMES[EFFICIENTNET], EfficientNetLite0)
-
-
-def inception_url() -> str:
-    """Where torch-fidelity publishes the 2015 Inception weights."""
-    return str(URL_INCEPTION_V3)
 
 
 def require_uint8(images: Tensor | NDArray) -> None:

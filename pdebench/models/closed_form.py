@@ -1,4 +1,4 @@
-"""Parameters and MACs of every family by hand. Importing this imports no torch.
+"""Parameters and MACs of every family's mixer by hand. Importing this imports no torch.
 
 They size a family to another's cost where a suite is read, and they are the independent computation that the counter on
 the meta device is held to (`plan/cost.py`, whose conventions these are: 1 MAC an element of a norm, 3 MACs a
@@ -10,12 +10,10 @@ In the formulas `d` is the width, `n` the tokens.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pdebench.models.mixer_context import MixerContext
-
-if TYPE_CHECKING:
-    from pdebench.models.registry import Dimensions, Family
+from pdebench.ops.macs import fft, scan, spectral_product
 
 
 class Cost(NamedTuple):
@@ -43,21 +41,6 @@ class Cost(NamedTuple):
 def linear(inputs: int, outputs: int, tokens: int, bias: bool = True) -> Cost:
     """A linear layer applied to every token."""
     return Cost(inputs * outputs + outputs * bias, tokens * inputs * outputs)
-
-
-def fft(points: int) -> float:
-    """MACs of one real transform of `points` points, in one dimension or two: half of 5/2 N log2 N FLOPs."""
-    return 1.25 * points * math.log2(points) if points > 1 else 0.0
-
-
-def spectral_product(h: int, w: int) -> float:
-    """MACs of a convolution of one h x w plane: there, 3 a frequency of the half spectrum, and back."""
-    return 2 * fft(h * w) + 3 * h * (w // 2 + 1)
-
-
-def scan(states: int) -> int:
-    """MACs of a recurrence that is in so many states altogether, over all tokens: decay, input and read-out of each."""
-    return 3 * states
 
 
 # ---- mixers: (place, options) -> Cost
@@ -161,36 +144,3 @@ def mlp_hidden(kind: str, place: MixerContext, mixer: Cost) -> int:
     if kind == "narrowed":  # DiT's attention and MLP have 12 d^2 + 9 d parameters; in steps of 4
         return max(4, 4 * round((12 * d * d + 9 * d - mixer.params - d) / (2 * d + 1) / 4))
     return 0
-
-
-def model(
-    family: Family,
-    dimensions: Dimensions,
-    patch: int,
-    options: Any,
-    *,
-    input_size: int,
-    in_channels: int = 4,
-    num_classes: int | None = 1000,
-    learn_sigma: bool = False,
-) -> Cost:
-    """A whole backbone; arguments as of `create_model`."""
-    shell, (depth, d, heads, hidden) = family.shell, dimensions
-    grid = (input_size // patch,) * 2
-    place = MixerContext(d, heads or 1, grid, 0, depth, hidden is not None)
-    n, pixels = place.tokens, patch * patch * in_channels
-    norm = Cost(d if shell.norm == "rms" else 0, n * d)
-    block = family.cost(place, options) + norm
-    if hidden is None:
-        block += linear(d, 3 * d, 1)
-    else:
-        gates = 2 if shell.mlp == "swiglu" else 1
-        bias = shell.mlp != "swiglu"
-        block += linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias) + norm + linear(d, 6 * d, 1)
-    if shell.convolution:
-        block += Cost(10 * d, 9 * n * d)
-    embedders = linear(pixels, d, n) + linear(256, d, 1) + linear(d, d, 1)
-    embedders += Cost(n * d + (0 if num_classes is None else (num_classes + 1) * d), 0)
-    head = norm + linear(d, pixels * (2 if learn_sigma else 1), n)
-    head += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, n * d)  # adaLN, or a second norm
-    return embedders + block.times(depth) + head

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pdebench.models import closed_form
+from pdebench.models.backbone_cost import backbone_cost
 from pdebench.suite.build import IMAGES, resolved
 
 if TYPE_CHECKING:
@@ -63,4 +64,4 @@ def cost_by_hand(name: str, build: Mapping[str, Any]) -> closed_form.Cost:
     """What a model costs by its family's formulas."""
     family, dimensions, patch, options = resolved(name, build)
     images = {"input_size": 32} | {key: build[key] for key in IMAGES if key in build}
-    return closed_form.model(family, dimensions, patch, options, **images)
+    return backbone_cost(family, dimensions, patch, options, **images)

@@ -39,6 +39,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pdebench.models.backbone import create_model
+from pdebench.models.registry import parse_name
 from pdebench.ops.operand import Handle, Handles
 from pdebench.plan.counting import convolutions, mixers, products, transforms
 from pdebench.plan.counting.graph import GraphNode, operations
@@ -166,9 +168,6 @@ def _macs(operation: GraphNode, handle: Handle | None) -> Mapping[str, float] | 
 
 def count_by_name(name: str, **options: Any) -> tuple[CountedCost, int]:
     """Cost and number of parameters of `create_model(name, **options)`, allocating nothing."""
-    from pdebench.models.backbone import create_model
-    from pdebench.models.registry import parse_name
-
     with torch.device("meta"):
         model = create_model(name, **options)
     return count(model, handles=parse_name(name)[0].handles), _parameters(model)
@@ -179,9 +178,6 @@ def count_one_block(name: str, **options: Any) -> tuple[CountedCost, int]:
 
     Only one block is built and traced.
     """
-    from pdebench.models.backbone import create_model
-    from pdebench.models.registry import parse_name
-
     family, size, _ = parse_name(name)
     depth = options.pop("depth", None) or family.size(size).depth
     with torch.device("meta"):

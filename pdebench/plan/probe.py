@@ -17,8 +17,12 @@ from dataclasses import asdict
 from typing import Any
 
 from pdebench.errors import CalibrationError
+from pdebench.ops import kernels
 from pdebench.plan.devices import USABLE, Device
 from pdebench.plan.roofline import Rates
+from pdebench.system.descendants import with_its_parent
+from pdebench.system.machine import cpu_name
+from pdebench.system.slots import slots
 
 SECONDS = 2.0  # for each precision
 TIMEOUT = 300.0  # seconds after which something is wrong with the machine
@@ -56,9 +60,6 @@ def as_a_cell(module: Sequence[str], remedy: str) -> Any:
     Raises:
         CalibrationError: it failed.
     """
-    from pdebench.system.descendants import with_its_parent
-    from pdebench.system.slots import slots
-
     environment = {**os.environ, **slots(None)[0].environment}
     try:
         done = subprocess.run(
@@ -79,8 +80,6 @@ def main(precisions: Sequence[str]) -> None:
     import psutil
     import torch
 
-    from pdebench.ops import kernels
-    from pdebench.system.machine import cpu_name
     from pdebench.train.loop import resolve_precision
 
     device = here()

@@ -17,6 +17,7 @@ from pdebench.data import registry
 from pdebench.errors import ResultsError
 from pdebench.plan.devices import DATASHEETS, Device
 from pdebench.plan.model_costs import Model, Pass, model_costs
+from pdebench.plan.probe import this_device
 from pdebench.plan.roofline import seconds_by_kind
 from pdebench.results.store import PREDICTIONS, as_json, write_own
 from pdebench.suite.build import build_of
@@ -131,8 +132,6 @@ def make_plan(suite: Suite, device: str) -> Plan:
 def _device(suite: Suite, cells: Sequence[Cell], key: str) -> Device:
     if key != THIS:
         return DATASHEETS[key].device(key)
-    from pdebench.plan.probe import this_device
-
     limit = suite.limits.memory_gb
     return this_device([cell.train.precision for cell in cells], None if limit is None else int(limit * 1e9))
 

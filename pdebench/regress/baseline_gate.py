@@ -46,12 +46,12 @@ class Session:
     """What one day measured.
 
     Attributes:
-        units: by cell.
+        samples: by cell.
         failures: cell to reason.
         readings: of the probes, one a round.
     """
 
-    units: dict[str, list[ProcessSample]] = field(default_factory=lambda: defaultdict(list))
+    samples: dict[str, list[ProcessSample]] = field(default_factory=lambda: defaultdict(list))
     failures: dict[str, str] = field(default_factory=dict)
     readings: list[Steadiness] = field(default_factory=list)
 
@@ -64,11 +64,11 @@ class Session:
         """One process, unless the cell has failed."""
         if cell in self.failures:
             return
-        unit = run(cell)
-        if unit.failure is None:
-            self.units[cell].append(unit)
+        sample = run(cell)
+        if sample.failure is None:
+            self.samples[cell].append(sample)
         else:
-            self.failures[cell] = unit.failure
+            self.failures[cell] = sample.failure
 
 
 def rounds(
@@ -95,7 +95,7 @@ def take(
     for cell in (*timed, *once):
         session.run(cell, run)
         say(f"{cell}: once, to begin with")
-    if any(costs(session.units[cell][0].values) for cell in timed if cell not in session.failures):
+    if any(costs(session.samples[cell][0].values) for cell in timed if cell not in session.failures):
         rounds(session, timed, run, look, deadline=began + seconds, clock=clock, say=say)
     return session
 
@@ -117,8 +117,8 @@ def save(suite: Path, path: Path, *, seconds: float, say: Say = lambda text: Non
     for cell, why in session.failures.items():
         raise NotComparable(f"nothing was saved, since {plan.labels[cell]} failed: {why}")
     cells = {
-        cell: StoredCell(plan.labels[cell], keys[cell], [store.kept(unit.values) for unit in units])
-        for cell, units in session.units.items()
+        cell: StoredCell(plan.labels[cell], keys[cell], [store.kept(sample.values) for sample in samples])
+        for cell, samples in session.samples.items()
     }
     machine = _machine(session)
     made = Baseline(
@@ -162,8 +162,8 @@ def compare(
         findings=found,
         notes=[f"not compared, since the baseline has no {label}" for label in plan.only_head],
         seconds=time.monotonic() - began,
-        processes=sum(map(len, session.units.values())),
-        levels=levels({plan.labels[c]: [u.values for u in session.units[c]] for c in plan.timed}, session.readings),
+        processes=sum(map(len, session.samples.values())),
+        levels=levels({plan.labels[c]: [u.values for u in session.samples[c]] for c in plan.timed}, session.readings),
     )
 
 
@@ -176,13 +176,13 @@ def _plain(
         if (why := session.failures.get(cell)) is not None:
             yield GateFinding("cell", label, "", "failed", f"it failed in HEAD: {why}")
             continue
-        before, after = stored.cells[cell].units, [unit.values for unit in session.units[cell]]
+        before, after = stored.cells[cell].samples, [sample.values for sample in session.samples[cell]]
         yield from gates.coverage(label, before[0], after[0])
         yield from gates.exact(label, before, after, accept)
     for group, cells in groups.items():
         whole = [cell for cell in cells if cell not in session.failures]
-        base = {int(stored.cells[cell].units[0][SEED]): stored.cells[cell].units[0] for cell in whole}
-        head = {int(session.units[cell][0].values[SEED]): session.units[cell][0].values for cell in whole}
+        base = {int(stored.cells[cell].samples[0][SEED]): stored.cells[cell].samples[0] for cell in whole}
+        head = {int(session.samples[cell][0].values[SEED]): session.samples[cell][0].values for cell in whole}
         if len(cells) > 1:
             yield from gates.quality(group, base, head, rule)
 
@@ -232,9 +232,13 @@ def _series(
 
     `first` is the first process of today that counts; of the stored ones the first never does.
     """
-    before = [found[column] for unit in stored.cells[cell].units[1:] if column in (found := costs(unit))]
-    after = [found[column] for unit in session.units[cell][first:] if column in (found := costs(unit.values))]
-    if not before or not after or not same_measure(column, stored.cells[cell].units[0], session.units[cell][0].values):
+    before = [found[column] for sample in stored.cells[cell].samples[1:] if column in (found := costs(sample))]
+    after = [found[column] for sample in session.samples[cell][first:] if column in (found := costs(sample.values))]
+    if (
+        not before
+        or not after
+        or not same_measure(column, stored.cells[cell].samples[0], session.samples[cell][0].values)
+    ):
         return None
     day = [float(np.median(side[name])) if name in side else 0.0 for side in (stored.probes, session.probes)]
     return np.array(before) - day[0], np.array(after) - day[1]
@@ -256,11 +260,11 @@ def _probe() -> Steadiness:
 def _fingerprint(run: Run, cells: Mapping[str, Any]) -> str:
     """This machine's, by the first cell that gets so far; empty where none does, which is then said cell by cell."""
     for cell in cells:
-        unit = run(cell)
-        if "machine_fingerprint" in unit.values:
-            return str(unit.values["machine_fingerprint"])
+        sample = run(cell)
+        if "machine_fingerprint" in sample.values:
+            return str(sample.values["machine_fingerprint"])
     return ""
 
 
 def _machine(session: Session) -> str:
-    return next(str(unit.values["machine_fingerprint"]) for units in session.units.values() for unit in units)
+    return next(str(sample.values["machine_fingerprint"]) for samples in session.samples.values() for sample in samples)

@@ -166,7 +166,7 @@ def findings_of(
             side, why = cell.failure
             yield GateFinding("cell", label, "", "failed", f"it failed in the {side}: {why}")
             continue
-        first = {side: units[0].values for side, units in cell.units.items()}
+        first = {side: samples[0].values for side, samples in cell.samples.items()}
         yield from gates.coverage(label, first["base"], first["head"])
         yield from gates.exact(label, _values(cell, "base"), _values(cell, "head"), accept)
     for test, judgement in zip(night.tests, night.judgements, strict=True):
@@ -182,11 +182,11 @@ def findings_of(
 
 
 def _values(cell: CellSamples, side: Side) -> list[Mapping[str, Any]]:
-    return [unit.values for unit in cell.units[side]]
+    return [sample.values for sample in cell.samples[side]]
 
 
 def _seed(cell: CellSamples, side: Side) -> int:
-    return int(cell.units[side][0].values[SEED])
+    return int(cell.samples[side][0].values[SEED])
 
 
 def machine_of(night: SequentialTest) -> str:
@@ -196,8 +196,8 @@ def machine_of(night: SequentialTest) -> str:
         NotComparable: they had several.
     """
     found = {
-        str(unit.values["machine_fingerprint"])
-        for cell in night.cells.values() for units in cell.units.values() for unit in units
+        str(sample.values["machine_fingerprint"])
+        for cell in night.cells.values() for samples in cell.samples.values() for sample in samples
     }  # fmt: skip
     if len(found) > 1:
         raise NotComparable(

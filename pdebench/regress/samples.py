@@ -1,4 +1,4 @@
-"""One process as the unit of measurement, and what a night makes of many: pairs, blocks, tests."""
+"""One process is one sample; a sequential test makes pairs, blocks and tests of many."""
 
 from __future__ import annotations
 
@@ -40,34 +40,34 @@ class CellSamples:
 
     Attributes:
         name: as `Measure` takes it.
-        units: every process of either side, in the order of running.
+        samples: every process of either side, in the order of running.
         differences: for each measured column, head over base in logarithms of cost, two a block.
         failure: side and reason of a process that did not end well; the cell is measured no more.
     """
 
     name: str
-    units: dict[Side, list[ProcessSample]] = field(default_factory=lambda: {"base": [], "head": []})
+    samples: dict[Side, list[ProcessSample]] = field(default_factory=lambda: {"base": [], "head": []})
     differences: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     failure: tuple[Side, str] | None = None
 
     def run(self, measure: Measure, side: Side) -> ProcessSample | None:
         """One process more; None where it failed."""
-        unit = measure(side, self.name)
-        if unit.failure is not None:
-            self.failure = side, unit.failure
+        sample = measure(side, self.name)
+        if sample.failure is not None:
+            self.failure = side, sample.failure
             return None
-        self.units[side].append(unit)
-        return unit
+        self.samples[side].append(sample)
+        return sample
 
     def block(self, measure: Measure, order: Sequence[Side]) -> dict[str, list[float]]:
         """A B B A or B A A B: four processes, two pairs; the differences of each column, none where one failed."""
         found: list[ProcessSample] = []
         for side in order:
-            if (unit := self.run(measure, side)) is None:
+            if (sample := self.run(measure, side)) is None:
                 return {}
-            found.append(unit)
+            found.append(sample)
         sign = 1 if order[0] == "base" else -1
-        cost = [costs(unit.values) for unit in found]
+        cost = [costs(sample.values) for sample in found]
         shared = set.intersection(*map(set, cost))
         pairs = ((0, 1), (3, 2))
         return {column: [sign * (cost[b][column] - cost[a][column]) for a, b in pairs] for column in sorted(shared)}
@@ -75,7 +75,7 @@ class CellSamples:
     @property
     def seconds(self) -> float:
         """Of a block, by its last processes."""
-        return 2 * sum(units[-1].seconds for units in self.units.values() if units)
+        return 2 * sum(samples[-1].seconds for samples in self.samples.values() if samples)
 
 
 @dataclass

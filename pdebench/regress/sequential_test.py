@@ -100,7 +100,7 @@ def run_sequential_test(
 
 def _columns(cell: CellSamples) -> list[str]:
     """The measured columns that both sides have, measured alike."""
-    base, head = (units[0].values for units in cell.units.values())
+    base, head = (samples[0].values for samples in cell.samples.values())
     shared = costs(base).keys() & costs(head).keys()
     return [column for column in COSTS if column in shared and same_measure(column, base, head)]
 
@@ -195,4 +195,4 @@ def confirmed(test: Test, rule: Rule) -> bool:
 
 def samples_of(cells: Iterable[CellSamples]) -> int:
     """How many processes ran."""
-    return sum(len(units) for cell in cells for units in cell.units.values())
+    return sum(len(samples) for cell in cells for samples in cell.samples.values())

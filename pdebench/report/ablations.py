@@ -106,7 +106,7 @@ class Ablation:
 
 
 def ablations(table: pd.DataFrame) -> list[Ablation]:
-    """Every study in a tidy table (see `frame.make_frame`); none where no family's own options varied."""
+    """Every ablation in a frame (see `frame.make_frame`); none where no family's own options varied."""
     if table.empty:
         return []
     varied = []

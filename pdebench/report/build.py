@@ -51,7 +51,7 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
     drawn = drawings.figure_files([figure for part in ready.parts for figure in part.figures], formats)
     figures = {f"{FIGURES}/{name}": draw for name, draw in drawn.items()}
     tables = {
-        f"{TABLES}/{name}": text for name, text in papers.table_files(ready.page.table, ready.page.contests).items()
+        f"{TABLES}/{name}": text for name, text in papers.table_files(ready.page.table, ready.page.comparisons).items()
     }
     Manifest(make_folder(target)).refuse_foreign([*BASE, *figures, *tables])
     report = _write(ready, target)

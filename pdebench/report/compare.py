@@ -87,7 +87,7 @@ def measures(done: pd.DataFrame) -> list[Measure]:
 
 
 def compare(measure: Measure, better: Contender, worse: Contender) -> PairwiseComparison:
-    """The comparison of two entries of one contest, by the medians the first the better one.
+    """Two entries of a comparison, of which the first is the better one by the medians.
 
     A distance is log(worse / better), of a rate log(better / worse), of KID worse - better: positive where the medians
     are told right.
@@ -162,10 +162,10 @@ def seeds(entries: list[Contender], column: str) -> str:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The families of a contest in one measure, the best first; `reason` says why they must not be compared."""
+    """The families of a comparison in one measure, the best first; `reason` says why they must not be compared."""
 
     measure: Measure
-    contest: Comparison
+    comparison: Comparison
     entries: list[Contender]
     reason: str
 
@@ -182,12 +182,12 @@ class Ranking:
         return [entry.family for entry in self.entries if entry.median(column) == best]
 
 
-def rank(measure: Measure, contest: Comparison) -> Ranking:
-    """The ranking of a contest in one measure; what mixes nothing is the floor of a cost, and no rival in it."""
-    entries = contest.ranking(measure.column, lower=measure.lower)
+def rank(measure: Measure, comparison: Comparison) -> Ranking:
+    """The ranking of a comparison in one measure; what mixes nothing is the floor of a cost, and no rival in it."""
+    entries = comparison.ranking(measure.column, lower=measure.lower)
     if measure.kind in ("rate", "memory"):
         entries = [entry for entry in entries if entry.family != FLOOR] or entries
-    return Ranking(measure, contest, entries, _incomparable(measure, entries) if len(entries) > 1 else "")
+    return Ranking(measure, comparison, entries, _incomparable(measure, entries) if len(entries) > 1 else "")
 
 
 def _incomparable(measure: Measure, ranking: list[Contender]) -> str:

@@ -57,7 +57,7 @@ def _joined(frames: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
 
 
 def cell_folder(row: Mapping[str, Any], folders: Mapping[str, Path]) -> Path:
-    """Where the files of a row's cell are, the row being of a tidy table (see `frame.make_frame`).
+    """Where the files of a row's cell are, the row being of a frame (see `frame.make_frame`).
 
     Raises:
         ResultsError: a link stands in its place.

@@ -10,8 +10,8 @@ from pdebench.errors import ResultsError
 from pdebench.files.disk import Stamp, stamp
 from pdebench.report.build import Built, build_report, place, write_base
 from pdebench.report.section import SweepProgress
+from pdebench.results.record import SETTLED
 from pdebench.results.store import Results
-from pdebench.run.local.executor import SETTLED
 
 LOOK = 5.0  # seconds between two looks at the folders
 RELOAD = 15  # seconds after which an open page loads itself again

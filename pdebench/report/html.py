@@ -46,14 +46,14 @@ def sections(page: Page) -> list[PageSection]:
     """Every section that the page has something for, in its order; `section` says how to add one."""
     _bundle()  # which the page needs, is made meanwhile
     table = page.table
-    studies = ablation_tables(table)
+    ablations = ablation_tables(table)
     made = [
         PageSection(
             "findings",
             "Findings",
-            Findings(summarise(table, page.contests), studies, table["machine_fingerprint"].nunique()),
+            Findings(summarise(table, page.comparisons), ablations, table["machine_fingerprint"].nunique()),
         ),
-        PageSection("ablation", "Ablation", studies),
+        PageSection("ablation", "Ablation", ablations),
         PageSection("quality", "Quality", quality(table)),
         PageSection("throughput", "Throughput", costs(table, "speed")),
         PageSection("memory", "Memory", costs(table, "memory")),

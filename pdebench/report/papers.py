@@ -74,10 +74,10 @@ class PaperTable:
 
 
 def paper_tables(table: pd.DataFrame, fields: Sequence[Comparison] | None = None) -> list[PaperTable]:
-    """All tables that a tidy table has something for (see `frame.make_frame`), whose contests may be known already."""
+    """All tables that a frame (see `frame.make_frame`) has something for; its comparisons may be known already."""
     done = finished(table)
     found = [_families(done, comparisons(done) if fields is None else fields)] if len(done) else []
-    found += [_ablation(study) for study in ablations(table)]
+    found += [_ablation(ablation) for ablation in ablations(table)]
     return [*found, _cells(table)]
 
 
@@ -91,11 +91,11 @@ def _families(done: pd.DataFrame, fields: Sequence[Comparison]) -> PaperTable:
     """A line a family and comparison: medians over seeds, with the lowest and the highest."""
     known = measures(done)
     frame, texts, bold, groups = [], [], [], []
-    for contest in fields:
-        rankings = [rank(measure, contest) for measure in known]
-        for entry in contest.entries:
+    for comparison in fields:
+        rankings = [rank(measure, comparison) for measure in known]
+        for entry in comparison.entries:
             line: dict[str, Any] = {
-                "comparison": contest.label,
+                "comparison": comparison.label,
                 "family": entry.family,
                 "setting": entry.told,
                 "seeds": entry.seeds,
@@ -106,10 +106,10 @@ def _families(done: pd.DataFrame, fields: Sequence[Comparison]) -> PaperTable:
                 ends = {"median": values.median(), "low": values.min(), "high": values.max()}
                 line |= {f"{ranking.measure.column}_{end}": float(value) for end, value in ends.items()}
             frame.append(line)
-            head = [contest.label, _name(entry), str(entry.seeds), formatting.amount(line["params"])]
+            head = [comparison.label, _name(entry), str(entry.seeds), formatting.amount(line["params"])]
             texts.append([*head, *(_median(ranking, entry) for ranking in rankings)])
             bold.append([False] * 4 + [entry.family in ranking.leaders for ranking in rankings])
-            groups.append(contest.label)
+            groups.append(comparison.label)
     columns = ["Comparison", "Family", "Seeds", "Parameters", *map(_heading, known)]
     numeric = [False, False, *[True] * (2 + len(known))]
     return PaperTable("families", pd.DataFrame(frame), columns, texts, numeric, bold, groups)
@@ -131,11 +131,11 @@ def _median(ranking: Ranking, entry: Contender) -> str:
     return f"{show(float(values.median()))} ({show(float(values.min()))}–{show(float(values.max()))})"
 
 
-def _ablation(study: Ablation) -> PaperTable:
+def _ablation(ablation: Ablation) -> PaperTable:
     """A line a setting: its loss, and its difference from the plain one with a 95% interval."""
     frame, texts, groups = [], [], []
-    for arm in [*study.arms, *study.references]:
-        over, default = study.difference(arm), arm is study.default
+    for arm in [*ablation.arms, *ablation.references]:
+        over, default = ablation.difference(arm), arm is ablation.default
         line: dict[str, Any] = {
             "setting": plain(arm.family) if default else str(arm.setting or arm.family),
             "val_loss": arm.loss,
@@ -144,7 +144,7 @@ def _ablation(study: Ablation) -> PaperTable:
             "high": over.high if over else None,
             "params": float(arm.rows["params"].median()),
             "macs_forward": float(arm.rows["macs_forward"].median()),
-            "step_ms": arm.step(study.machine),
+            "step_ms": arm.step(ablation.machine),
             "seeds": len(arm.losses),
             "failed": arm.failed,
         }
@@ -153,8 +153,8 @@ def _ablation(study: Ablation) -> PaperTable:
             [
                 line["setting"],
                 formatting.number(arm.loss),
-                study.signed(over.mean) if over else "",
-                study.interval(over) if over else "",
+                ablation.signed(over.mean) if over else "",
+                ablation.interval(over) if over else "",
                 formatting.amount(line["params"]),
                 formatting.number(float(arm.rows["macs_forward"].median()) / 1e9),
                 formatting.number(line["step_ms"], 3),
@@ -164,7 +164,7 @@ def _ablation(study: Ablation) -> PaperTable:
         groups.append("families" if arm.setting is None else "settings")
     columns = ["Setting", "Validation loss", "Difference", "95% interval", "Parameters", "GMACs", "Step, ms", "Seeds"]
     numeric = [False, *[True] * 7]
-    name = file_name(f"ablation-{slug(study.title)}")
+    name = file_name(f"ablation-{slug(ablation.title)}")
     typed = pd.DataFrame(frame).astype(dict.fromkeys(("difference", "low", "high"), float))
     return PaperTable(name, typed, columns, texts, numeric, groups=groups)
 

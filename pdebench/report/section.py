@@ -1,8 +1,8 @@
 """What the page is made of: sections, each one module that reads tables and one partial that shows what it found.
 
-A section is added in three steps. A module returns a dataclass with what its partial needs, or nothing where the
-table has nothing for it; charts stand in that dataclass's `figures`. A partial `sections/<name>.html` shows it: it sees
-the dataclass as `section`, may call the macros of `macros.html` (`chart(figure)`, `key()`, `mark(family)`,
+A section is added in three steps. A module of `sections` returns a dataclass with what its partial needs, or nothing
+where the table has nothing for it; charts stand in that dataclass's `figures`. A partial, `sections/<name>.html`,
+shows it: it sees that as `section`, may call the macros of `macros.html` (`chart(figure)`, `key()`, `mark(family)`,
 `told(finding)`, imported `with context`), and stands in one `<section id="<name>" aria-labelledby="h-<name>">`. A line
 in `html.sections` gives both a place on the page and a name in its navigation.
 """
@@ -50,7 +50,7 @@ class Page:
     left_out: Sequence[str] = ()
 
     @cached_property
-    def contests(self) -> list[Comparison]:
+    def comparisons(self) -> list[Comparison]:
         """The fair comparisons of its finished cells; the findings and the tables of papers are made from them."""
         return comparisons(finished(self.table))
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pdebench.errors import ResultsError
+from pdebench.models.package_code import source_of
+from pdebench.models.registry import FAMILIES
 from pdebench.results.store import Results
 from pdebench.suite.config import Cell
 
@@ -38,9 +40,6 @@ class Changed:
 
 def edited_since(results: Results, cells: Sequence[Cell]) -> list[str]:
     """What to say of finished cells whose family, of another package, had other code when they ran."""
-    from pdebench.models.package_code import source_of
-    from pdebench.models.registry import FAMILIES
-
     found: Counter[str] = Counter()
     sources = {family: source_of(FAMILIES[family]) for family in {cell.model.family for cell in cells}}
     for cell in cells:

@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+# what a status may say of a cell that has its end, and needs no further run
+FAILED = ("diverged", "oom", "timeout", "error")
+SETTLED = ("done", *FAILED)
+
 # name: (pandas dtype, meaning)
 COLUMNS: dict[str, tuple[str, str]] = {
     "suite": ("string", "name of the suite that ran the cell"),

@@ -30,14 +30,15 @@ from pdebench.files import disk
 from pdebench.files.csv_export import to_csv
 from pdebench.files.manifest import Manifest
 from pdebench.files.seal import altered, sealed, unsealed
+from pdebench.results.lease import held_elsewhere
 from pdebench.results.record import COLUMNS, dtype_of
 from pdebench.results.record_schema import fault
+from pdebench.suite.config import Cell
+from pdebench.suite.validation import cell_from_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow
-
-    from pdebench.suite.config import Cell
 
 PUBLISHED = ("machine.json", "table.parquet", "table.csv", "curves.parquet", "report.html")  # anew with every run
 PREDICTIONS = "predictions.json"  # what `pdebench plan --results` leaves beside the cells, and the report reads
@@ -241,8 +242,6 @@ class Results:
 
     def _worked_on(self) -> bool:
         """Whether some run holds a cell."""
-        from pdebench.results.lease import held_elsewhere
-
         return any(held_elsewhere(cell) is not None for cell in self.folder.glob("cells/*"))
 
 
@@ -280,14 +279,12 @@ def read_config(cell_folder: Path) -> Cell:
         ResultsError: it is no plain file of text.
         SuiteError: it holds something else.
     """
-    from pdebench.suite.config import Cell
-
     path = cell_folder / "config.yaml"
     try:
         text = disk.read_plain(path, LARGEST).decode()
     except ValueError as error:  # NotPlain and UnicodeDecodeError are
         raise ResultsError(f"{path} is not a cell's configuration: {error}; run its suite again") from None
-    return Cell.from_yaml(text, file=str(path))
+    return cell_from_yaml(text, file=str(path))
 
 
 def read_json(path: Path, what: str, remedy: str, *, follow: bool = False) -> Any:

@@ -13,13 +13,13 @@ from rich.console import Console
 
 from pdebench.errors import ResultsError, SchedulerError, printable
 from pdebench.results.lease import held_elsewhere
+from pdebench.results.record import SETTLED
 from pdebench.results.store import Results
-from pdebench.run.local.executor import SETTLED
 from pdebench.run.slurm import jobs, scheduler
 from pdebench.run.slurm.jobs import Submission
 from pdebench.run.slurm.scheduler import Task
+from pdebench.suite.labels import names_of
 from pdebench.suite.load import load_suite
-from pdebench.terminal.progress import names_of
 from pdebench.terminal.text_table import Column, in_columns
 
 STYLES = {"done": "green", "running": "cyan", "starting": "cyan", "queued": "dim", "waiting": "dim"}

@@ -12,7 +12,7 @@ from pdebench.errors import printable
 from pdebench.results.store import Results
 from pdebench.run.slurm.submit import Submitted
 from pdebench.run.sweep import RunOutcome, failed_before
-from pdebench.terminal.progress import labels
+from pdebench.suite.labels import labels
 from pdebench.terminal.text_table import Column, in_columns
 
 

@@ -31,6 +31,8 @@ from typing import Any, NoReturn
 from pdebench.errors import Diverged, Interrupted, out_of_memory
 from pdebench.files.disk import leftovers
 from pdebench.files.seal import digests
+from pdebench.models.package_code import source_of
+from pdebench.models.registry import FAMILIES
 from pdebench.results import lease
 from pdebench.results.cell_warnings import heard, joined
 from pdebench.results.record import timing_failed, without_timings
@@ -42,6 +44,7 @@ from pdebench.run.limits import CellLimits
 from pdebench.run.rendezvous import Rendezvous, start_others
 from pdebench.suite.config import Cell
 from pdebench.system.descendants import end_descendants
+from pdebench.system.machine import describe
 from pdebench.system.stop_signals import ASKS, hear
 
 PATIENCE = 2.0  # seconds in which a process that fails because another did is ended with that one
@@ -168,11 +171,8 @@ def _run(
     try:
         import torch
 
-        from pdebench.models.package_code import source_of
-        from pdebench.models.registry import FAMILIES
         from pdebench.run.cell import run_cell
         from pdebench.system.distributed import join
-        from pdebench.system.machine import describe
         from pdebench.train.state import Snapshots
 
         if threads := int(os.environ.get("OMP_NUM_THREADS", 0)):

@@ -8,7 +8,7 @@ same steps, one by a budget and one by hand, have the same cell.
 from __future__ import annotations
 
 from pdebench.data.registry import SOURCES
-from pdebench.models import closed_form
+from pdebench.models.backbone_cost import backbone_cost
 from pdebench.models.registry import FAMILIES
 from pdebench.suite.config import Cell
 
@@ -25,7 +25,7 @@ def flops_of_step(cell: Cell) -> float:
     family, model = FAMILIES[cell.model.family], cell.model
     options = family.options(**model.options)
     dimensions = family.dimensions(model.size, options, **model.dimensions)
-    cost = closed_form.model(
+    cost = backbone_cost(
         family, dimensions, model.patch, options,
         input_size=cell.data.resolution, in_channels=SOURCES[cell.data.name].channels, num_classes=None,
     )  # fmt: skip

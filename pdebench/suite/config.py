@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from pdebench.errors import DimensionError, did_you_mean
+from pdebench.files.yaml_source import dump_yaml
 from pdebench.models.registry import FAMILIES, Dimensions, unknown_family
 from pdebench.models.sizes import SIZES
 from pdebench.suite.identity import identity_of
@@ -436,18 +437,4 @@ class Cell(Section):
 
     def to_yaml(self) -> str:
         """The cell as `config.yaml` holds it."""
-        from pdebench.files.yaml_source import dump_yaml
-
         return dump_yaml(self.config())
-
-    @classmethod
-    def from_yaml(cls, text: str, file: str = "config.yaml") -> Cell:
-        """Read what `to_yaml` wrote.
-
-        Raises:
-            SuiteError: the text is not a cell's; names `file` and the line.
-        """
-        from pdebench.files.yaml_source import read_text
-        from pdebench.suite.validation import cell_from_source
-
-        return cell_from_source(read_text(text, file))

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from pdebench.errors import ModelError
 from pdebench.models import closed_form
+from pdebench.models.backbone_cost import backbone_cost
 from pdebench.models.registry import Dimensions, Family
 
 By = Literal["params", "macs"]
@@ -92,7 +93,7 @@ def cost(family: Family, options: BaseModel, dimensions: Dimensions, setting: Ma
 
 
 def _whole(family: Family, options: BaseModel, dimensions: Dimensions, setting: MatchSetting) -> closed_form.Cost:
-    return closed_form.model(
+    return backbone_cost(
         family, dimensions, setting.patch, options, input_size=setting.resolution, in_channels=3, num_classes=None
     )
 

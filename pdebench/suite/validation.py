@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pdebench.errors import SuiteError, did_you_mean
-from pdebench.files.yaml_source import Where, YamlSource, comma_hint, dotted, show
+from pdebench.files.yaml_source import Where, YamlSource, comma_hint, dotted, read_text, show
 from pdebench.models.registry import FAMILIES
 from pdebench.suite.config import (
     GIVEN,
@@ -166,6 +166,15 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
             )
             return [Problem(where, message, shared=(("model", "family"), ("data", "resolution")))]
     return cell
+
+
+def cell_from_yaml(text: str, file: str = "config.yaml") -> Cell:
+    """Read what `Cell.to_yaml` wrote.
+
+    Raises:
+        SuiteError: the text is not a cell's; names `file` and the line.
+    """
+    return cell_from_source(read_text(text, file))
 
 
 def cell_from_source(source: YamlSource) -> Cell:

@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdebench import create_model
-from pdebench.models import closed_form
+from pdebench.models.backbone_cost import backbone_cost
 from pdebench.models.registry import FAMILIES
 from pdebench.models.sizes import SIZES
 from pdebench.plan.cost import count, count_by_name, count_one_block
@@ -54,7 +54,7 @@ def test_every_familys_closed_formula(family: str, size: str, patch: int, option
     counted, params = count_by_name(f"{family}-{size}/{patch}", learn_sigma=True, **options)
     entry = FAMILIES[family]
     chosen = entry.options(**options)
-    by_hand = closed_form.model(entry, entry.dimensions(size, chosen), patch, chosen, input_size=32, learn_sigma=True)
+    by_hand = backbone_cost(entry, entry.dimensions(size, chosen), patch, chosen, input_size=32, learn_sigma=True)
     assert params == by_hand.params
     assert counted.macs == pytest.approx(by_hand.macs, rel=1e-4)
 
@@ -65,7 +65,7 @@ def test_the_largest_grids_by_hand_and_counted(family: str, size: str) -> None:
     """Every size at patch 2 and 512 px, from one block: parameters to the digit, MACs within 0.1%."""
     entry = FAMILIES[family]
     options = entry.options()
-    by_hand = closed_form.model(entry, entry.dimensions(size, options), 2, options, input_size=64)
+    by_hand = backbone_cost(entry, entry.dimensions(size, options), 2, options, input_size=64)
     counted, params = count_one_block(f"{family}-{size}/2", input_size=64)
     assert params == by_hand.params
     assert counted.macs == pytest.approx(by_hand.macs, rel=1e-3)

@@ -150,8 +150,8 @@ import sys
 from pathlib import Path
 from pdebench.run.cell import run_cell
 from pdebench.suite.build import build_of
-from pdebench.suite.config import Cell
-run_cell(Cell.from_yaml({busy.to_yaml()!r}), Path({str(tmp_path)!r}))
+from pdebench.suite.validation import cell_from_yaml
+run_cell(cell_from_yaml({busy.to_yaml()!r}), Path({str(tmp_path)!r}))
 print(*(name for name in ("torch._dynamo", "sympy", "pandas", "fvcore") if name in sys.modules))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

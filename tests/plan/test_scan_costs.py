@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pdebench.models import closed_form
+from pdebench.models.backbone_cost import backbone_cost
 from pdebench.models.registry import parse_name
 from pdebench.plan.cost import count_one_block
 
@@ -52,5 +52,5 @@ def test_every_scan_is_three_products_a_state_and_token(model: str) -> None:
     cost, _ = count_one_block(model, input_size=32)
     assert cost.by_kind["scan"] == OURS * 256 * STATES[model] * family.size(size).depth
     options = family.options()
-    by_hand = closed_form.model(family, family.dimensions(size, options), 2, options, input_size=32)
+    by_hand = backbone_cost(family, family.dimensions(size, options), 2, options, input_size=32)
     assert cost.macs == pytest.approx(by_hand.macs, rel=1e-4)

@@ -279,12 +279,12 @@ def test_memory_that_three_runs_agree_on_has_a_crossover() -> None:
     frame["peak_memory_bytes"] = np.where(frame["model.family"] == "DiT", 1e5 * tokens**1.2, 3e5 * tokens) * noise
     found = costs.costs(make_frame(frame), "memory")
     assert "PDE-SSM-DiT falls below DiT at 243 tokens (95% interval" in found.figures[0].description
-    (row,) = found.overtaking.rows
+    (row,) = found.crossovers.rows
     assert row[:2] == ("PDE-SSM-DiT", "PDE-SSM-DiT")
     assert re.fullmatch(r"from 243 \(\d+–\d+\)", row[2][0])
     found = costs.costs(make_frame(frame[frame["train.seed"] == 0]), "memory")
     assert "falls below" not in found.figures[0].description
-    assert found.overtaking.rows[0][2][0] == formatting.MISSING
+    assert found.crossovers.rows[0][2][0] == formatting.MISSING
 
 
 def test_a_table_says_where_each_family_is_faster_than_dit(tmp_path: Path) -> None:
@@ -303,8 +303,8 @@ def test_a_table_says_where_each_family_is_faster_than_dit(tmp_path: Path) -> No
     for end, factor in (("median", 1.0), ("q1", 0.98), ("q3", 1.02)):
         frame[f"train_step_ms_{end}"] = factor * 32_000 / rate
     found = costs.costs(make_frame(frame), "speed")
-    assert found.overtaking.columns[0] == "Training"
-    told = {curve: texts[0] for _, curve, texts in found.overtaking.rows}
+    assert found.crossovers.columns[0] == "Training"
+    told = {curve: texts[0] for _, curve, texts in found.crossovers.rows}
     assert list(told) == ["PDE-SSM-DiT", "Mamba-DiT", "Mamba2-DiT", "None-DiT"]
     assert re.fullmatch(r"from 100( \(\d+–\d+\))?", told["PDE-SSM-DiT"])
     assert re.fullmatch(r"up to 200( \(\d+–\d+\))?", told["Mamba2-DiT"])

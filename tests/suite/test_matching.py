@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdebench.errors import ModelError
-from pdebench.models import closed_form
+from pdebench.models.backbone_cost import backbone_cost
 from pdebench.models.registry import FAMILIES, Dimensions, Family
 from pdebench.models.sizes import SIZES
 from pdebench.plan.cost import count_by_name
@@ -19,7 +19,7 @@ from pdebench.suite.matching import TOLERANCE, MatchSetting, match
 
 
 def cost(family: Family, dimensions: Dimensions, setting: MatchSetting, **options: Any) -> float:
-    found = closed_form.model(
+    found = backbone_cost(
         family, dimensions, setting.patch, family.options(**options), input_size=setting.resolution, in_channels=3,
         num_classes=None,
     )  # fmt: skip
@@ -180,7 +180,7 @@ def test_a_global_filter_is_not_matched_by_what_never_acts():
     entry, reference = FAMILIES["GFNet-DiT"], FAMILIES["DiT"]
     setting = MatchSetting("XXS", 8, 32, "params")
     found = match(entry, entry.options(), reference, setting)
-    whole = closed_form.model(
+    whole = backbone_cost(
         entry, found, 8, entry.options(), input_size=32, in_channels=3, num_classes=None
     )  # 4 x 4 tokens: half spectra of 4 x 3 complex numbers, of which 16 real ones act
     assert whole.idle == found.depth * found.width * (2 * 4 * 3 - 4 * 4)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pdebench.errors import SuiteError
 from pdebench.files.yaml_source import read_text
-from pdebench.suite.load import Cell, load_suite
+from pdebench.suite.load import load_suite
+from pdebench.suite.validation import cell_from_yaml
 
 GOOD = """\
 suite: resolution
@@ -275,7 +276,7 @@ def test_hostile_yaml_is_refused_at_once(text):
 
 def test_a_cells_own_file_is_checked_too():
     with pytest.raises(SuiteError, match=r"^config\.yaml:3: data\.nam: unknown key; did you mean 'name'\?$"):
-        Cell.from_yaml("suite: a\ndata:\n  nam: emoji\n  resolution: 8\nmodel: {family: DiT, size: S, patch: 2}\n"
+        cell_from_yaml("suite: a\ndata:\n  nam: emoji\n  resolution: 8\nmodel: {family: DiT, size: S, patch: 2}\n"
                        "train: {steps: 1, batch_size: 1, lr: 1}\n")  # fmt: skip
 
 

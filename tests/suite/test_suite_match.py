@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 from pdebench.errors import SuiteError
-from pdebench.models import closed_form
+from pdebench.models.backbone_cost import backbone_cost
 from pdebench.models.registry import FAMILIES
 from pdebench.results.store import frame_of
 from pdebench.suite.load import Cell, load_suite
+from pdebench.suite.validation import cell_from_yaml
 
 GOOD = """\
 suite: sizes
@@ -53,7 +54,7 @@ def message(path: Path, *overrides: str) -> str:
 def cost(cell: Cell, by: str) -> float:
     family, model = FAMILIES[cell.model.family], cell.model
     dimensions = family.dimensions(model.size, family.options(**model.options), **model.dimensions)
-    found = closed_form.model(
+    found = backbone_cost(
         family, dimensions, model.patch, family.options(**model.options), input_size=cell.data.resolution,
         in_channels=3, num_classes=None,
     )  # fmt: skip
@@ -77,7 +78,7 @@ def test_resolved_sizes_are_what_the_cell_is(suite_file):
     """They stand in config.yaml and in the record; the cell is that of a suite which gives them by hand."""
     cell = load_suite(suite_file).cells()[0]
     assert cell.config()["model"]["width"] == cell.flat()["model.width"] == cell.model.width != 384
-    assert Cell.from_yaml(cell.to_yaml()) == cell
+    assert cell_from_yaml(cell.to_yaml()) == cell
     suite_file.write_text(GOOD.replace("match: {by: params, to: DiT}\n", ""))
     assert load_suite(suite_file).cells()[0].id != cell.id
     dimensions = [f"model.{key}={value}" for key, value in cell.model.dimensions.items() if value]

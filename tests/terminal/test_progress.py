@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from pdebench.suite.config import Cell
+from pdebench.suite.labels import labels
 from pdebench.suite.load import load_suite
 from pdebench.system.slots import Slot
-from pdebench.terminal.progress import LiveTable, PlainLines, duration, labels
+from pdebench.terminal.progress import LiveTable, PlainLines, duration
 
 DONE = {"status": "done", "message": None, "seconds_total": 61.2, "val_loss": 0.25, "train_images_per_s": 480.0}
 CPU = Slot("cpu")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pdebench.models.closed_form import fft, scan
+from pdebench.ops.macs import fft, scan
 from pdebench.ops.operand import Handles, Operand, real_products
 
 Macs = Mapping[str, float]

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pdebench.models.closed_form import fft
+from pdebench.ops.macs import fft
 from pdebench.ops.operand import Handle, Handles
 
 

@@ -75,23 +75,23 @@ class AblationTable:
 
 
 def ablation_tables(table: pd.DataFrame) -> list[AblationTable]:
-    """Every ablation in a tidy table (see `frame.make_frame`); none where no family's own options varied."""
+    """Every ablation in a frame (see `frame.make_frame`); none where no family's own options varied."""
     return [
-        AblationTable(study.title, *_rows(study), _notes(study), _better(study), _findings(study))
-        for study in ablations(table)
+        AblationTable(ablation.title, *_rows(ablation), _notes(ablation), _better(ablation), _findings(ablation))
+        for ablation in ablations(table)
     ]
 
 
-def _rows(study: Ablation) -> tuple[list[AblationRow], list[AblationRow]]:
-    everyone = [*study.arms, *study.references]
-    differences = [study.difference(arm) for arm in everyone]
+def _rows(ablation: Ablation) -> tuple[list[AblationRow], list[AblationRow]]:
+    everyone = [*ablation.arms, *ablation.references]
+    differences = [ablation.difference(arm) for arm in everyone]
     scale = _scale([difference for difference in differences if difference])
-    marks = _marks(study.arms)
+    marks = _marks(ablation.arms)
     rows = [
-        _row(study, arm, difference, scale, marks.get(place, ""))
+        _row(ablation, arm, difference, scale, marks.get(place, ""))
         for place, (arm, difference) in enumerate(zip(everyone, differences, strict=True))
     ]
-    return rows[: len(study.arms)], rows[len(study.arms) :]
+    return rows[: len(ablation.arms)], rows[len(ablation.arms) :]
 
 
 def _marks(arms: Sequence[Arm]) -> dict[int, str]:
@@ -105,13 +105,13 @@ def _marks(arms: Sequence[Arm]) -> dict[int, str]:
 
 
 def _row(
-    study: Ablation, arm: Arm, difference: PairedDifference | None, scale: tuple[float, float], mark: str
+    ablation: Ablation, arm: Arm, difference: PairedDifference | None, scale: tuple[float, float], mark: str
 ) -> AblationRow:
-    default, setting = arm is study.default, arm.setting
-    step = arm.step(study.machine)
-    base = study.default.step(study.machine) if study.default else math.nan
+    default, setting = arm is ablation.default, arm.setting
+    step = arm.step(ablation.machine)
+    base = ablation.default.step(ablation.machine) if ablation.default else math.nan
     # a timing whose machine is not known compares with nothing
-    ratio = step / base if study.machine and base and not default else math.nan
+    ratio = step / base if ablation.machine and base and not default else math.nan
     name, _, detail = plain(arm.family).partition(": ") if default else (str(setting or arm.family), "", arm.detail)
     return AblationRow(
         name=name,
@@ -120,12 +120,14 @@ def _row(
         part=_part(setting),
         params=formatting.number(arm.rows["params"].median()),
         macs=formatting.number(arm.rows["macs_forward"].median() / 1e9),
-        loss=formatting.MISSING if math.isnan(arm.loss) else f"{arm.loss:,.{study.places}f}",
-        losses=_losses(study, arm),
+        loss=formatting.MISSING if math.isnan(arm.loss) else f"{arm.loss:,.{ablation.places}f}",
+        losses=_losses(ablation, arm),
         mark=mark,
-        difference="" if default else study.signed(difference.mean) if difference else formatting.MISSING,
-        interval=study.interval(difference) if difference else "",
-        verdict=_verdict(difference) if arm.losses and study.default and study.default.losses and not default else "",
+        difference="" if default else ablation.signed(difference.mean) if difference else formatting.MISSING,
+        interval=ablation.interval(difference) if difference else "",
+        verdict=_verdict(difference)
+        if arm.losses and ablation.default and ablation.default.losses and not default
+        else "",
         bar=_bar(difference, scale) if difference else None,
         step=formatting.number(step, 3),
         ratio="" if math.isnan(ratio) else f"{ratio:.2f}×",
@@ -142,12 +144,12 @@ def _part(setting: OptionSetting | None) -> str:
     return "plain" if not setting.changes else "terms" if setting.only_off else "options"
 
 
-def _losses(study: Ablation, arm: Arm) -> str:
+def _losses(ablation: Ablation, arm: Arm) -> str:
     """The loss of each seed where there are a few, in the order of the seeds; else the range."""
     values = list(arm.losses.values())
     if len(values) < 2:
         return ""
-    texts = [f"{value:,.{study.places}f}" for value in (values if len(values) <= MOST_SEEDS else sorted(values))]
+    texts = [f"{value:,.{ablation.places}f}" for value in (values if len(values) <= MOST_SEEDS else sorted(values))]
     return " ".join(texts) if len(values) <= MOST_SEEDS else f"{texts[0]} to {texts[-1]}"
 
 
@@ -174,13 +176,13 @@ def _bar(difference: PairedDifference, scale: tuple[float, float]) -> Bar:
     return Bar(place(0.0) or 0.0, place(difference.mean) or 0.0, place(difference.low), place(difference.high))
 
 
-def _notes(study: Ablation) -> list[str]:
+def _notes(ablation: Ablation) -> list[str]:
     notes = []
-    if study.default is None or not study.default.losses:
-        state = "was not run" if study.default is None else "has no result"
+    if ablation.default is None or not ablation.default.losses:
+        state = "was not run" if ablation.default is None else "has no result"
         notes.append(f"The plain setting {state}, so there is nothing to take a difference from.")
     else:
-        differences = [study.difference(arm) for arm in [*study.arms, *study.references]]
+        differences = [ablation.difference(arm) for arm in [*ablation.arms, *ablation.references]]
         notes.append("Difference: the loss less that of the plain setting with the same seed, mean over seeds.")
         if any(item and item.low is not None for item in differences):
             notes.append(
@@ -191,26 +193,26 @@ def _notes(study: Ablation) -> list[str]:
             notes.append(
                 f"With fewer than {FEWEST_PAIRS} seeds in common there is no interval, and nothing is claimed."
             )
-    rows = pd.concat([arm.rows for arm in study.arms])
+    rows = pd.concat([arm.rows for arm in ablation.arms])
     if "train.lr" in rows and rows["train.lr"].nunique() == 1:
         rate = rows["train.lr"].iloc[0]
         notes.append(f"All settings trained at one learning rate, {rate:g}; some might do better at another.")
     varied = [name.partition(".")[2].replace("_", " ") for name in DIMENSIONS if rows[name].nunique() > 1]
     if varied:
         notes.append(f"The settings differ in {formatting.listed(varied)}, too; the last table has them.")
-    done = pd.concat([arm.done for arm in [*study.arms, *study.references]])
+    done = pd.concat([arm.done for arm in [*ablation.arms, *ablation.references]])
     if done["train_step_ms_median"].notna().any():
         notes.append("Steps were timed cell after cell, not interleaved: small ratios mean nothing.")
-    elsewhere = int((machine_of(done) != study.machine).sum())
+    elsewhere = int((machine_of(done) != ablation.machine).sum())
     if elsewhere:
         notes.append(f"{formatting.plural(elsewhere, 'cell')} ran on another machine; their step times are left out.")
     return notes
 
 
-def _told(study: Ablation, difference: PairedDifference) -> str:
+def _told(ablation: Ablation, difference: PairedDifference) -> str:
     """`+0.0120 (95% interval +0.0080 to +0.0160)`."""
-    interval = study.interval(difference)
-    return study.signed(difference.mean) + (f" (95% interval {interval})" if interval else "")
+    interval = ablation.interval(difference)
+    return ablation.signed(difference.mean) + (f" (95% interval {interval})" if interval else "")
 
 
 def _basis(found: Sequence[tuple[OptionSetting, PairedDifference]]) -> str:
@@ -219,46 +221,48 @@ def _basis(found: Sequence[tuple[OptionSetting, PairedDifference]]) -> str:
     return seeds if counts[-1] >= FEWEST_PAIRS else f"{seeds}: no interval"
 
 
-def _compared(study: Ablation) -> list[tuple[OptionSetting, PairedDifference]]:
-    return [(arm.setting, found) for arm in study.arms if arm.setting and (found := study.difference(arm))]
+def _compared(ablation: Ablation) -> list[tuple[OptionSetting, PairedDifference]]:
+    return [(arm.setting, found) for arm in ablation.arms if arm.setting and (found := ablation.difference(arm))]
 
 
-def _better(study: Ablation) -> list[Finding]:
+def _better(ablation: Ablation) -> list[Finding]:
     """What is better for having lost something: that is told before anything else."""
-    found = [item for item in _compared(study) if item[0].only_off and item[1].below]
+    found = [item for item in _compared(ablation) if item[0].only_off and item[1].below]
     found.sort(key=lambda item: item[1].mean)
-    claims = [f"{study.title}: lower validation loss with {setting}, {_told(study, gap)}." for setting, gap in found]
+    claims = [
+        f"{ablation.title}: lower validation loss with {setting}, {_told(ablation, gap)}." for setting, gap in found
+    ]
     return [Finding(claim, _basis([item])) for claim, item in zip(claims, found, strict=True)]
 
 
-def _findings(study: Ablation) -> list[Finding]:
-    if study.default is None or not study.default.losses:
+def _findings(ablation: Ablation) -> list[Finding]:
+    if ablation.default is None or not ablation.default.losses:
         return [Finding("The plain setting has no result, so no setting is compared with it.")]
-    compared = _compared(study)
-    found = [*_lower(study, compared), *_terms(study, compared), *_others(study, compared)]
-    lost = [f"{arm.setting} ({arm.failed})" for arm in study.arms if arm.failed and arm.done.empty]
+    compared = _compared(ablation)
+    found = [*_lower(ablation, compared), *_terms(ablation, compared), *_others(ablation, compared)]
+    lost = [f"{arm.setting} ({arm.failed})" for arm in ablation.arms if arm.failed and arm.done.empty]
     return [*found, Finding(f"No cell finished with {'; '.join(lost)}.")] if lost else found
 
 
-def _lower(study: Ablation, compared: Sequence[tuple[OptionSetting, PairedDifference]]) -> list[Finding]:
+def _lower(ablation: Ablation, compared: Sequence[tuple[OptionSetting, PairedDifference]]) -> list[Finding]:
     """Something was taken away, the mean fell, and no interval says that it means anything."""
     lower = [(setting, gap) for setting, gap in compared if setting.only_off and gap.mean < 0 and not gap.below]
     if not lower:
         return []
     known = all(gap.covers_zero for _, gap in lower)
     what = "Lower than plain, but not distinguishable" if known else "Lower than plain on average"
-    told = [f"{setting} {_told(study, gap)}" for setting, gap in lower]
+    told = [f"{setting} {_told(ablation, gap)}" for setting, gap in lower]
     return [Finding(f"{what}: {'; '.join(told)}.", _basis(lower))]
 
 
-def _terms(study: Ablation, compared: Sequence[tuple[OptionSetting, PairedDifference]]) -> list[Finding]:
+def _terms(ablation: Ablation, compared: Sequence[tuple[OptionSetting, PairedDifference]]) -> list[Finding]:
     """Which term costs most when it alone is taken away."""
     single = [(setting, gap) for setting, gap in compared if setting.only_off and len(setting.changes) == 1]
     if not single:
         return []
     single.sort(key=lambda item: -item[1].mean)
     names = [setting.off[0].replace("_", " ") for setting, _ in single]
-    gaps = [_told(study, gap) for _, gap in single]
+    gaps = [_told(ablation, gap) for _, gap in single]
     told = [f"{name} {gap}" for name, gap in zip(names, gaps, strict=True)]
     if not any(gap.above for _, gap in single):
         known = any(gap.low is not None for _, gap in single)
@@ -271,7 +275,7 @@ def _terms(study: Ablation, compared: Sequence[tuple[OptionSetting, PairedDiffer
     return [Finding(claim + (f" Not distinguishable: {formatting.listed(noise)}." if noise else ""), _basis(single))]
 
 
-def _others(study: Ablation, compared: Sequence[tuple[OptionSetting, PairedDifference]]) -> list[Finding]:
+def _others(ablation: Ablation, compared: Sequence[tuple[OptionSetting, PairedDifference]]) -> list[Finding]:
     """What is better than plain among all that is not a term taken away."""
     others = [(setting, gap) for setting, gap in compared if not setting.only_off and gap.low is not None]
     if not others:
@@ -280,5 +284,5 @@ def _others(study: Ablation, compared: Sequence[tuple[OptionSetting, PairedDiffe
     count = formatting.plural(len(others), "other setting")
     if not better:
         return [Finding(f"Of {count}, none is distinguishably better than plain.", _basis(others))]
-    told = [f"{setting} {_told(study, gap)}" for setting, gap in better]
+    told = [f"{setting} {_told(ablation, gap)}" for setting, gap in better]
     return [Finding(f"Better than plain, of {count}: {', '.join(told)}.", _basis(better))]

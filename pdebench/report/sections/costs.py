@@ -34,12 +34,12 @@ class Costs:
     """A section: its charts, where families pass DiT in them, and how memory was measured."""
 
     figures: list[Figure]
-    overtaking: CrossoverTable | None
+    crossovers: CrossoverTable | None
     kinds: str
 
 
 def costs(table: pd.DataFrame, kind: str) -> Costs | None:
-    """The section `speed` or `memory` of a tidy table; None where nothing of it was measured.
+    """The section `speed` or `memory` of a frame; None where nothing of it was measured.
 
     `speed`: training and sampling throughput against tokens, with quartiles. `memory`: peak memory.
     """

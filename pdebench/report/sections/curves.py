@@ -47,7 +47,7 @@ class LossCurves:
 
 
 def loss_curves(table: pd.DataFrame, curves: pd.DataFrame) -> LossCurves | None:
-    """The section of a tidy table and its curves; None without a curve of a cell of the table."""
+    """The section of a frame and its curves; None without a curve of a cell of the table."""
     figure = loss_figure(table, curves)
     return LossCurves([figure]) if figure else None
 

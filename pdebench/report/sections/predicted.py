@@ -64,7 +64,7 @@ class Predicted:
 
 
 def predicted(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[Predicted]:
-    """The section of a tidy table: one for each folder that has predictions."""
+    """The section of a frame: one for each folder that has predictions."""
     return [
         _of_folder(name, table[table["folder"] == name], folder / PREDICTIONS)
         for name, folder in folders.items()

@@ -62,7 +62,7 @@ class Quality:
 
 
 def quality(table: pd.DataFrame) -> Quality | None:
-    """The section of a tidy table; None where no quality was measured."""
+    """The section of a frame; None where no quality was measured."""
     groups = quality_figures(table)
     return Quality(groups) if groups else None
 

@@ -63,7 +63,7 @@ class ScalingSection:
 
 
 def scaling_section(table: pd.DataFrame) -> ScalingSection | None:
-    """The section of a tidy table; None where it is no study of scaling: no family of several sizes and run lengths."""
+    """The section of a frame; None where it is no study of scaling: no family of several sizes and run lengths."""
     done = finished(table)
     done = done[states(done) == ""]
     apart = done.groupby("model.family")[["params", "images_seen"]].nunique()

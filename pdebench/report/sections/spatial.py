@@ -20,10 +20,10 @@ from pdebench.report import formatting
 from pdebench.report.charts import Figure
 from pdebench.report.frame import finished, records
 from pdebench.report.sections.spatial_charts import field_uri, physics_figures, state_figures
+from pdebench.report.sections.spatial_runs import UNTRAINED, Seen
 from pdebench.report.sections.summary import Finding
 from pdebench.results.store import Results
 
-UNTRAINED = "untrained"
 LOCALITY, RATIO = "spatial_locality", "spatial_gain_ratio"
 HEADS = (
     ("Mixing length", "tokens"),
@@ -37,30 +37,6 @@ HEADS = (
     ("Whole network, own share", "of the token itself"),
     ("Whole network, reach", "tokens"),
 )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One run and what its survey found.
-
-    Attributes:
-        family: its family.
-        who: family and, where there are several, size.
-        state: `untrained`, or `after 100 steps`, or `trained` where runs differ in that.
-        place: data set and resolution.
-        found: its survey.
-    """
-
-    family: str
-    who: str
-    state: str
-    place: str
-    found: Survey
-
-    @property
-    def trained(self) -> bool:
-        """Whether it has learned anything."""
-        return self.state != UNTRAINED
 
 
 @dataclass(frozen=True)
@@ -118,7 +94,7 @@ class SpatialSection:
 
 
 def spatial_section(table: pd.DataFrame, folders: Mapping[str, Path]) -> SpatialSection | None:
-    """The section of a tidy table, None where no cell was measured in space.
+    """The section of a frame, None where no cell was measured in space.
 
     Args:
         table: as `frame.make_frame` makes it; its column `folder` names the folder that a row is from, "" where

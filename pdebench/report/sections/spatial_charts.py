@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import altair as alt
 import numpy as np
@@ -17,9 +17,7 @@ from pdebench.measure.spatial.pictures import heat
 from pdebench.report import formatting
 from pdebench.report.charts import Chart, Figure, Row, color_of, digits, sized
 from pdebench.report.frame import family_order
-
-if TYPE_CHECKING:
-    from pdebench.report.sections.spatial import Seen
+from pdebench.report.sections.spatial_runs import Seen
 
 # nine colours of viridis, dark to light: perceptually even, and told apart by the colour-blind
 VIRIDIS = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")

@@ -29,7 +29,7 @@ class Finding:
 class FamilyStanding:
     """One family's line in the table at a glance; `best` says for each value whether it leads."""
 
-    contest: str
+    comparison: str
     family: str
     setting: str
     tried: int
@@ -55,17 +55,17 @@ class Summary:
 
 
 def summarise(table: pd.DataFrame, known_fields: Sequence[Comparison] | None = None) -> Summary:
-    """Build the summary of a tidy table (see `frame.make_frame`), whose contests may be known already."""
+    """Build the summary of a frame (see `frame.make_frame`), whose comparisons may be known already."""
     done = finished(table)
     fields = comparisons(done) if known_fields is None else known_fields
     known = measures(done)
-    rankings = [[rank(measure, contest) for contest in fields] for measure in known]
+    rankings = [[rank(measure, comparison) for comparison in fields] for measure in known]
     behind, leaders, verdicts = [], [], []
     for measure, of_measure in zip(known, rankings, strict=True):
         told = []
         for ranking in of_measure:
             if ranking.reason:
-                told.append(Finding(f"At {ranking.contest.label}: not compared, {ranking.reason}."))
+                told.append(Finding(f"At {ranking.comparison.label}: not compared, {ranking.reason}."))
             elif ranking.entries:
                 told.append(_leader(ranking))
             mine = next((entry for entry in ranking.entries if entry.family == SUBJECT), None)
@@ -83,29 +83,29 @@ def summarise(table: pd.DataFrame, known_fields: Sequence[Comparison] | None = N
         leaders=leaders,
         measures=known,
         standings=[
-            _standing([of_measure[place] for of_measure in rankings], contest, entry)
-            for place, contest in enumerate(fields)
+            _standing([of_measure[place] for of_measure in rankings], comparison, entry)
+            for place, comparison in enumerate(fields)
             if any(of_measure[place].entries for of_measure in rankings)  # else nothing of it was measured
-            for entry in contest.entries
+            for entry in comparison.entries
         ],
         unlike=[
-            f"{_at(contest)}: {formatting.listed([str(one) for one in contest.unlike])}."
-            for contest in fields
-            if contest.unlike
+            f"{_at(comparison)}: {formatting.listed([str(one) for one in comparison.unlike])}."
+            for comparison in fields
+            if comparison.unlike
         ],
         notes=_notes(done, fields),
     )
 
 
-def _at(contest: Comparison) -> str:
-    return f"At {contest.label}"
+def _at(comparison: Comparison) -> str:
+    return f"At {comparison.label}"
 
 
 def _with_differences(basis: str, ranking: Ranking) -> str:
     """What a finding stands on, and that what is compared was not trained alike."""
-    if ranking.measure.kind in ("rate", "memory") or not ranking.contest.unlike:
+    if ranking.measure.kind in ("rate", "memory") or not ranking.comparison.unlike:
         return basis
-    names = formatting.listed([one.name for one in ranking.contest.unlike])
+    names = formatting.listed([one.name for one in ranking.comparison.unlike])
     return f"{basis}; they trained with different {names}" if basis else f"they trained with different {names}"
 
 
@@ -160,7 +160,7 @@ def _lede(table: pd.DataFrame) -> str:
 
 
 def _leader(ranking: Ranking) -> Finding:
-    measure, label, best = ranking.measure, ranking.contest.label, ranking.entries[0]
+    measure, label, best = ranking.measure, ranking.comparison.label, ranking.entries[0]
     value = measure.show(best.median(measure.column))
     if len(ranking.entries) == 1:
         return Finding(f"At {label}: {best.family} {value}, with nothing to compare.", seeds([best], measure.column))
@@ -181,15 +181,15 @@ def _behind(ranking: Ranking, mine: Contender) -> Finding:
     measure, best = ranking.measure, ranking.entries[0]
     ours, theirs = (measure.show(entry.median(measure.column)) for entry in (mine, best))
     found, relation = compare(measure, best, mine), "below" if measure.kind == "rate" else "above"
-    text = f"{measure.title} at {ranking.contest.label}: {ours}, {relation} {best.family}’s {theirs}"
+    text = f"{measure.title} at {ranking.comparison.label}: {ours}, {relation} {best.family}’s {theirs}"
     if found.gap:
         text += f" ({best.family} is {found.gap} as fast)" if measure.kind == "rate" else f" ({found.gap})"
     return Finding(f"{text}.", _with_differences(found.basis, ranking), found.apart)
 
 
-def _standing(rankings: list[Ranking], contest: Comparison, entry: Contender) -> FamilyStanding:
+def _standing(rankings: list[Ranking], comparison: Comparison, entry: Contender) -> FamilyStanding:
     return FamilyStanding(
-        contest.label,
+        comparison.label,
         entry.family,
         entry.told,
         entry.tried,
@@ -202,16 +202,16 @@ def _standing(rankings: list[Ranking], contest: Comparison, entry: Contender) ->
 
 def _notes(done: pd.DataFrame, fields: Sequence[Comparison]) -> list[str]:
     notes = []
-    if any(entry.tried > 1 for contest in fields for entry in contest.entries):
+    if any(entry.tried > 1 for comparison in fields for entry in comparison.entries):
         notes.append(
             "Each family stands at the setting with its lowest validation loss; the same held-out images "
             "chose the setting and give the number."
         )
-    for contest in fields:
-        seen = {entry.family: entry.median("images_seen") for entry in contest.entries}
+    for comparison in fields:
+        seen = {entry.family: entry.median("images_seen") for entry in comparison.entries}
         if len({value for value in seen.values() if not formatting.missing(value)}) > 1:
             told = formatting.listed([f"{family} {formatting.number(value)}" for family, value in seen.items()])
-            notes.append(f"At {contest.label} the families did not see equally many images: {told}.")
+            notes.append(f"At {comparison.label} the families did not see equally many images: {told}.")
     small = done[done["metric_small_sample"].astype(object) == True]  # noqa: E712 (an object column with nulls)
     if len(small) and frechet_columns(done):
         notes.append(

@@ -173,7 +173,7 @@ class Conventions:
 
 
 def conventions(table: pd.DataFrame) -> Conventions:
-    """The section of a tidy table."""
+    """The section of a frame."""
     done = finished(table)
     families = set(done["model.family"])
     floor = FLOOR if FLOOR in families and len(families) > 1 else ""

@@ -32,7 +32,7 @@ class Warnings:
 
 
 def warned(table: pd.DataFrame) -> Warnings | None:
-    """The section of a tidy table; None where no cell warned of anything."""
+    """The section of a frame; None where no cell warned of anything."""
     cells: dict[str, list[int]] = {}
     for place, text in table["warnings"].dropna().items():
         for sentence in str(text).split(SEPARATOR):

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from pdebench.errors import ResultsError, lacks_memory, refused_by_system
 from pdebench.files.disk import NotPlain, append_plain
 from pdebench.results.lease import BEAT, Leases
-from pdebench.results.record import timing_failed
+from pdebench.results.record import FAILED, timing_failed
 from pdebench.results.record_schema import trimmed
 from pdebench.results.store import Results, write_atomic, write_json
 from pdebench.run.exit_codes import INTERRUPTED, kernel_kills, log_tail, meaning
@@ -31,8 +31,6 @@ from pdebench.system import stop_signals
 from pdebench.system.slots import Slot
 
 # A record with one of these ends a cell until somebody asks for it again; any other is run again by the next run.
-FAILED = ("diverged", "oom", "timeout", "error")
-SETTLED = ("done", *FAILED)
 LOOK_AGAIN = 2.0  # seconds between looks at cells that another run holds
 NAMED = 3  # of the cells that are waited for
 

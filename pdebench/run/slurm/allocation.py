@@ -13,11 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pdebench.errors import ResultsError, SchedulerError
+from pdebench.files.yaml_source import read_file
+from pdebench.results.record import SETTLED
 from pdebench.results.store import Results, read_config
 from pdebench.run.limits import CellLimits
-from pdebench.run.local.executor import SETTLED, Watcher, pending, run_cells
+from pdebench.run.local.executor import Watcher, pending, run_cells
 from pdebench.run.slurm import scheduler
 from pdebench.suite.config import Cell
+from pdebench.suite.draft import check
 from pdebench.system import stop_signals
 from pdebench.system.slots import Slot, available_cores, cpu_variables, slots
 
@@ -71,9 +74,6 @@ def run_one(
 
 def _asked_for(folder: Path) -> CellLimits:
     """What the suite says of limits and execution; its grid is not expanded."""
-    from pdebench.files.yaml_source import read_file
-    from pdebench.suite.draft import check
-
     draft = check(read_file(Results(folder).suite_file()))
     return replace(CellLimits.of(draft.limits, draft.execution), shared=draft.execution.timing == "shared")
 

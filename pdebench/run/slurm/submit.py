@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pdebench.files.yaml_source import read_file
 from pdebench.results import tracking
 from pdebench.results.lease import held_elsewhere
 from pdebench.results.store import Results, write_atomic
@@ -22,6 +23,7 @@ from pdebench.run.sweep import RunOutcome, outcome, settle
 from pdebench.suite.config import Cell, ExecutionConfig, SlurmConfig
 from pdebench.suite.load import Suite
 from pdebench.suite.precision import precision_on_slurm
+from pdebench.suite.validation import check_profile
 
 TO_COME = ("queued", "starting", "running")
 SOONEST, LATEST = 1.0, 30.0  # seconds between looks at the queue: often at first, then out of the controller's way
@@ -92,9 +94,6 @@ def resources(execution: ExecutionConfig, profile: Path | None) -> SlurmConfig:
     """
     asked: dict[str, Any] = execution.slurm.model_dump(exclude_unset=True) if execution.slurm else {}
     if profile is not None:
-        from pdebench.files.yaml_source import read_file
-        from pdebench.suite.validation import check_profile
-
         source = read_file(profile)
         check_profile(source)
         asked |= source.data
