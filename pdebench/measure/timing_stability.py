@@ -25,7 +25,7 @@ SAMPLE = 0.05  # seconds of one sample: far above the clock's grain, far below a
 
 
 @dataclass(frozen=True)
-class Steadiness:
+class TimingStability:
     """What the probes took.
 
     Attributes:
@@ -52,7 +52,7 @@ class Steadiness:
         return np.concatenate(found)
 
 
-def probe(seconds: float) -> Steadiness:
+def probe(seconds: float) -> TimingStability:
     """Run both probes, in a process that is started as a cell's is.
 
     Raises:
@@ -61,7 +61,7 @@ def probe(seconds: float) -> Steadiness:
     from pdebench.plan.probe import as_a_cell
 
     found = as_a_cell(["pdebench.measure.timing_stability", str(seconds)], "see what `pdebench doctor` says of torch")
-    return Steadiness(found["about"], found["seconds"])
+    return TimingStability(found["about"], found["seconds"])
 
 
 def main(seconds: float) -> None:

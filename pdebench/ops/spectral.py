@@ -1,6 +1,6 @@
 """Convolution with a real kernel given by its symbol, with the gradient that such a convolution has.
 
-Autograd differentiates `irfft2(rfft2(x) G)` through transforms that it need not make. All roads here use that the
+Autograd differentiates `irfft2(rfft2(x) G)` through transforms that it need not make. All backends here use that the
 adjoint of a real circular convolution is again one, with `conj(G)`, so backward costs what forward costs.
 """
 
@@ -32,7 +32,7 @@ BACKENDS = {
 
 
 def backend_of(device: str, grid: tuple[int, int], dtype: torch.dtype, *, by_sample: bool = False) -> str:
-    """The name in ROADS of the road that a grid (h, w) of tokens in a precision takes."""
+    """The name in BACKENDS of the one that a grid (h, w) of tokens in a precision takes."""
     if not by_sample and max(grid) <= BY_MATRICES.get((device, dtype), 0):
         return "matrices"
     return "half spectra (rfft2)" if by_sample or device == "cuda" else "packed complex fft2"

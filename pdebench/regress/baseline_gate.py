@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from pdebench.errors import NotComparable
-from pdebench.measure.timing_stability import PROBE_SECONDS, PROBES, Steadiness, probe
+from pdebench.measure.timing_stability import PROBE_SECONDS, PROBES, TimingStability, probe
 from pdebench.regress import baseline as store
 from pdebench.regress import gates
 from pdebench.regress.baseline import Baseline, StoredCell
@@ -53,7 +53,7 @@ class Session:
 
     samples: dict[str, list[ProcessSample]] = field(default_factory=lambda: defaultdict(list))
     failures: dict[str, str] = field(default_factory=dict)
-    readings: list[Steadiness] = field(default_factory=list)
+    readings: list[TimingStability] = field(default_factory=list)
 
     @property
     def probes(self) -> dict[str, list[float]]:
@@ -72,7 +72,7 @@ class Session:
 
 
 def rounds(
-    session: Session, cells: Sequence[str], run: Run, look: Callable[[], Steadiness], *, deadline: float,
+    session: Session, cells: Sequence[str], run: Run, look: Callable[[], TimingStability], *, deadline: float,
     clock: Callable[[], float], say: Say, fewest: int = FEWEST,
 ) -> None:  # fmt: skip
     """Rounds of a probe and every cell, `fewest` in any case, then until no further one would be in time."""
@@ -87,7 +87,7 @@ def rounds(
 
 
 def take(
-    timed: Sequence[str], once: Sequence[str], run: Run, look: Callable[[], Steadiness], *, seconds: float,
+    timed: Sequence[str], once: Sequence[str], run: Run, look: Callable[[], TimingStability], *, seconds: float,
     clock: Callable[[], float] = time.monotonic, say: Say = lambda text: None,
 ) -> Session:  # fmt: skip
     """A day's session: cells of further seeds once, the others in rounds; what first processes took is not kept."""
@@ -189,7 +189,7 @@ def _plain(
 
 def speeds_of(
     timed: Sequence[str], labels: Mapping[str, str], stored: Baseline, session: Session, rule: Rule, run: Run,
-    deadline: float, *, look: Callable[[], Steadiness] | None = None, clock: Callable[[], float] = time.monotonic,
+    deadline: float, *, look: Callable[[], TimingStability] | None = None, clock: Callable[[], float] = time.monotonic,
     say: Say = lambda text: None,
 ) -> Iterator[GateFinding]:  # fmt: skip
     """Every measured column, with a rerun of what is worse."""
@@ -253,7 +253,7 @@ def _runner(head: Revision, suite: Path, keys: Mapping[str, Mapping[str, Any]], 
     return lambda cell: head.run(suite, cell, keys[cell], Path(scratch))
 
 
-def _probe() -> Steadiness:
+def _probe() -> TimingStability:
     return probe(PROBE_SECONDS)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from pdebench.errors import ResultsError, refused_by_system
 from pdebench.files import disk
 from pdebench.files.seal import sealed, unsealed
-from pdebench.measure.timing_stability import Steadiness
+from pdebench.measure.timing_stability import TimingStability
 from pdebench.regress.metrics import UNCALIBRATED, costs, words
 from pdebench.regress.outcome import GateOutcome, percent, share
 from pdebench.stats.regression import Rule
@@ -29,7 +29,7 @@ _HIGHEST = 1e6  # of a level, a logarithm
 NEEDED = ("night", "suite", "head", "machine", "verdict", "levels")
 
 
-def levels(cells: Mapping[str, Sequence[Mapping[str, Any]]], readings: Sequence[Steadiness]) -> dict[str, float]:
+def levels(cells: Mapping[str, Sequence[Mapping[str, Any]]], readings: Sequence[TimingStability]) -> dict[str, float]:
     """What each cell and column cost, in logarithms, less what the probes took; none without a reading.
 
     Args:

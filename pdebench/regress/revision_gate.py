@@ -86,23 +86,23 @@ def compare(
 
         readings = [probe(PROBE_SECONDS)] if for_history else []
         left = seconds - (time.monotonic() - began)
-        night = run_sequential_test(
+        measured = run_sequential_test(
             plan.timed, plan.once, measure, rule, seconds=left, seed=time.time_ns(),
             say=lambda text: say(plan.named(text)),
         )  # fmt: skip
         readings += [probe(PROBE_SECONDS)] if for_history else []
         name = next(iter(keys["head"].values()))["suite"]
-    findings = list(findings_of(plan, night, rule, accept))
+    findings = list(findings_of(plan, measured, rule, accept))
     return GateOutcome(
         suite=str(name),
         base={"revision": against, "commit": base.commit},
         head=head.commit,
-        machine=machine_of(night),
+        machine=machine_of(measured),
         findings=findings,
-        notes=list(_notes(night, plan)),
+        notes=list(_notes(measured, plan)),
         seconds=time.monotonic() - began,
-        processes=samples_of(night.cells.values()),
-        levels=levels({plan.labels[cell]: _values(night.cells[cell], "head") for cell in plan.timed}, readings),
+        processes=samples_of(measured.cells.values()),
+        levels=levels({plan.labels[cell]: _values(measured.cells[cell], "head") for cell in plan.timed}, readings),
     )
 
 
@@ -153,15 +153,15 @@ def _group_label(label: str, cells: int) -> str:
 
 
 def findings_of(
-    plan: RevisionPlan, night: SequentialTest, rule: Rule, accept: Collection[str]
+    plan: RevisionPlan, measured: SequentialTest, rule: Rule, accept: Collection[str]
 ) -> Iterator[GateFinding]:
-    """What all gates say of a night, cell by cell."""
+    """What all gates say of what was measured, cell by cell."""
     for label in plan.only_base:
         yield GateFinding(
             "cell", label, "", "missing", "the base has this cell and the head does not: it cannot be compared"
         )
     for name, label in plan.labels.items():
-        cell = night.cells[name]
+        cell = measured.cells[name]
         if cell.failure is not None:
             side, why = cell.failure
             yield GateFinding("cell", label, "", "failed", f"it failed in the {side}: {why}")
@@ -169,13 +169,13 @@ def findings_of(
         first = {side: samples[0].values for side, samples in cell.samples.items()}
         yield from gates.coverage(label, first["base"], first["head"])
         yield from gates.exact(label, _values(cell, "base"), _values(cell, "head"), accept)
-    for test, judgement in zip(night.tests, night.judgements, strict=True):
-        if night.cells[test.cell].failure is None:
+    for test, judgement in zip(measured.tests, measured.judgements, strict=True):
+        if measured.cells[test.cell].failure is None:
             said = None if test.confirmation is None else confirmed(test, rule)
             label = plan.labels[test.cell]
             yield gates.speed(label, test.column, test.evidence, judgement, rule, confirmed=said)
     for group, cells in plan.groups.items():
-        whole = [night.cells[name] for name in cells if night.cells[name].failure is None]
+        whole = [measured.cells[name] for name in cells if measured.cells[name].failure is None]
         base, head = ({_seed(c, side): _values(c, side)[0] for c in whole} for side in ("base", "head"))
         if len(cells) > 1:
             yield from gates.quality(group, base, head, rule)
@@ -189,7 +189,7 @@ def _seed(cell: CellSamples, side: Side) -> int:
     return int(cell.samples[side][0].values[SEED])
 
 
-def machine_of(night: SequentialTest) -> str:
+def machine_of(measured: SequentialTest) -> str:
     """The fingerprint that all processes had.
 
     Raises:
@@ -197,7 +197,7 @@ def machine_of(night: SequentialTest) -> str:
     """
     found = {
         str(sample.values["machine_fingerprint"])
-        for cell in night.cells.values() for samples in cell.samples.values() for sample in samples
+        for cell in measured.cells.values() for samples in cell.samples.values() for sample in samples
     }  # fmt: skip
     if len(found) > 1:
         raise NotComparable(
@@ -207,10 +207,10 @@ def machine_of(night: SequentialTest) -> str:
     return next(iter(found), "")
 
 
-def _notes(night: SequentialTest, plan: RevisionPlan) -> Iterator[str]:
+def _notes(measured: SequentialTest, plan: RevisionPlan) -> Iterator[str]:
     if plan.only_head:
         yield f"not compared, since the base does not have them: {'; '.join(plan.only_head)}"
-    if not night.tests and not any(cell.failure for cell in night.cells.values()):
+    if not measured.tests and not any(cell.failure for cell in measured.cells.values()):
         yield "nothing is timed by this suite: only what is deterministic was compared"
-    elif night.stopped == "time":
+    elif measured.stopped == "time":
         yield "time was up before every answer was clear; --max-minutes gives it more"

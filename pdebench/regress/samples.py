@@ -36,7 +36,7 @@ Measure = Callable[[Side, str], ProcessSample]
 
 @dataclass
 class CellSamples:
-    """What is known of one cell of a night.
+    """What is known of one cell of a sequential test.
 
     Attributes:
         name: as `Measure` takes it.

@@ -1,4 +1,4 @@
-"""A night: processes of two revisions interleaved until the answer is clear or time is up, then a rerun of what failed.
+"""A sequential test: processes of two revisions in turns until the answer is clear or time is up, then reruns.
 
 A fifth of the time is kept for the rerun. Where nothing failed by then it goes to the tests that are not clear yet, but
 for the shortest rerun of what a last look may find: of the study's nights of ten minutes, in which nothing changed, two
@@ -23,7 +23,7 @@ from pdebench.regress.samples import ABBA, BAAB, CellSamples, Measure, Side, Tes
 from pdebench.stats import ranks
 from pdebench.stats.regression import LAST, LATE, Judgement, Rule, judge, looks
 
-CONFIRMING = 0.2  # of the night, kept for a rerun while there may be something to confirm
+CONFIRMING = 0.2  # of the time, kept for a rerun while there may be something to confirm
 CONFIRM_BLOCKS = (3, 10)  # fewest and most of a rerun: with fewer than three nothing could be confirmed
 DISTURBANCE = 1.5  # a block is started if it would still be in time when it took so much longer than the last
 
@@ -73,29 +73,29 @@ def run_sequential_test(
         say: told how it goes.
     """
     began = clock()
-    night = SequentialTest({name: CellSamples(name) for name in (*timed, *once)})
+    measured = SequentialTest({name: CellSamples(name) for name in (*timed, *once)})
     random = np.random.default_rng(seed)
-    for cell in night.cells.values():
+    for cell in measured.cells.values():
         say(f"{cell.name}: once on either side")
         for side in ("base", "head"):
             cell.run(measure, side)
-    ran = [night.cells[name] for name in timed if night.cells[name].failure is None]
-    night.tests = [Test(cell.name, column) for cell in ran for column in _columns(cell)]
-    if night.tests:
+    ran = [measured.cells[name] for name in timed if measured.cells[name].failure is None]
+    measured.tests = [Test(cell.name, column) for cell in ran for column in _columns(cell)]
+    if measured.tests:
         end = began + seconds
         rerun = CONFIRM_BLOCKS[0] * max(cell.seconds for cell in ran)  # the shortest
-        race = _Race(night, ran, measure, rule, random, clock, say, end - rerun)
+        race = _Race(measured, ran, measure, rule, random, clock, say, end - rerun)
         race.run(end - CONFIRMING * seconds)
         race.look(LATE)
         if not race.found():  # nothing to confirm: its time is the race's, but for a rerun of what the last look finds
             race.run(end - rerun)
             race.look(LAST)
-        night.stopped = "time" if race.open else "clear"
-        night.tests = [test for test in night.tests if night.cells[test.cell].failure is None]
-        night.judgements = judge([test.evidence for test in night.tests], rule)
-        _confirm(night, measure, rule, random, end, clock, say)
-    night.seconds = clock() - began
-    return night
+        measured.stopped = "time" if race.open else "clear"
+        measured.tests = [test for test in measured.tests if measured.cells[test.cell].failure is None]
+        measured.judgements = judge([test.evidence for test in measured.tests], rule)
+        _confirm(measured, measure, rule, random, end, clock, say)
+    measured.seconds = clock() - began
+    return measured
 
 
 def _columns(cell: CellSamples) -> list[str]:
@@ -109,14 +109,14 @@ class _Race:
     """Blocks of all cells in turn, each until its tests are clear."""
 
     def __init__(
-        self, night: SequentialTest, cells: Sequence[CellSamples], measure: Measure, rule: Rule,
+        self, measured: SequentialTest, cells: Sequence[CellSamples], measure: Measure, rule: Rule,
         random: np.random.Generator, clock: Callable[[], float], say: Say, end: float,
     ) -> None:  # fmt: skip
-        self.night, self.measure, self.rule, self.random, self.clock, self.say = (
-            night, measure, rule, random, clock, say,
+        self.measured, self.measure, self.rule, self.random, self.clock, self.say = (
+            measured, measure, rule, random, clock, say,
         )  # fmt: skip
         self.open = list(cells)
-        self.cells, self.count = len(cells), len(night.tests)
+        self.cells, self.count = len(cells), len(measured.tests)
         round_seconds = sum(cell.seconds for cell in cells)
         self.shares = looks(2 * int((end - clock()) / round_seconds))
 
@@ -143,11 +143,11 @@ class _Race:
 
     def found(self) -> bool:
         """Whether there is a regression as things stand."""
-        verdicts = judge([test.evidence for test in self.night.tests], self.rule)
+        verdicts = judge([test.evidence for test in self.measured.tests], self.rule)
         return any(one.verdict == "regression" for one in verdicts)
 
     def _look(self, cell: CellSamples, share: float) -> None:
-        tests = [test for test in self.night.tests if test.cell == cell.name and cell.differences[test.column]]
+        tests = [test for test in self.measured.tests if test.cell == cell.name and cell.differences[test.column]]
         for test in tests:
             shift = ranks.paired(cell.differences[test.column])
             test.evidence = test.evidence.look([shift], share, self.rule, self.count)
@@ -156,15 +156,17 @@ class _Race:
 
 
 def _confirm(
-    night: SequentialTest, measure: Measure, rule: Rule, random: np.random.Generator, deadline: float,
+    measured: SequentialTest, measure: Measure, rule: Rule, random: np.random.Generator, deadline: float,
     clock: Callable[[], float], say: Say,
 ) -> None:  # fmt: skip
     """Measure again, afresh, the cells with a regression, the clearest first, as far as time goes."""
-    worse = [t for t, verdict in zip(night.tests, night.judgements, strict=True) if verdict.verdict == "regression"]
+    worse = [
+        t for t, verdict in zip(measured.tests, measured.judgements, strict=True) if verdict.verdict == "regression"
+    ]
     worse.sort(key=lambda test: test.evidence.p_worse)
     names = list(dict.fromkeys(test.cell for test in worse))
     for place, name in enumerate(names):
-        cell = night.cells[name]
+        cell = measured.cells[name]
         fewest, most = CONFIRM_BLOCKS
         share = (deadline - clock()) / (len(names) - place)
         blocks = min(most, int(share / cell.seconds))

@@ -1,4 +1,4 @@
-"""Under what conditions a cell's process works; handed to it as one JSON argument. Imports no torch."""
+"""The limits that a cell's process works under; handed to it as one JSON argument. Imports no torch."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def run_suite(
             f"--workers {workers} on a CPU: cells side by side slow each other down, and this suite's are timed; set "
             "execution.timing: shared, which leaves the timings out, or run one worker"
         )
-    conditions = replace(
+    limits = replace(
         CellLimits.of(suite.limits, suite.execution, trackers),
         shared=len(places) > 1 and places[0].cores is not None,
         warm=suite.execution.isolation == "warm",
@@ -102,7 +102,7 @@ def run_suite(
     cells = settle(suite, results, precision_here(), say)
     changed = described != _described(folder)
     Leases(folder, lambda why: say(f"waiting: {why}")).sweep(results.cell(cell.id) for cell in cells)
-    todo = pending(cells, results, retry_failed=retry_failed, timed=conditions.timed)
+    todo = pending(cells, results, retry_failed=retry_failed, timed=limits.timed)
     preflight(todo, folder)
     before = {cell.id for cell in todo}
     interrupted = False
@@ -110,10 +110,10 @@ def run_suite(
         with make_watcher(cells, [cell for cell in cells if cell.id not in before]) as watcher:
             try:
                 count_ahead(todo)
-                run_cells(todo, results, watcher, places, conditions, retry_failed=retry_failed)
+                run_cells(todo, results, watcher, places, limits, retry_failed=retry_failed)
             except KeyboardInterrupt:
                 interrupted = True
-    return outcome(cells, results, ran=len(todo), changed=changed, interrupted=interrupted, timed=conditions.timed)
+    return outcome(cells, results, ran=len(todo), changed=changed, interrupted=interrupted, timed=limits.timed)
 
 
 def _described(folder: Path) -> list[bytes | None]:

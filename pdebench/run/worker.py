@@ -1,4 +1,4 @@
-"""The process of one cell: `python -m pdebench.run.worker CELL_FOLDER CONDITIONS [RANK PORT]`.
+"""The process of one cell: `python -m pdebench.run.worker CELL_FOLDER LIMITS [RANK PORT]`.
 
 Reads `config.yaml`, leaves a record whatever happens short of being ended from outside, and tells the parent of its
 progress in lines of JSON on standard output. Standard input is the parent's hand: when it lets go, however it ended, so
@@ -50,18 +50,18 @@ from pdebench.system.stop_signals import ASKS, hear
 PATIENCE = 2.0  # seconds in which a process that fails because another did is ended with that one
 
 
-def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0") -> None:
+def main(cell_folder: str, limits_json: str, rank: str = "0", port: str = "0") -> None:
     """Run the cell in a folder and write its record."""
-    folder, conditions = Path(cell_folder), CellLimits.from_json(conditions_json)
+    folder, limits = Path(cell_folder), CellLimits.from_json(limits_json)
     if rank == "0":
-        stay_behind(conditions.memory)
-    _take_place(conditions)
+        stay_behind(limits.memory)
+    _take_place(limits)
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever prints goes to the log
     faulthandler.enable()
     threading.Thread(target=_follow_parent, daemon=True).start()
     first = rank == "0"
-    check = partial(_check, folder, conditions)
+    check = partial(_check, folder, limits)
     check()
     if first:
         threading.Thread(target=_follow_lease, args=(check,), daemon=True).start()
@@ -71,9 +71,9 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
         cell = read_config(folder)
     except FileNotFoundError:
         sys.exit(f"{folder / 'config.yaml'} was removed while the cell began: run the same command again")
-    seat = Rendezvous(int(rank), cell.train.devices, int(port))
+    rendezvous = Rendezvous(int(rank), cell.train.devices, int(port))
     if first:
-        seat = start_others(seat.size, (cell_folder, conditions_json), events.fileno())
+        rendezvous = start_others(rendezvous.size, (cell_folder, limits_json), events.fileno())
 
     def watch(event: dict[str, Any]) -> None:
         if not first:
@@ -88,7 +88,7 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
     started, clock = datetime.now(UTC), time.monotonic()
     try:
         with heard(lambda text: watch({"stage": "warning", "warning": text})) as warned:
-            row, status, message = _run(cell, folder, conditions, watch, seat, check)
+            row, status, message = _run(cell, folder, limits, watch, rendezvous, check)
         for ask in (*ASKS, signal.SIGINT):  # too late to ask: all is done but the record
             signal.signal(ask, signal.SIG_IGN)
     except Interrupted as error:
@@ -115,9 +115,9 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
     )
     if status != "done" and before is not None and before["status"] == "done":
         failed = timing_failed(record) | {"files": record["files"]}
-        _leave(folder, conditions, trimmed(before | failed))  # it ran again for its timings alone
+        _leave(folder, limits, trimmed(before | failed))  # it ran again for its timings alone
     else:
-        _leave(folder, conditions, record)
+        _leave(folder, limits, record)
     if not first:
         os._exit(FAILED)
     if status in ("done", "diverged"):  # neither has anything to go on with
@@ -125,25 +125,25 @@ def main(cell_folder: str, conditions_json: str, rank: str = "0", port: str = "0
 
         Snapshots(folder / "state").clear()
     # after the record: a tracker that hangs until the cell's time is over has cost it nothing
-    if status == "done" and (message := _track(conditions, folder, record)):
-        _leave(folder, conditions, record | {"message": message})
-    if seat.size > 1:  # a group of processes that failed halfway may not come apart
+    if status == "done" and (message := _track(limits, folder, record)):
+        _leave(folder, limits, record | {"message": message})
+    if rendezvous.size > 1:  # a group of processes that failed halfway may not come apart
         sys.stdout.flush()
         os._exit(0)
 
 
-def _check(folder: Path, conditions: CellLimits) -> None:
+def _check(folder: Path, limits: CellLimits) -> None:
     """End this process where another run has taken the cell over."""
-    if conditions.lease is not None and not lease.holds(folder, conditions.lease):
+    if limits.lease is not None and not lease.holds(folder, limits.lease):
         _end_taken()
 
 
-def _leave(folder: Path, conditions: CellLimits, record: dict[str, Any]) -> None:
+def _leave(folder: Path, limits: CellLimits, record: dict[str, Any]) -> None:
     """Write the record, unless the cell is another's by now: whose record may be there, and stays."""
-    if conditions.lease is None:
+    if limits.lease is None:
         write_json(folder / "record.json", record)
         return
-    with lease.kept(folder, conditions.lease) as ours:
+    with lease.kept(folder, limits.lease) as ours:
         if not ours:
             _end_taken()
         write_json(folder / "record.json", record)
@@ -154,16 +154,16 @@ def _end_taken() -> NoReturn:
     os._exit(TAKEN)
 
 
-def _take_place(conditions: CellLimits) -> None:
+def _take_place(limits: CellLimits) -> None:
     """Keep to the slot's cores and to the memory limit; before torch starts a thread."""
-    if conditions.cores is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, conditions.cores)
-    if conditions.memory is not None:  # of what is allocated: of address space a GPU's driver maps any amount
-        resource.setrlimit(resource.RLIMIT_DATA, (conditions.memory, conditions.memory))
+    if limits.cores is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, limits.cores)
+    if limits.memory is not None:  # of what is allocated: of address space a GPU's driver maps any amount
+        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
 
 
 def _run(
-    cell: Cell, folder: Path, conditions: CellLimits, watch: Any, seat: Rendezvous, check: Callable[[], None]
+    cell: Cell, folder: Path, limits: CellLimits, watch: Any, rendezvous: Rendezvous, check: Callable[[], None]
 ) -> tuple[dict[str, Any], str, str | None]:
     """The measured columns, the status and a message."""
     watch({"stage": "start"})
@@ -177,10 +177,10 @@ def _run(
 
         if threads := int(os.environ.get("OMP_NUM_THREADS", 0)):
             # a user's number stays, but more threads than cores of the slot would wait for each other, spinning
-            torch.set_num_threads(min(threads, len(conditions.cores or range(threads))))
+            torch.set_num_threads(min(threads, len(limits.cores or range(threads))))
         source = source_of(FAMILIES[cell.model.family])
         snapshots = Snapshots(
-            folder / "state", seconds=conditions.checkpoint_seconds, cell=cell.id, source=source, check=check
+            folder / "state", seconds=limits.checkpoint_seconds, cell=cell.id, source=source, check=check
         )
         hear(lambda *_: snapshots.end(), signal.SIGINT)
 
@@ -189,23 +189,23 @@ def _run(
             watch(event)
 
         row = describe()
-        timing = "shared" if conditions.shared else "alone"
+        timing = "shared" if limits.shared else "alone"
         snapshots.conditions = {"timing": timing, **{key: row[key] for key in ("machine_fingerprint", "platform")}}
         row |= {
             "timing": timing,
-            "isolation": "warm" if conditions.warm else "fresh",
-            "devices": seat.size,
+            "isolation": "warm" if limits.warm else "fresh",
+            "devices": rendezvous.size,
         }
-        world = join(seat.rank, seat.size, seat.port, seat.listener)
+        world = join(rendezvous.rank, rendezvous.size, rendezvous.port, rendezvous.listener)
         row |= run_cell(cell, folder, told, snapshots, world)
         row, lost = _finite(row)
-        row = without_timings(row) if conditions.shared else row
+        row = without_timings(row) if limits.shared else row
         return (row, "diverged", f"{lost} is not finite") if lost else (row, "done", None)
     except Diverged as error:
         return row, "diverged", str(error)
     except Exception as error:  # the boundary: whatever a cell does, the sweep gets a record of it
-        if seat.size > 1:  # where all fail alike the first is to say so
-            time.sleep(PATIENCE if seat.rank == 0 else 2 * PATIENCE)
+        if rendezvous.size > 1:  # where all fail alike the first is to say so
+            time.sleep(PATIENCE if rendezvous.rank == 0 else 2 * PATIENCE)
         traceback.print_exc()
         text = str(error).strip().splitlines()
         message = f"{type(error).__name__}: {text[0] if text else 'no message'}"
@@ -218,12 +218,12 @@ def _finite(row: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return row | dict.fromkeys(lost), ", ".join(lost)
 
 
-def _track(conditions: CellLimits, folder: Path, record: dict[str, Any]) -> str | None:
+def _track(limits: CellLimits, folder: Path, record: dict[str, Any]) -> str | None:
     """Write a done cell for the trackers; what fails there is said, and is no failure of the cell."""
     from pdebench.results import tracking
 
     failed = []
-    for tracker in conditions.trackers:
+    for tracker in limits.trackers:
         try:
             tracking.write(tracker, folder, record)
         except Exception as error:  # another package's, which may fail in any way

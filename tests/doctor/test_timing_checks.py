@@ -11,7 +11,7 @@ import pytest
 from pdebench.doctor import timing_checks
 from pdebench.doctor.check import Check
 from pdebench.measure import timing_stability
-from pdebench.measure.timing_stability import Steadiness
+from pdebench.measure.timing_stability import TimingStability
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_smallest_effect_follows_the_noise(noise: float, state: str, monkeyp
     samples = {
         name: list(0.01 * np.exp(np.repeat(random.normal(0, noise, 40), 10))) for name in ("matmul", "bandwidth")
     }
-    monkeypatch.setattr(timing_stability, "probe", lambda seconds: Steadiness("a machine", samples))
+    monkeypatch.setattr(timing_stability, "probe", lambda seconds: TimingStability("a machine", samples))
     *probes, least = timing_checks.noise()
     assert [check.detail.partition(":")[0] for check in probes] == ["matmul", "bandwidth"]
     assert least.state == state

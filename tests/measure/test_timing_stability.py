@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from pdebench.measure.timing_stability import SAMPLE, Steadiness, main
+from pdebench.measure.timing_stability import SAMPLE, TimingStability, main
 
 
 def test_both_probes_take_turns(capsys: pytest.CaptureFixture[str]) -> None:
     main(0.1)
     printed = json.loads(capsys.readouterr().out)
-    found = Steadiness(printed["about"], printed["seconds"])
+    found = TimingStability(printed["about"], printed["seconds"])
     assert list(found.seconds) == ["matmul", "bandwidth"]
     assert len({len(samples) for samples in found.seconds.values()}) == 1
     assert all(0 < second < 60 for samples in found.seconds.values() for second in samples)
@@ -24,5 +24,5 @@ def test_both_probes_take_turns(capsys: pytest.CaptureFixture[str]) -> None:
 def test_pairs_are_of_neighbouring_half_seconds() -> None:
     half = round(0.5 / SAMPLE)
     samples = [1.0] * half + [1.1] * half + [2.0] * half + [2.0] * half + [9.0]
-    pairs = Steadiness("a machine", {"matmul": samples, "bandwidth": samples}).pairs()
+    pairs = TimingStability("a machine", {"matmul": samples, "bandwidth": samples}).pairs()
     assert pairs == pytest.approx([np.log(1.1), 0, np.log(1.1), 0])

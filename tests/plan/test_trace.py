@@ -22,7 +22,7 @@ SIDE, BATCH = 32, 4
 
 @pytest.fixture(autouse=True)
 def _by_fft(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The convention of what a spectral product costs, whatever road a small grid takes."""
+    """The convention of what a spectral product costs, whatever backend a small grid takes."""
     monkeypatch.setattr(spectral, "BY_MATRICES", {})
 
 

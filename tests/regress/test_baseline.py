@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from pdebench.cli import app
 from pdebench.errors import NotComparable, PdebenchError, ResultsError
-from pdebench.measure.timing_stability import Steadiness
+from pdebench.measure.timing_stability import TimingStability
 from pdebench.regress import baseline_gate, gates
 from pdebench.stats.regression import Rule
 
@@ -47,8 +47,8 @@ class Day:
             unit.values["block_ms_median"] *= self.cells  # type: ignore[index]
         return unit
 
-    def look(self) -> Steadiness:
-        return Steadiness("a machine", {name: [slow * 0.01] for name, slow in self.probes.items()})
+    def look(self) -> TimingStability:
+        return TimingStability("a machine", {name: [slow * 0.01] for name, slow in self.probes.items()})
 
 
 def here(day: Day, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pdebench.errors import ResultsError
-from pdebench.measure.timing_stability import Steadiness
+from pdebench.measure.timing_stability import TimingStability
 from pdebench.regress.history import append, found_steps, levels, read
 from pdebench.regress.outcome import GateOutcome
 from pdebench.stats.regression import Rule
@@ -42,7 +42,7 @@ def test_an_improvement_is_called_one_and_a_step_without_a_commit_is_the_machine
 
 def test_a_slower_day_is_taken_off_what_it_slowed() -> None:
     def day(slower: float) -> dict[str, float]:
-        reading = Steadiness("a machine", {"matmul": [0.1 * slower], "bandwidth": [0.2 * slower]})
+        reading = TimingStability("a machine", {"matmul": [0.1 * slower], "bandwidth": [0.2 * slower]})
         units = [{"block_ms_median": ms * slower, "peak_memory_bytes": 1000} for ms in (99.0, 10.0, 10.2)]
         return levels({"DiT": units}, [reading, reading])
 

@@ -78,7 +78,7 @@ HANDLES: Handles = {
     **dict.fromkeys((f"aten::{kind}_norm" for kind in ("layer", "rms", "group", "batch", "instance")), _norm),
     "prim::PythonOp.PackedProduct": _spectral_product,
     "prim::PythonOp.HalfSpectrumProduct": _spectral_product,
-    "prim::PythonOp.MatrixProduct": _spectral_product,  # by convention: what the product costs, whatever road it takes
+    "prim::PythonOp.MatrixProduct": _spectral_product,  # by convention, whatever backend computes it
     "prim::PythonOp.RealTransform": _real_transform,
     "prim::PythonOp.InverseRealTransform": _real_transform,
     "prim::PythonOp.LongConvolution": _long_convolution,

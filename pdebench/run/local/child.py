@@ -34,9 +34,9 @@ class Child:
     On several devices it is the first of a process for each, all of them fresh where other cells are forks.
     """
 
-    def __init__(self, cell: Cell, folder: Path, slot: Slot, conditions: CellLimits) -> None:
-        self.cell, self.folder, self.slot, self.limit = cell, folder, slot, conditions.seconds
-        self.memory = conditions.memory
+    def __init__(self, cell: Cell, folder: Path, slot: Slot, limits: CellLimits) -> None:
+        self.cell, self.folder, self.slot, self.limit = cell, folder, slot, limits.seconds
+        self.memory = limits.memory
         self.began, self.cpu_began = time.monotonic(), time.process_time()
         self.kills = kernel_kills()
         self.closed = False  # its output is closed, or it is over: who started it reads no further
@@ -46,8 +46,8 @@ class Child:
         log = folder / "log.txt"
         self.log_began = log.stat().st_size if log.exists() else 0  # what stands there is of an earlier process
         devices = cell.train.devices
-        warm = conditions.warm and devices == 1  # its processes would be one fork and the rest fresh
-        arguments = (str(folder), replace(conditions, cores=slot.cores, warm=warm).to_json())
+        warm = limits.warm and devices == 1  # its processes would be one fork and the rest fresh
+        arguments = (str(folder), replace(limits, cores=slot.cores, warm=warm).to_json())
         self._mark = f"{control_group.PREFIX}{uuid.uuid4().hex}"
         environment = {**shared_out(slot.environment, devices), MARK: self._mark}
         self._record_before = _number(folder / "record.json")

@@ -108,7 +108,7 @@ def run_cells(
     results: Results,
     watcher: Watcher,
     slots: Sequence[Slot],
-    conditions: CellLimits,
+    limits: CellLimits,
     *,
     retry_failed: bool = False,
 ) -> None:
@@ -117,7 +117,7 @@ def run_cells(
     KeyboardInterrupt asks the running cells to save their states and end, waits for them, and passes on; a second one
     ends them at once. So does whatever else ends a run, as an output that is gone.
     """
-    crew = _Crew(deque(cells), results, watcher, slots, conditions, retry_failed)
+    crew = _Crew(deque(cells), results, watcher, slots, limits, retry_failed)
     try:
         crew.work()
     except BaseException:
@@ -138,18 +138,18 @@ class _Crew:
         results: Results,
         watcher: Watcher,
         slots: Sequence[Slot],
-        conditions: CellLimits,
+        limits: CellLimits,
         retry_failed: bool,
     ) -> None:
         self.todo, self.results, self.watcher = todo, results, watcher
         self.retry_failed = retry_failed
         self.free = list(slots)
-        self.turns = {slot.name: Turn(slot, timed=not conditions.shared) for slot in slots}
+        self.turns = {slot.name: Turn(slot, timed=not limits.shared) for slot in slots}
         self.waits = False  # for a device that another run of this machine has
         self.running: list[Child] = []
         self.elsewhere: deque[Cell] = deque()  # held by another run; looked at again until they have records
         self.leases = Leases(results.folder, lambda why: self.watcher.waiting(why))
-        self.conditions = replace(conditions, lease=self.leases.holder.token)
+        self.limits = replace(limits, lease=self.leases.holder.token)
         self.told = ""  # whom we wait for
         self.selector = selectors.DefaultSelector()
         self.began = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -199,7 +199,7 @@ class _Crew:
             cell = self.todo.popleft()
             folder = self.results.cell(cell.id)
             folder.mkdir(parents=True, exist_ok=True)
-            _make_room(folder, self.conditions.trackers)
+            _make_room(folder, self.limits.trackers)
             if not self.leases.claim(folder):
                 turn.give_back()
                 self.elsewhere.append(cell)
@@ -215,14 +215,14 @@ class _Crew:
     def _settled(self, record: dict[str, Any]) -> bool:
         """Whether a record ends its cell for this run; a failure from before it does not where failures are retried."""
         fresh = str(record.get("finished_at", "")) >= self.began
-        return settles(record, retry_failed=self.retry_failed and not fresh, timed=self.conditions.timed)
+        return settles(record, retry_failed=self.retry_failed and not fresh, timed=self.limits.timed)
 
     def _start(self, cell: Cell, folder: Path, before: dict[str, Any] | None) -> None:
         if before is None or before["status"] != "done":  # what is done stays until there is something better
             (folder / "record.json").unlink(missing_ok=True)
         write_atomic(folder / "config.yaml", cell.to_yaml())
         slot = self.free.pop(0)
-        child = Child(cell, folder, slot, self.conditions)
+        child = Child(cell, folder, slot, self.limits)
         self.told = ""
         self.running.append(child)
         for source in child.sources():

@@ -45,13 +45,13 @@ def read_cell(folder: Path) -> Cell:
 
 
 def run_one(
-    cell: Cell, results: Results, watcher: Watcher, conditions: CellLimits | None = None, *, retry_failed: bool = False
+    cell: Cell, results: Results, watcher: Watcher, limits: CellLimits | None = None, *, retry_failed: bool = False
 ) -> int:
     """Run a cell, unless it is settled; 0 it is done or was settled before, 4 it failed, 130 it was asked to end.
 
-    `conditions` are those of its submission; None: those that the suite has now.
+    `limits` are those of its submission; None: those that the suite has now.
     """
-    asked_for = conditions or _asked_for(results.folder)
+    asked_for = limits or _asked_for(results.folder)
     if not pending([cell], results, retry_failed=retry_failed, timed=asked_for.timed):
         return 0
     stop_signals.interrupt_once()

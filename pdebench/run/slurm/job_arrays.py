@@ -70,7 +70,7 @@ def submit(
     folder: Path,
     config: SlurmConfig,
     *,
-    conditions: CellLimits,
+    limits: CellLimits,
     at_once: int | None,
     retry_failed: bool = False,
 ) -> list[Submission]:
@@ -80,7 +80,7 @@ def submit(
         cells: their folders have a `config.yaml`.
         folder: the results folder.
         config: what a cell asks for.
-        conditions: under which they run, whatever the suite says by then; unless `shared`, a cell on a CPU has its node
+        limits: under which they run, whatever the suite says by then; unless `shared`, a cell on a CPU has its node
             to itself.
         at_once: tasks of an array that may run at a time; None: as many as SLURM lets.
         retry_failed: a cell that failed runs again; its record stays until it does.
@@ -88,7 +88,7 @@ def submit(
     Raises:
         SchedulerError: sbatch refuses.
     """
-    worker = ["--conditions", conditions.to_json(), *(["--retry", "failed"] if retry_failed else [])]
+    worker = ["--conditions", limits.to_json(), *(["--retry", "failed"] if retry_failed else [])]
     by_devices: dict[int, list[Cell]] = defaultdict(list)
     for cell in cells:
         by_devices[cell.train.devices].append(cell)
@@ -96,7 +96,7 @@ def submit(
     for devices, group in by_devices.items():
         for begin in range(0, len(group), LARGEST_ARRAY):
             array = group[begin : begin + LARGEST_ARRAY]
-            parameters = _parameters(config, devices, exclusive=not conditions.shared)
+            parameters = _parameters(config, devices, exclusive=not limits.shared)
             job = _submit_array(array, folder.resolve(), parameters, at_once, worker)
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
             made.append(Submission(job, tuple(cell.id for cell in array), at))

@@ -79,10 +79,8 @@ def submit_suite(
         for cell in new:  # what a worker reads
             results.cell(cell.id).mkdir(parents=True, exist_ok=True)
             write_atomic(results.cell(cell.id) / "config.yaml", cell.to_yaml())
-        conditions = replace(CellLimits.of(suite.limits, suite.execution, trackers), shared=shared)
-        arrays = job_arrays.submit(
-            new, folder, config, conditions=conditions, at_once=workers, retry_failed=retry_failed
-        )
+        limits = replace(CellLimits.of(suite.limits, suite.execution, trackers), shared=shared)
+        arrays = job_arrays.submit(new, folder, config, limits=limits, at_once=workers, retry_failed=retry_failed)
     return Submitted(folder, arrays, sorted(under_way), len(todo), cells)
 
 

@@ -48,10 +48,10 @@ def test_equals_the_dense_convolution_with_the_gradient_of_the_tokens(h: int, w:
     torch.testing.assert_close(grad, torch.einsum("dts,btd->bsd", matrices, weights))
 
 
-@pytest.mark.parametrize("road", spectral.BACKENDS)
+@pytest.mark.parametrize("backend", spectral.BACKENDS)
 @pytest.mark.parametrize(("h", "w"), [(4, 4), (3, 5), (4, 1), (1, 6), (5, 2)])
-def test_the_filter_has_the_gradient_of_irfft2(h: int, w: int, road: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdebench.models.mixers.gfnet.spectral_product", spectral.BACKENDS[road].apply)
+def test_the_filter_has_the_gradient_of_irfft2(h: int, w: int, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdebench.models.mixers.gfnet.spectral_product", spectral.BACKENDS[backend].apply)
     built = mixer(h, w)
     x = torch.randn(3, h * w, 3, dtype=torch.float64)
     spectrum = torch.fft.rfft2(x.transpose(1, 2).reshape(3, 3, h, w), norm="ortho")

@@ -346,17 +346,17 @@ def test_gradients(options: dict[str, object], grid: tuple[int, int], selective:
     assert torch.autograd.gradcheck(call, (x, tau, *op.parameters()), fast_mode=fast)
 
 
-@pytest.mark.parametrize("road", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("grid", [(4, 4), (5, 3), (4, 5), (1, 6), (6, 1)])
-def test_every_road_is_the_convolution_and_has_its_gradient(
-    road: str, channels_last: bool, grid: tuple[int, int]
+def test_every_backend_is_the_convolution_and_has_its_gradient(
+    backend: str, channels_last: bool, grid: tuple[int, int]
 ) -> None:
     h, w = grid
     x = torch.randn(3, 2, h, w, dtype=torch.float64)
     x = (x.to(memory_format=torch.channels_last) if channels_last else x).requires_grad_()
     kernel = torch.randn(2, h, w, dtype=torch.float64, requires_grad=True)
-    ours = BACKENDS[road].apply(x, torch.view_as_real(torch.fft.rfft2(kernel)))
+    ours = BACKENDS[backend].apply(x, torch.view_as_real(torch.fft.rfft2(kernel)))
     plain = torch.fft.irfft2(torch.fft.rfft2(x) * torch.fft.rfft2(kernel), s=(h, w))
     torch.testing.assert_close(ours, plain)
     weights = torch.randn_like(plain)
@@ -368,8 +368,8 @@ def test_every_road_is_the_convolution_and_has_its_gradient(
         torch.testing.assert_close(got, wanted)
 
 
-@pytest.mark.parametrize("road", BACKENDS)
-def test_every_road_compiles_whole(road: str) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_backend_compiles_whole(backend: str) -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 2, 4, 6, dtype=torch.float64, requires_grad=True)
     symbol = torch.view_as_real(torch.fft.rfft2(torch.randn(2, 4, 6, dtype=torch.float64))).requires_grad_()
@@ -378,8 +378,8 @@ def test_every_road_compiles_whole(road: str) -> None:
         y = product(x, symbol)
         return [y, *torch.autograd.grad(y.square().sum(), (x, symbol))]
 
-    compiled = torch.compile(BACKENDS[road].apply, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(outcome(compiled), outcome(BACKENDS[road].apply))
+    compiled = torch.compile(BACKENDS[backend].apply, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(outcome(compiled), outcome(BACKENDS[backend].apply))
 
 
 @pytest.mark.parametrize("grid", [(3, 4), (4, 5), (1, 6)])

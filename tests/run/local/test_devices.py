@@ -79,8 +79,8 @@ def run(cell: Cell, folder: Path, devices: int, meddler: Meddler, **sections: di
     results = Results(folder)
     results.make("", [asked.id])
     (results.cell(asked.id) / "record.json").unlink(missing_ok=True)
-    conditions = CellLimits(checkpoint_seconds=300.0 if sections else 0.0, warm=devices > 1)
-    run_cells([asked], results, meddler, slots(None, devices), conditions)
+    limits = CellLimits(checkpoint_seconds=300.0 if sections else 0.0, warm=devices > 1)
+    run_cells([asked], results, meddler, slots(None, devices), limits)
     record = results.record(asked.id)
     assert record is not None
     return record
