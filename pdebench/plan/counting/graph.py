@@ -37,7 +37,7 @@ class GraphNode:
 
     @cached_property
     def inputs(self) -> list[Any]:
-        """What it was given: see `operand.py`."""
+        """What it was given: see `ops/operand.py`."""
         return [_read(value) for value in self._node.inputs()]
 
     @cached_property
