@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.ratio import Effort, Row
-from pdebench.execute.slots import cpu_environment
+from pdebench.system.slots import cpu_environment
 
 GROUPS = ("operator", "roads", "loop", "block", "peer", "scan", "ssd", "gla", "harness", "saving")
 IDLE = 0.5  # load average above which a number here means little
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = [sys.executable, "-m", "benchmarks", *(sys.argv[1:] if arguments is None else arguments)]
         os.execve(sys.executable, command, {**os.environ, **missing})
     load = os.getloadavg()[0]
-    from pdebench.measure.machine import describe
+    from pdebench.system.machine import describe
 
     machine = describe()
     device = "" if machine["device"] == "cpu" else f"{machine['device']}, "

@@ -10,10 +10,10 @@ from torch import nn
 from benchmarks.here import DEVICE, PRECISIONS, finish
 from benchmarks.ratio import Effort, Row, compare, timed
 from pdebench.models.backbone import Block
-from pdebench.models.mixers.base import Place
+from pdebench.models.mixers.base import MixerContext
 from pdebench.models.registry import FAMILIES
 from pdebench.models.shell import DIT
-from pdebench.training import autocast
+from pdebench.train.loop import autocast
 
 WIDTH, HEADS = 384, 6
 # side of the grid in tokens, batch; a GPU has too little to do with a CPU's batches
@@ -39,7 +39,7 @@ def run(effort: Effort) -> Iterator[Row]:
 def block_of(family: str, side: int) -> nn.Module:
     """A family's block with its default options."""
     torch.manual_seed(0)
-    place = Place(WIDTH, HEADS, (side, side), layer=0, depth=1, mlp=True)
+    place = MixerContext(WIDTH, HEADS, (side, side), layer=0, depth=1, mlp=True)
     options, mixer = FAMILIES[family].options(), FAMILIES[family].mixer_class()
     return Block(place, mixer(place, options), DIT, 4 * WIDTH)  # type: ignore[call-arg]
 

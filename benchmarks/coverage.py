@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from pdebench.analysis.bootstrap import RESAMPLES, Interval, interval
-from pdebench.analysis.holdout import held_envelope, held_parametric
-from pdebench.analysis.isoflop import isoflop
-from pdebench.analysis.parametric import PARAMETERS, refit
-from pdebench.analysis.power_law import envelope
-from pdebench.analysis.power_sum import Array
-from pdebench.analysis.runs import FACTOR, Runs
+from pdebench.stats.bootstrap import RESAMPLES, Interval, interval
+from pdebench.stats.holdout import held_envelope, held_parametric
+from pdebench.stats.isoflop import isoflop
+from pdebench.stats.parametric import PARAMETERS, refit
+from pdebench.stats.power_law import envelope
+from pdebench.stats.power_sum import Array
+from pdebench.stats.runs import FACTOR, Runs
 
 E, A, B, ALPHA, BETA = 1.8, 480.0, 2085.0, 0.35, 0.37
 TRUTH = {"alpha": ALPHA, "beta": BETA, "a": BETA / (ALPHA + BETA)}

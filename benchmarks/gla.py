@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.ratio import Effort, Row, compare, timed
-from pdebench.models.mixers.gated_linear_attention import gated_linear_attention
+from pdebench.ops.gated_linear_attention import gated_linear_attention
 
 HEADS, KEYS, VALUES = 6, 32, 64
 LENGTHS = (256, 1024, 4096, 16384)

@@ -24,9 +24,9 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from pdebench.models.backbone import create_model
-from pdebench.models.mixers import spectral
 from pdebench.models.registry import FAMILIES
-from pdebench.training import autocast
+from pdebench.ops import spectral
+from pdebench.train.loop import autocast
 
 LAUNCH = re.compile(r"\.run\(|extern_kernels\.\w+\(|torch\.ops\.(\w+)\.(\w+)\.(\w+)\(")
 
@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print, for each family, the launches of its second layer: a model of two layers less one of one."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.launches", description=__doc__.split("\n")[0])
     parser.add_argument("families", nargs="*", default=["DiT", "PDE-SSM-DiT", "GFNet-DiT"], metavar="FAMILY")
-    parser.add_argument("--road", choices=sorted(spectral.ROADS), help="of products in Fourier space; default: a GPU's")
+    parser.add_argument(
+        "--road", choices=sorted(spectral.BACKENDS), help="of products in Fourier space; default: a GPU's"
+    )
     options = parser.parse_args(arguments)
     for family in options.families:
         if family not in FAMILIES:
@@ -59,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config.cpu_backend = "triton"
     config.fx_graph_cache = False
     GraphLowering._compile_to_module = _stop  # type: ignore[method-assign, assignment]
-    by_device = spectral.road
+    by_device = spectral.backend_of
 
     def road(device: str, grid: tuple[int, int], dtype: torch.dtype, *, by_sample: bool = False) -> str:
         return options.road or by_device("cuda", grid, dtype, by_sample=by_sample)
 
-    spectral.road = road
+    spectral.backend_of = road
     print(f"launches of a compiled layer, bf16, 16 x 16 tokens, torch {torch.__version__}: forward, backward")
     failed = False
     for family in options.families:

@@ -1,4 +1,4 @@
-"""`pdebench.training.train` over a bare loop: what the harness costs.
+"""`pdebench.train.loop.train` over a bare loop: what the harness costs.
 
 The bare loop is forward, backward and AdamW's fused step on one batch that lies in memory as the model takes
 it, float32 in [-1, 1]. All else counts against the harness: the gather, the mirroring, the conversion from
@@ -17,10 +17,10 @@ import torch
 
 from benchmarks.here import DEVICE, PRECISIONS, finish
 from benchmarks.ratio import Effort, Row, paired
-from pdebench.config import TrainConfig
 from pdebench.models.backbone import Backbone, create_model
+from pdebench.suite.config import TrainConfig
 from pdebench.tasks import generation
-from pdebench.training import READ_EVERY, Images, Progress, autocast, train
+from pdebench.train.loop import READ_EVERY, Images, Progress, autocast, train
 
 MODELS = ("PDE-SSM-DiT-XS/4", "DiT-XS/4")
 RESOLUTION, BATCH, CLASSES = 32, 64, 10

@@ -28,10 +28,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pdebench.config import Cell
 from pdebench.models.registry import FAMILIES as REGISTERED
-from pdebench.store import Results
-from pdebench.suite import load_suite
+from pdebench.results.store import Results
+from pdebench.suite.config import Cell
+from pdebench.suite.load import load_suite
 
 HERE = Path(__file__).resolve().parent.parent
 SECONDS = 1.5  # beyond the import of pandas, for `status` and for `run` with nothing to do

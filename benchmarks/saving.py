@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import torch
 
 from benchmarks.ratio import Effort, Row, paired
-from pdebench import state_file
+from pdebench.files import state_file
 from pdebench.models.backbone import create_model
 
 MODELS = ("DiT-S/2", "DiT-B/2")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.ratio import Effort, Row, compare, single, timed
 from pdebench.measure.memory import PeakMemory
-from pdebench.models.mixers.selective_scan import selective_scan
+from pdebench.ops.selective_scan import selective_scan
 
 BATCH, LENGTH, INNER, STATES = 8, 256, 384, 16
 TIME, MEMORY = 1 / 2.5, 0.25  # targets

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.ratio import Effort, Row, compare, timed
-from pdebench.models.mixers.selective_scan import selective_scan
-from pdebench.models.mixers.ssd import ssd
+from pdebench.ops.selective_scan import selective_scan
+from pdebench.ops.ssd import ssd
 
 HEADS, SIZE, STATES = 12, 64, 128
 LENGTHS = (256, 1024, 4096, 16384)

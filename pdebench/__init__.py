@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pdebench.models.backbone import create_model
-    from pdebench.store import load_results
-    from pdebench.suite import load_suite
+    from pdebench.results.store import load_results
+    from pdebench.suite.load import load_suite
 
 __all__ = ["create_model", "load_results", "load_suite"]
 __version__ = "0.1.0"
@@ -16,8 +16,8 @@ __version__ = "0.1.0"
 # imported on first use: the command answers in a fraction of the time that torch and pandas take to import
 _HOMES = {
     "create_model": "pdebench.models.backbone",
-    "load_results": "pdebench.store",
-    "load_suite": "pdebench.suite",
+    "load_results": "pdebench.results.store",
+    "load_suite": "pdebench.suite.load",
 }
 
 

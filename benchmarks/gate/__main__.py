@@ -12,10 +12,10 @@ from pathlib import Path
 from benchmarks.gate.record import FAMILIES, MACHINE, Runner, neighbour, read, record
 from benchmarks.gate.replay import Result, replay, summarise
 from benchmarks.gate.slowdown import KINDS
-from pdebench.analysis.regression import Rule
-from pdebench.execute.spare_core import a_core_left
-from pdebench.regress.night import confirmed, spend_night
-from pdebench.regress.units import Side, Unit
+from pdebench.regress.samples import ProcessSample, Side
+from pdebench.regress.sequential_test import confirmed, run_sequential_test
+from pdebench.stats.regression import Rule
+from pdebench.system.spare_core import a_core_left
 
 LIVE = "live.jsonl"
 
@@ -79,10 +79,10 @@ def _live(folder: Path, nights: int, minutes: float) -> None:
         while len(done) < nights * len(KINDS):
             kind = list(KINDS)[len(done) % len(KINDS)]
 
-            def measure(side: Side, family: str, kind: str = kind) -> Unit:
+            def measure(side: Side, family: str, kind: str = kind) -> ProcessSample:
                 return runner.run(kind, side, family)
 
-            night = spend_night(FAMILIES, (), measure, rule, seconds=60 * minutes, seed=len(done))
+            night = run_sequential_test(FAMILIES, (), measure, rule, seconds=60 * minutes, seed=len(done))
             line = {
                 "kind": kind,
                 "minutes": minutes,

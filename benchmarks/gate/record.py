@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gate.slowdown import FAMILY, KINDS, revisions
-from pdebench.execute.spare_core import a_core_left
-from pdebench.measure.machine import FINGERPRINT
 from pdebench.regress.metrics import COSTS
 from pdebench.regress.revision import Revision
-from pdebench.regress.units import ABBA, BAAB, Side, Unit
-from pdebench.store import write_json
+from pdebench.regress.samples import ABBA, BAAB, ProcessSample, Side
+from pdebench.results.store import write_json
+from pdebench.system.machine import FINGERPRINT
+from pdebench.system.spare_core import a_core_left
 
 SUITE = Path(__file__).with_name("cells.yaml")
 MACHINE = "machine.json"
@@ -40,7 +40,7 @@ class Block:
     kind: str
     family: str
     order: tuple[Side, ...]
-    units: tuple[Unit, ...]
+    units: tuple[ProcessSample, ...]
 
     @property
     def seconds(self) -> float:
@@ -61,7 +61,7 @@ class Runner:
         """What runs on a side."""
         return self.revisions["base" if side == "base" else kind]
 
-    def run(self, kind: str, side: Side, family: str) -> Unit:
+    def run(self, kind: str, side: Side, family: str) -> ProcessSample:
         """One process; only what is gated is kept, and what machine the process says that it ran on."""
         cell = self.cell[family]
         unit = self.revision(kind, side).run(SUITE, cell, self.keys[cell], self.results)
@@ -69,7 +69,7 @@ class Runner:
             raise SystemExit(f"{family} failed on the {side}: {unit.failure}")
         write_json(self.machine, {name: unit.values[name] for name in FINGERPRINT})
         kept = {name: unit.values[name] for name in COSTS if unit.values.get(name) is not None}
-        return Unit(kept, round(unit.seconds, 3))
+        return ProcessSample(kept, round(unit.seconds, 3))
 
 
 def record(folder: Path, minutes: float, seed: int = 0) -> int:
@@ -116,5 +116,5 @@ def _append(path: Path, block: Block) -> None:
 
 
 def _block(found: Mapping[str, Any]) -> Block:
-    units = tuple(Unit(unit["values"], unit["seconds"]) for unit in found["units"])
+    units = tuple(ProcessSample(unit["values"], unit["seconds"]) for unit in found["units"])
     return Block(found["kind"], found["family"], tuple(found["order"]), units)

@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks.gate.record import FAMILIES, Block
 from benchmarks.gate.slowdown import FAMILY
-from pdebench.analysis.regression import Rule
 from pdebench.regress.metrics import costs
-from pdebench.regress.night import Night, confirmed, spend_night
-from pdebench.regress.units import Side, Unit
+from pdebench.regress.samples import ProcessSample, Side
+from pdebench.regress.sequential_test import SequentialTest, confirmed, run_sequential_test
+from pdebench.stats.regression import Rule
 
 RUN = 6  # blocks of a cell that are drawn as neighbours, before another place in the record is
 
@@ -26,9 +26,9 @@ class _Supply:
     chance: random.Random
     at: int = 0
     left: int = 0
-    open: list[Unit] = field(default_factory=list)
+    open: list[ProcessSample] = field(default_factory=list)
 
-    def next(self, first: Side) -> Unit:
+    def next(self, first: Side) -> ProcessSample:
         """The next process of a block that begins with that side, or of the one that has begun."""
         if not self.open:
             if not self.left:
@@ -60,7 +60,7 @@ class _Record:
         """Seconds that the processes so far took."""
         return self.now
 
-    def measure(self, side: Side, family: str) -> Unit:
+    def measure(self, side: Side, family: str) -> ProcessSample:
         """One process; the first of a side, which is not timed, is any."""
         supply = self.supplies[family]
         if (side, family) not in self.begun:
@@ -72,10 +72,10 @@ class _Record:
         return unit
 
 
-def replay(blocks: Sequence[Block], kind: str, seed: int, minutes: float, rule: Rule) -> Night:
+def replay(blocks: Sequence[Block], kind: str, seed: int, minutes: float, rule: Rule) -> SequentialTest:
     """One night."""
     drawn = _Record(blocks, kind, seed)
-    return spend_night(FAMILIES, (), drawn.measure, rule, seconds=60 * minutes, seed=seed, clock=drawn.clock)
+    return run_sequential_test(FAMILIES, (), drawn.measure, rule, seconds=60 * minutes, seed=seed, clock=drawn.clock)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Result:
         return self.nights - self.alarms - self.passed
 
 
-def summarise(kind: str, nights: Sequence[Night], blocks: Sequence[Block], rule: Rule) -> Result:
+def summarise(kind: str, nights: Sequence[SequentialTest], blocks: Sequence[Block], rule: Rule) -> Result:
     """Count what nights said.
 
     `true` is the slowdown in the whole record: the median of its paired differences.

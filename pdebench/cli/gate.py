@@ -51,13 +51,13 @@ def regress(
 
     Example: `pdebench regress nightly --against main --max-minutes 15`
     """
-    from pdebench.execute import asks
-    from pdebench.regress.verb import Asked, run_gate
+    from pdebench.regress.verb import GateRequest, run_gate
+    from pdebench.system import stop_signals
 
     if as_json and form is Format.github:
         raise PdebenchError("--json and --format github both write to standard output; give one of them")
-    asks.interrupt_once()
-    asked = Asked(suite, against, baseline, 60 * max_minutes, effect / 100, tuple(accept), history, junit)
+    stop_signals.interrupt_once()
+    asked = GateRequest(suite, against, baseline, 60 * max_minutes, effect / 100, tuple(accept), history, junit)
     raise typer.Exit(run_gate(asked, "json" if as_json else form.value))
 
 
@@ -72,8 +72,8 @@ def save_baseline(
 
     Example: `pdebench baseline save nightly --file baselines.json`
     """
-    from pdebench.execute import asks
     from pdebench.regress.verb import run_save
+    from pdebench.system import stop_signals
 
-    asks.interrupt_once()
+    stop_signals.interrupt_once()
     typer.echo(run_save(suite, file, 60 * max_minutes))

@@ -14,7 +14,7 @@ from pdebench.cli.options import JsonOption, SetOption, SuiteArgument
 
 
 class PlannedDevice(StrEnum):
-    """What `pdebench plan` can plan for; the datasheets are in `measure/devices.py`."""
+    """What `pdebench plan` can plan for; the datasheets are in `plan/devices.py`."""
 
     this = "this"
     h100 = "h100"
@@ -42,7 +42,7 @@ def validate(
 
     Example: `pdebench validate my_suite.yaml`
     """
-    from pdebench.suite import load_suite
+    from pdebench.suite.load import load_suite
 
     study = load_suite(suite, override)
     cells = study.planned()
@@ -72,9 +72,9 @@ def plan(
     """
     from rich.console import Console
 
-    from pdebench.plan import make_plan
-    from pdebench.plan_text import print_plan
-    from pdebench.suite import load_suite
+    from pdebench.plan.suite_plan import make_plan
+    from pdebench.plan.text import print_plan
+    from pdebench.suite.load import load_suite
 
     made = make_plan(load_suite(suite, override), device.value)
     written = None if results is None else made.write(results)
@@ -92,7 +92,7 @@ def schema() -> None:
     Example: `pdebench schema > suite.schema.json`, then begin a suite with
     `# yaml-language-server: $schema=suite.schema.json`
     """
-    from pdebench.suite import json_schema
+    from pdebench.suite.load import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=1))
 
@@ -108,7 +108,7 @@ def list_(
 
     Example: `pdebench list models`
     """
-    from pdebench.listing import LISTS, models, print_models, print_rows
+    from pdebench.cli.listing import LISTS, models, print_models, print_rows
 
     if what is Listed.models and not as_json:
         print_models(models())
@@ -135,7 +135,7 @@ def doctor(
 
     Example: `pdebench doctor --timing`
     """
-    from pdebench.doctor import examine, print_checks
+    from pdebench.doctor.checks import examine, print_checks
 
     if as_json:
         checks = list(examine(timing=timing))

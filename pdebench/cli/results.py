@@ -85,12 +85,12 @@ def fit(
     """
     from rich.console import Console
 
-    from pdebench.analysis.scaling import scaling, why_none
-    from pdebench.analysis.source import Asked, load
     from pdebench.errors import TableError
-    from pdebench.fit_text import print_fits
+    from pdebench.stats.scaling import scaling, why_none
+    from pdebench.stats.source import ChosenColumns, load
+    from pdebench.stats.text import print_fits
 
-    source, columns = load(table, Asked(n, d, flops, loss, run, tuple(group), factor))
+    source, columns = load(table, ChosenColumns(n, d, flops, loss, run, tuple(group), factor))
     fits = scaling(source.table, columns)
     if all(found.empty for found in fits):
         raise TableError(f"{table}: {why_none(fits)}")
@@ -116,7 +116,7 @@ def sample(
 
     Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`
     """
-    from pdebench.sampling import sample_checkpoint
+    from pdebench.run.sampling import sample_checkpoint
 
     page = sample_checkpoint(
         checkpoint, out, count=count, label=label, guidance=guidance, guidance_channels=guidance_channels, nfe=nfe,
@@ -150,7 +150,7 @@ def inspect(
     """
     from rich.console import Console
 
-    from pdebench.inspection import build, inspect_model, print_survey, write_pictures
+    from pdebench.run.inspection import build, inspect_model, print_survey, write_pictures
 
     built = build(checkpoint, model, resolution, seed)
     name = built.name

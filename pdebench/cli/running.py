@@ -65,17 +65,17 @@ def run(
     """
     from rich.console import Console
 
-    from pdebench.execute import asks
-    from pdebench.run import run_suite
-    from pdebench.suite import load_suite
-    from pdebench.summary import print_outcome
-    from pdebench.watch import JsonLines, LiveTable, PlainLines
+    from pdebench.run.summary import print_outcome
+    from pdebench.run.sweep import run_suite
+    from pdebench.suite.load import load_suite
+    from pdebench.system import stop_signals
+    from pdebench.terminal.progress import JsonLines, LiveTable, PlainLines
 
     if as_json and log_json:
         raise PdebenchError("--json and --log-json both write to standard output; give one of them")
     if executor is Where.local and (profile or wait):
         raise SchedulerError("--profile and --wait are for SLURM: add --executor slurm, or leave them out")
-    asks.interrupt_once()
+    stop_signals.interrupt_once()
     study = load_suite(suite, override)
     trackers = list(dict.fromkeys(tracker.value for tracker in track))
     # with --json, or --log-json, standard output is for programs alone
@@ -87,8 +87,8 @@ def run(
         console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
 
     if executor is Where.slurm:
-        from pdebench.submit import finish, submit_suite
-        from pdebench.summary import print_submitted
+        from pdebench.run.slurm.submit import finish, submit_suite
+        from pdebench.run.summary import print_submitted
 
         submitted = submit_suite(
             study,
@@ -131,7 +131,7 @@ def status(
     """
     from rich.console import Console
 
-    from pdebench.status import print_status, status_of
+    from pdebench.run.status import print_status, status_of
 
     found = status_of(results)
     if as_json:
@@ -145,7 +145,7 @@ def cancel(results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A re
 
     Example: `pdebench cancel results/quickstart`
     """
-    from pdebench.status import cancel as cancel_jobs
+    from pdebench.run.status import cancel as cancel_jobs
 
     done = cancel_jobs(results, lambda text: typer.echo(printable(text), err=True))
     for job, (waiting, running) in done.jobs.items():
@@ -170,16 +170,16 @@ def worker(
     from rich.console import Console
 
     from pdebench.errors import ResultsError
-    from pdebench.execute.allocation import read_cell, run_one
-    from pdebench.execute.conditions import Conditions
-    from pdebench.store import Results
-    from pdebench.watch import PlainLines
+    from pdebench.results.store import Results
+    from pdebench.run.limits import CellLimits
+    from pdebench.run.slurm.allocation import read_cell, run_one
+    from pdebench.terminal.progress import PlainLines
 
     cell = read_cell(cell_folder)
     watcher = PlainLines(Console(), [cell], [])
     folder = Results(cell_folder.resolve().parent.parent)
     try:
-        asked = None if conditions is None else Conditions.from_json(conditions)
+        asked = None if conditions is None else CellLimits.from_json(conditions)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ResultsError("--conditions must be what `pdebench run --executor slurm` gives its jobs") from None
     raise typer.Exit(run_one(cell, folder, watcher, asked, retry_failed=retry is Retry.failed))

@@ -26,12 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pdebench import files
 from pdebench.data import pixels
 from pdebench.data.source import SPLITS, Sample, Skipped, Split
 from pdebench.data.split import RECIPE
 from pdebench.errors import DataError, out_of_memory
-from pdebench.seal import read_sealed, write_sealed
+from pdebench.files import disk
+from pdebench.files.seal import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ _LARGEST = 2**28  # bytes of a description, which names every image that was lef
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class CachedSplit:
     """One split as it lies in the cache, and what happened while the whole entry was decoded.
 
     Attributes:
@@ -122,7 +122,7 @@ def cached(
     split: Split,
     decode: Callable[[], Iterable[Sample | Skipped]],
     most: int = 0,
-) -> Entry:
+) -> CachedSplit:
     """The entry of `key` (whatever decides its content), made with `decode` where it is absent or damaged.
 
     `decode` yields the samples of both splits in their final order, each (3, resolution, resolution), and at most so
@@ -190,7 +190,7 @@ def _finish(pixels_seen: hashlib._Hash, labels: NDArray[np.int64], shape: tuple[
     return pixels_seen.hexdigest()
 
 
-def _open(base: Path, resolution: int, split: Split) -> Entry | None:
+def _open(base: Path, resolution: int, split: Split) -> CachedSplit | None:
     """The entry, or None where it is absent, truncated or altered."""
     import numpy as np
 
@@ -206,7 +206,7 @@ def _open(base: Path, resolution: int, split: Split) -> Entry | None:
             labels = np.empty(0, np.int64)
         if _checksum(images, labels) != about["checksums"][split]:
             return None
-        return Entry(
+        return CachedSplit(
             images,
             labels,
             about["checksums"][split],
@@ -231,7 +231,7 @@ def _array(path: Path, kind: str, shape: tuple[int, ...], *, mapped: bool = Fals
     import numpy as np
 
     header = _header(kind, shape)
-    with files.open_plain(path) as file:
+    with disk.open_plain(path) as file:
         if file.read(len(header)) != header:
             raise ValueError("it holds another array")
         if mapped:
@@ -269,7 +269,7 @@ def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> 
     checksums = {}
     for split in SPLITS:
         array = np.asarray(labels[split], _LABELS)
-        with files.replacing(_file(base, f".{split}.labels.npy")) as stream:
+        with disk.replacing(_file(base, f".{split}.labels.npy")) as stream:
             stream.write(_header(_LABELS, array.shape) + array.tobytes())
         checksums[split] = _finish(writers[split].digest, array, (len(array), *shape))
     about = {
@@ -287,7 +287,7 @@ class _ArrayWriter:
     """Appends images to an .npy file of yet unknown length; the file appears, whole, when the block ends."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self._replacing = files.replacing(path)
+        self._replacing = disk.replacing(path)
         self._shape = shape
         self._count = 0
         self.digest = hashlib.sha256()
@@ -313,7 +313,7 @@ class _ArrayWriter:
 
 def _remove_abandoned(folder: Path) -> None:
     """Clear temporary files that a killed process left more than a day ago."""
-    for leftover in (*folder.glob(f".*{files.TEMPORARY}"), *folder.glob(f"*/.*{files.TEMPORARY}")):
+    for leftover in (*folder.glob(f".*{disk.TEMPORARY}"), *folder.glob(f"*/.*{disk.TEMPORARY}")):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER:
                 leftover.unlink()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pdebench.data import packages, pixels
 from pdebench.data.cache import cached
-from pdebench.data.source import DataConfig, ImageSet, Sample, Skipped, Source, Split
+from pdebench.data.source import ImageSet, Sample, Skipped, Source, SourceConfig, Split
 from pdebench.data.split import split_of
 
 # Alphabetical; the position is the label.
@@ -68,7 +68,7 @@ class EmojiSource(Source):
     summary = "Noto Emoji icons on white, 9 classes, about 1,800 images"
     resolutions = (32, 64)
 
-    def check(self, config: DataConfig) -> None:
+    def check(self, config: SourceConfig) -> None:
         """Raise DataError unless both packages are installed in their pinned versions."""
         self.check_resolution(config)
         self.check_no_path(config)
@@ -77,18 +77,18 @@ class EmojiSource(Source):
         for distribution, version, _ in (_IMAGES, _NAMES):
             packages.require_version(self.name, distribution, version)
 
-    def class_count(self, config: DataConfig) -> int | None:
+    def class_count(self, config: SourceConfig) -> int | None:
         """Nine."""
         return len(CATEGORIES)
 
-    def most_cached(self, config: DataConfig) -> int:
+    def most_cached(self, config: SourceConfig) -> int:
         """Some more than there are."""
         return 2000
 
-    def content(self, config: DataConfig) -> None:
+    def content(self, config: SourceConfig) -> None:
         """Its name: packaged and pinned by checksums: other images would have another name."""
 
-    def load(self, config: DataConfig, split: Split) -> ImageSet:
+    def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split; DataError when the packaged files differ from the pinned ones."""
         key = json.dumps([_RECIPE, _IMAGES, _NAMES])
         entry = cached(

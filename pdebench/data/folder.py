@@ -22,11 +22,11 @@ from pdebench.data.cache import cached
 from pdebench.data.layout import list_images
 from pdebench.data.listing import File, Listing
 from pdebench.data.remarks import remarks
-from pdebench.data.source import SPLITS, DataConfig, ImageSet, Sample, Skipped, Source, Split
+from pdebench.data.source import SPLITS, ImageSet, Sample, Skipped, Source, SourceConfig, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of
 from pdebench.errors import CellWarning, DataError
-from pdebench.files import NotPlain, open_plain
+from pdebench.files.disk import NotPlain, open_plain
 
 _RECIPE = "folder-2"
 _READERS = 8  # threads: a disk is waited for, and hashing lets go of the interpreter
@@ -40,7 +40,7 @@ class FolderSource(Source):
     summary = "your own images: data.path is a folder, its sub-folders are classes, train/ and val/ are splits"
     resolutions = None
 
-    def check(self, config: DataConfig) -> None:
+    def check(self, config: SourceConfig) -> None:
         """Raise DataError for a path without images, or with too few for both splits."""
         self.check_resolution(config)
         listing = list_images(config.path)
@@ -51,21 +51,21 @@ class FolderSource(Source):
             if split not in splits:
                 raise _empty(split, listing.root, len(listing.files))
 
-    def class_count(self, config: DataConfig) -> int | None:
+    def class_count(self, config: SourceConfig) -> int | None:
         """Number of classes; None for images without."""
         names = list_images(config.path).class_names
         return None if names is None else len(names)
 
-    def most_cached(self, config: DataConfig) -> int:
+    def most_cached(self, config: SourceConfig) -> int:
         """Every file that may be an image."""
         return len(list_images(config.path).files)
 
-    def content(self, config: DataConfig) -> str:
+    def content(self, config: SourceConfig) -> str:
         """A digest of every image's bytes with its class and split, read afresh: names and times do not matter."""
         listing = list_images(config.path)
         return _content(listing, _digests(listing))
 
-    def load(self, config: DataConfig, split: Split) -> ImageSet:
+    def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split; warns, once a text, of what was left out or is not as its owner may think."""
         listing = list_images(config.path)
         digests = _digests(listing)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pdebench.data.labels import LABELS, listed_name, read_labels
+from pdebench.data.list_phrases import folders
 from pdebench.data.listing import File, Listing, grouped, made
 from pdebench.data.refusals import refuse_mixture
 from pdebench.data.source import Split
 from pdebench.data.splits import leave_out_test, splits_among
 from pdebench.data.tree import Tree
-from pdebench.data.words import folders
 from pdebench.errors import DataError, printable
 
 _USE: dict[Split, str] = {"train": "trained on", "validation": "held out"}

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pdebench.errors import DataError, printable, refused_by_system
-from pdebench.files import read_plain
+from pdebench.files.disk import read_plain
 
 LABELS = "dataset.json"
 _LARGEST_FILE = 2**30  # bytes; ImageNet's has 60 MB

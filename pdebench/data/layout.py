@@ -17,12 +17,12 @@ from pdebench.data import pixels
 from pdebench.data.folder_names import Named
 from pdebench.data.labelled import labelled, split_labelled
 from pdebench.data.labels import LABELS
+from pdebench.data.list_phrases import folders
 from pdebench.data.listing import File, Listing, grouped, made
 from pdebench.data.refusals import refuse_labels_below, refuse_masks, refuse_mixture, refuse_nested
 from pdebench.data.source import Split
 from pdebench.data.splits import leave_out_test, splits_among
 from pdebench.data.tree import Tree, read_tree
-from pdebench.data.words import folders
 from pdebench.errors import DataError
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pdebench.data.list_phrases import folders
 from pdebench.data.source import Skipped, Split
 from pdebench.data.tree import Tree
-from pdebench.data.words import folders
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
-from pdebench.data.source import DataConfig, ImageSet, Source, Split
+from pdebench.data.source import ImageSet, Source, SourceConfig, Split
 
 COUNTS: dict[Split, int] = {"train": 64, "validation": 0}  # a loss on held-out noise would only take time
 CLASSES = 1000
@@ -24,19 +24,19 @@ class NoiseSource(Source):
     def __init__(self, name: str, channels: int, summary: str) -> None:
         self.name, self.channels, self.summary = name, channels, summary
 
-    def check(self, config: DataConfig) -> None:
+    def check(self, config: SourceConfig) -> None:
         """Raise DataError for a path, or a side below 1."""
         self.check_resolution(config)
         self.check_no_path(config)
 
-    def class_count(self, config: DataConfig) -> int | None:
+    def class_count(self, config: SourceConfig) -> int | None:
         """ImageNet's."""
         return CLASSES
 
-    def content(self, config: DataConfig) -> None:
+    def content(self, config: SourceConfig) -> None:
         """Its name: made by a generator of a fixed seed."""
 
-    def load(self, config: DataConfig, split: Split) -> ImageSet:
+    def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """A few images; what is measured does not depend on what they show."""
         import numpy as np
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pdebench.data import packages, pixels
 from pdebench.data.cache import cached
-from pdebench.data.source import SPLITS, DataConfig, ImageSet, Sample, Skipped, Source, Split
+from pdebench.data.source import SPLITS, ImageSet, Sample, Skipped, Source, SourceConfig, Split
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -111,7 +111,7 @@ class PhotosSource(Source):
     summary = "random crops of 17 packaged photographs, unlabelled, split by photograph"
     resolutions = tuple(COUNTS)
 
-    def check(self, config: DataConfig) -> None:
+    def check(self, config: SourceConfig) -> None:
         """Raise DataError when a package or one of its photographs is not there."""
         self.check_resolution(config)
         self.check_no_path(config)
@@ -119,18 +119,18 @@ class PhotosSource(Source):
             if not _path(entry).is_file():
                 raise packages.differs(self.name, f"the missing file {_path(entry)}", entry.distribution)
 
-    def class_count(self, config: DataConfig) -> int | None:
+    def class_count(self, config: SourceConfig) -> int | None:
         """None: there are no labels."""
         return None
 
-    def most_cached(self, config: DataConfig) -> int:
+    def most_cached(self, config: SourceConfig) -> int:
         """The crops of both splits."""
         return sum(COUNTS[config.resolution].values())
 
-    def content(self, config: DataConfig) -> None:
+    def content(self, config: SourceConfig) -> None:
         """Its name: packaged and pinned by checksums: other images would have another name."""
 
-    def load(self, config: DataConfig, split: Split) -> ImageSet:
+    def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split; DataError names a packaged file that differs from the pinned one."""
         key = json.dumps([_RECIPE, COUNTS[config.resolution], sorted(VALIDATION), FILES])
         entry = cached(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pdebench.data.folder_names import are_splits, masked_pictures
 from pdebench.data.labels import LABELS, is_labels
+from pdebench.data.list_phrases import folders
 from pdebench.data.tree import NO_IMAGE, Tree
-from pdebench.data.words import folders
 from pdebench.errors import DataError
 
 

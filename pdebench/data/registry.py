@@ -17,10 +17,10 @@ from pdebench.data.emoji import EmojiSource
 from pdebench.data.folder import FolderSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.photos import PhotosSource
-from pdebench.data.source import DataConfig, ImageSet, Source, Split
+from pdebench.data.source import ImageSet, Source, SourceConfig, Split
 from pdebench.errors import FOREIGN, DataError, did_you_mean, out_of_memory
 
-__all__ = ["SOURCES", "DataConfig", "ImageSet", "Source", "check", "class_count", "content", "load", "verify"]
+__all__ = ["SOURCES", "ImageSet", "Source", "SourceConfig", "check", "class_count", "content", "load", "verify"]
 
 _SHIPPED: dict[str, Source] = {
     source.name: source for source in (EmojiSource(), PhotosSource(), FolderSource(), NOISE, LATENTS)
@@ -68,28 +68,28 @@ class _Sources(Mapping[str, Source]):
 SOURCES: Mapping[str, Source] = _Sources()
 
 
-def _source(config: DataConfig) -> Source:
+def _source(config: SourceConfig) -> Source:
     if config.name not in SOURCES:
         raise DataError(f"data.name: there is no data set '{config.name}'; {did_you_mean(config.name, SOURCES)}")
     return SOURCES[config.name]
 
 
-def check(config: DataConfig) -> None:
+def check(config: SourceConfig) -> None:
     """Raise DataError for what can be known to fail before anything is decoded; takes well under a second."""
     _source(config).check(config)
 
 
-def class_count(config: DataConfig) -> int | None:
+def class_count(config: SourceConfig) -> int | None:
     """Number of classes without decoding anything; None for images without labels."""
     return _source(config).class_count(config)
 
 
-def content(config: DataConfig) -> str | None:
+def content(config: SourceConfig) -> str | None:
     """A digest of what a data set holds, read afresh; None where its name says it all. Raises DataError."""
     return _source(config).content(config)
 
 
-def verify(config: DataConfig, expected: str | None) -> None:
+def verify(config: SourceConfig, expected: str | None) -> None:
     """See that a data set holds what it held when `content` gave this digest; None: its name says it all.
 
     Raises:
@@ -103,7 +103,7 @@ def verify(config: DataConfig, expected: str | None) -> None:
         )
 
 
-def load(config: DataConfig, split: Split) -> ImageSet:
+def load(config: SourceConfig, split: Split) -> ImageSet:
     """Check, decode where that has not been done, and return one split; raises DataError."""
     source = _source(config)
     source.check(config)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from pdebench.data.cache import Entry
+from pdebench.data.cache import CachedSplit
+from pdebench.data.list_phrases import by_reason, few
 from pdebench.data.listing import File, Listing
 from pdebench.data.source import SPLITS, Skipped
-from pdebench.data.words import by_reason, few
 
 
 def remarks(
-    listing: Listing, digests: Sequence[bytes | None], entry: Entry, left_out: Sequence[Skipped], resolution: int
+    listing: Listing, digests: Sequence[bytes | None], entry: CachedSplit, left_out: Sequence[Skipped], resolution: int
 ) -> Iterator[str]:
     """All that is to be said of a set at a resolution; `digests` are of its files, None where one cannot be read."""
     root, there = listing.root, len(left_out) + entry.decoded
@@ -39,7 +39,7 @@ def _reasons(left_out: Sequence[Skipped]) -> str:
     return by_reason(names)
 
 
-def _of_classes(listing: Listing, entry: Entry) -> Iterator[str]:
+def _of_classes(listing: Listing, entry: CachedSplit) -> Iterator[str]:
     """Classes of which nothing can be learned, or nothing is seen."""
     if listing.class_names is None:
         return

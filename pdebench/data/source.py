@@ -21,7 +21,7 @@ Split = Literal["train", "validation"]
 SPLITS: tuple[Split, Split] = ("train", "validation")
 
 
-class DataConfig(Protocol):
+class SourceConfig(Protocol):
     """The part of a suite's `data:` section that a source reads; flipping is the training loop's business."""
 
     @property
@@ -101,22 +101,22 @@ class Source(ABC):
     meaningful: bool = True
 
     @abstractmethod
-    def check(self, config: DataConfig) -> None:
+    def check(self, config: SourceConfig) -> None:
         """Raise DataError for all that is cheap to see and would make `load` fail. Imports no torch."""
 
     @abstractmethod
-    def class_count(self, config: DataConfig) -> int | None:
+    def class_count(self, config: SourceConfig) -> int | None:
         """Number of classes, known without decoding; None for a set without labels."""
 
     @abstractmethod
-    def load(self, config: DataConfig, split: Split) -> ImageSet:
+    def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split, decoding into the cache first where that has not been done."""
 
-    def most_cached(self, config: DataConfig) -> int:
+    def most_cached(self, config: SourceConfig) -> int:
         """How many images `load` keeps in the cache, at most; 0: it does without."""
         return 0
 
-    def content(self, config: DataConfig) -> str | None:
+    def content(self, config: SourceConfig) -> str | None:
         """A digest of what the set holds, the same wherever it lies: part of what a cell is.
 
         None where the name says it all, as of packaged files that are pinned by a checksum. Here the digest of both
@@ -125,7 +125,7 @@ class Source(ABC):
         loaded = [self.load(config, split).checksum for split in SPLITS]
         return hashlib.sha256(" ".join(loaded).encode()).hexdigest()[:32]
 
-    def check_resolution(self, config: DataConfig) -> None:
+    def check_resolution(self, config: SourceConfig) -> None:
         """Raise DataError when the resolution is not offered."""
         if self.resolutions is not None and config.resolution not in self.resolutions:
             offered = ", ".join(map(str, self.resolutions))
@@ -136,7 +136,7 @@ class Source(ABC):
         if config.resolution < 1:
             raise DataError(f"data.resolution is {config.resolution}: it must be at least 1 px")
 
-    def check_no_path(self, config: DataConfig) -> None:
+    def check_no_path(self, config: SourceConfig) -> None:
         """Raise DataError when a packaged source is given a path, which it would silently ignore."""
         if config.path is not None:
             raise DataError(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pdebench.data.folder_names import Named, are_splits, may_be_splits, split_called
 from pdebench.data.labels import LABELS
+from pdebench.data.list_phrases import folders
 from pdebench.data.tree import Tree
-from pdebench.data.words import folders
 from pdebench.errors import DataError
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pdebench.data import pixels
-from pdebench.files import NotPlain, open_plain
+from pdebench.files.disk import NotPlain, open_plain
 
 NO_IMAGE = "not an image"
 _SNIFFED = 16  # bytes by which Pillow tells formats apart

@@ -91,9 +91,9 @@ def main(text: str) -> None:
     trial = Trial(**json.loads(text))
     import torch
 
-    from pdebench.config import TrainConfig
     from pdebench.models.backbone import create_model
-    from pdebench.training import Images, compile_in_place, train
+    from pdebench.suite.config import TrainConfig
+    from pdebench.train.loop import Images, compile_in_place, train
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _limit_memory(on_cpu=device.type == "cpu")

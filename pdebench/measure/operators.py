@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pdebench.measure.held import held_bytes
+from pdebench.measure.saved_activations import saved_bytes
 from pdebench.models.backbone import Backbone
-from pdebench.training import autocast
+from pdebench.train.loop import autocast
 
 
 class _Count(TorchDispatchMode):
@@ -59,7 +59,7 @@ def step_counts(model: Backbone, *, channels: int, side: int, precision: str, de
     both()  # forms what is kept from pass to pass, which a model that was trained has
     with _Count() as counted:
         both()
-    return {"operators_step": counted.operators, "held_bytes": held_bytes(loss, model)}
+    return {"operators_step": counted.operators, "held_bytes": saved_bytes(loss, model)}
 
 
 def graph_breaks() -> int:

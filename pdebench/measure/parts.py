@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pdebench.measure.held import held_bytes
+from pdebench.measure.saved_activations import saved_bytes
 from pdebench.measure.speed import spread
 from pdebench.models.backbone import Backbone
-from pdebench.training import autocast, compile_in_place
+from pdebench.train.loop import autocast, compile_in_place
 
 Part = Literal["mixer", "block"]
 WARMUP = 3  # passes before the clock counts, fewer where they take long
@@ -69,7 +69,7 @@ def measure_part(
         **spread(passes).columns(f"{part}_ms", 1000),
         f"{part}_forward_ms_median": spread(forwards).median * 1000,
         f"{part}_images_per_s": batch_size / spread(passes).median,
-        f"{part}_held_bytes": held_bytes(forward, subject),
+        f"{part}_held_bytes": saved_bytes(forward, subject),
     }
     return row, passes
 

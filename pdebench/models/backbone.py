@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdebench.errors import ModelError, did_you_mean
-from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.depthwise_convolution import DepthwiseConvolution
+from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.registry import Dimensions, Family, parse_name
 from pdebench.models.shell import Shell
+from pdebench.ops.depthwise_convolution import DepthwiseConvolution
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def norm(width: int, kind: str) -> nn.Module:
 class Block(nn.Module):
     """An adaLN-zero block around any token mixer: DiT's, but for what the family's shell changes."""
 
-    def __init__(self, place: Place, mixer: Mixer, shell: Shell, mlp_hidden: int | None) -> None:
+    def __init__(self, place: MixerContext, mixer: Mixer, shell: Shell, mlp_hidden: int | None) -> None:
         super().__init__()
         width = place.width
         self.norm1 = norm(width, shell.norm)
@@ -186,7 +186,9 @@ class Backbone(nn.Module):
         # frozen, but a parameter, as in the reference: published parameter counts include it
         self.pos_embed = nn.Parameter(torch.zeros(1, self.grid[0] * self.grid[1], width), requires_grad=False)
         mixer_class, shell = family.mixer_class(), family.shell
-        places = [Place(width, heads or 1, self.grid, layer, depth, mlp_hidden is not None) for layer in range(depth)]
+        places = [
+            MixerContext(width, heads or 1, self.grid, layer, depth, mlp_hidden is not None) for layer in range(depth)
+        ]
         mixers = [mixer_class(place, options) for place in places]  # type: ignore[call-arg]
         self.blocks = nn.ModuleList(
             Block(place, mixer, shell, mlp_hidden) for place, mixer in zip(places, mixers, strict=True)

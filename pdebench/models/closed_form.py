@@ -1,7 +1,7 @@
-"""Parameters and MACs of every family by hand. Importing this imports no torch.
+"""Parameters and MACs of every family's mixer by hand. Importing this imports no torch.
 
 They size a family to another's cost where a suite is read, and they are the independent computation that the counter on
-the meta device is held to (`measure/cost.py`, whose conventions these are: 1 MAC an element of a norm, 3 MACs a
+the meta device is held to (`plan/cost.py`, whose conventions these are: 1 MAC an element of a norm, 3 MACs a
 complex product, `5/4 N log2 N` MACs a real transform of N points, 3 MACs a state and token of a scan).
 
 In the formulas `d` is the width, `n` the tokens.
@@ -10,12 +10,10 @@ In the formulas `d` is the width, `n` the tokens.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pdebench.models.place import Place
-
-if TYPE_CHECKING:
-    from pdebench.models.registry import Dimensions, Family
+from pdebench.models.mixer_context import MixerContext
+from pdebench.ops.macs import fft, scan, spectral_product
 
 
 class Cost(NamedTuple):
@@ -45,31 +43,16 @@ def linear(inputs: int, outputs: int, tokens: int, bias: bool = True) -> Cost:
     return Cost(inputs * outputs + outputs * bias, tokens * inputs * outputs)
 
 
-def fft(points: int) -> float:
-    """MACs of one real transform of `points` points, in one dimension or two: half of 5/2 N log2 N FLOPs."""
-    return 1.25 * points * math.log2(points) if points > 1 else 0.0
-
-
-def spectral_product(h: int, w: int) -> float:
-    """MACs of a convolution of one h x w plane: there, 3 a frequency of the half spectrum, and back."""
-    return 2 * fft(h * w) + 3 * h * (w // 2 + 1)
-
-
-def scan(states: int) -> int:
-    """MACs of a recurrence that is in so many states altogether, over all tokens: decay, input and read-out of each."""
-    return 3 * states
-
-
 # ---- mixers: (place, options) -> Cost
 
 
-def attention(place: Place, options: Any) -> Cost:
+def attention(place: MixerContext, options: Any) -> Cost:
     """4 d^2 + 4 d parameters; n 4 d^2 + 2 n^2 d MACs."""
     d, n = place.width, place.tokens
     return linear(d, 3 * d, n) + linear(d, d, n) + Cost(0, 2 * n * n * d)
 
 
-def pde(place: Place, options: Any) -> Cost:
+def pde(place: MixerContext, options: Any) -> Cost:
     """In- and out-projection, a few numbers a state, two transforms and a product on the half spectrum.
 
     Without any term C and D only act as their sum, and there is no time to be moved.
@@ -85,7 +68,7 @@ def pde(place: Place, options: Any) -> Cost:
     return cost + tau + Cost(0, d * spectral_product(h, w), idle)
 
 
-def mamba(place: Place, options: Any, directions: int = 2) -> Cost:
+def mamba(place: MixerContext, options: Any, directions: int = 2) -> Cost:
     """Mamba-1: 6 d^2 + directions 2 d (2 r + 55) parameters, r = ceil(d / 16), 16 states, 4 taps, expansion 2."""
     d, n = place.width, place.tokens
     inner, rank, states, taps = 2 * d, math.ceil(d / 16), 16, 4
@@ -96,12 +79,12 @@ def mamba(place: Place, options: Any, directions: int = 2) -> Cost:
     return projections + direction.times(directions)
 
 
-def zigma(place: Place, options: Any) -> Cost:
+def zigma(place: MixerContext, options: Any) -> Cost:
     """Mamba-1 in one direction; the zigzag costs nothing."""
     return mamba(place, options, directions=1)
 
 
-def mamba2(place: Place, options: Any) -> Cost:
+def mamba2(place: MixerContext, options: Any) -> Cost:
     """Mamba-2: 6 d^2 + d (2 s + h) + 12 d + 10 s + 3 h parameters, s = 128 states, h = d / 32 heads of 64 channels."""
     d, n = place.width, place.tokens
     inner, states, taps = 2 * d, 128, 4
@@ -112,20 +95,20 @@ def mamba2(place: Place, options: Any) -> Cost:
     return projections + convolution + scanned + Cost(inner, n * inner)  # the norm
 
 
-def dig(place: Place, options: Any) -> Cost:
+def dig(place: MixerContext, options: Any) -> Cost:
     """Gated linear attention: 4 d^2 + 24.5 d + d / heads parameters; q and k have half the width, g is of rank 16."""
     d, n, head, rank = place.width, place.tokens, place.width // place.heads, 16
     projections = linear(d, 3 * d + rank, n, bias=False) + linear(rank, d // 2, n) + linear(d, d, n, bias=False)
     return projections + Cost(head, n * d) + Cost(0, scan(n * (d // 2) * head))  # the norm; the scan
 
 
-def s4d(place: Place, options: Any) -> Cost:
+def s4d(place: MixerContext, options: Any) -> Cost:
     """In- and out-projection; dt, D and 32 complex A and 2 x 32 C a channel; a convolution of 2 n points."""
     d, n, states = place.width, place.tokens, 32
     return linear(d, d, n).times(2) + Cost(d * (2 + 6 * states), d * spectral_product(1, 2 * n))
 
 
-def gfnet(place: Place, options: Any) -> Cost:
+def gfnet(place: MixerContext, options: Any) -> Cost:
     """A complex number a channel and frequency of the half spectrum; as many of them act as a real kernel has points.
 
     `irfft2` makes a real kernel of any filter: of the columns at 0 and, for an even w, at Nyquist, which mirror
@@ -136,14 +119,14 @@ def gfnet(place: Place, options: Any) -> Cost:
     return Cost(params, d * spectral_product(h, w), params - d * h * w)
 
 
-def afno(place: Place, options: Any) -> Cost:
+def afno(place: MixerContext, options: Any) -> Cost:
     """d^2 / 2 + 4 d parameters: two complex layers of 8 blocks, a complex product of matrices being 4 real ones."""
     d, (h, w), blocks = place.width, place.grid, 8
     layer = linear(2 * d, 2 * d // blocks, h * (w // 2 + 1), bias=False)
     return Cost(2 * (2 * d * d // blocks + 2 * d), 2 * layer.macs + 2 * d * fft(h * w))
 
 
-def none(place: Place, options: Any) -> Cost:
+def none(place: MixerContext, options: Any) -> Cost:
     """d^2 + d parameters, n d^2 MACs."""
     return linear(place.width, place.width, place.tokens)
 
@@ -151,7 +134,7 @@ def none(place: Place, options: Any) -> Cost:
 # ---- the shell
 
 
-def mlp_hidden(kind: str, place: Place, mixer: Cost) -> int:
+def mlp_hidden(kind: str, place: MixerContext, mixer: Cost) -> int:
     """Hidden width of the MLP beside a mixer; 0 where there is none. See `Shell.mlp`."""
     d = place.width
     if kind == "gelu":
@@ -161,36 +144,3 @@ def mlp_hidden(kind: str, place: Place, mixer: Cost) -> int:
     if kind == "narrowed":  # DiT's attention and MLP have 12 d^2 + 9 d parameters; in steps of 4
         return max(4, 4 * round((12 * d * d + 9 * d - mixer.params - d) / (2 * d + 1) / 4))
     return 0
-
-
-def model(
-    family: Family,
-    dimensions: Dimensions,
-    patch: int,
-    options: Any,
-    *,
-    input_size: int,
-    in_channels: int = 4,
-    num_classes: int | None = 1000,
-    learn_sigma: bool = False,
-) -> Cost:
-    """A whole backbone; arguments as of `create_model`."""
-    shell, (depth, d, heads, hidden) = family.shell, dimensions
-    grid = (input_size // patch,) * 2
-    place = Place(d, heads or 1, grid, 0, depth, hidden is not None)
-    n, pixels = place.tokens, patch * patch * in_channels
-    norm = Cost(d if shell.norm == "rms" else 0, n * d)
-    block = family.cost(place, options) + norm
-    if hidden is None:
-        block += linear(d, 3 * d, 1)
-    else:
-        gates = 2 if shell.mlp == "swiglu" else 1
-        bias = shell.mlp != "swiglu"
-        block += linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias) + norm + linear(d, 6 * d, 1)
-    if shell.convolution:
-        block += Cost(10 * d, 9 * n * d)
-    embedders = linear(pixels, d, n) + linear(256, d, 1) + linear(d, d, 1)
-    embedders += Cost(n * d + (0 if num_classes is None else (num_classes + 1) * d), 0)
-    head = norm + linear(d, pixels * (2 if learn_sigma else 1), n)
-    head += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, n * d)  # adaLN, or a second norm
-    return embedders + block.times(depth) + head

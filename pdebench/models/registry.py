@@ -19,14 +19,14 @@ from pydantic import BaseModel
 from pdebench.errors import FOREIGN, DimensionError, ModelError, did_you_mean, out_of_memory
 from pdebench.models import closed_form
 from pdebench.models.closed_form import Cost
+from pdebench.models.mixer_context import MixerContext
 from pdebench.models.options import NoOptions, PDEOptions
-from pdebench.models.place import Place
 from pdebench.models.shell import DIT, Shell
 from pdebench.models.sizes import SIZES, Size
 
 if TYPE_CHECKING:
-    from pdebench.measure.counting.operand import Handles
     from pdebench.models.mixers.base import Mixer
+    from pdebench.ops.operand import Handles
 
 
 class Dimensions(NamedTuple):
@@ -67,7 +67,7 @@ class Family:
     mixer: str
     summary: str
     paper: str
-    cost: Callable[[Place, Any], Cost]
+    cost: Callable[[MixerContext, Any], Cost]
     options: type[BaseModel] = NoOptions
     shell: Shell = DIT
     heads: int = 0
@@ -132,7 +132,7 @@ class Family:
         if chosen % self.multiple:
             raise DimensionError("width", f"width {chosen} is not a multiple of {self.multiple}, as {self.name} needs")
         if mlp_hidden is None and self.shell.mlp != "none":
-            place = Place(chosen, heads or 1, (1, 1), 0, depth, mlp=True)
+            place = MixerContext(chosen, heads or 1, (1, 1), 0, depth, mlp=True)
             mlp_hidden = closed_form.mlp_hidden(self.shell.mlp, place, self.cost(place, options))
         return Dimensions(depth, chosen, heads, mlp_hidden)
 

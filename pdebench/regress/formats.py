@@ -8,17 +8,17 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from pdebench.errors import printable
-from pdebench.files import append_plain
+from pdebench.files.disk import append_plain
 from pdebench.regress.metrics import words
-from pdebench.regress.outcome import Finding, Outcome
+from pdebench.regress.outcome import GateFinding, GateOutcome
 from pdebench.regress.text import markdown
-from pdebench.store import write_atomic
+from pdebench.results.store import write_atomic
 
 XML = b"<?xml "  # how a file of JUnit's begins
 SUMMARY = "GITHUB_STEP_SUMMARY"  # the file that a step's Markdown is appended to
 
 
-def github(outcome: Outcome, steps: Sequence[str] = ()) -> str:
+def github(outcome: GateOutcome, steps: Sequence[str] = ()) -> str:
     """Workflow commands for standard output; the job's summary is appended to its file, or follows them."""
     lines = list(_annotations(outcome))
     summary = os.environ.get(SUMMARY)
@@ -29,7 +29,7 @@ def github(outcome: Outcome, steps: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def _annotations(outcome: Outcome) -> Iterator[str]:
+def _annotations(outcome: GateOutcome) -> Iterator[str]:
     levels = {
         "regression": "error",
         "changed": "error",
@@ -50,7 +50,7 @@ def _escaped(text: str, more: str = "") -> str:
     return "".join(f"%{ord(char):02X}" if char in "%\r\n" + more else char for char in text)
 
 
-def junit(outcome: Outcome, path: Path) -> None:
+def junit(outcome: GateOutcome, path: Path) -> None:
     """Write JUnit XML: what is worse failed, what did not run or is missing is an error, inconclusive is skipped."""
     kinds = {
         "regression": "failure",
@@ -79,7 +79,7 @@ def junit(outcome: Outcome, path: Path) -> None:
     write_atomic(path, ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
 
 
-def _name(finding: Finding) -> str:
+def _name(finding: GateFinding) -> str:
     return words(finding.column) or finding.kind
 
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pdebench.analysis.paired import FEWEST_PAIRS, paired
-from pdebench.analysis.regression import Evidence, Judgement, Rule
-from pdebench.record import COLUMNS
 from pdebench.regress.metrics import EXACT, LEARNED, gated, qualities, words
-from pdebench.regress.outcome import Finding, percent, share
+from pdebench.regress.outcome import GateFinding, percent, share
+from pdebench.results.record import COLUMNS
+from pdebench.stats.paired import FEWEST_PAIRS, paired
+from pdebench.stats.regression import Evidence, Judgement, Rule
 
 Values = Mapping[str, Any]
 
 
-def coverage(cell: str, base: Values, head: Values) -> Iterator[Finding]:
+def coverage(cell: str, base: Values, head: Values) -> Iterator[GateFinding]:
     """Measurements that the base has and the head has not: a gate that is blind to them must not be green."""
     for column in sorted(gated(base) - gated(head)):
-        yield Finding(
+        yield GateFinding(
             "cell", cell, column, "missing",
             f"{words(column)} is measured in the base and not in the head: it cannot be compared; restore it, or "
             "compare with a revision that does not measure it either",
         )  # fmt: skip
 
 
-def exact(cell: str, base: Sequence[Values], head: Sequence[Values], accept: Collection[str]) -> Iterator[Finding]:
+def exact(cell: str, base: Sequence[Values], head: Sequence[Values], accept: Collection[str]) -> Iterator[GateFinding]:
     """Deterministic columns, over all processes of either side; one that varies within a side is not gated.
 
     Where the two sides had other images, that is the finding, and losses are not compared.
@@ -37,7 +37,7 @@ def exact(cell: str, base: Sequence[Values], head: Sequence[Values], accept: Col
         if not before or not after:
             continue
         if len(before) > 1 or len(after) > 1:
-            yield Finding(
+            yield GateFinding(
                 "exact", cell, column, "pass",
                 f"{words(column)} differs between processes of one revision: not deterministic here, so not gated",
             )  # fmt: skip
@@ -46,7 +46,7 @@ def exact(cell: str, base: Sequence[Values], head: Sequence[Values], accept: Col
         else:
             yield _changed(cell, column, before[0], after[0], column in accept)
     if same:
-        yield Finding("exact", cell, "", "pass", f"{same} deterministic quantities are equal", observations=same)
+        yield GateFinding("exact", cell, "", "pass", f"{same} deterministic quantities are equal", observations=same)
 
 
 def same_data(units: Iterable[Values]) -> bool:
@@ -54,20 +54,20 @@ def same_data(units: Iterable[Values]) -> bool:
     return len({values["data_checksum"] for values in units if values.get("data_checksum") is not None}) <= 1
 
 
-def _changed(cell: str, column: str, before: Any, after: Any, accepted: bool) -> Finding:
+def _changed(cell: str, column: str, before: Any, after: Any, accepted: bool) -> GateFinding:
     numbers = isinstance(before, int | float) and isinstance(after, int | float) and before
     change = after / before - 1 if numbers else None
     told = f"{words(column)} was {_shown(before)} and is {_shown(after)}"
     if change is not None:
         told += f" ({percent(change) if abs(change) >= 5e-4 else f'{change:+.1e}'})"
     if accepted:
-        return Finding("exact", cell, column, "pass", f"{told}, accepted", change=change)
-    return Finding("exact", cell, column, "changed", f"{told}; if that is meant: --accept {column}", change=change)
+        return GateFinding("exact", cell, column, "pass", f"{told}, accepted", change=change)
+    return GateFinding("exact", cell, column, "changed", f"{told}; if that is meant: --accept {column}", change=change)
 
 
 def speed(
     cell: str, column: str, evidence: Evidence, judgement: Judgement, rule: Rule, *, confirmed: bool | None
-) -> Finding:
+) -> GateFinding:
     """A measured column.
 
     Args:
@@ -98,7 +98,7 @@ def speed(
         message = f"{what}; slower by {rule.effect:.0%} or more is excluded"
     else:
         message = f"{what}; neither found nor excluded: {seen}"
-    return Finding(
+    return GateFinding(
         "speed", cell, column, verdict, message, judgement.improved,
         change, low, high, smallest, evidence.observations,
     )  # fmt: skip
@@ -108,7 +108,7 @@ def _direction(change: float | None) -> str:
     return "was not compared" if change is None else f"costs {percent(change)}"
 
 
-def quality(group: str, base: Mapping[int, Values], head: Mapping[int, Values], rule: Rule) -> Iterator[Finding]:
+def quality(group: str, base: Mapping[int, Values], head: Mapping[int, Values], rule: Rule) -> Iterator[GateFinding]:
     """The loss and distances of cells that differ only in their seed, each seed against itself on the same images.
 
     Student's interval of the paired differences, over the base's mean. Worse fails where the whole interval lies above
@@ -135,13 +135,13 @@ def quality(group: str, base: Mapping[int, Values], head: Mapping[int, Values], 
         mean = sum(before[seed] for seed in shared) / len(shared)
         change = difference.mean / abs(mean) if mean else None
         if all(before[seed] == after[seed] for seed in shared):
-            yield Finding(
+            yield GateFinding(
                 "quality", group, name, "pass", f"{words(name)} is equal for every seed", change=0.0,
                 observations=len(shared),
             )  # fmt: skip
             continue
         if difference.low is None or difference.high is None or change is None:
-            yield Finding(
+            yield GateFinding(
                 "quality", group, name, "inconclusive",
                 f"{words(name)} changed by {percent(change)}, of {len(shared)} seeds: it takes {FEWEST_PAIRS} to judge",
                 change=change, observations=len(shared),
@@ -155,7 +155,7 @@ def quality(group: str, base: Mapping[int, Values], head: Mapping[int, Values], 
             verdict, message = "pass", f"{told}: worse by {rule.effect:.0%} is excluded"
         else:
             verdict, message = "inconclusive", f"{told}: neither worse nor not; it takes more seeds"
-        yield Finding(
+        yield GateFinding(
             "quality", group, name, verdict, message, high < -rule.tolerance,  # type: ignore[arg-type]
             change, low, high, None, len(shared),
         )  # fmt: skip

@@ -15,21 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from pdebench import files
-from pdebench.analysis.regression import Rule
-from pdebench.analysis.steps import steps
 from pdebench.errors import ResultsError, refused_by_system
-from pdebench.measure.steadiness import Steadiness
+from pdebench.files import disk
+from pdebench.files.seal import sealed, unsealed
+from pdebench.measure.timing_stability import TimingStability
 from pdebench.regress.metrics import UNCALIBRATED, costs, words
-from pdebench.regress.outcome import Outcome, percent, share
-from pdebench.seal import sealed, unsealed
+from pdebench.regress.outcome import GateOutcome, percent, share
+from pdebench.stats.regression import Rule
+from pdebench.stats.steps import steps
 
 LARGEST = 64 * 2**20  # bytes: a night a day of a large suite, for a century
 _HIGHEST = 1e6  # of a level, a logarithm
 NEEDED = ("night", "suite", "head", "machine", "verdict", "levels")
 
 
-def levels(cells: Mapping[str, Sequence[Mapping[str, Any]]], readings: Sequence[Steadiness]) -> dict[str, float]:
+def levels(cells: Mapping[str, Sequence[Mapping[str, Any]]], readings: Sequence[TimingStability]) -> dict[str, float]:
     """What each cell and column cost, in logarithms, less what the probes took; none without a reading.
 
     Args:
@@ -46,7 +46,7 @@ def levels(cells: Mapping[str, Sequence[Mapping[str, Any]]], readings: Sequence[
     return found
 
 
-def append(path: Path, outcome: Outcome, night: str | None = None) -> None:
+def append(path: Path, outcome: GateOutcome, night: str | None = None) -> None:
     """Add tonight's line.
 
     Raises:
@@ -62,9 +62,9 @@ def append(path: Path, outcome: Outcome, night: str | None = None) -> None:
         "levels": dict(outcome.levels),
     }
     try:
-        with files.append_plain(path, follow=True) as file:
+        with disk.append_plain(path, follow=True) as file:
             file.write(f"{json.dumps(sealed(line), allow_nan=False)}\n".encode())
-    except (OSError, files.NotPlain) as error:
+    except (OSError, disk.NotPlain) as error:
         raise ResultsError(f"cannot write {path}: {refused_by_system(error) or error}") from None
 
 
@@ -75,10 +75,10 @@ def read(path: Path) -> list[dict[str, Any]]:
         ResultsError: a line is not a night's.
     """
     try:
-        text = files.read_plain(path, LARGEST, follow=True).decode()
+        text = disk.read_plain(path, LARGEST, follow=True).decode()
     except FileNotFoundError:
         return []
-    except (OSError, files.NotPlain) as error:
+    except (OSError, disk.NotPlain) as error:
         raise ResultsError(f"cannot read {path}: {refused_by_system(error) or error}") from None
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path} is not a history: {error}; move it away") from None
@@ -104,7 +104,7 @@ def _is_night(night: Any) -> bool:
     )
 
 
-def found_steps(path: Path, outcome: Outcome, rule: Rule) -> Iterator[str]:
+def found_steps(path: Path, outcome: GateOutcome, rule: Rule) -> Iterator[str]:
     """A sentence for each step in the suite's history on this machine: how much, since when, in which commits."""
     nights = [n for n in read(path) if n["suite"] == outcome.suite and n["machine"] == outcome.machine]
     for key in outcome.levels:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pdebench.record import dtype_of
+from pdebench.results.record import dtype_of
 
 # Deterministic on one machine: any difference is a change, to be undone or to be accepted by name.
 EXACT = (

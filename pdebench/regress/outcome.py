@@ -15,7 +15,7 @@ EXIT: dict[Verdict, int] = {"regression": 1, "changed": 1, "failed": 4, "missing
 
 
 @dataclass(frozen=True)
-class Finding:
+class GateFinding:
     """One thing that was looked at.
 
     Attributes:
@@ -46,7 +46,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GateOutcome:
     """All of a gate's findings.
 
     Attributes:
@@ -65,7 +65,7 @@ class Outcome:
     base: Mapping[str, str]
     head: str
     machine: str
-    findings: Sequence[Finding]
+    findings: Sequence[GateFinding]
     notes: Sequence[str] = ()
     seconds: float = 0.0
     processes: int = 0
@@ -82,12 +82,12 @@ class Outcome:
         """0 pass, 1 regression or change, 3 inconclusive or not comparable, 4 a cell failed."""
         return EXIT[self.verdict]
 
-    def having(self, *verdicts: Verdict) -> list[Finding]:
+    def having(self, *verdicts: Verdict) -> list[GateFinding]:
         """The findings of some verdicts."""
         return [finding for finding in self.findings if finding.verdict in verdicts]
 
     @property
-    def improvements(self) -> list[Finding]:
+    def improvements(self) -> list[GateFinding]:
         """What got better."""
         return [finding for finding in self.findings if finding.improved]
 

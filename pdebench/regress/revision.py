@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from pdebench.errors import NotComparable, RevisionError
-from pdebench.execute.descendants import with_its_parent
-from pdebench.regress.units import Unit
-from pdebench.store import IDENTITY, read_record
-from pdebench.yaml_source import dump_yaml
+from pdebench.files.yaml_source import dump_yaml
+from pdebench.regress.samples import ProcessSample
+from pdebench.results.store import IDENTITY, read_record
+from pdebench.system.descendants import with_its_parent
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout that this code runs from, if it does
 
@@ -58,7 +58,7 @@ class Revision:
         found = json.loads(done.stdout)
         return {cell.pop("cell"): {"suite": found["suite"], **cell} for cell in found["cells"]}
 
-    def run(self, suite: Path, cell: str, keys: Mapping[str, Any], results: Path) -> Unit:
+    def run(self, suite: Path, cell: str, keys: Mapping[str, Any], results: Path) -> ProcessSample:
         """Run a cell in a fresh process: its record, with `checkpoint_bytes` where it left a checkpoint.
 
         Args:
@@ -84,7 +84,7 @@ class Revision:
         if record is None:
             raise RevisionError(f"revision {self.name} did not run cell {cell}: {_last(done.stderr or done.stdout)}")
         if record["status"] != "done":
-            return Unit(record, seconds, f"{record['status']}: {record.get('message')}")
+            return ProcessSample(record, seconds, f"{record['status']}: {record.get('message')}")
         if record.get("git_commit") != self.commit:
             ran = record.get("git_commit") or f"a pdebench without a commit ({record.get('warnings') or 'no checkout'})"
             raise RevisionError(
@@ -92,7 +92,7 @@ class Revision:
             )
         checkpoint = folder / "checkpoint.safetensors"
         size = {"checkpoint_bytes": checkpoint.stat().st_size} if checkpoint.exists() else {}
-        return Unit(record | size, seconds)
+        return ProcessSample(record | size, seconds)
 
     def _call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Its command, from the current folder, so that relative paths in a suite mean what they do elsewhere."""

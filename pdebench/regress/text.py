@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pdebench.errors import printable
 from pdebench.regress.metrics import words
-from pdebench.regress.outcome import Finding, Outcome, Verdict, percent
+from pdebench.regress.outcome import GateFinding, GateOutcome, Verdict, percent
 
 STYLES: dict[Verdict, str] = {
     "pass": "green",
@@ -22,7 +22,7 @@ STYLES: dict[Verdict, str] = {
 }
 
 
-def compared_with(outcome: Outcome) -> str:
+def compared_with(outcome: GateOutcome) -> str:
     """What was compared with what, in a line."""
     revision = outcome.base.get("revision")
     commit = outcome.base.get("commit", "")[:12]
@@ -33,7 +33,7 @@ def compared_with(outcome: Outcome) -> str:
     return f"{outcome.suite}: HEAD ({outcome.head[:12]}) against {base}, {spent}"
 
 
-def print_outcome(console: Console, outcome: Outcome, steps: Sequence[str] = ()) -> None:
+def print_outcome(console: Console, outcome: GateOutcome, steps: Sequence[str] = ()) -> None:
     """One line a measured quantity, then a sentence for whatever did not simply pass."""
     console.print(printable(compared_with(outcome)), highlight=False, markup=False)
     for cell in dict.fromkeys(finding.cell for finding in outcome.findings):
@@ -53,7 +53,7 @@ def print_outcome(console: Console, outcome: Outcome, steps: Sequence[str] = ())
     console.print(Text(printable(outcome.sentence()), STYLES[outcome.verdict]))
 
 
-def numbers(finding: Finding) -> str:
+def numbers(finding: GateFinding) -> str:
     """What a line of the table says: figures where they say it all, else the sentence."""
     if finding.kind != "speed":
         return finding.message
@@ -68,7 +68,7 @@ def numbers(finding: Finding) -> str:
     return f"{interval}, {finding.observations} pairs, would have found {could}{more}"
 
 
-def markdown(outcome: Outcome, steps: Sequence[str] = ()) -> str:
+def markdown(outcome: GateOutcome, steps: Sequence[str] = ()) -> str:
     """A job's summary, or the body of an issue."""
     lines = [f"### {_cell(outcome.sentence())}", "", _cell(compared_with(outcome)), ""]
     lines += [

@@ -9,20 +9,20 @@ from typing import Literal
 
 from rich.console import Console
 
-from pdebench.analysis.regression import Rule
 from pdebench.errors import PdebenchError, did_you_mean
-from pdebench.execute.spare_core import a_core_left
-from pdebench.regress import against, formats, history, stored
+from pdebench.regress import baseline_gate, formats, history, revision_gate
 from pdebench.regress.metrics import EXACT
-from pdebench.regress.night import Say
-from pdebench.regress.outcome import Outcome
+from pdebench.regress.outcome import GateOutcome
+from pdebench.regress.sequential_test import Say
 from pdebench.regress.text import print_outcome
-from pdebench.store import refuse_unlike
-from pdebench.suite import load_suite
+from pdebench.results.store import refuse_unlike
+from pdebench.stats.regression import Rule
+from pdebench.suite.load import load_suite
+from pdebench.system.spare_core import a_core_left
 
 
 @dataclass(frozen=True)
-class Asked:
+class GateRequest:
     """What the command line says."""
 
     suite: str
@@ -35,7 +35,7 @@ class Asked:
     junit: Path | None
 
 
-def run_gate(asked: Asked, form: Literal["table", "github", "json"] | str) -> int:
+def run_gate(asked: GateRequest, form: Literal["table", "github", "json"] | str) -> int:
     """Run a gate, say what it found, and give the exit status.
 
     Raises:
@@ -72,14 +72,16 @@ def run_gate(asked: Asked, form: Literal["table", "github", "json"] | str) -> in
     return outcome.exit_code
 
 
-def _outcome(asked: Asked, say: Say) -> Outcome:
+def _outcome(asked: GateRequest, say: Say) -> GateOutcome:
     suite = Path(load_suite(asked.suite).file).resolve()  # read here first: what is wrong with it has a line
     rule = Rule(asked.effect)
     with a_core_left():
         if asked.baseline is not None:
-            return stored.compare(suite, asked.baseline, rule, seconds=asked.seconds, accept=asked.accept, say=say)
+            return baseline_gate.compare(
+                suite, asked.baseline, rule, seconds=asked.seconds, accept=asked.accept, say=say
+            )
         assert asked.against is not None
-        return against.compare(
+        return revision_gate.compare(
             suite, asked.against, rule, seconds=asked.seconds, accept=asked.accept,
             for_history=asked.history is not None, say=say,
         )  # fmt: skip
@@ -90,9 +92,9 @@ def run_save(suite: str, file: Path, seconds: float) -> str:
     progress = Console(stderr=True)
     path = Path(load_suite(suite).file).resolve()
     with a_core_left():
-        machine, made = stored.save(
+        machine, made = baseline_gate.save(
             path, file, seconds=seconds,
             say=lambda text: progress.print(text, style="dim", highlight=False, markup=False),
         )  # fmt: skip
-    processes = sum(len(cell.units) for cell in made.cells.values())
+    processes = sum(len(cell.samples) for cell in made.cells.values())
     return f"wrote {file}: {made.head[:12]} on {made.about} ({machine}): {len(made.cells)} cells, {processes} processes"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdebench.errors import ResultsError
-from pdebench.manifest import Manifest
+from pdebench.files.manifest import Manifest
 from pdebench.report import drawings, papers
 from pdebench.report.folders import load, named
 from pdebench.report.html import make_page, sections, write_page
-from pdebench.report.section import Page, Progress, Section
-from pdebench.store import make_folder, save_tables, write_own
+from pdebench.report.section import Page, PageSection, SweepProgress
+from pdebench.results.store import make_folder, save_tables, write_own
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
     drawn = drawings.figure_files([figure for part in ready.parts for figure in part.figures], formats)
     figures = {f"{FIGURES}/{name}": draw for name, draw in drawn.items()}
     tables = {
-        f"{TABLES}/{name}": text for name, text in papers.table_files(ready.page.table, ready.page.contests).items()
+        f"{TABLES}/{name}": text for name, text in papers.table_files(ready.page.table, ready.page.comparisons).items()
     }
     Manifest(make_folder(target)).refuse_foreign([*BASE, *figures, *tables])
     report = _write(ready, target)
@@ -72,8 +72,8 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
 
 
 def write_base(
-    folders: Sequence[Path], target: Path, progress: Progress | None = None
-) -> tuple[Page, list[Section], Path]:
+    folders: Sequence[Path], target: Path, progress: SweepProgress | None = None
+) -> tuple[Page, list[PageSection], Path]:
     """Write the tables and the page alone; `progress` says that there is more to come."""
     Manifest(target).refuse_foreign(BASE)
     ready = _made_ready(folders, progress)
@@ -87,10 +87,10 @@ class _Ready:
 
     table: pd.DataFrame
     page: Page
-    parts: list[Section]
+    parts: list[PageSection]
 
 
-def _made_ready(folders: Sequence[Path], progress: Progress | None = None) -> _Ready:
+def _made_ready(folders: Sequence[Path], progress: SweepProgress | None = None) -> _Ready:
     sources = named(folders)
     table, curves = load(sources)
     page = make_page(table, curves, sources, progress)

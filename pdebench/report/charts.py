@@ -16,8 +16,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from pdebench.report import words
-from pdebench.report.tidy import families_in, family_order, records
+from pdebench.report import formatting
+from pdebench.report.frame import families_in, family_order, records
 
 Row = dict[str, Any]
 Chart = alt.LayerChart | alt.FacetChart
@@ -101,9 +101,9 @@ def on_axes(rows: pd.DataFrame, *axes: Axis) -> tuple[pd.DataFrame, str]:
         if axis.log:
             fits = rows[axis.column] > 0
             if count := int((~fits).sum()):
-                left_out.append(f"{words.plural(count, 'run')} with {axis.title} of 0 or less")
+                left_out.append(f"{formatting.plural(count, 'run')} with {axis.title} of 0 or less")
             rows = rows[fits]
-    note = f"Left out, since the axis is logarithmic: {words.listed(left_out)}." if left_out else ""
+    note = f"Left out, since the axis is logarithmic: {formatting.listed(left_out)}." if left_out else ""
     return rows, note
 
 
@@ -272,7 +272,7 @@ def run_of(row: Row) -> str:
 def place_of(name: Any, resolution: Any, table: pd.DataFrame) -> str:
     """The data set and resolution of a panel, the data set only where there are several."""
     side = f"{resolution:g} px" if pd.notna(resolution) else "unknown resolution"
-    return f"{name} {side}" if table["data.name"].nunique() > 1 and not words.missing(name) else side
+    return f"{name} {side}" if table["data.name"].nunique() > 1 and not formatting.missing(name) else side
 
 
 def slug(*parts: str) -> str:

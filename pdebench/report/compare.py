@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pdebench.analysis.median import NORMAL_95
-from pdebench.analysis.paired import paired
-from pdebench.report import words
-from pdebench.report.contests import Contest, Entry
-from pdebench.report.crossover import measured as median_of
+from pdebench.report import formatting
+from pdebench.report.comparisons import Comparison, Contender
 from pdebench.report.differences import EVALUATION, SAMPLED, STEP, differences
-from pdebench.report.tidy import FLOOR, SEED, frechet_columns, kid_columns, measured, metric_title
+from pdebench.report.frame import FLOOR, SEED, frechet_columns, kid_columns, measured, metric_title
+from pdebench.stats.crossover import measured as median_of
+from pdebench.stats.median import NORMAL_95
+from pdebench.stats.paired import paired
 
 _FARTHEST = 700.0  # a distance whose exponential is still a float
 
@@ -34,11 +34,11 @@ class Measure:
 
     def show(self, value: float) -> str:
         """One value, with its unit."""
-        if words.missing(value):
-            return words.MISSING
+        if formatting.missing(value):
+            return formatting.MISSING
         if self.kind == "memory":
-            return words.size(value)
-        return f"{words.number(value, 3)} images/s" if self.kind == "rate" else words.number(value)
+            return formatting.size(value)
+        return f"{formatting.number(value, 3)} images/s" if self.kind == "rate" else formatting.number(value)
 
     @property
     def unit(self) -> str:
@@ -47,18 +47,18 @@ class Measure:
 
     def bare(self, value: float) -> str:
         """One value for a column whose heading has the unit."""
-        return words.number(value / 2**20 if self.kind == "memory" else value, 3 if self.unit else 4)
+        return formatting.number(value / 2**20 if self.kind == "memory" else value, 3 if self.unit else 4)
 
     def change(self, distance: float) -> str:
-        """A distance (see `Comparison`) in words: `+5.8%`, `1.32×`, `+0.0031`."""
+        """A distance (see `PairwiseComparison`) in words: `+5.8%`, `1.32×`, `+0.0031`."""
         if self.kind == "signed":
-            return ("+" if distance > 0 else "") + words.number(distance)
+            return ("+" if distance > 0 else "") + formatting.number(distance)
         ratio = math.exp(distance) if distance < _FARTHEST else math.inf  # a wild interval of two seeds
-        return words.times(ratio) if self.kind == "rate" else words.percent(ratio)
+        return formatting.times(ratio) if self.kind == "rate" else formatting.percent(ratio)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairwiseComparison:
     """How far the worse of two is from the better.
 
     Attributes:
@@ -86,8 +86,8 @@ def measures(done: pd.DataFrame) -> list[Measure]:
     return [measure for measure in known if measure.column in present]
 
 
-def compare(measure: Measure, better: Entry, worse: Entry) -> Comparison:
-    """The comparison of two entries of one contest, by the medians the first the better one.
+def compare(measure: Measure, better: Contender, worse: Contender) -> PairwiseComparison:
+    """Two entries of a comparison, of which the first is the better one by the medians.
 
     A distance is log(worse / better), of a rate log(better / worse), of KID worse - better: positive where the medians
     are told right.
@@ -104,7 +104,7 @@ def compare(measure: Measure, better: Entry, worse: Entry) -> Comparison:
             low, high = one.log - two.log - half, one.log - two.log + half
             spread = f"95% interval {measure.change(low)} to {measure.change(high)}"
             return _verdict(gap, f"{spread}, from the scatter within runs", low, high)
-    return Comparison(gap, f"{seeds([better, worse], measure.column)}: no interval", None)
+    return PairwiseComparison(gap, f"{seeds([better, worse], measure.column)}: no interval", None)
 
 
 def _over_seeds(measure: Measure, pairs: int, mean: float, low: float, high: float) -> str:
@@ -114,20 +114,20 @@ def _over_seeds(measure: Measure, pairs: int, mean: float, low: float, high: flo
     return f"{told}, 95% interval {ends[0]} to {ends[1]}"
 
 
-def _verdict(gap: str, told: str, low: float, high: float) -> Comparison:
+def _verdict(gap: str, told: str, low: float, high: float) -> PairwiseComparison:
     if low > 0:
-        return Comparison(gap, told, True)
+        return PairwiseComparison(gap, told, True)
     doubt = "not distinguishable" if high >= 0 else "the seeds in pairs say the opposite of the medians"
-    return Comparison(gap, f"{told}: {doubt}", False)
+    return PairwiseComparison(gap, f"{told}: {doubt}", False)
 
 
 def _gap(measure: Measure, better: float, worse: float) -> str:
     if measure.kind == "signed" or better <= 0 or worse <= 0:
         return ""
-    return words.times(better / worse) if measure.kind == "rate" else words.percent(worse / better)
+    return formatting.times(better / worse) if measure.kind == "rate" else formatting.percent(worse / better)
 
 
-def _by_seed(measure: Measure, entry: Entry) -> dict[float, float]:
+def _by_seed(measure: Measure, entry: Contender) -> dict[float, float]:
     """One number a seed on the scale that distances are taken on, so that worse less better is positive."""
     found: dict[float, list[float]] = {}
     rows = entry.of(measure.column)
@@ -152,21 +152,21 @@ def conditions(measure: Measure) -> tuple[str, ...]:
     return STEP if measure.kind == "rate" else ()
 
 
-def seeds(entries: list[Entry], column: str) -> str:
+def seeds(entries: list[Contender], column: str) -> str:
     """`one seed`, `median of 2 seeds`: what the numbers shown are."""
     counts = sorted({len(entry.values(column)) for entry in entries})
     if counts == [1]:
         return "one seed"
-    return f"median of {words.listed([str(count) for count in counts])} seeds"
+    return f"median of {formatting.listed([str(count) for count in counts])} seeds"
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The families of a contest in one measure, the best first; `reason` says why they must not be compared."""
+    """The families of a comparison in one measure, the best first; `reason` says why they must not be compared."""
 
     measure: Measure
-    contest: Contest
-    entries: list[Entry]
+    comparison: Comparison
+    entries: list[Contender]
     reason: str
 
     @property
@@ -182,15 +182,15 @@ class Ranking:
         return [entry.family for entry in self.entries if entry.median(column) == best]
 
 
-def rank(measure: Measure, contest: Contest) -> Ranking:
-    """The ranking of a contest in one measure; what mixes nothing is the floor of a cost, and no rival in it."""
-    entries = contest.ranking(measure.column, lower=measure.lower)
+def rank(measure: Measure, comparison: Comparison) -> Ranking:
+    """The ranking of a comparison in one measure; what mixes nothing is the floor of a cost, and no rival in it."""
+    entries = comparison.ranking(measure.column, lower=measure.lower)
     if measure.kind in ("rate", "memory"):
         entries = [entry for entry in entries if entry.family != FLOOR] or entries
-    return Ranking(measure, contest, entries, _incomparable(measure, entries) if len(entries) > 1 else "")
+    return Ranking(measure, comparison, entries, _incomparable(measure, entries) if len(entries) > 1 else "")
 
 
-def _incomparable(measure: Measure, ranking: list[Entry]) -> str:
+def _incomparable(measure: Measure, ranking: list[Contender]) -> str:
     """Why the entries must not be compared in this measure; empty where they may."""
     measured_in = {entry.family: entry.of(measure.column) for entry in ranking}
     rows = {family: one[one[measure.column].notna()] for family, one in measured_in.items()}
@@ -200,7 +200,7 @@ def _incomparable(measure: Measure, ranking: list[Entry]) -> str:
         return "the cells ran on different machines"
     if "metric_samples" in found:
         counts = pd.concat(list(rows.values()))["metric_samples"].dropna().unique()
-        return f"the sample counts differ ({words.listed([f'{count:,.0f}' for count in sorted(counts)])})"
+        return f"the sample counts differ ({formatting.listed([f'{count:,.0f}' for count in sorted(counts)])})"
     if "peak_memory_kind" in found:
         return "memory was measured in different ways"
-    return f"they differ in {words.listed([str(one) for one in found.values()])}" if found else ""
+    return f"they differ in {formatting.listed([str(one) for one in found.values()])}" if found else ""

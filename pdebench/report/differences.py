@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pdebench.report import words
-from pdebench.report.tidy import SEED, named, plain_values
+from pdebench.report import formatting
+from pdebench.report.frame import SEED, named, plain_values
 
 LEARNT = ("data.flip", "model.size", "model.patch", "train.", "device")
 """What a loss depends on; `train.` is every key of the section but the seed, and a device draws noise of its own."""
@@ -49,7 +49,7 @@ EVALUATION = (
 
 
 @dataclass(frozen=True)
-class Difference:
+class ColumnDifference:
     """A column in which things differ, and the value of each; several where its own rows differ."""
 
     column: str
@@ -66,7 +66,7 @@ class Difference:
         for who, value in self.values.items():
             by_value.setdefault(value, []).append(who)
         most = max(by_value, key=lambda value: len(by_value[value]))
-        told = [f"{words.listed(who)} {value}" for value, who in by_value.items() if value != most]
+        told = [f"{formatting.listed(who)} {value}" for value, who in by_value.items() if value != most]
         rest = "others" if len(by_value[most]) > 1 else by_value[most][0]
         return f"{self.name} ({', '.join([*told, f'{rest} {most}'])})"
 
@@ -79,7 +79,7 @@ _FIELDS = {
 }
 
 
-def differences(things: Mapping[str, pd.DataFrame], columns: Sequence[str]) -> list[Difference]:
+def differences(things: Mapping[str, pd.DataFrame], columns: Sequence[str]) -> list[ColumnDifference]:
     """Where the rows of some things differ, in columns named in full or by how they begin (`train.`)."""
     present = dict.fromkeys(str(name) for rows in things.values() for name in rows)
     chosen = [name for name in present if name != SEED and any(_is(name, column) for column in columns)]
@@ -87,7 +87,7 @@ def differences(things: Mapping[str, pd.DataFrame], columns: Sequence[str]) -> l
     for column in chosen:
         values = {who: _values(rows, column) for who, rows in things.items()}
         if len(set(values.values())) > 1:
-            found.append(Difference(column, {who: value or "unknown" for who, value in values.items()}))
+            found.append(ColumnDifference(column, {who: value or "unknown" for who, value in values.items()}))
     return found
 
 
@@ -99,10 +99,10 @@ def _values(rows: pd.DataFrame, column: str) -> str:
     if column not in rows:
         return ""
     texts = sorted({text for text in plain_values(rows[column]) if text}, key=lambda text: (len(text), text))
-    return words.listed([text[:12] if column.endswith(("sha256", "fingerprint")) else text for text in texts])
+    return formatting.listed([text[:12] if column.endswith(("sha256", "fingerprint")) else text for text in texts])
 
 
-def beside(found: Sequence[Difference], who: str) -> str:
+def beside(found: Sequence[ColumnDifference], who: str) -> str:
     """What one of the things has where they differ: `nfe 2, lr 0.004`."""
     return ", ".join(
         named(one.column, one.values[who]) if "." in one.column else f"{one.name} {one.values[who]}" for one in found

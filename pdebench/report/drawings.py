@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
-from pdebench import vega
 from pdebench.errors import ResultsError, did_you_mean
-from pdebench.report import palette
+from pdebench.report import palette, vega
 from pdebench.report.charts import Figure, file_name, slug
 
 FORMATS = ("svg", "pdf", "png")

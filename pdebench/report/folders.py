@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pdebench.errors import ResultsError
-from pdebench.store import LEFT_OUT, Results, load_curves, read_results
+from pdebench.results.store import LEFT_OUT, Results, load_curves, read_results
 
 
 def named(folders: Sequence[Path]) -> dict[str, Path]:
@@ -57,7 +57,7 @@ def _joined(frames: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
 
 
 def cell_folder(row: Mapping[str, Any], folders: Mapping[str, Path]) -> Path:
-    """Where the files of a row's cell are, the row being of a tidy table (see `tidy.tidy`).
+    """Where the files of a row's cell are, the row being of a frame (see `frame.make_frame`).
 
     Raises:
         ResultsError: a link stands in its place.

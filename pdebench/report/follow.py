@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pdebench.errors import ResultsError
-from pdebench.execute.local import SETTLED
-from pdebench.files import Stamp, stamp
+from pdebench.files.disk import Stamp, stamp
 from pdebench.report.build import Built, build_report, place, write_base
-from pdebench.report.section import Progress
-from pdebench.store import Results
+from pdebench.report.section import SweepProgress
+from pdebench.results.record import SETTLED
+from pdebench.results.store import Results
 
 LOOK = 5.0  # seconds between two looks at the folders
 RELOAD = 15  # seconds after which an open page loads itself again
@@ -45,10 +45,10 @@ def follow(folders: Sequence[Path], out: Path | None, formats: Sequence[str], sa
     return build_report(folders, out, formats)
 
 
-def _progress(folders: Sequence[Path]) -> Progress:
+def _progress(folders: Sequence[Path]) -> SweepProgress:
     """How many cells of the folders' plans have ended, well or not; one whose record is none has, too."""
     found = [_ended(results, cell) for results in map(Results, folders) for cell in results.plan()]
-    return Progress(sum(found), len(found), RELOAD)
+    return SweepProgress(sum(found), len(found), RELOAD)
 
 
 def _ended(results: Results, cell: str) -> bool:

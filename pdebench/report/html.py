@@ -13,22 +13,22 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from pdebench import vega
-from pdebench.report import palette, tables, words
-from pdebench.report.ablation import Ablation, ablations
-from pdebench.report.costs import costs
-from pdebench.report.curves import loss_curves
-from pdebench.report.predicted import predicted
-from pdebench.report.provenance import provenance, suite_names
-from pdebench.report.quality import quality
-from pdebench.report.samples import sample_rows
-from pdebench.report.scaling import scaling_section
-from pdebench.report.section import Page, Progress, Section
-from pdebench.report.spatial import spatial_section
-from pdebench.report.summary import Summary, summarise
-from pdebench.report.tidy import SUBJECT, families_in, family_order, tidy
-from pdebench.report.warnings import warned
-from pdebench.store import LEFT_OUT, write_own
+from pdebench.report import formatting, palette, vega
+from pdebench.report.frame import SUBJECT, families_in, family_order, make_frame
+from pdebench.report.section import Page, PageSection, SweepProgress
+from pdebench.report.sections import tables
+from pdebench.report.sections.ablation import AblationTable, ablation_tables
+from pdebench.report.sections.costs import costs
+from pdebench.report.sections.curves import loss_curves
+from pdebench.report.sections.predicted import predicted
+from pdebench.report.sections.provenance import provenance, suite_names
+from pdebench.report.sections.quality import quality
+from pdebench.report.sections.samples import sample_rows
+from pdebench.report.sections.scaling import scaling_section
+from pdebench.report.sections.spatial import spatial_section
+from pdebench.report.sections.summary import Summary, summarise
+from pdebench.report.sections.warnings import warned
+from pdebench.results.store import LEFT_OUT, write_own
 
 HERE = Path(__file__).parent
 
@@ -38,36 +38,36 @@ class Findings:
     """What the page says first; `machines` counts those that ran cells, whose timings must not be mixed."""
 
     summary: Summary
-    ablations: list[Ablation]
+    ablations: list[AblationTable]
     machines: int
 
 
-def sections(page: Page) -> list[Section]:
+def sections(page: Page) -> list[PageSection]:
     """Every section that the page has something for, in its order; `section` says how to add one."""
     _bundle()  # which the page needs, is made meanwhile
     table = page.table
-    studies = ablations(table)
+    ablations = ablation_tables(table)
     made = [
-        Section(
+        PageSection(
             "findings",
             "Findings",
-            Findings(summarise(table, page.contests), studies, table["machine_fingerprint"].nunique()),
+            Findings(summarise(table, page.comparisons), ablations, table["machine_fingerprint"].nunique()),
         ),
-        Section("ablation", "Ablation", studies),
-        Section("quality", "Quality", quality(table)),
-        Section("throughput", "Throughput", costs(table, "speed")),
-        Section("memory", "Memory", costs(table, "memory")),
-        Section("scaling", "Scaling", scaling_section(table)),
-        Section("spatial", "In space", spatial_section(table, page.folders)),
-        Section("predicted", "Predictions", predicted(table, page.folders)),
-        Section("curves", "Loss curves", loss_curves(table, page.curves)),
-        Section("samples", "Samples", sample_rows(table, page.folders)),
-        Section("warnings", "Warnings", warned(table)),
-        Section("left_out", "Left out", page.left_out),
-        Section("failures", "Failures", tables.failures(table)),
-        Section("table", "Table", tables.full_table(table)),
-        Section("provenance", "Provenance", provenance(page)),
-        Section("conventions", "Conventions", tables.conventions(table)),
+        PageSection("ablation", "Ablation", ablations),
+        PageSection("quality", "Quality", quality(table)),
+        PageSection("throughput", "Throughput", costs(table, "speed")),
+        PageSection("memory", "Memory", costs(table, "memory")),
+        PageSection("scaling", "Scaling", scaling_section(table)),
+        PageSection("spatial", "In space", spatial_section(table, page.folders)),
+        PageSection("predicted", "Predictions", predicted(table, page.folders)),
+        PageSection("curves", "Loss curves", loss_curves(table, page.curves)),
+        PageSection("samples", "Samples", sample_rows(table, page.folders)),
+        PageSection("warnings", "Warnings", warned(table)),
+        PageSection("left_out", "Left out", page.left_out),
+        PageSection("failures", "Failures", tables.failures(table)),
+        PageSection("table", "Table", tables.full_table(table)),
+        PageSection("provenance", "Provenance", provenance(page)),
+        PageSection("conventions", "Conventions", tables.conventions(table)),
     ]
     return [section for section in made if section.content]
 
@@ -94,26 +94,26 @@ def write_report(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> Pat
 
 
 def make_page(
-    frame: pd.DataFrame, curves: pd.DataFrame, sources: Mapping[str, Path], progress: Progress | None = None
+    frame: pd.DataFrame, curves: pd.DataFrame, sources: Mapping[str, Path], progress: SweepProgress | None = None
 ) -> Page:
     """The frames of several folders made ready for the sections; `folders.load` gives frames and sources."""
     left_out = [text for one in (frame, curves) for text in one.attrs.get(LEFT_OUT, ())]
-    return Page(tidy(frame), curves, sources, progress, left_out)
+    return Page(make_frame(frame), curves, sources, progress, left_out)
 
 
-def write_page(page: Page, parts: Sequence[Section], folder: Path) -> Path:
+def write_page(page: Page, parts: Sequence[PageSection], folder: Path) -> Path:
     """Write `folder/report.html` from its sections and return its path; see `write_report`."""
     write_own(folder, "report.html", render(page, parts))
     return folder / "report.html"
 
 
-def render(page: Page, parts: Sequence[Section]) -> str:
+def render(page: Page, parts: Sequence[PageSection]) -> str:
     """The page as text; see `write_report`."""
     table = page.table
     figures = [figure for part in parts for figure in part.figures]
     template = _environment().get_template("template.html")
     return template.render(
-        title=words.listed(sorted(suite_names(page))) or "no results",
+        title=formatting.listed(sorted(suite_names(page))) or "no results",
         lede=parts[0].content.summary.lede,
         progress=page.progress,
         finished_at=_moment(table["finished_at"]),
@@ -138,7 +138,7 @@ def shared(table: pd.DataFrame) -> dict[str, Any]:
         "subject": SUBJECT,
         "families": [(name, palette.place_of(order.index(name))) for name in families_in(table)],
         "shapes": palette.SHAPES,
-        "missing": words.MISSING,
+        "missing": formatting.MISSING,
     }
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from pdebench.csv_export import to_csv
-from pdebench.report import latex, tables, words
+from pdebench.files.csv_export import to_csv
+from pdebench.models.settings import plain
+from pdebench.report import formatting, latex
+from pdebench.report.ablations import Ablation, ablations
 from pdebench.report.charts import file_name, slug
 from pdebench.report.compare import Measure, Ranking, measures, rank
-from pdebench.report.contests import Contest, Entry, contests
-from pdebench.report.studies import Study, studies
-from pdebench.report.tidy import SEED, finished, records
-from pdebench.settings import plain
+from pdebench.report.comparisons import Comparison, Contender, comparisons
+from pdebench.report.frame import SEED, finished, records
+from pdebench.report.sections import tables
 
 CELLS = (
     "folder",
@@ -72,29 +73,29 @@ class PaperTable:
         }
 
 
-def paper_tables(table: pd.DataFrame, fields: Sequence[Contest] | None = None) -> list[PaperTable]:
-    """All tables that a tidy table has something for (see `tidy.tidy`), whose contests may be known already."""
+def paper_tables(table: pd.DataFrame, fields: Sequence[Comparison] | None = None) -> list[PaperTable]:
+    """All tables that a frame (see `frame.make_frame`) has something for; its comparisons may be known already."""
     done = finished(table)
-    found = [_families(done, contests(done) if fields is None else fields)] if len(done) else []
-    found += [_ablation(study) for study in studies(table)]
+    found = [_families(done, comparisons(done) if fields is None else fields)] if len(done) else []
+    found += [_ablation(ablation) for ablation in ablations(table)]
     return [*found, _cells(table)]
 
 
-def table_files(table: pd.DataFrame, fields: Sequence[Contest]) -> dict[str, bytes]:
+def table_files(table: pd.DataFrame, fields: Sequence[Comparison]) -> dict[str, bytes]:
     """Every table in every form, by the name of its file; see `paper_tables`."""
     tables = paper_tables(table, fields)
     return {f"{one.name}{suffix}": text for one in tables for suffix, text in one.contents().items()}
 
 
-def _families(done: pd.DataFrame, fields: Sequence[Contest]) -> PaperTable:
+def _families(done: pd.DataFrame, fields: Sequence[Comparison]) -> PaperTable:
     """A line a family and comparison: medians over seeds, with the lowest and the highest."""
     known = measures(done)
     frame, texts, bold, groups = [], [], [], []
-    for contest in fields:
-        rankings = [rank(measure, contest) for measure in known]
-        for entry in contest.entries:
+    for comparison in fields:
+        rankings = [rank(measure, comparison) for measure in known]
+        for entry in comparison.entries:
             line: dict[str, Any] = {
-                "comparison": contest.label,
+                "comparison": comparison.label,
                 "family": entry.family,
                 "setting": entry.told,
                 "seeds": entry.seeds,
@@ -105,10 +106,10 @@ def _families(done: pd.DataFrame, fields: Sequence[Contest]) -> PaperTable:
                 ends = {"median": values.median(), "low": values.min(), "high": values.max()}
                 line |= {f"{ranking.measure.column}_{end}": float(value) for end, value in ends.items()}
             frame.append(line)
-            head = [contest.label, _name(entry), str(entry.seeds), words.amount(line["params"])]
+            head = [comparison.label, _name(entry), str(entry.seeds), formatting.amount(line["params"])]
             texts.append([*head, *(_median(ranking, entry) for ranking in rankings)])
             bold.append([False] * 4 + [entry.family in ranking.leaders for ranking in rankings])
-            groups.append(contest.label)
+            groups.append(comparison.label)
     columns = ["Comparison", "Family", "Seeds", "Parameters", *map(_heading, known)]
     numeric = [False, False, *[True] * (2 + len(known))]
     return PaperTable("families", pd.DataFrame(frame), columns, texts, numeric, bold, groups)
@@ -118,11 +119,11 @@ def _heading(measure: Measure) -> str:
     return f"{measure.title}, {measure.unit}" if measure.unit else measure.title
 
 
-def _name(entry: Entry) -> str:
+def _name(entry: Contender) -> str:
     return f"{entry.family}, {entry.told}" if entry.told else entry.family
 
 
-def _median(ranking: Ranking, entry: Entry) -> str:
+def _median(ranking: Ranking, entry: Contender) -> str:
     """`0.2116 (0.2101–0.2130)`; without the range where all runs agree."""
     values, show = entry.values(ranking.measure.column), ranking.measure.bare
     if values.nunique() < 2:
@@ -130,11 +131,11 @@ def _median(ranking: Ranking, entry: Entry) -> str:
     return f"{show(float(values.median()))} ({show(float(values.min()))}–{show(float(values.max()))})"
 
 
-def _ablation(study: Study) -> PaperTable:
+def _ablation(ablation: Ablation) -> PaperTable:
     """A line a setting: its loss, and its difference from the plain one with a 95% interval."""
     frame, texts, groups = [], [], []
-    for arm in [*study.arms, *study.references]:
-        over, default = study.difference(arm), arm is study.default
+    for arm in [*ablation.arms, *ablation.references]:
+        over, default = ablation.difference(arm), arm is ablation.default
         line: dict[str, Any] = {
             "setting": plain(arm.family) if default else str(arm.setting or arm.family),
             "val_loss": arm.loss,
@@ -143,7 +144,7 @@ def _ablation(study: Study) -> PaperTable:
             "high": over.high if over else None,
             "params": float(arm.rows["params"].median()),
             "macs_forward": float(arm.rows["macs_forward"].median()),
-            "step_ms": arm.step(study.machine),
+            "step_ms": arm.step(ablation.machine),
             "seeds": len(arm.losses),
             "failed": arm.failed,
         }
@@ -151,19 +152,19 @@ def _ablation(study: Study) -> PaperTable:
         texts.append(
             [
                 line["setting"],
-                words.number(arm.loss),
-                study.signed(over.mean) if over else "",
-                study.interval(over) if over else "",
-                words.amount(line["params"]),
-                words.number(float(arm.rows["macs_forward"].median()) / 1e9),
-                words.number(line["step_ms"], 3),
+                formatting.number(arm.loss),
+                ablation.signed(over.mean) if over else "",
+                ablation.interval(over) if over else "",
+                formatting.amount(line["params"]),
+                formatting.number(float(arm.rows["macs_forward"].median()) / 1e9),
+                formatting.number(line["step_ms"], 3),
                 str(line["seeds"]),
             ]
         )
         groups.append("families" if arm.setting is None else "settings")
     columns = ["Setting", "Validation loss", "Difference", "95% interval", "Parameters", "GMACs", "Step, ms", "Seeds"]
     numeric = [False, *[True] * 7]
-    name = file_name(f"ablation-{slug(study.title)}")
+    name = file_name(f"ablation-{slug(ablation.title)}")
     typed = pd.DataFrame(frame).astype(dict.fromkeys(("difference", "low", "high"), float))
     return PaperTable(name, typed, columns, texts, numeric, groups=groups)
 
@@ -171,7 +172,7 @@ def _ablation(study: Study) -> PaperTable:
 def _cells(table: pd.DataFrame) -> PaperTable:
     """A line a cell: what it was, what became of it, what it cost and what it reached."""
     scores = [measure.column for measure in measures(finished(table)) if measure.column not in CELLS]
-    columns = [name for name in (*CELLS, *scores) if table[name].map(lambda value: not words.missing(value)).any()]
+    columns = [name for name in (*CELLS, *scores) if table[name].map(lambda value: not formatting.missing(value)).any()]
     texts = [[tables.cell(name, value).text for name, value in row.items()] for row in records(table[columns])]
     numeric = [pd.api.types.is_numeric_dtype(table[name]) for name in columns]
     return PaperTable("cells", table[columns], [_title(name) for name in columns], texts, numeric)

@@ -1,8 +1,8 @@
 """What the page is made of: sections, each one module that reads tables and one partial that shows what it found.
 
-A section is added in three steps. A module returns a dataclass with what its partial needs, or nothing where the
-table has nothing for it; charts stand in that dataclass's `figures`. A partial `sections/<name>.html` shows it: it sees
-the dataclass as `section`, may call the macros of `macros.html` (`chart(figure)`, `key()`, `mark(family)`,
+A section is added in three steps. A module of `sections` returns a dataclass with what its partial needs, or nothing
+where the table has nothing for it; charts stand in that dataclass's `figures`. A partial, `sections/<name>.html`,
+shows it: it sees that as `section`, may call the macros of `macros.html` (`chart(figure)`, `key()`, `mark(family)`,
 `told(finding)`, imported `with context`), and stands in one `<section id="<name>" aria-labelledby="h-<name>">`. A line
 in `html.sections` gives both a place on the page and a name in its navigation.
 """
@@ -18,12 +18,12 @@ from typing import Any
 import pandas as pd
 
 from pdebench.report.charts import Figure
-from pdebench.report.contests import Contest, contests
-from pdebench.report.tidy import finished
+from pdebench.report.comparisons import Comparison, comparisons
+from pdebench.report.frame import finished
 
 
 @dataclass(frozen=True)
-class Progress:
+class SweepProgress:
     """How far a sweep is whose page is redrawn: cells that have ended, of how many; after what time to look again."""
 
     settled: int
@@ -36,7 +36,7 @@ class Page:
     """What sections are made from.
 
     Attributes:
-        table: one row a cell (see `tidy.tidy`); its column `folder` says which of the folders a row is from.
+        table: one row a cell (see `frame.make_frame`); its column `folder` says which of the folders a row is from.
         curves: columns folder, cell, step, train_loss, val_loss; may be empty.
         folders: results folders by the name that the page gives them.
         progress: None where the page is not redrawn.
@@ -46,17 +46,17 @@ class Page:
     table: pd.DataFrame
     curves: pd.DataFrame
     folders: Mapping[str, Path]
-    progress: Progress | None = None
+    progress: SweepProgress | None = None
     left_out: Sequence[str] = ()
 
     @cached_property
-    def contests(self) -> list[Contest]:
+    def comparisons(self) -> list[Comparison]:
         """The fair comparisons of its finished cells; the findings and the tables of papers are made from them."""
-        return contests(finished(self.table))
+        return comparisons(finished(self.table))
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """One section of the page; without content it is left out.
 
     Attributes:

@@ -10,7 +10,7 @@ from collections.abc import Hashable
 
 import pandas as pd
 
-from pdebench.watch import shortest
+from pdebench.suite.labels import shortest
 
 DIGITS = 8  # of a digest, in a name
 

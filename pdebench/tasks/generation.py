@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pdebench.distributed import ALONE, World
+from pdebench.system.distributed import ALONE, World
 
 TIME_SCALE = 1000.0
 VALIDATION_BATCH = 64  # images at a time, at most

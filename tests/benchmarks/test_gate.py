@@ -8,8 +8,8 @@ from benchmarks.gate.__main__ import table
 from benchmarks.gate.record import FAMILIES, Block, read
 from benchmarks.gate.replay import replay, summarise
 from benchmarks.gate.slowdown import FAMILY, KINDS, LOOP
-from pdebench.analysis.regression import Rule
-from pdebench.regress.units import ABBA, BAAB, Unit
+from pdebench.regress.samples import ABBA, BAAB, ProcessSample
+from pdebench.stats.regression import Rule
 
 
 def recorded(noise: float) -> list[Block]:
@@ -20,7 +20,9 @@ def recorded(noise: float) -> list[Block]:
         for family in FAMILIES if kind == "same" else (FAMILY,):
             order = ABBA if random.random() < 0.5 else BAAB
             costs = [float(np.exp(random.normal(0, noise))) * (1 + KINDS[kind] * (side == "head")) for side in order]
-            blocks.append(Block(kind, family, order, tuple(Unit({"block_ms_median": cost}, 5.0) for cost in costs)))
+            blocks.append(
+                Block(kind, family, order, tuple(ProcessSample({"block_ms_median": cost}, 5.0) for cost in costs))
+            )
     return blocks
 
 

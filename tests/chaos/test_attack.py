@@ -1,6 +1,6 @@
 """Minutes of attacks that are no kills: flipped bits, clocks that are set, forks, stops at odd moments.
 
-Links and FIFOs in every place are in `tests/execute/test_odd_places.py`, and count with these; all is
+Links and FIFOs in every place are in `tests/run/test_odd_places.py`, and count with these; all is
 in short elsewhere.
 """
 
@@ -28,20 +28,20 @@ from PIL import Image
 from runs import command, run_one_cell, wait_for, workers, write_images, write_suite
 from unruly import Unruly
 
-from pdebench.cell import read_checkpoint
-from pdebench.config import DataConfig
 from pdebench.data import registry
 from pdebench.errors import PdebenchError
-from pdebench.execute import jobs
-from pdebench.execute.allocation import read_cell
-from pdebench.measure.counted import counted
+from pdebench.files.picture import read_png
+from pdebench.files.seal import sealed
 from pdebench.measure.spatial.findings import read_survey
-from pdebench.picture import read_png
+from pdebench.plan.cost_cache import cached_cost
 from pdebench.regress import history
-from pdebench.seal import sealed
-from pdebench.status import status_of
-from pdebench.store import LEFT_OUT, Results, load_curves, read_json, read_results, write_json
-from pdebench.training_state import Snapshots
+from pdebench.results.store import LEFT_OUT, Results, load_curves, read_json, read_results, write_json
+from pdebench.run.cell import read_checkpoint
+from pdebench.run.slurm import jobs
+from pdebench.run.slurm.allocation import read_cell
+from pdebench.run.status import status_of
+from pdebench.suite.config import DataConfig
+from pdebench.train.state import Snapshots
 
 pytestmark = [
     pytest.mark.chaos,
@@ -133,7 +133,7 @@ def test_a_flipped_bit_in_the_cache_is_noticed(made: Path, tmp_path: Path, monke
 
     def read() -> Any:
         splits = [registry.load(config, split) for split in ("train", "validation")]
-        return [(one.images.tobytes(), one.skipped) for one in splits], counted(*model)
+        return [(one.images.tobytes(), one.skipped) for one in splits], cached_cost(*model)
 
     said, draw = read(), random.Random(0)
     for path in sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.stat().st_size):
@@ -237,7 +237,7 @@ def test_a_stop_while_decoding_or_loading_is_no_damage(tmp_path: Path) -> None:
 LOADED = """\
 import sys
 from pathlib import Path
-from pdebench.config import DataConfig
+from pdebench.suite.config import DataConfig
 from pdebench.data import registry
 config = DataConfig(name="folder", path=Path(sys.argv[1]), resolution=16)
 splits = [registry.load(config, split) for split in ("train", "validation")]

@@ -136,8 +136,8 @@ def test_an_unwritable_cache_is_explained(cache, monkeypatch):
 
 @pytest.mark.parametrize("below", ["", "cache", "a/b"])
 def test_a_file_in_the_place_of_the_cache_is_known_before_a_cell_starts(tmp_path, monkeypatch, below):
-    from pdebench.preflight import preflight
-    from pdebench.suite import load_suite
+    from pdebench.run.preflight import preflight
+    from pdebench.suite.load import load_suite
 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "file" / below))

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pdebench.config import DataConfig
 from pdebench.data import registry
 from pdebench.errors import DataError
+from pdebench.suite.config import DataConfig
 
 
 def image(seed):

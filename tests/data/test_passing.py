@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, features
 
-from pdebench.config import DataConfig
 from pdebench.data import pixels, registry
 from pdebench.data.source import SPLITS
 from pdebench.errors import DataError
+from pdebench.suite.config import DataConfig
 
 LARGE = """
 import resource, sys, threading
 from pathlib import Path
-from pdebench.config import DataConfig
+from pdebench.suite.config import DataConfig
 from pdebench.data import pixels, registry
 import numpy
 

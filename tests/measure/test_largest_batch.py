@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from pdebench.config import TrainConfig
 from pdebench.measure.largest_batch import Trial, largest_batch
+from pdebench.suite.config import TrainConfig
 
 BUILD = {"input_size": 32, "in_channels": 3, "num_classes": None, "depth": 2}
 TRAIN = TrainConfig(steps=1, batch_size=1, lr=1e-3).model_dump(mode="json")

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pdebench.measure.held import held_bytes
 from pdebench.measure.parts import LEAST, measure_part
+from pdebench.measure.saved_activations import saved_bytes
 from pdebench.models.backbone import create_model
 
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ def test_what_is_held_is_what_a_backward_pass_needs() -> None:
         return second(first(x).sigmoid())  # type: ignore[no-any-return]
 
     # the input of the first layer, and the output of the sigmoid, which is the second's input too
-    assert held_bytes(forward, nn.ModuleList([first, second])) == 4 * (5 * 8 + 5 * 32)
+    assert saved_bytes(forward, nn.ModuleList([first, second])) == 4 * (5 * 8 + 5 * 32)
 
 
 def test_the_pde_mixer_holds_its_input_a_spectrum_and_its_output() -> None:

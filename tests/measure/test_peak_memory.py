@@ -13,9 +13,9 @@ from PIL import Image
 CELL = """
 import json, sys
 from pathlib import Path
-from pdebench.cell import run_cell
-from pdebench.config import Cell
-from pdebench.training_state import Snapshots
+from pdebench.run.cell import run_cell
+from pdebench.suite.config import Cell
+from pdebench.train.state import Snapshots
 images, folder = map(Path, sys.argv[1:])
 cell = Cell.model_validate_json(json.dumps({
     "suite": "one", "data": {"name": "folder", "resolution": 32, "path": str(images)},
@@ -35,7 +35,7 @@ def fill(folder: Path, count: int) -> Path:
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is reset through /proc")
 def test_a_set_eighteen_times_as_large_takes_no_memory_of_the_model(tmp_path: Path) -> None:
-    from pdebench.execute.slots import cpu_variables
+    from pdebench.system.slots import cpu_variables
 
     peaks = {}
     for count in (71, 1272):

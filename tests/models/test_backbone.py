@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pdebench.errors import ModelError
 from pdebench.models.backbone import Backbone, create_model, sincos_position_embedding
 from pdebench.models.mixers.attention import Attention
-from pdebench.models.mixers.base import Mixer, Place
+from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.mixers.mamba import BidirectionalMamba
 from pdebench.models.mixers.pde import PDEMixer
 from pdebench.models.options import NoOptions, PDEOptions
@@ -226,7 +226,7 @@ def test_mamba_dit_has_dits_parameters_within_one_percent(size: str) -> None:
 
 @pytest.mark.parametrize("width", [128, 200, 768])
 def test_mamba_mixer_parameters_by_formula(width: int) -> None:
-    mixer = BidirectionalMamba(Place(width, 2, (4, 4), 0, 1), NoOptions())
+    mixer = BidirectionalMamba(MixerContext(width, 2, (4, 4), 0, 1), NoOptions())
     rank = math.ceil(width / 16)
     assert count(mixer) == 6 * width**2 + 2 * 2 * width * (2 * rank + 55)
     if width == 768:
@@ -261,23 +261,23 @@ def rolled_outputs(mixer: Mixer, h: int, w: int, width: int, shift: tuple[int, i
 @pytest.mark.parametrize("shift", [(1, 0), (2, -3)])
 @pytest.mark.parametrize("options", [{}, {"states": 3, "gate": True}, {"selective": True, "diffusion": "diagonal"}])
 def test_a_periodic_pde_commutes_with_translations(options: dict[str, object], shift: tuple[int, int]) -> None:
-    mixer = fresh(PDEMixer(Place(16, 2, (5, 8), 0, 1), PDEOptions(**options)))
+    mixer = fresh(PDEMixer(MixerContext(16, 2, (5, 8), 0, 1), PDEOptions(**options)))
     torch.testing.assert_close(*rolled_outputs(mixer, 5, 8, 16, shift), atol=1e-5, rtol=1e-4)
 
 
 def test_zero_padding_ends_the_translation_symmetry() -> None:
-    mixer = fresh(PDEMixer(Place(16, 2, (5, 8), 0, 1), PDEOptions(padding="zero")))
+    mixer = fresh(PDEMixer(MixerContext(16, 2, (5, 8), 0, 1), PDEOptions(padding="zero")))
     got, rolled = rolled_outputs(mixer, 5, 8, 16, (2, -3))
     assert (got - rolled).abs().max() > 1e-2
 
 
 def test_attention_without_positions_commutes_with_translations() -> None:
-    mixer = fresh(Attention(Place(16, 2, (5, 8), 0, 1), NoOptions()))
+    mixer = fresh(Attention(MixerContext(16, 2, (5, 8), 0, 1), NoOptions()))
     torch.testing.assert_close(*rolled_outputs(mixer, 5, 8, 16, (2, -3)), atol=1e-5, rtol=1e-4)
 
 
 def test_a_scan_does_not_commute_with_translations() -> None:
-    mixer = fresh(BidirectionalMamba(Place(16, 2, (5, 8), 0, 1), NoOptions()))
+    mixer = fresh(BidirectionalMamba(MixerContext(16, 2, (5, 8), 0, 1), NoOptions()))
     got, rolled = rolled_outputs(mixer, 5, 8, 16, (2, -3))
     assert (got - rolled).abs().max() > 1e-2 * rolled.abs().max()
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from pdebench.models.mixer_context import MixerContext
 from pdebench.models.mixers.base import Mixer
 from pdebench.models.mixers.gfnet import hermitian
-from pdebench.models.place import Place
 from pdebench.models.registry import FAMILIES
 
 OFF: dict[str, Any] = {"diffusion": "off", "convection": False, "reaction": False}
 
 
-def gradients(mixer: Mixer, place: Place) -> Tensor:
+def gradients(mixer: Mixer, place: MixerContext) -> Tensor:
     """More gradients than there are parameters, each of other parameters, tokens and weights of the output."""
     parameters = list(mixer.parameters())
     initial = [parameter.detach().clone() for parameter in parameters]
@@ -38,7 +38,7 @@ def gradients(mixer: Mixer, place: Place) -> Tensor:
 
 def idle(family: str, width: int, grid: tuple[int, int], heads: int = 1, **options: Any) -> tuple[int, int]:
     """Directions in which no gradient ever points, and how many the family's cost by hand has."""
-    entry, place = FAMILIES[family], Place(width, heads, grid, 1, 2)
+    entry, place = FAMILIES[family], MixerContext(width, heads, grid, 1, 2)
     chosen = entry.options(**options)
     mixer = entry.mixer_class()(place, chosen).double()  # type: ignore[call-arg]
     mixer.initialise()
@@ -84,6 +84,6 @@ def test_as_many_numbers_of_a_global_filter_act_as_its_kernel_has_points(h: int,
     half = h * (w // 2 + 1)
     filters = torch.eye(2 * half, dtype=torch.float64).view(2 * half, h, w // 2 + 1, 2)
     kernels = torch.fft.irfft2(torch.view_as_complex(hermitian(filters, w).contiguous()), s=(h, w)).flatten(1)
-    cost = FAMILIES["GFNet-DiT"].cost(Place(3, 1, (h, w), 0, 1), None)
+    cost = FAMILIES["GFNet-DiT"].cost(MixerContext(3, 1, (h, w), 0, 1), None)
     assert torch.linalg.matrix_rank(kernels) == h * w
     assert cost.params - cost.idle == 3 * h * w

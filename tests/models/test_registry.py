@@ -106,5 +106,5 @@ def test_a_package_of_families_is_imported_by_itself(package: Path, module: str)
 
 
 def test_nobody_imports_a_package_that_nobody_asks_for(package: Path) -> None:
-    asked = "import sys, pdebench.config; from pdebench import load_suite; print('plus_package' in sys.modules)"
+    asked = "import sys, pdebench.suite.config; from pdebench import load_suite; print('plus_package' in sys.modules)"
     assert run(package, "-c", asked).stdout == "False\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pdebench.regress.units import Side, Unit
+from pdebench.regress.samples import ProcessSample, Side
 
 DEFAULTS = {"params": 1000, "macs_forward": 5000, "train_loss": 0.5, "val_loss_ema": 0.6, "machine_fingerprint": "here"}
 
@@ -40,15 +40,15 @@ class Machine:
     def clock(self) -> float:
         return self.now
 
-    def measure(self, side: Side, cell: str) -> Unit:
+    def measure(self, side: Side, cell: str) -> ProcessSample:
         self.ran.append((side, cell))
         self.now += self.seconds
         if (side, cell) in self.failing:
-            return Unit({"machine_fingerprint": "here"}, self.seconds, "oom: the machine's memory ran out")
+            return ProcessSample({"machine_fingerprint": "here"}, self.seconds, "oom: the machine's memory ran out")
         cost = 10.0 * np.exp(self.random.normal(0, self.noise))
         cost *= 1 + self.slower.get(cell, 0.0) * (side == "head")
         values = {**DEFAULTS, "block_ms_median": float(cost), "train.seed": 0, **self.columns.get(side, {})}
-        return Unit({key: value for key, value in values.items() if value is not None}, self.seconds)
+        return ProcessSample({key: value for key, value in values.items() if value is not None}, self.seconds)
 
 
 class FakeRevision:
@@ -61,9 +61,9 @@ class FakeRevision:
     def cells(self, suite: Path) -> dict[str, dict[str, Any]]:
         return {name: dict(keys) for name, keys in self._cells.items()}
 
-    def run(self, suite: Path, cell: str, keys: Mapping[str, Any], results: Path) -> Unit:
+    def run(self, suite: Path, cell: str, keys: Mapping[str, Any], results: Path) -> ProcessSample:
         unit = self.machine.measure(self.side, str(keys["model.family"]))
-        return Unit({**unit.values, "train.seed": keys["train.seed"]}, unit.seconds, unit.failure)
+        return ProcessSample({**unit.values, "train.seed": keys["train.seed"]}, unit.seconds, unit.failure)
 
 
 def keys(family: str, seed: int = 0) -> dict[str, Any]:

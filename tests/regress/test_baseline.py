@@ -12,11 +12,11 @@ import pytest
 from fakes import CELLS, FakeRevision, Machine
 from typer.testing import CliRunner, Result
 
-from pdebench.analysis.regression import Rule
 from pdebench.cli import app
 from pdebench.errors import NotComparable, PdebenchError, ResultsError
-from pdebench.measure.steadiness import Steadiness
-from pdebench.regress import gates, stored
+from pdebench.measure.timing_stability import TimingStability
+from pdebench.regress import baseline_gate, gates
+from pdebench.stats.regression import Rule
 
 SUITE = """\
 suite: tiny
@@ -47,15 +47,15 @@ class Day:
             unit.values["block_ms_median"] *= self.cells  # type: ignore[index]
         return unit
 
-    def look(self) -> Steadiness:
-        return Steadiness("a machine", {name: [slow * 0.01] for name, slow in self.probes.items()})
+    def look(self) -> TimingStability:
+        return TimingStability("a machine", {name: [slow * 0.01] for name, slow in self.probes.items()})
 
 
 def here(day: Day, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
     revision = FakeRevision("head", day.machine, CELLS)
     revision.run = lambda *given: day.run("head", *given)  # type: ignore[method-assign]
-    monkeypatch.setattr(stored, "here", lambda: revision)
-    monkeypatch.setattr(stored, "_probe", day.look)
+    monkeypatch.setattr(baseline_gate, "here", lambda: revision)
+    monkeypatch.setattr(baseline_gate, "_probe", day.look)
     return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "80"})
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from pdebench.cli import app
 from pdebench.errors import NotComparable, PdebenchError
-from pdebench.regress import against
+from pdebench.regress import revision_gate
 
 SUITE = """\
 suite: tiny
@@ -29,7 +29,7 @@ def suite(tmp_path: Path) -> str:
 
 
 def gate(monkeypatch: pytest.MonkeyPatch, suite: str, machine: Machine, *more: str, **sides: object) -> Result:
-    monkeypatch.setattr(against, "side_by_side", revisions(machine, **sides))  # type: ignore[arg-type]
+    monkeypatch.setattr(revision_gate, "side_by_side", revisions(machine, **sides))  # type: ignore[arg-type]
     return CliRunner().invoke(app, ["regress", suite, "--against", "main", *more], env={"COLUMNS": "80"})
 
 
@@ -154,9 +154,9 @@ def test_junit_json_and_github_say_the_same(monkeypatch: pytest.MonkeyPatch, sui
     ],
 )
 def test_2_for_wrong_use(suite: str, arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pdebench.regress import stored
+    from pdebench.regress import baseline_gate
 
-    monkeypatch.setattr(stored, "here", lambda: next(iter(_pair())))
+    monkeypatch.setattr(baseline_gate, "here", lambda: next(iter(_pair())))
     shown = CliRunner().invoke(app, ["regress", suite, *arguments])
     assert isinstance(shown.exception, PdebenchError)
     assert shown.exception.exit_code == 2

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pdebench.analysis.regression import Rule
 from pdebench.errors import ResultsError
-from pdebench.measure.steadiness import Steadiness
+from pdebench.measure.timing_stability import TimingStability
 from pdebench.regress.history import append, found_steps, levels, read
-from pdebench.regress.outcome import Outcome
+from pdebench.regress.outcome import GateOutcome
+from pdebench.stats.regression import Rule
 
 KEY = "DiT-XXS/4: block_ms_median"
 
 
-def night(level: float, commit: str, machine: str = "here") -> Outcome:
-    return Outcome("nightly", {"commit": "a" * 40}, commit * 40, machine, [], levels={KEY: level})
+def night(level: float, commit: str, machine: str = "here") -> GateOutcome:
+    return GateOutcome("nightly", {"commit": "a" * 40}, commit * 40, machine, [], levels={KEY: level})
 
 
 def test_a_step_is_told_with_its_night_and_its_commits(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_an_improvement_is_called_one_and_a_step_without_a_commit_is_the_machine
 
 def test_a_slower_day_is_taken_off_what_it_slowed() -> None:
     def day(slower: float) -> dict[str, float]:
-        reading = Steadiness("a machine", {"matmul": [0.1 * slower], "bandwidth": [0.2 * slower]})
+        reading = TimingStability("a machine", {"matmul": [0.1 * slower], "bandwidth": [0.2 * slower]})
         units = [{"block_ms_median": ms * slower, "peak_memory_bytes": 1000} for ms in (99.0, 10.0, 10.2)]
         return levels({"DiT": units}, [reading, reading])
 

@@ -111,7 +111,7 @@ def test_what_git_has_against_a_checkout_is_not_said_of_the_revision(
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
     with pytest.raises(RevisionError, match=r"dubious ownership.*run `git config --global --add safe\.directory"):
         commit_of("HEAD", clone)
-    code = "import json; from pdebench.measure.machine import describe; print(json.dumps(describe()))"
+    code = "import json; from pdebench.system.machine import describe; print(json.dumps(describe()))"
     told = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(clone)}, cwd=clone, check=True,
         capture_output=True, text=True,

@@ -13,30 +13,31 @@ import pytest
 import synthetic
 from scipy import stats
 
-from pdebench import settings
-from pdebench.analysis.paired import paired, student_t
+from pdebench.models import settings
 from pdebench.models.registry import FAMILIES
-from pdebench.report import ablation, write_report
-from pdebench.report.ablation import Ablation, Row
+from pdebench.report import write_report
+from pdebench.report.frame import DIMENSIONS, make_frame
 from pdebench.report.papers import paper_tables
-from pdebench.report.summary import summarise
-from pdebench.report.tidy import DIMENSIONS, tidy
-from pdebench.suite import load_suite
+from pdebench.report.sections import ablation
+from pdebench.report.sections.ablation import AblationRow, AblationTable
+from pdebench.report.sections.summary import summarise
+from pdebench.stats.paired import paired, student_t
+from pdebench.suite.load import load_suite
 
 NO_CURVES = pd.DataFrame(columns=["cell", "step", "train_loss", "val_loss"])
 
 
-def study(frame: pd.DataFrame) -> Ablation:
-    (found,) = ablation.ablations(tidy(frame))
+def study(frame: pd.DataFrame) -> AblationTable:
+    (found,) = ablation.ablation_tables(make_frame(frame))
     return found
 
 
-def row(found: Ablation, name: str) -> Row:
+def row(found: AblationTable, name: str) -> AblationRow:
     (line,) = (line for line in [*found.rows, *found.references] if line.name == name)
     return line
 
 
-def claims(found: Ablation) -> str:
+def claims(found: AblationTable) -> str:
     return " | ".join(f"{finding.claim} [{finding.basis}]" for finding in [*found.better, *found.findings])
 
 
@@ -253,7 +254,7 @@ def test_there_is_no_ablation_without_options_that_vary(tmp_path: Path) -> None:
     # a gate at one rate and none at the other: two things differ, so neither is an ablation of the other
     mixed = [rates[0], gated[1]]
     for arms in (rates, gated, mixed):
-        assert ablation.ablations(tidy(frame_of(*arms))) == []
+        assert ablation.ablation_tables(make_frame(frame_of(*arms))) == []
     html = page(synthetic.results(), tmp_path)
     assert 'id="ablation"' not in html
     assert "What the parts are worth" not in html
@@ -265,7 +266,7 @@ def test_each_learning_rate_has_a_table_of_its_own() -> None:
         for lr in (1e-3, 8e-3)
         for changes, loss in (({}, 0.4), ({"model.gate": True}, 0.38))
     ]
-    both = ablation.ablations(tidy(frame_of(*arms)))
+    both = ablation.ablation_tables(make_frame(frame_of(*arms)))
     assert [found.title for found in both] == [f"PDE-SSM-DiT-XXS/4 at 32 px, lr {lr}" for lr in ("0.001", "0.008")]
     assert {row(found, "gate").ran for found in both} == {"3"}
     assert [found.notes[2][:61] for found in both] == [
@@ -289,13 +290,15 @@ def test_sizes_that_were_matched_stay_in_one_table_and_sizes_that_were_swept_do_
     matched = frame_of(sized(synthetic.arm({}, 0.4), 128), sized(synthetic.arm({"model.gate": True}, 0.4), 120))
     found = study(matched)
     assert "The settings differ in width and mlp hidden, too" in " ".join(found.notes)
-    assert set(tidy(matched)["setting"]) == {"plain", "gate"}
+    assert set(make_frame(matched)["setting"]) == {"plain", "gate"}
     swept = [sized(synthetic.arm(changes, 0.4), w) for w in (64, 128) for changes in ({}, {"model.gate": True})]
-    assert [found.title.rpartition(", ")[2] for found in ablation.ablations(tidy(frame_of(*swept)))] == [
+    assert [found.title.rpartition(", ")[2] for found in ablation.ablation_tables(make_frame(frame_of(*swept)))] == [
         "width 64",
         "width 128",
     ]
-    assert set(tidy(frame_of(*swept))["setting"]) == {f"width {w}, {s}" for w in (64, 128) for s in ("plain", "gate")}
+    assert set(make_frame(frame_of(*swept))["setting"]) == {
+        f"width {w}, {s}" for w in (64, 128) for s in ("plain", "gate")
+    }
 
 
 def test_other_families_stand_at_their_best_setting_of_the_same_budget() -> None:
@@ -325,13 +328,13 @@ def test_records_of_before_an_option_have_its_default() -> None:
 
 
 def test_a_setting_reads_as_what_it_changes() -> None:
-    table = tidy(synthetic.ablation())
+    table = make_frame(synthetic.ablation())
     own = table[table["model.family"] == "PDE-SSM-DiT"]
     assert {"plain", "no convection, no reaction", "S = 4", "zero padding"} <= set(own["setting"])
     assert own["setting"].nunique() == 14
     assert set(table.loc[table["model.family"] == "DiT", "setting"]) == {""}
     rates = frame_of(*(synthetic.arm({"model.gate": True}, 0.4, **{"train.lr": lr}) for lr in (1e-3, 2e-3)))
-    assert set(tidy(rates)["setting"]) == {"lr 0.001", "lr 0.002"}
+    assert set(make_frame(rates)["setting"]) == {"lr 0.001", "lr 0.002"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -428,9 +431,9 @@ def test_cells_of_before_an_option_came_stay_in_rankings_studies_and_tables(name
     old = whole.assign(
         **{name: whole[name].astype(object).where(~(first & (whole[name] == synthetic.PLAIN[name])), None)}
     )
-    table, as_before = tidy(old), tidy(whole)
+    table, as_before = make_frame(old), make_frame(whole)
     assert len(table) == len(whole)
-    assert ablation.ablations(table) == ablation.ablations(as_before)
+    assert ablation.ablation_tables(table) == ablation.ablation_tables(as_before)
     assert summarise(table) == summarise(as_before)
     texts = [{one.name: one.texts for one in paper_tables(rows)} for rows in (table, as_before)]
     assert texts[0] == texts[1]

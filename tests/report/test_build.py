@@ -19,8 +19,8 @@ from pdebench.errors import ResultsError
 from pdebench.report import follow as following
 from pdebench.report.build import Built, write_base
 from pdebench.report.follow import follow
+from pdebench.report.frame import make_frame
 from pdebench.report.papers import paper_tables
-from pdebench.report.tidy import tidy
 
 NAME = "PDE-SSM-DiT"
 
@@ -116,7 +116,7 @@ def test_tables_say_the_same_in_every_form(built: Built) -> None:
 
 def test_an_ablation_is_a_table_with_its_intervals() -> None:
     frame = synthetic.ablation(references=("DiT",))
-    (one,) = (one for one in paper_tables(tidy(frame)) if one.name.startswith("ablation"))
+    (one,) = (one for one in paper_tables(make_frame(frame)) if one.name.startswith("ablation"))
     table = one.frame.set_index("setting")
     row = table.loc["no convection"]
     assert row["low"] < row["difference"] < row["high"]

@@ -13,9 +13,9 @@ import synthetic
 
 from pdebench.report import write_report
 from pdebench.report.charts import MOST_POINTS
-from pdebench.report.curves import MOST_RUNS, loss_figure
-from pdebench.report.tables import MOST_ROWS
-from pdebench.report.tidy import representatives, tidy
+from pdebench.report.frame import make_frame, representatives
+from pdebench.report.sections.curves import MOST_RUNS, loss_figure
+from pdebench.report.sections.tables import MOST_ROWS
 
 SMALL = 5_000_000
 
@@ -49,7 +49,7 @@ def test_a_page_of_very_many_cells_is_small_and_says_what_it_leaves_out(many: pd
 
 
 def test_the_curve_of_every_run_counts_in_what_is_said_of_curves(many: pd.DataFrame) -> None:
-    figure = loss_figure(tidy(many), synthetic.curves(many))
+    figure = loss_figure(make_frame(many), synthetic.curves(many))
     assert figure is not None
     assert f"for {len(many):,} runs" in figure.description
     last = many[many["model.family"] == "DiT"]["val_loss"] + 0.9 * np.exp(-200 / 22)
@@ -58,7 +58,7 @@ def test_the_curve_of_every_run_counts_in_what_is_said_of_curves(many: pd.DataFr
 
 
 def test_rows_are_chosen_by_setting_and_seed_and_not_by_how_well_they_did(many: pd.DataFrame) -> None:
-    table = tidy(many)
+    table = make_frame(many)
     chosen = representatives(table, 480)
     assert len(chosen) == 480
     assert set(chosen["train.seed"]) == {0}
@@ -69,7 +69,7 @@ def test_rows_are_chosen_by_setting_and_seed_and_not_by_how_well_they_did(many: 
     more = representatives(table, 700)
     assert (more["train.seed"] == 0).sum() == 480
     worse = many.assign(val_loss=-many["val_loss"])
-    assert list(representatives(tidy(worse), 100)["cell"]) == list(few["cell"])
+    assert list(representatives(make_frame(worse), 100)["cell"]) == list(few["cell"])
     assert representatives(table.head(100), 100).equals(table.head(100))
 
 

@@ -11,10 +11,10 @@ import pytest
 import synthetic
 
 from pdebench.errors import ResultsError
-from pdebench.manifest import MANIFEST, Manifest
+from pdebench.files.manifest import MANIFEST, Manifest
 from pdebench.report.build import build_report, write_base
-from pdebench.store import PUBLISHED, Results
-from pdebench.suite import load_suite
+from pdebench.results.store import PUBLISHED, Results
+from pdebench.suite.load import load_suite
 
 ROOT = ("table.csv", "table.parquet", "curves.parquet", "report.html")
 

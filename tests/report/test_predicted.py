@@ -10,8 +10,8 @@ import pandas as pd
 import synthetic
 from test_report import page, section
 
-from pdebench.report import tidy
-from pdebench.report.predicted import predicted
+from pdebench.report.frame import make_frame
+from pdebench.report.sections.predicted import predicted
 
 
 def predict(frame: pd.DataFrame, folder: Path, recorded_as: str = "Synthetic CPU", **changes: Any) -> None:
@@ -49,14 +49,14 @@ def test_no_predictions_no_section(tmp_path: Path) -> None:
 def test_another_device_is_said(tmp_path: Path) -> None:
     frame = synthetic.results(seeds=(0,))
     predict(frame, tmp_path, recorded_as="H100")
-    (found,) = predicted(tidy.tidy(frame), {"": tmp_path})
+    (found,) = predicted(make_frame(frame), {"": tmp_path})
     assert found.elsewhere == "Synthetic CPU"
 
 
 def test_what_is_missing_stays_missing(tmp_path: Path) -> None:
     frame = synthetic.results(seeds=(0,))
     predict(frame, tmp_path, predicted_step_seconds=None, predicted_memory_bytes="<b>many</b>")
-    (found,) = predicted(tidy.tidy(frame), {"": tmp_path})
+    (found,) = predicted(make_frame(frame), {"": tmp_path})
     assert found.summary == ""
     for row in found.rows:
         for quantity in (row.step, row.memory):
@@ -67,7 +67,7 @@ def test_what_is_missing_stays_missing(tmp_path: Path) -> None:
 def test_a_file_that_is_no_plan_harms_no_report(tmp_path: Path) -> None:
     for content in ("{", "[]", '{"device": {}, "cells": []}', '{"device": null, "cells": 3}', "\x00"):
         (tmp_path / "predictions.json").write_text(content)
-        (found,) = predicted(tidy.tidy(synthetic.results(seeds=(0,))), {"": tmp_path})
+        (found,) = predicted(make_frame(synthetic.results(seeds=(0,))), {"": tmp_path})
         assert "is not what pdebench plan writes" in found.problem
     assert found.problem in section(page(synthetic.results(seeds=(0,)), tmp_path), "predicted")
 
@@ -75,5 +75,5 @@ def test_a_file_that_is_no_plan_harms_no_report(tmp_path: Path) -> None:
 def test_predictions_of_other_cells_are_said_to_be(tmp_path: Path) -> None:
     frame = synthetic.results(seeds=(0,))
     predict(frame.assign(cell="0" * 12), tmp_path)
-    (found,) = predicted(tidy.tidy(frame), {"": tmp_path})
+    (found,) = predicted(make_frame(frame), {"": tmp_path})
     assert "No finished cell has a prediction" in found.problem

@@ -11,10 +11,10 @@ import pytest
 import synthetic
 from test_report import page, section, specs
 
-from pdebench.report.contests import contests
+from pdebench.report.comparisons import comparisons
+from pdebench.report.frame import finished, make_frame
 from pdebench.report.papers import paper_tables
-from pdebench.report.summary import summarise
-from pdebench.report.tidy import finished, tidy
+from pdebench.report.sections.summary import summarise
 
 A, B = "a" * 32, "b" * 32
 
@@ -65,7 +65,10 @@ def test_how_a_seed_was_evaluated_chooses_between_no_losses() -> None:
     frame.loc[worst, "evaluate.nfe"] = 50
     (alike,), (other,) = (
         [entry for entry in contest.entries if entry.family == "DiT"]
-        for contest in (contests(finished(tidy(synthetic.results())))[0], contests(finished(tidy(frame)))[0])
+        for contest in (
+            comparisons(finished(make_frame(synthetic.results())))[0],
+            comparisons(finished(make_frame(frame)))[0],
+        )
     )
     assert other.tried == 1
     assert other.median("val_loss") == alike.median("val_loss")
@@ -99,7 +102,7 @@ def test_losses_of_other_trainings_are_compared_with_a_word(tmp_path: Path, chan
     assert told in text
     name = told.partition(" (")[0]
     assert re.search(rf"PDE-SSM-DiT 0\.21\d\d, then DiT .*?they trained with different {name}\.", text)
-    table = next(one for one in paper_tables(tidy(frame)) if one.name == "families")
+    table = next(one for one in paper_tables(make_frame(frame)) if one.name == "families")
     (line,) = [row for row in table.texts if row[1].startswith("DiT")]
     assert re.search(rf"DiT, {name} \S+", line[1])
 
@@ -124,7 +127,7 @@ def two_sets(**changes: Any) -> pd.DataFrame:
 
 
 def test_rows_of_two_folders_are_never_compared(tmp_path: Path) -> None:
-    found = contests(finished(tidy(two_sets())))
+    found = comparisons(finished(make_frame(two_sets())))
     assert [[entry.family for entry in contest.entries] for contest in found] == [["PDE-SSM-DiT", "Mamba-DiT"], ["DiT"]]
     text = findings(two_sets(), tmp_path)
     assert "folder cats, 32 px" in text
@@ -132,7 +135,7 @@ def test_rows_of_two_folders_are_never_compared(tmp_path: Path) -> None:
 
 
 def test_sets_at_one_path_are_told_apart_by_what_they_held(tmp_path: Path) -> None:
-    names = tidy(two_sets(data__path="/data/images"))["data.name"].unique()
+    names = make_frame(two_sets(data__path="/data/images"))["data.name"].unique()
     assert sorted(names) == ["folder aaaaaaaa", "folder bbbbbbbb"]
     facts = section(page(two_sets(data__path="/data/images"), tmp_path), "provenance")
     assert A in facts
@@ -141,25 +144,25 @@ def test_sets_at_one_path_are_told_apart_by_what_they_held(tmp_path: Path) -> No
 
 def test_records_of_before_tell_sets_apart_by_their_checksums() -> None:
     frame = two_sets(data__content=None, data__path=None)
-    assert tidy(frame)["data.name"].nunique() == 2
+    assert make_frame(frame)["data.name"].nunique() == 2
     at_two_sides = synthetic.results(resolutions=(32, 64))
     at_two_sides["data_checksum"] = at_two_sides["data.resolution"].map({32: "c" * 64, 64: "d" * 64})
-    assert tidy(at_two_sides)["data.name"].nunique() == 1, "one set has a checksum at each resolution"
+    assert make_frame(at_two_sides)["data.name"].nunique() == 1, "one set has a checksum at each resolution"
 
 
 def test_a_cell_that_failed_before_it_saw_its_images_is_of_no_other_set() -> None:
     frame = synthetic.results()
     frame["data_checksum"] = "c" * 64
     frame.loc[frame.index[0], ["data_checksum", "status"]] = [None, "oom"]
-    assert tidy(frame)["data.name"].nunique() == 1
-    assert set(tidy(frame)["data.name"]) == set(frame["data.name"])
+    assert make_frame(frame)["data.name"].nunique() == 1
+    assert set(make_frame(frame)["data.name"]) == set(frame["data.name"])
 
 
 def test_a_record_of_before_and_one_of_now_are_of_one_set() -> None:
     frame = two_sets(data__path="/data/images", data_checksum=A * 2)
     frame.loc[frame["model.family"] == "DiT", "data.content"] = None
     frame.loc[frame["model.family"] != "DiT", "data.content"] = A
-    assert tidy(frame)["data.name"].nunique() == 1
+    assert make_frame(frame)["data.name"].nunique() == 1
 
 
 def merged(**of_second: Any) -> pd.DataFrame:
@@ -173,13 +176,13 @@ def merged(**of_second: Any) -> pd.DataFrame:
 @pytest.mark.parametrize("column", ["machine_fingerprint", "precision_used", "data_checksum"])
 def test_a_cell_on_another_machine_in_another_arithmetic_or_of_other_data_is_another_row(column: str) -> None:
     alike = merged()
-    assert len(finished(tidy(alike))) == len(alike) / 2
+    assert len(finished(make_frame(alike))) == len(alike) / 2
     unlike = merged(**{column: "another"})
-    assert len(finished(tidy(unlike))) == len(unlike)
+    assert len(finished(make_frame(unlike))) == len(unlike)
 
 
 def test_one_seed_on_two_machines_is_one_seed() -> None:
-    summary = summarise(tidy(merged(machine_fingerprint="another")))
+    summary = summarise(make_frame(merged(machine_fingerprint="another")))
     assert {standing.seeds for standing in summary.standings} == {3}
     told = dict(summary.leaders)
     assert "over 3 seeds" in told["Validation loss"][0].basis
@@ -220,7 +223,7 @@ def test_what_cells_warn_of_is_a_section(tmp_path: Path) -> None:
 
 def test_families_of_other_packages_have_colours_and_shapes_of_their_own(tmp_path: Path) -> None:
     from pdebench.report import palette
-    from pdebench.report.tidy import FAMILIES
+    from pdebench.report.frame import FAMILIES
 
     names = [f"Own{number}-DiT" for number in range(3)]
     frame = pd.concat([synthetic.results()] + [synthetic.results(families=(name,)) for name in names])

@@ -17,9 +17,11 @@ import synthetic
 from scipy import stats
 
 from pdebench.errors import ResultsError
-from pdebench.manifest import MANIFEST
-from pdebench.report import costs, curves, quality, tidy, words, write_report
-from pdebench.report.summary import summarise
+from pdebench.files.manifest import MANIFEST
+from pdebench.report import formatting, write_report
+from pdebench.report.frame import make_frame
+from pdebench.report.sections import costs, curves, quality
+from pdebench.report.sections.summary import summarise
 
 BOTH = (32, 64)
 COSTS = ("train_seconds", "peak_memory_bytes", "machine_fingerprint")
@@ -115,12 +117,12 @@ def test_the_interval_is_that_of_the_ratio_over_shared_seeds() -> None:
         for seed, loss in enumerate(losses)
     ]
     (found,) = (
-        told[0] for title, told in summarise(tidy.tidy(pd.DataFrame(rows))).leaders if title == "Validation loss"
+        told[0] for title, told in summarise(make_frame(pd.DataFrame(rows))).leaders if title == "Validation loss"
     )
     known = stats.ttest_rel(np.log(theirs), np.log(ours)).confidence_interval()
-    low, high = (words.percent(math.exp(end)) for end in (known.low, known.high))
+    low, high = (formatting.percent(math.exp(end)) for end in (known.low, known.high))
     assert found.basis.startswith(
-        f"over 4 seeds {words.percent(stats.gmean(theirs / ours))}, 95% interval {low} to {high}"
+        f"over 4 seeds {formatting.percent(stats.gmean(theirs / ours))}, 95% interval {low} to {high}"
     )
     assert found.apart is bool(known.low > 0)
 
@@ -237,7 +239,7 @@ def test_hundreds_of_cells_stay_under_the_limit(tmp_path: Path) -> None:
 
 def test_charts_are_valid_vega_lite() -> None:
     frame = synthetic.results(resolutions=BOTH, seeds=(0, 1))
-    table = tidy.tidy(frame)
+    table = make_frame(frame)
     figures = [quality.quality_figures(table)[0][1][0][0], *costs.costs(table, "speed").figures]
     loss = curves.loss_figure(table, synthetic.curves(frame))
     assert loss is not None
@@ -264,7 +266,7 @@ def test_of_one_run_the_interval_is_that_within_it_and_one_timing_has_none(tmp_p
 def test_quality_stands_against_compute_time_and_memory_of_each_machine() -> None:
     frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"), seeds=(0, 1))[[*synthetic.FEW, *COSTS]]
     frame.loc[frame["train.seed"] == 1, "machine_fingerprint"] = "another-machine"
-    flops, seconds, memory = quality.quality(tidy.tidy(frame)).figures
+    flops, seconds, memory = quality.quality(make_frame(frame)).figures
     assert {row["curve"] for row in flops.rows} == {"PDE-SSM-DiT", "DiT"}
     for figure in (seconds, memory):
         assert len({row["curve"] for row in figure.rows}) == 4
@@ -275,14 +277,14 @@ def test_memory_that_three_runs_agree_on_has_a_crossover() -> None:
     frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"), resolutions=(32, 64, 128), seeds=(0, 1, 2))
     tokens, noise = frame["tokens"], 1 + 0.004 * frame["train.seed"]
     frame["peak_memory_bytes"] = np.where(frame["model.family"] == "DiT", 1e5 * tokens**1.2, 3e5 * tokens) * noise
-    found = costs.costs(tidy.tidy(frame), "memory")
+    found = costs.costs(make_frame(frame), "memory")
     assert "PDE-SSM-DiT falls below DiT at 243 tokens (95% interval" in found.figures[0].description
-    (row,) = found.overtaking.rows
+    (row,) = found.crossovers.rows
     assert row[:2] == ("PDE-SSM-DiT", "PDE-SSM-DiT")
     assert re.fullmatch(r"from 243 \(\d+–\d+\)", row[2][0])
-    found = costs.costs(tidy.tidy(frame[frame["train.seed"] == 0]), "memory")
+    found = costs.costs(make_frame(frame[frame["train.seed"] == 0]), "memory")
     assert "falls below" not in found.figures[0].description
-    assert found.overtaking.rows[0][2][0] == words.MISSING
+    assert found.crossovers.rows[0][2][0] == formatting.MISSING
 
 
 def test_a_table_says_where_each_family_is_faster_than_dit(tmp_path: Path) -> None:
@@ -300,9 +302,9 @@ def test_a_table_says_where_each_family_is_faster_than_dit(tmp_path: Path) -> No
     frame["train_images_per_s"] = rate
     for end, factor in (("median", 1.0), ("q1", 0.98), ("q3", 1.02)):
         frame[f"train_step_ms_{end}"] = factor * 32_000 / rate
-    found = costs.costs(tidy.tidy(frame), "speed")
-    assert found.overtaking.columns[0] == "Training"
-    told = {curve: texts[0] for _, curve, texts in found.overtaking.rows}
+    found = costs.costs(make_frame(frame), "speed")
+    assert found.crossovers.columns[0] == "Training"
+    told = {curve: texts[0] for _, curve, texts in found.crossovers.rows}
     assert list(told) == ["PDE-SSM-DiT", "Mamba-DiT", "Mamba2-DiT", "None-DiT"]
     assert re.fullmatch(r"from 100( \(\d+–\d+\))?", told["PDE-SSM-DiT"])
     assert re.fullmatch(r"up to 200( \(\d+–\d+\))?", told["Mamba2-DiT"])

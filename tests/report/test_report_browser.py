@@ -13,7 +13,7 @@ import synthetic
 
 from pdebench.report import write_report
 from pdebench.report.build import write_base
-from pdebench.report.section import Progress
+from pdebench.report.section import SweepProgress
 
 pytestmark = [
     pytest.mark.browser,
@@ -207,7 +207,7 @@ def test_ablation_scrolls_in_its_own_box_beside_the_settings(  # type: ignore[no
 
 def test_a_page_that_is_redrawn_loads_itself_again_until_paused_or_filtered(browser, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     synthetic.write_folder(synthetic.results(families=("DiT",), seeds=(0,))[synthetic.FEW], tmp_path)
-    path = write_base([tmp_path], tmp_path, Progress(1, 24, 2))[2]
+    path = write_base([tmp_path], tmp_path, SweepProgress(1, 24, 2))[2]
     opened = Opened(browser, path)
     page = opened.page
     with page.expect_event("load"):

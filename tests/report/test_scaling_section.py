@@ -14,8 +14,8 @@ from synthetic import row
 
 import pdebench.report
 from pdebench.report import palette
-from pdebench.report.scaling import ScalingSection, scaling_section
-from pdebench.report.tidy import families_in, family_order, tidy
+from pdebench.report.frame import families_in, family_order, make_frame
+from pdebench.report.sections.scaling import ScalingSection, scaling_section
 
 HERE = Path(pdebench.report.__file__).parent
 FAMILIES = {"PDE-SSM-DiT": 0.20, "DiT": 0.21}
@@ -38,7 +38,7 @@ def results(sizes=5, budgets=4, seeds=1, noise=0.003, families=FAMILIES) -> pd.D
                             **{"model.size": f"n{n:.0f}", "train.steps": round(images / 64)},
                         )
                     )  # fmt: skip
-    return tidy(pd.DataFrame(rows))
+    return make_frame(pd.DataFrame(rows))
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,8 @@ def test_the_partial_shows_every_number_and_chart(section):
 
 def test_a_table_that_is_no_study_of_scaling_has_no_section():
     assert scaling_section(results(sizes=1)) is None
-    assert scaling_section(tidy(pd.DataFrame([row("DiT", side, 0) for side in (32, 64)]))) is None
-    assert scaling_section(tidy(pd.DataFrame())) is None
+    assert scaling_section(make_frame(pd.DataFrame([row("DiT", side, 0) for side in (32, 64)]))) is None
+    assert scaling_section(make_frame(pd.DataFrame())) is None
 
 
 def test_too_little_for_a_law_says_so_in_place_of_a_line():

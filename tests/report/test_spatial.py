@@ -12,8 +12,8 @@ import vl_convert
 from synthetic import row
 
 from pdebench.measure.spatial.findings import SPATIAL, Survey
-from pdebench.report.spatial import SpatialSection, spatial_section
-from pdebench.report.tidy import tidy
+from pdebench.report.frame import make_frame
+from pdebench.report.sections.spatial import SpatialSection, spatial_section
 
 SIDE, LAYERS, RINGS = 16, 4, 9
 
@@ -74,7 +74,7 @@ def folder_of(path: Path, seeds: int = 1) -> pd.DataFrame:
                 found = survey(grown, shift=shift, physics=family == "PDE-SSM-DiT", trained=steps > 0)
                 (path / "cells" / cell).mkdir(parents=True)
                 (path / "cells" / cell / SPATIAL).write_text(found.model_dump_json())
-    return tidy(pd.DataFrame(rows))
+    return make_frame(pd.DataFrame(rows))
 
 
 def section_of(path: Path, table: pd.DataFrame) -> SpatialSection:
@@ -142,7 +142,7 @@ def test_the_partial_shows_all_of_it(tmp_path: Path) -> None:
 
 
 def test_without_surveys_there_is_no_section(tmp_path: Path) -> None:
-    assert spatial_section(tidy(pd.DataFrame([row("DiT", 32, 0)])), {"": tmp_path}) is None
+    assert spatial_section(make_frame(pd.DataFrame([row("DiT", 32, 0)])), {"": tmp_path}) is None
 
 
 def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:

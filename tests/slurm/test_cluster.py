@@ -18,8 +18,8 @@ from runs import pdebench_run, wait_for, write_suite
 from safetensors.torch import load_file
 
 import pdebench
-from pdebench.execute.jobs import log_of
-from pdebench.status import State, status_of
+from pdebench.run.slurm.jobs import log_of
+from pdebench.run.status import State, status_of
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("PDEBENCH_SLURM") != "1", reason="starts SLURM's daemons as root: nox -s slurm"

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pdebench.errors import ResultsError
-from pdebench.store import read_json
+from pdebench.results.store import read_json
 
 SPATIAL = "spatial.json"
 LARGEST_MAP = 32  # side of a stored map in pixels; larger grids are pooled to it
@@ -26,13 +26,13 @@ Map = Annotated[list[Annotated[list[Number], Field(max_length=LARGEST_MAP)]], Fi
 Channels = Annotated[list[Number], Field(max_length=CHANNELS)]
 
 
-class Found(BaseModel):
+class SpatialFinding(BaseModel):
     """Base of all findings: nothing unknown, nothing changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ReceptiveField(Found):
+class ReceptiveField(SpatialFinding):
     """Where the centre token's output gets its input from; see `receptive_field.py` for the formulas.
 
     What cannot be said is null: all but the areas where nothing answers, reach and locality where no other token does.
@@ -49,7 +49,7 @@ class ReceptiveField(Found):
     offset: tuple[Number, Number] | None = Field(description="mean displacement of the energy, tokens down and right")
 
 
-class FrequencyResponse(Found):
+class FrequencyResponse(SpatialFinding):
     """Rings of spatial frequency, in cycles an image, and what becomes of a plane wave; see `frequency.py`."""
 
     cycles: Row
@@ -72,7 +72,7 @@ class FrequencyResponse(Found):
         return sum(a * p for a, p in zip(self.anisotropy[1:], power, strict=True)) / sum(power)
 
 
-class Physics(Found):
+class Physics(SpatialFinding):
     """The learned equation of a PDE mixer by channel, and how far the measured response is from it.
 
     Stored are at most CHANNELS channels (and states), evenly spaced; medians and errors are of all of them.
@@ -95,7 +95,7 @@ class Physics(Found):
     error: Number | None = Field(description="largest disagreement of those; see `physics.py`")
 
 
-class MixerFindings(Found):
+class MixerFindings(SpatialFinding):
     """One layer's mixer by itself."""
 
     layer: int
@@ -109,7 +109,7 @@ class MixerFindings(Found):
     physics: Physics | None = None
 
 
-class NetworkFindings(Found):
+class NetworkFindings(SpatialFinding):
     """All blocks together: from the tokens that enter the first to the tokens that leave the last."""
 
     field: ReceptiveField
@@ -117,7 +117,7 @@ class NetworkFindings(Found):
     shift_error: Number | None = Field(description="of the whole backbone, position embedding included")
 
 
-class Survey(Found):
+class Survey(SpatialFinding):
     """Everything, of one backbone."""
 
     grid: tuple[int, int]

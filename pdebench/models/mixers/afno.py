@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.half_spectrum import irfft2
+from pdebench.models.mixers.base import Mixer, MixerContext
+from pdebench.ops.half_spectrum import irfft2
 
 BLOCKS, SPARSITY, SCALE = 8, 0.01, 0.02  # the published defaults
 
@@ -31,7 +31,7 @@ class AdaptiveFourier(Mixer):
 
     implementation = "rfft2"
 
-    def __init__(self, place: Place, options: BaseModel) -> None:
+    def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
         self.grid = place.grid
         block = place.width // BLOCKS

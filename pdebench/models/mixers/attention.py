@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench.models.mixers.base import Mixer, Place
+from pdebench.models.mixers.base import Mixer, MixerContext
 
 
 class Attention(Mixer):
@@ -18,7 +18,7 @@ class Attention(Mixer):
 
     implementation = "scaled_dot_product_attention"
 
-    def __init__(self, place: Place, options: BaseModel) -> None:
+    def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
         self.heads = place.heads
         self.qkv = nn.Linear(place.width, 3 * place.width)

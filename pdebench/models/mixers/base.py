@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pdebench.models.place import Place
+from pdebench.models.mixer_context import MixerContext
 
-__all__ = ["Mixer", "Place"]
+__all__ = ["Mixer", "MixerContext"]
 
 
 class Mixer(nn.Module):

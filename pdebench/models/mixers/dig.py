@@ -7,10 +7,10 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench.models import kernels
-from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.gated_linear_attention import gated_linear_attention
-from pdebench.models.mixers.scans import orders
+from pdebench.models.mixers.base import Mixer, MixerContext
+from pdebench.ops import kernels
+from pdebench.ops.gated_linear_attention import gated_linear_attention
+from pdebench.ops.scans import orders
 
 DECAY_RANK, DECAY_DIVISOR = 16, 16
 GAIN = 2**-2.5
@@ -29,7 +29,7 @@ class DiG(Mixer):
     projections are one matrix. Without classes DiG's head has no adaLN; here it always has.
     """
 
-    def __init__(self, place: Place, options: BaseModel) -> None:
+    def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
         width, self.heads = place.width, place.heads
         directions = orders("cross", *place.grid)

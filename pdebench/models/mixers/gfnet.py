@@ -14,9 +14,9 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.precision import in_autocast
-from pdebench.models.mixers.spectral import roads_here, spectral_product
+from pdebench.models.mixers.base import Mixer, MixerContext
+from pdebench.ops.precision import in_autocast
+from pdebench.ops.spectral import backends_here, spectral_product
 
 
 class GlobalFilter(Mixer):
@@ -29,9 +29,9 @@ class GlobalFilter(Mixer):
     The filter belongs to one grid: the weights serve no other resolution.
     """
 
-    def __init__(self, place: Place, options: BaseModel) -> None:
+    def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
-        self.implementation = roads_here(place.grid)
+        self.implementation = backends_here(place.grid)
         self.grid = h, w = place.grid
         self.filter = nn.Parameter(torch.empty(place.width, h, w // 2 + 1, 2))  # real and imaginary parts
 

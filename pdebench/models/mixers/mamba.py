@@ -9,11 +9,11 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench.models import kernels
-from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.causal_convolution import causal_convolution
-from pdebench.models.mixers.scans import orders
-from pdebench.models.mixers.selective_scan import selective_scan
+from pdebench.models.mixers.base import Mixer, MixerContext
+from pdebench.ops import kernels
+from pdebench.ops.causal_convolution import causal_convolution
+from pdebench.ops.scans import orders
+from pdebench.ops.selective_scan import selective_scan
 
 STATES, CONVOLUTION, EXPANSION = 16, 4, 2  # Mamba's published defaults
 DT_MIN, DT_MAX = 1e-3, 1e-1
@@ -27,7 +27,7 @@ def implementation() -> str:
 
 @torch.no_grad()
 def initialise_projections(inward: nn.Linear, outward: nn.Linear, branches: int) -> None:
-    """PyTorch's default for both, the way out divided by the root of the branches of `Place`, as mamba-ssm has them."""
+    """PyTorch's default for both, the way out divided by the root of `MixerContext.branches`, as mamba-ssm has it."""
     for projection in (inward, outward):
         nn.init.kaiming_uniform_(projection.weight, a=5**0.5)
     outward.weight /= branches**0.5
@@ -109,7 +109,7 @@ class BidirectionalMamba(Mixer):
     does not count the one in the middle.
     """
 
-    def __init__(self, place: Place, options: BaseModel) -> None:
+    def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
         inner, self.branches = EXPANSION * place.width, place.branches
         self.implementation = implementation()

@@ -9,12 +9,12 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench.models import kernels
-from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.causal_convolution import causal_convolution
+from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.mixers.mamba import initialise_projections
-from pdebench.models.mixers.scans import orders
-from pdebench.models.mixers.ssd import ssd
+from pdebench.ops import kernels
+from pdebench.ops.causal_convolution import causal_convolution
+from pdebench.ops.scans import orders
+from pdebench.ops.ssd import ssd
 
 STATES, HEAD, CONVOLUTION, EXPANSION = 128, 64, 4, 2  # Mamba-2's published defaults
 DT_MIN, DT_MAX, A_MIN, A_MAX = 1e-3, 1e-1, 1.0, 16.0
@@ -35,7 +35,7 @@ class Mamba2(Mixer):
     mamba-ssm divides too, keeps DiT's Xavier initialisation.
     """
 
-    def __init__(self, place: Place, options: BaseModel) -> None:
+    def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
         self.inner, self.branches = EXPANSION * place.width, place.branches
         self.heads = self.inner // HEAD

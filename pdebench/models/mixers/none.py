@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from pdebench.models.mixers.base import Mixer, Place
+from pdebench.models.mixers.base import Mixer, MixerContext
 
 
 class PerToken(Mixer):
@@ -17,7 +17,7 @@ class PerToken(Mixer):
 
     implementation = "linear"
 
-    def __init__(self, place: Place, options: BaseModel) -> None:
+    def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
         self.proj = nn.Linear(place.width, place.width)
 

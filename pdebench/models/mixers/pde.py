@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.kept import Kept
-from pdebench.models.mixers.spectral import roads_here, spectral_product
-from pdebench.models.mixers.symbol import SummedPropagators, wavenumbers
+from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.options import PDEOptions
+from pdebench.ops.parameter_cache import ParameterCache
+from pdebench.ops.spectral import backends_here, spectral_product
+from pdebench.ops.symbol import SummedPropagators, wavenumbers
 
 # r may not pass this, so |G| <= e for any parameters: enough to sharpen, too little to explode
 MAX_REACTION = 1.0
@@ -65,7 +65,7 @@ class PDEOperator(nn.Module):
         self.reaction = nn.Parameter(torch.empty(shape)) if options.reaction else None
         self.readout = nn.Parameter(torch.empty(shape))  # c = C B
         self.skip = nn.Parameter(torch.empty(channels))  # D
-        self._kept = Kept()
+        self._kept = ParameterCache()
         self.initialise()
 
     @torch.no_grad()
@@ -153,7 +153,7 @@ class PDEOperator(nn.Module):
         return super().train(mode)
 
     def _current_symbol(self, h: int, w: int, tau: Tensor | None) -> Tensor:
-        """The symbol as pairs; where it does not depend on the sample, kept between calls as `Kept` has it."""
+        """The symbol as pairs; where it does not depend on the sample, kept between calls by `ParameterCache`."""
         if tau is not None:
             return self._pairs(h, w, tau)
         return self._kept.get(self, (h, w), lambda: self._pairs(h, w, None))
@@ -166,10 +166,10 @@ class PDEMixer(Mixer):
     beyond one, the gate, `tau` moved by the conditioning vector, zero padding.
     """
 
-    def __init__(self, place: Place, options: PDEOptions) -> None:
+    def __init__(self, place: MixerContext, options: PDEOptions) -> None:
         super().__init__()
         sides = 2 if options.padding == "zero" else 1
-        self.implementation = roads_here((sides * place.grid[0], sides * place.grid[1]), by_sample=options.selective)
+        self.implementation = backends_here((sides * place.grid[0], sides * place.grid[1]), by_sample=options.selective)
         self.grid = place.grid
         self.in_proj = nn.Linear(place.width, place.width)
         self.gate = nn.Linear(place.width, place.width) if options.gate else None

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from pdebench.models.mixers.base import Mixer, Place
-from pdebench.models.mixers.kept import Kept
-from pdebench.models.mixers.precision import as_given
-from pdebench.models.mixers.symbol import NEGLIGIBLE
+from pdebench.models.mixers.base import Mixer, MixerContext
+from pdebench.ops.parameter_cache import ParameterCache
+from pdebench.ops.precision import as_given
+from pdebench.ops.symbol import NEGLIGIBLE
 
 STATES = 32  # complex, each with its conjugate: the published 64
 DT_MIN, DT_MAX = 1e-3, 1e-1
@@ -127,7 +127,7 @@ class S4D(nn.Module):
         self.frequency = nn.Parameter(torch.empty(channels, states))
         self.readout = nn.Parameter(torch.empty(channels, 2, states, 2))  # C: directions; real and imaginary parts
         self.skip = nn.Parameter(torch.empty(channels))  # D
-        self._kernel = Kept()
+        self._kernel = ParameterCache()
         self.initialise()
 
     @torch.no_grad()
@@ -174,7 +174,7 @@ class S4DMixer(Mixer):
 
     implementation = "rfft"
 
-    def __init__(self, place: Place, options: BaseModel) -> None:
+    def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
         self.in_proj = nn.Linear(place.width, place.width)
         self.operator = S4D(place.width)

@@ -6,9 +6,9 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench.models.mixers.base import Mixer, Place
+from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.mixers.mamba import EXPANSION, Direction, implementation, initialise_projections
-from pdebench.models.mixers.scans import orders
+from pdebench.ops.scans import orders
 
 
 class ZigzagMamba(Mixer):
@@ -23,7 +23,7 @@ class ZigzagMamba(Mixer):
     for one that is learnt from zeros; no stochastic depth (the code's default is 0.1).
     """
 
-    def __init__(self, place: Place, options: BaseModel) -> None:
+    def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
         inner, zigzags = EXPANSION * place.width, orders("zigzag-8", *place.grid)
         self.branches = place.branches

@@ -19,10 +19,10 @@ from pdebench.measure.spatial.physics import (
     terms,
 )
 from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.mixer_context import MixerContext
 from pdebench.models.mixers.base import Mixer
 from pdebench.models.mixers.pde import PDEMixer, PDEOperator
 from pdebench.models.options import PDEOptions
-from pdebench.models.place import Place
 
 SIDE = 8
 
@@ -140,7 +140,7 @@ def test_a_wrong_equation_is_noticed() -> None:
 
 
 def mixer_of(**options: object) -> PDEMixer:
-    built = PDEMixer(Place(16, 1, (SIDE, SIDE), 0, 1), PDEOptions(**options))
+    built = PDEMixer(MixerContext(16, 1, (SIDE, SIDE), 0, 1), PDEOptions(**options))
     built.initialise()
     return built.eval()
 

@@ -13,12 +13,12 @@ from pdebench.measure.spatial.frequency import frequency_response
 from pdebench.measure.spatial.impulse import leading_response
 from pdebench.measure.spatial.jacobian import mixer_row, random_directions
 from pdebench.measure.spatial.receptive_field import energy_map, receptive_field
+from pdebench.models.mixer_context import MixerContext
 from pdebench.models.mixers.base import Mixer
 from pdebench.models.mixers.gfnet import GlobalFilter, hermitian
 from pdebench.models.mixers.none import PerToken
 from pdebench.models.mixers.pde import PDEMixer
 from pdebench.models.options import PDEOptions
-from pdebench.models.place import Place
 from pdebench.models.registry import FAMILIES
 
 SIDE, WIDTH = 8, 64
@@ -28,7 +28,7 @@ CENTRE = SIDE // 2
 def mixer_of(family: str, layer: int = 0, **options: object) -> Mixer:
     """A mixer by itself, at initialisation."""
     known = FAMILIES[family]
-    built = known.mixer_class()(Place(WIDTH, 2, (SIDE, SIDE), layer, 8), known.options(**options))  # type: ignore[call-arg]
+    built = known.mixer_class()(MixerContext(WIDTH, 2, (SIDE, SIDE), layer, 8), known.options(**options))  # type: ignore[call-arg]
     built.initialise()
     return built.eval()
 
@@ -44,7 +44,7 @@ def row_of(mixer: Mixer) -> Tensor:
 
 def convection(down: int, right: int) -> PDEMixer:
     """A mixer that moves the grid by whole tokens and does nothing else."""
-    mixer = PDEMixer(Place(WIDTH, 1, (SIDE, SIDE), 0, 1), PDEOptions(diffusion="off", reaction=False))
+    mixer = PDEMixer(MixerContext(WIDTH, 1, (SIDE, SIDE), 0, 1), PDEOptions(diffusion="off", reaction=False))
     assert mixer.operator.velocity is not None
     with torch.no_grad():
         mixer.operator.velocity.copy_(torch.tensor([down, right])[:, None, None] / SIDE)

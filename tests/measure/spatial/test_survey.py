@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from pdebench.errors import ModelError, ResultsError
+from pdebench.measure.spatial.explanations import describe
 from pdebench.measure.spatial.findings import LARGEST_MAP, Survey, read_survey
 from pdebench.measure.spatial.survey import TIMES, survey
-from pdebench.measure.spatial.words import describe
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import FAMILIES
 

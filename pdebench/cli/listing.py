@@ -1,0 +1,175 @@
+"""What `pdebench list` shows. Counting models takes torch, which is imported when they are asked for."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+from pdebench.errors import FOREIGN, DataError
+
+Rows = list[dict[str, Any]]
+
+RESOLUTIONS = (256, 512)  # pixels of the images whose latents, an eighth of the side, a backbone sees
+PATCH = 2
+
+
+def suites() -> Rows:
+    """The shipped suites, with the number of their cells."""
+    from pdebench.suite.load import load_suite, shipped_suites
+
+    rows = []
+    for name, path in shipped_suites().items():
+        suite = load_suite(path)
+        rows.append({"suite": name, "cells": len(suite.planned()), "asks": suite.description})
+    return rows
+
+
+def models() -> Iterator[dict[str, Any]]:
+    """Every family at every size, at 256 and 512 px: see `models_of`; a family's rows as soon as they are counted.
+
+    One of another package that cannot be had or counted is a row with `failed`, why. Leaves PyTorch with one thread.
+    """
+    gc.disable()  # an eighth of the time, mostly while torch is imported, and there is next to no garbage
+    try:
+        import torch
+
+        from pdebench.models.registry import FAMILIES, added_families, broken_families
+
+        torch.set_num_threads(1)  # there is nothing to compute: more of them would only wait, and get in the way
+        for name in FAMILIES:
+            try:
+                yield from models_of(name)
+            except FOREIGN as error:  # another package's mixer may fail in any way
+                if name not in added_families():
+                    raise
+                yield {"family": name, "failed": f"{type(error).__name__}: {error}"}
+        yield from ({"family": point, "failed": why} for point, why in broken_families().items())
+    finally:
+        gc.enable()
+
+
+def models_of(name: str) -> Rows:
+    """A family at every size, at 256 and 512 px, counted on the meta device.
+
+    Patch 2 of latents of 32 x 32 x 4 and 64 x 64 x 4 and 1000 classes, as in DiT's tables, without a learned variance.
+    """
+    from pdebench.models.registry import FAMILIES
+    from pdebench.models.sizes import SIZES
+    from pdebench.plan.cost import count_one_block
+
+    family, rows = FAMILIES[name], []
+    options = family.options()
+    for size in SIZES:
+        depth, width, heads, _ = family.dimensions(size, options)
+        for resolution in RESOLUTIONS:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a kernel that is absent matters to those who run the model
+                cost, params = count_one_block(f"{name}-{size}/{PATCH}", input_size=resolution // 8)
+            rows.append(
+                {
+                    "family": name,
+                    "size": size,
+                    "depth": depth,
+                    "width": width,
+                    "heads": heads,
+                    "patch": PATCH,
+                    "resolution": resolution,
+                    "params": params,
+                    "macs": cost.macs,
+                    "mixer": family.summary,
+                    "paper": family.paper,
+                    "options": options.model_dump(),
+                }
+            )
+    return rows
+
+
+def _plain(value: Any) -> str:
+    """A default as a suite would write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def data() -> Rows:
+    """The registered data sets."""
+    from pdebench.data.registry import SOURCES
+
+    return [_data_set(name) for name in SOURCES]
+
+
+def _data_set(name: str) -> dict[str, Any]:
+    from pdebench.data.registry import SOURCES
+
+    try:
+        source = SOURCES[name]
+    except DataError as error:  # of another package: the others are listed all the same
+        return {"data": name, "px": "-", "what": str(error)}
+    sides = "any" if source.resolutions is None else " ".join(map(str, source.resolutions))
+    return {"data": name, "px": sides, "what": source.summary}
+
+
+def metrics() -> Rows:
+    """The registered metrics."""
+    from pdebench.metrics.quality import METRICS
+
+    return [{"metric": metric.name, "what": metric.summary} for metric in METRICS.values()]
+
+
+LISTS: dict[str, Callable[[], Rows]] = {
+    "suites": suites,
+    "models": lambda: list(models()),
+    "data": data,
+    "metrics": metrics,
+}
+
+
+def print_rows(rows: Rows) -> None:
+    """Rows as a table that wraps within the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for i, column in enumerate(rows[0] if rows else ()):
+        table.add_column(column, no_wrap=i == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+        table.add_section()
+    Console().print(table)
+
+
+def print_models(rows: Iterable[dict[str, Any]]) -> None:
+    """`models()` as a table a family, each printed as soon as it is counted."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(
+        f"Patch {PATCH}, 1000 classes, no learned variance; latents of 32 x 32 x 4 for 256 px, of 64 x 64 x 4 for "
+        "512 px. Parameters in millions; GMACs are billions of multiply-accumulates an image (1 MAC = 2 FLOPs)."
+    )
+    for name, group in groupby(rows, key=lambda row: row["family"]):
+        of_family = list(group)
+        if "failed" in of_family[-1]:
+            console.print(Text.assemble("\n", (name, "bold"), f": cannot be listed: {of_family[-1]['failed']}"))
+            continue
+        options = ", ".join(f"{key} {_plain(value)}" for key, value in of_family[0]["options"].items())
+        console.print()
+        paper = f" ({of_family[0]['paper']})" if of_family[0]["paper"] else ""
+        console.print(Text.assemble((name, "bold"), f": {of_family[0]['mixer']}{paper}"))
+        console.print(Padding(Text(f"options: {options or 'none'}", "dim"), (0, 0, 0, 2), expand=False))
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for column in ("size", "depth", "width", "heads"):
+            table.add_column(column, justify="left" if column == "size" else "right")
+        for resolution in RESOLUTIONS:
+            table.add_column(f"params {resolution}", justify="right")
+            table.add_column(f"GMACs {resolution}", justify="right")
+        for _, of_size in groupby(of_family, key=lambda row: row["size"]):
+            small, large = of_size
+            numbers = [f"{cell:.2f}" for row in (small, large) for cell in (row["params"] / 1e6, row["macs"] / 1e9)]
+            shape = (small["depth"], small["width"], small["heads"] or "-")
+            table.add_row(small["size"], *map(str, shape), *numbers)
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))

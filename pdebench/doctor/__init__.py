@@ -1,0 +1,1 @@
+"""What this machine has, what it lacks, and whether it is quiet enough to be timed on."""

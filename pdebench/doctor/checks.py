@@ -1,0 +1,321 @@
+"""`pdebench doctor`: what this machine has, what it lacks, and how to get it.
+
+A check is a function that yields what it found; a new one is a line in `CHECKS`. Those that need torch come late, so
+that the first lines stand at once. Importing this imports no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from pdebench.doctor import timing_checks
+from pdebench.doctor.check import Check
+from pdebench.errors import FOREIGN, DataError, MetricError, TrackerError
+from pdebench.models.registry import added_families, broken_families
+from pdebench.system.machine import cpu_name
+from pdebench.system.slots import cpu_variables
+
+DISTRIBUTION = "pdebench-mixers"
+LITTLE_DISK = 5 * 2**30  # bytes: a few checkpoints of the largest models
+LITTLE_MEMORY = 2 * 2**30  # bytes: PyTorch, a small model and its optimiser
+
+
+def python() -> Iterator[Check]:
+    """The interpreter."""
+    yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}", essential=True)
+
+
+def packages() -> Iterator[Check]:
+    """What pdebench itself requires, by its metadata, so that nothing is imported."""
+    try:
+        wanted = [text for text in requires(DISTRIBUTION) or () if "extra ==" not in text]
+    except PackageNotFoundError:
+        yield Check(
+            "packages",
+            "warning",
+            "pdebench is not installed, so what it requires is not known",
+            "python -m pip install -e . in its folder",
+        )
+        return
+    lacking = [text for text in wanted if not _installed(text)]
+    if lacking:
+        yield Check(
+            "packages",
+            "missing",
+            f"{len(wanted) - len(lacking)} of {len(wanted)}; without {', '.join(lacking)}",
+            "python -m pip install " + " ".join(map(shlex.quote, lacking)),
+            essential=True,
+        )
+    else:
+        yield Check("packages", "ok", f"all {len(wanted)} that pdebench {version(DISTRIBUTION)} requires")
+
+
+def _installed(requirement: str) -> bool:
+    """Whether a requirement such as `torch>=2.9` is met, by the numbers that its version begins with."""
+    name, _, least = requirement.partition(">=")
+    try:
+        return _numbers(version(name.strip())) >= _numbers(least)
+    except PackageNotFoundError:
+        return False
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    leading = re.match(r"[0-9.]*", text.strip())
+    return tuple(int(part) for part in leading[0].split(".") if part) if leading else ()
+
+
+def disk() -> Iterator[Check]:
+    """Room in the current folder, where `pdebench run` puts its results."""
+    from pdebench.run.preflight import LEAST_FREE
+
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free
+    found = f"{free / 2**30:.1f} GiB free in {here}"
+    elsewhere = "free some, or pass --results with a folder on another disk"
+    if free < LEAST_FREE:
+        yield Check("disk", "missing", found, elsewhere, essential=True)
+    elif free < LITTLE_DISK:
+        yield Check("disk", "warning", found, elsewhere)
+    elif not os.access(here, os.W_OK):
+        yield Check("disk", "warning", f"{here} cannot be written to", "pass --results with a folder of yours")
+    else:
+        yield Check("disk", "ok", found)
+
+
+def cpu() -> Iterator[Check]:
+    """Cores, and the threads that a cell's process will have."""
+    import psutil
+
+    wanted = cpu_variables()["OMP_NUM_THREADS"]
+    cores = psutil.cpu_count(logical=False) or os.cpu_count()
+    found = f"{cpu_name()}, {cores} cores, {wanted} usable threads"
+    chosen = os.environ.get("OMP_NUM_THREADS", wanted)
+    if chosen != wanted:
+        yield Check("cpu", "warning", f"{found}; OMP_NUM_THREADS={chosen} is set and stays", "unset OMP_NUM_THREADS")
+    else:
+        yield Check("cpu", "ok", found)
+
+
+def memory() -> Iterator[Check]:
+    """The host's memory."""
+    import psutil
+
+    found = psutil.virtual_memory()
+    text = f"{found.available / 2**30:.1f} GiB free of {found.total / 2**30:.1f} GiB"
+    if found.available < LITTLE_MEMORY:
+        yield Check("memory", "warning", text, "end other work, or choose smaller models and batches")
+    else:
+        yield Check("memory", "ok", text)
+
+
+def allocator() -> Iterator[Check]:
+    """glibc's allocator, which by default returns memory at every step and faults it in again."""
+    wanted = {name: value for name, value in cpu_variables().items() if name.startswith("MALLOC_")}
+    other = {name: os.environ[name] for name in wanted if os.environ.get(name, wanted[name]) != wanted[name]}
+    if platform.libc_ver()[0] != "glibc":
+        yield Check("allocator", "ok", "not glibc's; nothing to tune")
+    elif other:
+        text = " ".join(f"{name}={value}" for name, value in other.items())
+        yield Check("allocator", "warning", f"{text} is set and stays", f"unset {' '.join(other)}")
+    elif all(name in os.environ for name in wanted):
+        yield Check("allocator", "ok", "glibc, tuned to keep memory")
+    else:
+        yield Check(
+            "allocator",
+            "ok",
+            "glibc; `pdebench run` tunes it for each cell on a CPU",
+            "for scripts of yours: export " + " ".join(f"{name}={value}" for name, value in wanted.items()),
+        )
+
+
+def data() -> Iterator[Check]:
+    """The data sets, none of which is decoded."""
+    from pdebench.data.registry import SOURCES
+    from pdebench.suite.config import DataConfig
+
+    for name in SOURCES:
+        if name == "folder":
+            yield Check("data folder", "ok", "your own images, wherever data.path says")
+            continue
+        try:
+            source = SOURCES[name]
+            source.check(DataConfig(name=name, resolution=(source.resolutions or (64,))[0]))
+            yield Check(f"data {name}", "ok", source.summary)
+        except DataError as error:
+            yield Check(f"data {name}", "missing", *_with_command(str(error)))
+        except FOREIGN as error:  # another package's, which may fail in any way
+            yield Check(f"data {name}", "missing", f"its check fails with {type(error).__name__}: {error}")
+
+
+def families() -> Iterator[Check]:
+    """Families of other packages; the built-in ones are always there."""
+    for name, family in added_families().items():
+        yield Check(f"family {name}", "ok", family.summary)
+    for point, why in broken_families().items():
+        yield Check(f"family {point}", "missing", why, "mend or remove the package that it is of")
+
+
+def _with_command(message: str) -> tuple[str, str]:
+    """An error's sentence and the command that it ends with."""
+    what, pip, command = message.partition("python -m pip ")
+    return (what.rstrip(" :"), pip + command) if pip else (message, "")
+
+
+def torch() -> Iterator[Check]:
+    """PyTorch and the devices that it can use."""
+    try:
+        import torch
+    except Exception as error:  # a broken build raises OSError as well as ImportError
+        yield Check(
+            "torch",
+            "missing",
+            f"cannot be imported ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})",
+            "install it again: https://pytorch.org/get-started/locally",
+            essential=True,
+        )
+        return
+    yield Check("torch", "ok", torch.__version__, essential=True)
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            about = torch.cuda.get_device_properties(index)
+            precision = "bf16" if torch.cuda.is_bf16_supported() else "no bf16: trains in fp32"
+            text = f"{about.name}, {about.total_memory / 2**30:.0f} GiB, {precision}"
+            yield Check(f"cuda:{index}", "ok", text)
+    elif Path("/proc/driver/nvidia/version").exists():
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        yield Check(
+            "cuda",
+            "warning",
+            f"an NVIDIA driver is loaded, but PyTorch ({built}) finds no device it can use; cells run on the CPU",
+            "install the PyTorch of your driver: https://pytorch.org/get-started/locally",
+        )
+    else:
+        yield Check("cuda", "ok", "no device; cells run on the CPU")
+
+
+def metrics() -> Iterator[Check]:
+    """The weights of the metrics' networks, none of which is fetched."""
+    from pdebench.metrics.extractor_weights import EFFICIENTNET, INCEPTION, INCEPTION_FILE, INCEPTION_VARIABLE, located
+    from pdebench.metrics.quality import METRICS
+
+    for extractor in (EFFICIENTNET, INCEPTION):
+        names = [metric.name for metric in METRICS.values() if metric.extractor == extractor]
+        title = f"weights {'efficientnet' if extractor == EFFICIENTNET else 'inception'}"
+        try:
+            path = located(extractor, names[0])
+        except MetricError as error:
+            yield Check(title, "missing", *_with_command(str(error)))
+            continue
+        if path is None:
+            yield Check(
+                title,
+                "missing",
+                f"not here yet, for {', '.join(names)}; the first run that needs them fetches them",
+                f"without a network: set {INCEPTION_VARIABLE} to a copy of {INCEPTION_FILE}",
+            )
+        else:
+            yield Check(title, "ok", ", ".join(names))
+
+
+def kernels() -> Iterator[Check]:
+    """The optional kernels, imported whether or not there is a device for them."""
+    from pdebench.ops.kernels import KERNELS, find
+
+    for what, kernel in KERNELS.items():
+        found, title, families = find(what), f"kernel {what}", ", ".join(kernel.families)
+        if found.function is None:
+            detail = f"{kernel.package}: {found.reason}; a GPU then runs {kernel.instead} ({families})"
+            yield Check(title, "missing", detail, kernel.remedy)
+        else:
+            yield Check(title, "ok", f"{kernel.package} {found.version}, used on a GPU ({families})")
+
+
+def trackers() -> Iterator[Check]:
+    """The optional experiment trackers, none of which is imported."""
+    from pdebench.results.tracking import WRITERS, check
+
+    for tracker in WRITERS:
+        try:
+            check([tracker])
+            yield Check(f"tracker {tracker}", "ok", f"{version(tracker)}, for `pdebench run --track {tracker}`")
+        except TrackerError:
+            yield Check(
+                f"tracker {tracker}",
+                "missing",
+                f"only `pdebench run --track {tracker}` needs it",
+                f"python -m pip install {tracker}",
+            )
+
+
+CHECKS: tuple[Callable[[], Iterable[Check]], ...] = (
+    python,
+    packages,
+    disk,
+    cpu,
+    memory,
+    allocator,
+    data,
+    families,
+    torch,
+    metrics,
+    kernels,
+    trackers,
+)
+QUIET: tuple[Callable[[], Iterable[Check]], ...] = (
+    timing_checks.governor,
+    timing_checks.turbo,
+    timing_checks.load,
+    timing_checks.throttling,
+    timing_checks.gpus,
+    timing_checks.noise,
+)
+"""For `--timing`: they take a while, and say nothing of whether a suite can run."""
+
+
+def examine(*, timing: bool = False) -> Iterator[Check]:
+    """Every check's findings, each as soon as it is there; none after a package that the others need is missing.
+
+    With `timing` also whether the machine is quiet enough to be timed on, which takes 20 seconds.
+    """
+    for check in (*CHECKS, *(QUIET if timing else ())):
+        for found in check():
+            yield found
+            if found.fatal and check in (packages, torch):
+                return
+
+
+def print_checks(checks: Iterable[Check]) -> bool:
+    """Print each check as it comes, then whether a suite can run, which is returned."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    fatal, lacking = [], 0
+    for check in checks:
+        style = "red" if check.fatal else "green" if check.state == "ok" else "yellow"
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_column(width=7)
+        row.add_column(width=21)
+        row.add_column(overflow="fold")
+        said = Text(check.detail)
+        if check.remedy:
+            said.append(f"\n{check.remedy}", "dim" if check.state == "ok" else "cyan")
+        row.add_row(Text(check.state, style), check.name, said)
+        console.print(row)
+        fatal += [check.name] if check.fatal else []
+        lacking += check.state == "missing" and not check.fatal
+    if fatal:
+        console.print(Text(f"\nNo suite can run before this is mended: {', '.join(fatal)}.", "red"))
+    else:
+        optional = f"; {lacking} optional part{'s are' if lacking != 1 else ' is'} missing" if lacking else ""
+        console.print(Text(f"\nA suite can run{optional}. Start with `pdebench run quickstart`.", "green"))
+    return not fatal

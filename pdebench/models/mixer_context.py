@@ -1,0 +1,27 @@
+"""Where in a backbone a mixer stands. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MixerContext:
+    """All that a mixer may depend on besides its family's options."""
+
+    width: int
+    heads: int
+    grid: tuple[int, int]  # tokens, (h, w)
+    layer: int
+    depth: int
+    mlp: bool = False  # one stands beside the mixer in every block
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the grid."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def branches(self) -> int:
+        """What all blocks add to the residual stream: the mixers' outputs, and the MLPs' where there are any."""
+        return self.depth * (2 if self.mlp else 1)

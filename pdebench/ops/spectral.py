@@ -1,0 +1,59 @@
+"""Convolution with a real kernel given by its symbol, with the gradient that such a convolution has.
+
+Autograd differentiates `irfft2(rfft2(x) G)` through transforms that it need not make. All backends here use that the
+adjoint of a real circular convolution is again one, with `conj(G)`, so backward costs what forward costs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pdebench.ops.half_spectrum import HalfSpectrumProduct
+from pdebench.ops.matrices import MatrixProduct
+from pdebench.ops.packed import PackedProduct
+
+# The largest side of a grid whose product goes by matrices, by device and precision; 0 elsewhere. On a CPU measured
+# with `python -m benchmarks --only roads`. On a GPU, an H200: in fp32 matrices took 1.5 to 2.8 times what transforms
+# take. In bf16 they are more kernels, and 1.1 to 1.2 times as slow where the GPU waits for its host. They are kept
+# there because a block kept it busy for 5.1 ms by matrices (64 x 64) and 6.5 ms by transforms (128 x 128, as many
+# tokens): two grids, so a hint and no measurement of the one against the other.
+BY_MATRICES = {
+    ("cpu", torch.float64): 8,
+    ("cpu", torch.float32): 8,
+    ("cpu", torch.bfloat16): 8,
+    ("cuda", torch.bfloat16): 64,
+}
+BACKENDS = {
+    "matrices": MatrixProduct,
+    "packed complex fft2": PackedProduct,
+    "half spectra (rfft2)": HalfSpectrumProduct,
+}
+
+
+def backend_of(device: str, grid: tuple[int, int], dtype: torch.dtype, *, by_sample: bool = False) -> str:
+    """The name in BACKENDS of the one that a grid (h, w) of tokens in a precision takes."""
+    if not by_sample and max(grid) <= BY_MATRICES.get((device, dtype), 0):
+        return "matrices"
+    return "half spectra (rfft2)" if by_sample or device == "cuda" else "packed complex fft2"
+
+
+def backends_here(grid: tuple[int, int], *, by_sample: bool = False) -> str:
+    """What a mixer's `implementation` says of a grid on this machine's GPU, or on its CPU where it has none."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    bf16, fp32 = (backend_of(device, grid, dtype, by_sample=by_sample) for dtype in (torch.bfloat16, torch.float32))
+    return fp32 if bf16 == fp32 else f"{bf16} in bf16, {fp32} in fp32"
+
+
+def spectral_product(x: Tensor, symbol: Tensor) -> Tensor:
+    """Circular convolution of real `x` (B, D, h, w) with the kernel whose half spectrum is `symbol`.
+
+    `symbol` has real and imaginary parts, (D, h, w // 2 + 1, 2) or, one for each sample, (B, D, h, w // 2 + 1, 2), and
+    must be the transform of a real kernel: `G(-k) = conj G(k)`. `x` may lie channels last, which saves a change of
+    layout. Transforms run in float32 at least (FFTs have no bf16), matrices in the precision of `x`.
+    """
+    h, w = x.shape[-2:]
+    name = backend_of(x.device.type, (h, w), x.dtype, by_sample=symbol.dim() == 5)
+    if name != "matrices":
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+    return BACKENDS[name].apply(x, symbol)  # type: ignore[no-any-return]

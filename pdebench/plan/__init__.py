@@ -1,0 +1,1 @@
+"""What models and suites cost, before anything runs: counted, traced, and predicted for a device."""

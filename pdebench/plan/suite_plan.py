@@ -1,0 +1,224 @@
+"""What a suite would cost, before anything runs: parameters, MACs, memory and time of each cell on a device.
+
+Costs are counted (`plan/cost.py`); memory and time are predicted (`plan/trace.py`, `plan/roofline.py`) and
+their columns say so: `predicted_...`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pdebench.data import registry
+from pdebench.errors import ResultsError
+from pdebench.plan.devices import DATASHEETS, Device
+from pdebench.plan.model_costs import Model, Pass, model_costs
+from pdebench.plan.probe import this_device
+from pdebench.plan.roofline import seconds_by_kind
+from pdebench.results.store import PREDICTIONS, as_json, write_own
+from pdebench.suite.build import build_of
+from pdebench.suite.config import Cell
+from pdebench.suite.load import Suite
+
+if TYPE_CHECKING:
+    from pdebench.plan.trace import TrainingStep
+
+THIS = "this"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One cell of a plan.
+
+    Attributes:
+        cell: its identity, as far as it is known before it runs.
+        planned_as: the same of its record, by which the report finds it.
+        model_name: as `create_model` takes it.
+        resolution: pixels of its images.
+        params: parameters.
+        macs_forward: of one image.
+        macs_by_kind: the same, of each kind of operation.
+        flops_train: of the whole training.
+        precision: as asked for, `auto` included.
+        predicted_memory_bytes: peak of training on one of the cell's devices; null: nothing is trained.
+        predicted_activation_bytes: what of it autograd keeps between forward and backward.
+        predicted_bytes_moved: by one training step on one device; null: nothing is trained.
+        predicted_fits: whether that memory is there; null: nothing is trained.
+        predicted_fitting_batch: where it does not fit, about the largest train.batch_size that would; 0: none.
+        predicted_step_seconds: of one optimiser step; null: nothing is trained.
+        predicted_step_seconds_by_kind: the same, of each kind of operation.
+        predicted_train_seconds: of all steps.
+        predicted_sample_seconds: of all samples.
+    """
+
+    cell: str
+    planned_as: str
+    model_name: str
+    resolution: int
+    params: int
+    macs_forward: int
+    macs_by_kind: dict[str, int]
+    flops_train: float
+    precision: str
+    predicted_memory_bytes: int | None
+    predicted_activation_bytes: int | None
+    predicted_bytes_moved: int | None
+    predicted_fits: bool | None
+    predicted_fitting_batch: int | None
+    predicted_step_seconds: float | None
+    predicted_step_seconds_by_kind: dict[str, float] | None
+    predicted_train_seconds: float
+    predicted_sample_seconds: float
+
+    @property
+    def predicted_seconds(self) -> float:
+        """Of training and sampling."""
+        return self.predicted_train_seconds + self.predicted_sample_seconds
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The predictions of a suite's cells, in its order, and the device that they are for."""
+
+    suite: Suite
+    device: Device
+    predictions: tuple[Prediction, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; every predicted number is called so."""
+        cells = [asdict(prediction) for prediction in self.predictions]
+        return {"suite": self.suite.name, "device": self.device.about(), "cells": cells}
+
+    def write(self, folder: Path) -> Path:
+        """Leave the predictions in a results folder, where the report finds them.
+
+        Raises:
+            ResultsError: the folder cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_own(folder, PREDICTIONS, as_json(self.as_json()))
+        except OSError as error:
+            raise ResultsError(f"cannot write to the results folder {folder}: {error.strerror}") from None
+        return folder / PREDICTIONS
+
+
+def device_names() -> tuple[str, ...]:
+    """What `--device` takes."""
+    return (THIS, *DATASHEETS)
+
+
+def make_plan(suite: Suite, device: str) -> Plan:
+    """Predict every cell of a suite on a device; nothing is trained, and no data is read.
+
+    Args:
+        suite: what to plan.
+        device: one of `device_names()`.
+
+    Raises:
+        CalibrationError: `this` cannot be probed.
+        DataError: a data set whose number of classes is not to be had.
+        ModelError: a model that cannot be built.
+    """
+    cells = suite.planned()
+    target = _device(suite, cells, device)
+    return Plan(suite, target, tuple(_predictions(cells, target)))
+
+
+def _device(suite: Suite, cells: Sequence[Cell], key: str) -> Device:
+    if key != THIS:
+        return DATASHEETS[key].device(key)
+    limit = suite.limits.memory_gb
+    return this_device([cell.train.precision for cell in cells], None if limit is None else int(limit * 1e9))
+
+
+def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
+    """In the cells' order; what cells have in common, such as seeds, is counted once."""
+    classes = cache(registry.class_count)
+    asked = [_asked(cell, classes(cell.data), device) for cell in cells]
+    wanted: dict[Model, set[Pass]] = {}
+    for model, *passes in asked:
+        wanted.setdefault(model, set()).update(one for one in passes if one is not None)
+    found_of = model_costs(wanted)
+    for cell, (model, training, sampling) in zip(cells, asked, strict=True):
+        train, evaluate, found = cell.train, cell.evaluate, found_of[model]
+        cost, rates = found.cost, device.rates[train.precision]
+        predicted: dict[str, Any] = dict.fromkeys(_OF_TRAINING)
+        sample_seconds = 0.0
+        if training is not None:
+            predicted = _step(found.steps[training], cell, device)
+        if sampling is not None:
+            forward = sum(seconds_by_kind(found.steps[sampling].forward, rates).values())
+            images = evaluate.samples * (2 if evaluate.guidance != 1 else 1) / train.devices
+            sample_seconds = forward / sampling.batch_size * images * evaluate.nfe
+        yield Prediction(
+            cell=cell.id,
+            planned_as=cell.planned_as,
+            model_name=model.name,
+            resolution=cell.data.resolution,
+            params=found.params,
+            macs_forward=cost.macs,
+            macs_by_kind=cost.of_kinds(),
+            flops_train=float(cost.flops_train_step(train.batch_size) * train.steps),
+            precision=train.precision,
+            predicted_train_seconds=(predicted["predicted_step_seconds"] or 0.0) * train.steps,
+            predicted_sample_seconds=sample_seconds,
+            **predicted,
+        )
+
+
+class _Asked(NamedTuple):
+    """What a cell's prediction rests on: its model, and the batches that a device sees at once, if it sees any."""
+
+    model: Model
+    training: Pass | None
+    sampling: Pass | None
+
+
+def _asked(cell: Cell, classes: int | None, device: Device) -> _Asked:
+    train, evaluate, precision = cell.train, cell.evaluate, device.arithmetic(cell.train.precision)
+    name, arguments = build_of(cell, classes)
+    micro_batch = train.batch_size // (train.devices * train.accumulate)
+    return _Asked(
+        Model(name, tuple(arguments.items())),
+        Pass(micro_batch, precision) if train.steps else None,
+        Pass(min(evaluate.samples, evaluate.batch_size), precision) if evaluate.samples else None,
+    )
+
+
+def _step(step: TrainingStep, cell: Cell, device: Device) -> dict[str, Any]:
+    """What is predicted of one optimiser step on one of the cell's devices, whose micro-batch `step` is."""
+    train, rates = cell.train, device.rates[cell.train.precision]
+    operations = Counter({work: count * train.accumulate for work, count in (step.forward + step.backward).items()})
+    operations += step.optimiser
+    by_kind = seconds_by_kind(operations, rates)
+    # micro-batches add to gradients that are there already, and so do the buffers in which devices exchange them
+    extra = step.gradient_bytes * ((train.accumulate > 1) + (train.devices > 1))
+    memory = step.peak_bytes + extra
+    fits = memory <= device.memory
+    left = device.memory - step.parameter_bytes - extra
+    batch = max(0, int(train.batch_size * left / step.working_bytes))
+    return {
+        "predicted_memory_bytes": memory,
+        "predicted_activation_bytes": step.held_bytes,
+        "predicted_bytes_moved": sum(work.bytes * count for work, count in operations.items()),
+        "predicted_fits": fits,
+        "predicted_fitting_batch": None if fits else batch,
+        "predicted_step_seconds": sum(by_kind.values()),
+        "predicted_step_seconds_by_kind": by_kind,
+    }
+
+
+_OF_TRAINING = (
+    "predicted_memory_bytes",
+    "predicted_activation_bytes",
+    "predicted_bytes_moved",
+    "predicted_fits",
+    "predicted_fitting_batch",
+    "predicted_step_seconds",
+    "predicted_step_seconds_by_kind",
+)

@@ -1,0 +1,148 @@
+"""A plan in the terminal: a table of 80 columns, what will not fit, and what the predictions rest on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pdebench.errors import printable
+from pdebench.models.settings import setting_of
+from pdebench.plan.suite_plan import Plan, Prediction
+from pdebench.suite.config import Cell
+
+SHOWN = ("linear", "attention", "fft", "scan")  # kinds with a column for their share of the MACs
+MISSING = "—"
+
+
+def print_plan(console: Console, plan: Plan) -> None:
+    """Say what would run, on what, what of it will not fit, and on which assumptions."""
+
+    def say(text: str, style: str | None = None) -> None:
+        console.print(printable(text), style=style, highlight=False, markup=False)
+
+    cells, total = plan.suite.planned(), sum(prediction.predicted_seconds for prediction in plan.predictions)
+    flops = sum(prediction.flops_train for prediction in plan.predictions)
+    count = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+    say(f"{plan.suite.name}: {count} on {plan.device.name}; {flops:.2g} training FLOPs, predicted {span(total)} in all")
+    console.print(_table(plan, cells))
+    for line in _warnings(plan, cells):
+        say(line, "red")
+    say(f"Memory and times are predicted, not measured: {plan.device.basis['basis']}.", "dim")
+    if "efficiency" in plan.device.basis:
+        shares = ", ".join(f"{kind} {share:.0%}" for kind, share in plan.device.basis["efficiency"].items())
+        say(
+            f"Assumed of the datasheet's peaks: {shares}; "
+            f"{plan.device.basis['launch_seconds'] * 1e6:g} us an operator at least.",
+            "dim",
+        )
+    say(f"Assumed: {'; '.join(plan.device.basis['assumed'])}.", "dim")
+    say("Shares are of the MACs of one image's forward pass; times are per cell, for training and sampling.", "dim")
+
+
+def span(seconds: float) -> str:
+    """A duration in two or three digits: 12 s, 3.4 min, 5.6 h, 12 d."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            value = seconds / length
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+
+
+def _table(plan: Plan, cells: Sequence[Cell]) -> Table:
+    """One line for all cells that cost the same, such as those of several seeds."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("model", overflow="fold")
+    heads = ("px", "M\npar", "G\nMACs", "lin\n%", "att\n%", "fft\n%", "scan\n%", "train\nFLOPs", "mem\nGB", "step\nms")
+    for head in (*heads, "time"):
+        table.add_column(head, justify="right", no_wrap=True)
+    groups: dict[tuple[str, str], list[int]] = {}
+    names = _names(plan.predictions, cells)
+    for index, prediction in enumerate(plan.predictions):
+        alike = (names[index], repr(prediction).replace(prediction.cell, ""))
+        groups.setdefault(alike, []).append(index)
+    for (name, _), members in groups.items():
+        model, _, detail = name.partition("\n")
+        one = plan.predictions[members[0]]
+        shares = [f"{100 * one.macs_by_kind[kind] / one.macs_forward:.0f}" for kind in SHOWN]
+        many = f" × {len(members)}" if len(members) > 1 else ""
+        table.add_row(
+            Text(printable("\n".join(filter(None, (model + many, detail))))),
+            str(one.resolution),
+            f"{one.params / 1e6:.4g}",
+            f"{one.macs_forward / 1e9:.3g}",
+            *(share if share != "0" else "·" for share in shares),
+            f"{one.flops_train:.1e}".replace("e+", "e") if one.flops_train else MISSING,
+            _memory(one),
+            _milliseconds(one.predicted_step_seconds),
+            span(one.predicted_seconds),
+        )
+    return table
+
+
+def _milliseconds(seconds: float | None) -> str:
+    if seconds is None:
+        return MISSING
+    return f"{seconds * 1e3:.3g}" if seconds < 1 else f"{seconds * 1e3:.0f}"
+
+
+def _memory(prediction: Prediction) -> Text:
+    if prediction.predicted_memory_bytes is None:
+        return Text(MISSING)
+    text = f"{prediction.predicted_memory_bytes / 1e9:.3g}"
+    return Text(text) if prediction.predicted_fits else Text(f"{text}!", "red")
+
+
+def _names(predictions: Sequence[Prediction], cells: Sequence[Cell]) -> list[str]:
+    """The model of each cell and, where it has several of one name and resolution, what else its cost depends on."""
+    told = [setting_of(cell.model.family, cell.flat()) for cell in cells]
+    details = [
+        {
+            "setting": str(setting),
+            "width": f"width {cell.model.width}",
+            "depth": f"depth {cell.model.depth}",
+            "data": cell.data.name,
+            "batch": f"batch {cell.train.batch_size}",
+            "steps": f"{cell.train.steps} steps",
+            "precision": cell.train.precision,
+            "samples": f"{cell.evaluate.samples} samples",
+            "nfe": f"nfe {cell.evaluate.nfe}",
+        }
+        for cell, setting in zip(cells, told, strict=True)
+    ]
+    names = []
+    for prediction, own in zip(predictions, details, strict=True):
+        alike = [
+            other
+            for one, other in zip(predictions, details, strict=True)
+            if (one.model_name, one.resolution) == (prediction.model_name, prediction.resolution)
+        ]
+        varied = [own[key] for key in own if len(Counter(other[key] for other in alike)) > 1]
+        names.append("\n".join(filter(None, (prediction.model_name, ", ".join(varied)))))
+    return names
+
+
+def _warnings(plan: Plan, cells: Sequence[Cell]) -> list[str]:
+    """One line for each kind of trouble that can be foreseen, with its cells."""
+    lines = []
+    found = [prediction for prediction in plan.predictions if prediction.predicted_fits is False]
+    if found:
+        batches = {cell.id: cell.train.batch_size for cell in cells}
+        each = dict.fromkeys(
+            f"{one.model_name} at {one.resolution} px, batch {batches[one.cell]}: "
+            f"{(one.predicted_memory_bytes or 0) / 1e9:.3g} GB ({one.predicted_fitting_batch or 'none'})"
+            for one in found
+        )
+        lines.append(
+            f"{len(found)} cell{'s' if len(found) != 1 else ''} will not fit in the {plan.device.memory / 1e9:.3g} GB "
+            f"that can be used (marked !, in brackets about the largest batch that would): {'; '.join(each)}."
+        )
+    limit = plan.suite.limits.seconds
+    late = [one for one in plan.predictions if limit is not None and one.predicted_seconds > limit]
+    if late and limit is not None:
+        each = dict.fromkeys(f"{one.model_name} at {one.resolution} px ({span(one.predicted_seconds)})" for one in late)
+        lines.append(f"predicted to take longer than limits.seconds ({span(limit)}): {'; '.join(each)}.")
+    return lines

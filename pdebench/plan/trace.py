@@ -1,0 +1,285 @@
+"""What one training step does, operation by operation: arithmetic, bytes moved, and the memory that it takes.
+
+The step runs forward and backward on fake tensors: they have shapes, a device and a precision, but no memory, so that
+XL/2 at 512 px takes a second on a laptop. Every operation that PyTorch would start is seen with its arguments. A model
+of two blocks is run and its last block stands for all further ones.
+
+What is seen is what runs eagerly: nothing is fused, and every operation reads its arguments from memory and writes its
+result there. Not seen is what an operation takes for itself while it runs: tiles of the scans, workspaces of libraries.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.registry import parse_name
+from pdebench.tasks import generation
+
+BUILT = 2  # blocks of the model that is run
+# AdamW reads weight, gradient and two moments and writes all but the gradient; the average reads two and writes one;
+# the norm of the gradient reads it, and clipping reads and writes it.
+OPTIMISER_PASSES = 7 + 3 + 1 + 2
+
+
+class Operation(NamedTuple):
+    """What one operation does: `linear`, `attention`, `fft`, `scan`, `conv` or `pointwise`."""
+
+    kind: str
+    name: str
+    flops: float
+    bytes: int
+
+
+Operations = Counter[Operation]
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One training step of one batch.
+
+    Attributes:
+        forward: operations of the forward pass and the loss, with how often each runs.
+        backward: those of the backward pass.
+        optimiser: those of AdamW, the average of the weights and the gradient's norm.
+        gradient_bytes: of all gradients.
+        parameter_bytes: float32 weights, the average of them and AdamW's two moments: held throughout.
+        held_bytes: what autograd keeps for backward when the forward pass has ended.
+        working_bytes: the most that a pass holds beside `parameter_bytes`: activations, gradients, temporaries.
+    """
+
+    forward: Operations
+    backward: Operations
+    optimiser: Operations
+    gradient_bytes: int
+    parameter_bytes: int
+    held_bytes: int
+    working_bytes: int
+
+    @property
+    def operations(self) -> Operations:
+        """All of the step's."""
+        return self.forward + self.backward + self.optimiser
+
+    @property
+    def peak_bytes(self) -> int:
+        """Predicted peak memory of training, from the second step on."""
+        return self.parameter_bytes + self.working_bytes
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes read and written by all operations."""
+        return sum(operation.bytes * count for operation, count in self.operations.items())
+
+
+def trace_step(name: str, *, batch_size: int, precision: str = "fp32", **build: Any) -> TrainingStep:
+    """The training step of `create_model(name, **build)` on a batch.
+
+    Args:
+        name: FAMILY-SIZE/PATCH.
+        batch_size: images in the step.
+        precision: `fp32` or `bf16` (autocast).
+        **build: as `create_model` takes it.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    family, size, _ = parse_name(name)
+    depth = build.pop("depth", None) or family.size(size).depth
+    built = min(depth, BUILT)
+    with FakeTensorMode():
+        model = create_model(name, depth=built, **build).train()
+        watch = _Watch()
+        _mark(model, watch)
+        side = model.grid[0] * model.patch
+        images = torch.empty(batch_size, model.in_channels, side, side)
+        labels = None if model.num_classes is None else torch.zeros(batch_size, dtype=torch.int64)
+        times, noise = torch.empty(batch_size), torch.empty_like(images)
+        with watch:
+            with _autocast(precision):
+                loss = generation.velocity_error(model, images, labels, times, noise).mean()
+            held = watch.live
+            watch.enter("backward tail")
+            loss.backward()  # type: ignore[no-untyped-call]
+    more = depth - built
+    block = model.blocks[-1]
+    gradients = _bytes(block, trained=True)
+    parameters = _bytes(model) + more * _bytes(block)
+    trained = _bytes(model, trained=True) + more * gradients
+    kept = watch.at["final"] - watch.at["last block"]  # by one block, for backward
+    # A block's backward frees what it kept and leaves its gradients, so that with more blocks the peak moves up by the
+    # one where backward begins, and by the other where it ends.
+    early = max(watch.peaks[phase] for phase in watch.peaks if phase != "backward rest")
+    working = max(early + more * kept, watch.peaks["backward rest"] + more * gradients)
+    return TrainingStep(
+        forward=_all(watch, more, ("forward", "forward block", "forward tail"), "forward block"),
+        backward=_all(watch, more, ("backward tail", "backward block", "backward rest"), "backward block"),
+        optimiser=Counter({Operation("pointwise", "AdamW, average, norm", 0.0, OPTIMISER_PASSES * trained): 1}),
+        gradient_bytes=trained,
+        parameter_bytes=2 * parameters + 2 * trained,
+        held_bytes=held + more * kept,
+        working_bytes=working,
+    )
+
+
+def _bytes(module: nn.Module, *, trained: bool = False) -> int:
+    return sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad or not trained)
+
+
+def _all(watch: _Watch, more: int, phases: tuple[str, ...], repeated: str) -> Operations:
+    found: Operations = Counter()
+    for phase in phases:
+        for operation, count in watch.operations[phase].items():
+            found[operation] += count * (1 + more if phase == repeated else 1)
+    return found
+
+
+def _autocast(precision: str) -> AbstractContextManager[object]:
+    return torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def _mark(model: Backbone, watch: _Watch) -> None:
+    """Let `watch` know where the last block begins and ends, forward and backward."""
+
+    def begins(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        watch.enter("forward block")
+        watch.at["last block"] = watch.live
+        if inputs[0].requires_grad:
+            inputs[0].register_hook(lambda grad: watch.enter("backward rest"))
+
+    def ended(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        watch.enter("forward tail")
+        watch.at["final"] = watch.live
+        inputs[0].register_hook(lambda grad: watch.enter("backward block"))
+
+    model.blocks[-1].register_forward_pre_hook(begins)
+    model.final_layer.register_forward_pre_hook(ended)
+
+
+class _Watch(TorchDispatchMode):
+    """Sees every operation; keeps count of them and of the bytes that are alive, by phase of the step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = 0
+        self.phase = "forward"
+        self.at: dict[str, int] = {}
+        self.peaks: Counter[str] = Counter()
+        self.operations: dict[str, Operations] = {
+            f"{way} {part}".strip(): Counter()
+            for way, parts in (("forward", ("", "block", "tail")), ("backward", ("tail", "block", "rest")))
+            for part in parts
+        }
+        self._held: dict[int, weakref.ref[Any]] = {}
+
+    def enter(self, phase: str) -> None:
+        """What comes from here on belongs to another phase."""
+        self.phase = phase
+        self.peaks[phase] = max(self.peaks[phase], self.live)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        inputs, outputs = list(_tensors((args, kwargs))), list(_tensors(out))
+        for tensor in inputs:
+            self._hold(tensor, ours=False)  # what was there before the step is not the step's
+        for tensor in outputs:
+            self._hold(tensor, ours=True)
+        self.peaks[self.phase] = max(self.peaks[self.phase], self.live)
+        if operation := _operation(func, args, kwargs, inputs, outputs, out):
+            self.operations[self.phase][operation] += 1
+        return out
+
+    def _hold(self, tensor: Tensor, *, ours: bool) -> None:
+        """Count a storage that was not seen before, until it is let go of: its address may then be another's."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._held:
+            size = storage.nbytes() if ours else 0
+            self.live += size
+            self._held[key] = weakref.ref(storage, lambda _: self._free(key, size))
+
+    def _free(self, key: int, size: int) -> None:
+        del self._held[key]
+        self.live -= size
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _moved(tensor: Tensor) -> int:
+    """Bytes that reading a tensor moves: an expanded one is no larger than what it is expanded from."""
+    return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
+
+
+def _operation(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: list[Tensor], outputs: list[Tensor], out: Any
+) -> Operation | None:
+    """What an operation does, or None for a view, which does nothing."""
+    name = func._overloadpacket._qualified_op_name.removeprefix("aten::")
+    there = {_storage(tensor) for tensor in inputs}
+    if not func._schema.is_mutable and all(_storage(tensor) in there for tensor in outputs):
+        return None
+    if name.startswith(("empty", "new_empty")):
+        return None
+    traffic = sum(map(_moved, inputs)) + sum(map(_moved, outputs))
+    if name in ("convolution", "convolution_backward"):  # PyTorch's counter takes a depthwise one's backward for dense
+        backward = name == "convolution_backward"
+        made, x, weight = args[:3] if backward else (outputs[0], *args[:2])
+        elements = x if args[7 if backward else 6] else made  # transposed: the weight's first dimension is the input's
+        flops = 2.0 * elements.numel() * (weight.numel() // weight.shape[0]) * (1 + backward)
+        return Operation("conv", name, flops, traffic)
+    if name.startswith("_scaled_dot_product"):  # of some versions of PyTorch the counter lacks the CPU's
+        shapes = [tensor.shape for tensor in args[: 4 if name.endswith("_backward") else 3]]
+        flops = float((sdpa_backward_flop_count if len(shapes) == 4 else sdpa_flop_count)(*shapes))
+        return Operation("attention", name, flops, traffic)
+    if func._overloadpacket in flop_registry:
+        flops = float(flop_registry[func._overloadpacket](*args, **kwargs, out_val=out))
+        return Operation("linear", name, flops * (4 if inputs[0].is_complex() else 1), traffic)
+    if name in _TRANSFORMS:
+        points, whole = math.prod(_lengths(args, outputs, name)), max(inputs[0].numel(), outputs[0].numel())
+        flops = 5 * whole * math.log2(max(points, 2)) * (1.0 if name == "_fft_c2c" else 0.5)
+        return Operation("fft", name, flops, traffic * len(args[1]))  # a pass over all of it for each dimension
+    if name.startswith("pdebench::"):
+        forward = name.removesuffix("_backward")
+        backward = forward != name
+        flops = _SCANS[forward](*inputs[backward:]) * (1 + backward)
+        return Operation("scan", forward.removeprefix("pdebench::"), flops, traffic)
+    return Operation("pointwise", name, 0.0, traffic)
+
+
+_TRANSFORMS = ("_fft_r2c", "_fft_c2r", "_fft_c2c")
+
+
+def _lengths(args: tuple[Any, ...], outputs: list[Tensor], name: str) -> list[int]:
+    """Points of a transform along its dimensions; those of the real side, where one is."""
+    real = outputs[0] if name == "_fft_c2r" else args[0]
+    return [real.shape[dimension] for dimension in args[1]]
+
+
+# FLOPs of a scan's forward pass from its arguments: of the recurrence's three products, as in `cost.py`.
+_SCANS: dict[str, Callable[..., float]] = {
+    "pdebench::selective_scan": lambda u, dt, a, *_: 6.0 * u.numel() * a.shape[0],
+    "pdebench::ssd": lambda x, dt, a, b, *_: 6.0 * x.numel() * b.shape[-1],
+    "pdebench::gated_linear_attention": lambda q, k, v, *_: 6.0 * q.numel() * v.shape[-1],
+}

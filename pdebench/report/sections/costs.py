@@ -1,0 +1,192 @@
+"""Throughput and memory against the number of tokens, with where one family passes another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from pdebench.report import formatting
+from pdebench.report.charts import (
+    Axis,
+    Figure,
+    Row,
+    capital,
+    digits,
+    layers,
+    medians_of,
+    on_axes,
+    points_of,
+    slug,
+    thinned,
+)
+from pdebench.report.crossovers import CrossoverTable, CurveStanding, crossover_table, family_of, order_of, standings
+from pdebench.report.differences import EVALUATION, STEP
+from pdebench.report.frame import SUBJECT, named, plain_value, plain_values, records, timed
+from pdebench.stats.crossover import REFERENCE, Crossover
+
+FEW = 4  # curves that a sentence can name
+
+
+@dataclass(frozen=True)
+class Costs:
+    """A section: its charts, where families pass DiT in them, and how memory was measured."""
+
+    figures: list[Figure]
+    crossovers: CrossoverTable | None
+    kinds: str
+
+
+def costs(table: pd.DataFrame, kind: str) -> Costs | None:
+    """The section `speed` or `memory` of a frame; None where nothing of it was measured.
+
+    `speed`: training and sampling throughput against tokens, with quartiles. `memory`: peak memory.
+    """
+    done = timed(table)
+    columns = {
+        "speed": [
+            Axis("train_images_per_s", "training, images/s", log=True),
+            Axis("sample_images_per_s", "sampling, images/s", log=True),
+            Axis("block_images_per_s", "one block forward and backward, images/s", log=True, short="block, images/s"),
+            Axis(
+                "mixer_images_per_s",
+                "the mixer alone, forward and backward, images/s",
+                log=True,
+                short="mixer, images/s",
+            ),
+        ],
+        "memory": [
+            Axis("peak_memory_bytes", "peak memory, MiB", log=True, scale=2**20),
+            Axis(
+                "block_held_bytes_an_image",
+                "held by one block for its backward pass, MiB an image",
+                log=True,
+                scale=2**20,
+                short="held by a block, MiB",
+            ),
+            Axis(
+                "mixer_held_bytes_an_image",
+                "held by the mixer for its backward pass, MiB an image",
+                log=True,
+                scale=2**20,
+                short="held by the mixer, MiB",
+            ),
+        ],
+    }[kind]
+    x = Axis("tokens", "tokens", log=True)
+    if done["tokens"].isna().all():
+        x = Axis("data.resolution", "resolution, px", log=True)
+    figures, found = [], []
+    for y in columns:
+        rows, note = on_axes(done[done[[x.column, y.column]].notna().all(axis=1)], x, y)
+        if len(rows):
+            figure, of_figure = _cost(rows, table, x, y)
+            figures.append(replace(figure, note=" ".join(filter(None, [note, figure.note]))))
+            found.append((figure.title.partition(", ")[0], of_figure))
+    if not figures:
+        return None
+    kinds = formatting.listed(sorted(str(kind) for kind in done["peak_memory_kind"].dropna().unique()))
+    return Costs(figures, crossover_table(_unit(x), found, higher_is_better=kind == "speed"), kinds)
+
+
+def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> tuple[Figure, list[CurveStanding]]:
+    points = points_of(rows, x, y)
+    several_sizes = rows["model.size"].nunique() > 1
+    several_patches = rows["model.patch"].nunique() > 1  # the same tokens of images of another size, in other batches
+    apart = _apart(rows, x, y)
+    quartiles = [f"{y.column}_q1", f"{y.column}_q3"]
+    asked = dict.fromkeys(["model.size", "model.patch", *apart, *quartiles])
+    for point, row in zip(points, records(rows[[name for name in asked if name in rows]]), strict=True):
+        parts = [point["family"]]
+        parts += [str(row["model.size"])] if several_sizes else []
+        parts += [f"patch {row['model.patch']:g}"] if several_patches and pd.notna(row["model.patch"]) else []
+        parts += [_said(name, row[name]) for name in apart]
+        point["curve"] = ", ".join(parts)
+        low, high = (row.get(name) for name in quartiles)
+        if low is not None and high is not None and not formatting.missing(low) and not formatting.missing(high):
+            point["low"], point["high"] = digits(low / y.scale), digits(high / y.scale)
+    medians = medians_of(points, ("curve", "x"))
+    ticks = {}
+    for tokens, resolutions in rows.groupby(x.column)["data.resolution"]:
+        sides = sorted({f"{side:g}" for side in resolutions.dropna()}, key=float)
+        ticks[f"{tokens:g}"] = [f"{tokens:,.0f}", f"{'/'.join(sides)} px"] if x.column == "tokens" else [f"{tokens:g}"]
+    found = standings(
+        rows,
+        [point["curve"] for point in points],
+        x.column,
+        y.column,
+        scatter=y.column == "peak_memory_bytes",  # its runs have no quartiles
+    )
+    chart, drawn = layers(points, medians, medians, table, x, y, ticks, _crossing_rows(found))
+    sentence, note = _sentence(medians, found, rows, x, y), thinned(points, medians, medians)
+    return Figure(slug(y.column), capital(y.title), sentence, chart, drawn, note), found
+
+
+def _apart(rows: pd.DataFrame, x: Axis, y: Axis) -> list[str]:
+    """The columns whose values make different curves: what was measured otherwise is not compared.
+
+    A batch changes with the tokens in many suites; it makes curves where it differs at the same number of them.
+    """
+    wanted = EVALUATION if y.column == "sample_images_per_s" else STEP
+    wanted = (*wanted, "peak_memory_kind") if y.column == "peak_memory_bytes" else wanted
+    found = [name for name in wanted if name in rows and plain_values(rows[name]).nunique() > 1]
+    batches = [name for name in found if name.endswith("batch_size")]
+    alike = [name for name in batches if (rows[name].groupby(rows[x.column]).nunique() <= 1).all()]
+    return [name for name in found if name not in alike]
+
+
+def _said(column: str, value: object) -> str:
+    """A value as the name of a curve has it: `nfe 2`; of a machine or a kind the value alone."""
+    text = plain_value(value) or "unknown"
+    return named(column, text) if "." in column else text
+
+
+def _sentence(medians: Sequence[Row], found: Sequence[CurveStanding], rows: pd.DataFrame, x: Axis, y: Axis) -> str:
+    """The ends of the subject's curves and DiT's, and where they cross; of all curves where they are few."""
+    curves = sorted({point["curve"] for point in medians}, key=order_of(rows))
+    named = curves
+    if len(curves) > FEW:
+        named = [curve for curve in curves if family_of(curve) in (SUBJECT, REFERENCE)] or curves[:FEW]
+    told = []
+    for curve in named:
+        own = sorted((point for point in medians if point["curve"] == curve), key=lambda point: point["x"])
+        first, last = own[0], own[-1]
+        text = f"{curve} {formatting.number(first['y'], 3)} at {first['x']:,g} {x.title}"
+        told.append(text + (f" to {formatting.number(last['y'], 3)} at {last['x']:,g}" if last is not first else ""))
+    told += [formatting.plural(len(curves) - len(named), "more curve")] if len(curves) > len(named) else []
+    crossed = [
+        _crossing_words(standing, one, _unit(x))
+        for standing in found
+        if standing.curve in named
+        for one in standing.crossings
+    ]
+    return " ".join([f"{capital(y.title)}, against {x.title}: {'; '.join(told)}.", *crossed])
+
+
+def _unit(x: Axis) -> str:
+    return x.title.rpartition(", ")[-1]
+
+
+def _crossing_words(standing: CurveStanding, one: Crossover, unit: str) -> str:
+    ends = [f"{end:,.0f}" if end is not None else "" for end in (one.low, one.high)]
+    interval = ""
+    if any(ends) and one.low != one.high:  # bytes that are the same in every run have no scatter
+        interval = f" (95% interval {ends[0] or 'below what was measured'} to {ends[1] or 'beyond what was measured'})"
+    way = "rises above" if one.rises else "falls below"
+    return f"{standing.curve} {way} {standing.other} at {one.at:,.0f} {unit}{interval}."
+
+
+def _crossing_rows(found: Sequence[CurveStanding]) -> list[Row]:
+    return [
+        {
+            "layer": "crossing",
+            "family": standing.family,
+            "run": f"{standing.curve} passes {REFERENCE}",
+            "x": digits(one.at),
+            "from": digits(one.low or (one.measured or (one.at,))[0]),
+            "to": digits(one.high or (one.measured or (one.at,))[-1]),
+        }
+        for standing in found
+        for one in standing.crossings
+    ]

@@ -1,0 +1,136 @@
+"""Quality against what it took: training FLOPs, seconds and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pdebench.report import formatting
+from pdebench.report.charts import (
+    Axis,
+    Figure,
+    Row,
+    capital,
+    layers,
+    medians_of,
+    on_axes,
+    place_of,
+    points_of,
+    slug,
+    thinned,
+)
+from pdebench.report.differences import SAMPLED, STEP
+from pdebench.report.frame import (
+    families_in,
+    finished,
+    frechet_columns,
+    kid_columns,
+    measured,
+    metric_title,
+    named,
+    plain_value,
+    plain_values,
+    records,
+)
+
+UNITS = {"flops_train": "FLOPs", "train_seconds": "seconds", "peak_memory_bytes": "MiB of peak memory"}
+APART = {
+    "flops_train": ("train.precision",),
+    "train_seconds": STEP,
+    "peak_memory_bytes": (*STEP, "peak_memory_kind"),
+}
+"""Columns that split the curves of an axis where they differ; a batch size is told by the setting."""
+
+
+TOLD = ("metric_samples", "train.batch_size")
+"""Of these a point's curve or setting says which it is of."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The section: for each quality measure its title and its charts, those of one data set and resolution together."""
+
+    groups: list[tuple[str, list[list[Figure]]]]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All charts of the section."""
+        return [figure for _, places in self.groups for figures in places for figure in figures]
+
+
+def quality(table: pd.DataFrame) -> Quality | None:
+    """The section of a frame; None where no quality was measured."""
+    groups = quality_figures(table)
+    return Quality(groups) if groups else None
+
+
+def quality_figures(table: pd.DataFrame) -> list[tuple[str, list[list[Figure]]]]:
+    """For each quality measure and each data set and resolution: panels against FLOPs, seconds and memory.
+
+    Rows with different sample counts are different curves: a Frechet distance falls with the count. So are seconds and
+    memory of different machines, and memory that was measured in different ways.
+    """
+    done = finished(table)
+    scores = frechet_columns(done) + kid_columns(done)
+    axes = [
+        Axis("flops_train", "training FLOPs", log=True, format="~s"),
+        Axis("train_seconds", "training seconds"),
+        Axis("peak_memory_bytes", "peak memory, MiB", scale=2**20),
+    ]
+    groups = []
+    for column in measured(done, ["val_loss", *scores]):
+        y = Axis(column, metric_title(column), short=metric_title(column).split(" (")[0])
+        if column == "val_loss":
+            y = Axis(column, "validation loss")
+        places = []
+        for (name, resolution), rows in done.groupby(["data.name", "data.resolution"], dropna=False):
+            known = [(x, on_axes(rows[rows[[x.column, column]].notna().all(axis=1)], x)) for x in axes]
+            place = place_of(name, resolution, done)
+            places.append([_quality(drawn, table, x, y, place, note) for x, (drawn, note) in known if len(drawn)])
+        groups.append((capital(y.title), [figures for figures in places if figures]))
+    return [(title, places) for title, places in groups if places]
+
+
+def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: str, left_out: str) -> Figure:
+    score = y.column != "val_loss"
+    counts = rows["metric_samples"].map(lambda count: f"{count:,.0f}" if pd.notna(count) else "unknown")
+    points = points_of(rows, x, y)
+    wanted = (*APART[x.column], *(SAMPLED if score else ()))
+    apart = [name for name in wanted if name in rows and name not in TOLD and plain_values(rows[name]).nunique() > 1]
+    for point, count, row in zip(points, counts, records(rows[["model.family", *apart]]), strict=True):
+        told = [named(name, plain_value(row[name])) if "." in name else str(row[name]) for name in apart]
+        point["curve"] = ", ".join([point["family"], *([f"{count} samples"] if score else []), *told])
+    medians = medians_of(points, ("curve", "setting", "size", "budget"))
+    line = _frontier(medians)
+    best = min(medians, key=lambda point: point["y"])
+    told = [
+        f"{family} {formatting.number(min(point['y'] for point in medians if point['family'] == family))}"
+        for family in families_in(rows)
+    ]
+    sentence = (
+        f"{capital(y.title)} against {x.title}, {place}. Lowest: {best['family']}, "
+        f"{formatting.number(best['y'])} at {formatting.amount(best['x'])} {UNITS[x.column]}. "
+        f"Best of each family: {formatting.listed(told)}."
+    )
+    several = sorted(set(counts)) if score else []
+    notes = [f"Sample counts differ ({formatting.listed(several)}): separate curves."] if len(several) > 1 else []
+    if "machine_fingerprint" in apart:
+        notes.append(f"{formatting.plural(rows['machine_fingerprint'].nunique(), 'machine')}: separate curves.")
+    if unlike := [name.rpartition(".")[2].replace("_", " ") for name in apart if name != "machine_fingerprint"]:
+        notes.append(f"Separate curves for different {formatting.listed(unlike)}.")
+    note = " ".join([*notes, *filter(None, [left_out, thinned(points, medians, line)])])
+    chart, drawn = layers(points, medians, line, table, x, y)
+    return Figure(slug(y.column, x.column, place), f"{place}, {x.title}", sentence, chart, drawn, note)
+
+
+def _frontier(medians: Sequence[Row]) -> list[Row]:
+    """The best setting of each curve at each budget: what a line may join."""
+    best: dict[tuple[Any, ...], Row] = {}
+    for row in medians:
+        key = (row["curve"], row["size"], row["budget"])
+        if key not in best or row["y"] < best[key]["y"]:
+            best[key] = row
+    return list(best.values())

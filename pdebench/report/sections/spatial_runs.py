@@ -1,0 +1,33 @@
+"""Runs whose mixers were measured in space, as the section and its charts show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pdebench.measure.spatial.findings import Survey
+
+UNTRAINED = "untrained"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One run and what its survey found.
+
+    Attributes:
+        family: its family.
+        who: family and, where there are several, size.
+        state: `untrained`, or `after 100 steps`, or `trained` where runs differ in that.
+        place: data set and resolution.
+        found: its survey.
+    """
+
+    family: str
+    who: str
+    state: str
+    place: str
+    found: Survey
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has learned anything."""
+        return self.state != UNTRAINED

@@ -1,0 +1,215 @@
+"""The tables of the page: every row of the results, the failures, and the conventions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pdebench.report import formatting
+from pdebench.report.frame import (
+    FLOOR,
+    finished,
+    frechet_columns,
+    kid_columns,
+    measured,
+    metric_title,
+    records,
+    representatives,
+)
+
+LEADING = (
+    "model.family",
+    "data.resolution",
+    "model.size",
+    "train.seed",
+    "status",
+    "val_loss",
+    "val_loss_ema",
+    "train_loss",
+)
+ALWAYS = ("model.family", "data.resolution", "status", "val_loss")
+DERIVED = ("setting", "train_images_per_s_q1", "train_images_per_s_q3", "train_images_per_s_n")
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """What is shown, what is sorted by (empty when missing), and the full text where the cell shows less."""
+
+    text: str
+    key: str
+    full: str = ""
+
+
+@dataclass(frozen=True)
+class TableGrid:
+    """A table: its headers (column name, whether its values are numbers) and rows of cells."""
+
+    columns: list[tuple[str, bool]]
+    rows: list[list[TableCell]]
+    constant: list[tuple[str, str]]
+    empty: list[str]
+    of: int  # rows that there are; `rows` may be fewer
+
+
+TEXTS = 200_000  # characters of a column of texts, such as messages; table.csv has all
+
+MOST_ROWS = 250
+"""Rows of a table of the page: a browser takes seconds for thousands, and the page has to stay small."""
+
+
+def full_table(table: pd.DataFrame) -> TableGrid:
+    """The rows, and every column that tells rows apart; the others are listed once, or as empty.
+
+    Of very many rows those are shown that `representatives` chooses.
+    """
+    hidden = [*DERIVED, *(name for name in ("folder", "repeat") if table["folder"].nunique() < 2)]
+    shown = table.drop(columns=[name for name in hidden if name in table])
+    columns = [*LEADING, *frechet_columns(shown), *kid_columns(shown)]
+    columns += [str(name) for name in shown if name not in columns]
+    columns = [name for name in columns if name in shown]
+    empty = [name for name in columns if name not in ALWAYS and all(map(formatting.missing, _distinct(shown[name])))]
+    keys = {name: {cell(name, value).key for value in _distinct(shown[name])} for name in columns}
+    constant = [
+        (name, (one := cell(name, shown[name].iloc[0])).full or one.text)
+        for name in columns
+        if name not in (*ALWAYS, *empty) and len(shown) > 1 and len(keys[name]) == 1
+    ]
+    left = [name for name in columns if name not in {*empty, *(name for name, _ in constant)}]
+    numeric = [(name, pd.api.types.is_numeric_dtype(shown[name]) and shown[name].dtype != bool) for name in left]
+    drawn = representatives(table, MOST_ROWS).index
+    texts = [[cell(name, value, len(drawn)) for value in shown.loc[drawn, name]] for name in left]
+    rows = [list(row) for row in zip(*texts, strict=True)] if left else []
+    return TableGrid(numeric, rows, constant, empty, len(shown))
+
+
+def _distinct(values: pd.Series) -> list[Any]:
+    """The first of equal values of a column, which may hold lists."""
+    try:
+        return list(values.drop_duplicates())
+    except TypeError:
+        return list(values)
+
+
+def cell(column: str, value: Any, of: int = 1) -> TableCell:
+    """One value of the table as text, with its sort key; `of`: how many share a page."""
+    if formatting.missing(value):
+        return TableCell(formatting.MISSING, "")
+    if isinstance(value, bool | np.bool_):
+        return TableCell("yes" if value else "no", str(int(value)))
+    if isinstance(value, int | float | np.number):
+        plain = f"{float(value):.17g}"
+        whole = column.endswith(("seed", "_sha256", "resolution")) and float(value).is_integer()
+        if column.endswith("_bytes"):
+            return TableCell(formatting.size(value), plain, f"{float(value):,.0f} bytes")
+        text = str(int(value)) if whole else formatting.number(value)
+        return TableCell(text, plain, plain if plain != text else "")
+    if isinstance(value, list | tuple | dict | np.ndarray):
+        value = json.dumps(value, default=lambda item: item.tolist() if hasattr(item, "tolist") else str(item))
+    text = str(value)
+    limit = 12 if column in ("metric_weights_sha256", "git_commit", "cell", "machine_fingerprint") else 60
+    kept = cut(text, of)
+    return TableCell(text, text) if len(text) <= limit else TableCell(text[:limit] + "…", kept, kept)
+
+
+def cut(text: str, of: int) -> str:
+    """A text that the page has room for beside as many others."""
+    longest = TEXTS // max(of, 1)
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that did not finish."""
+
+    cell: str
+    who: str
+    status: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The section: what did not finish, of how many cells."""
+
+    rows: list[Failure]
+    cells: int
+    of: int = 0  # that did not finish; `rows` may be fewer
+
+
+def failures(table: pd.DataFrame) -> Failures:
+    """The rows whose status is not `done`, of very many those that `representatives` chooses."""
+    found = []
+    failed = table[table["status"] != "done"]
+    shown = representatives(failed, MOST_ROWS)
+    for row in records(shown):
+        side = f"{row['data.resolution']:g} px" if pd.notna(row["data.resolution"]) else formatting.MISSING
+        who = [str(row["model_name"] or row["model.family"]), side]
+        who += [row["setting"]] if row["setting"] else []
+        who += [f"seed {row['train.seed']:g}"] if pd.notna(row["train.seed"]) else []
+        found.append(
+            Failure(
+                str(row["cell"] or formatting.MISSING),
+                ", ".join(who),
+                str(row["status"] or "no status"),
+                cut(str(row["message"] or formatting.MISSING), len(shown)),
+            )
+        )
+    return Failures(found, len(table), len(failed))
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """The section: what the numbers mean, as far as it depends on the table; see the functions of the same names."""
+
+    uncounted: list[tuple[str, str]]
+    metric_facts: list[tuple[str, str]]
+    small_samples: int
+    cells: int
+    floor: str  # the family that mixes nothing, where the table has it beside others
+
+
+def conventions(table: pd.DataFrame) -> Conventions:
+    """The section of a frame."""
+    done = finished(table)
+    families = set(done["model.family"])
+    floor = FLOOR if FLOOR in families and len(families) > 1 else ""
+    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor)
+
+
+def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
+    """For each quality score that was computed, the conditions that make its number mean something."""
+    facts = []
+    for column in measured(done, [*frechet_columns(done), *kid_columns(done)]):
+        rows = done[done[column].notna()]
+        parts = []
+        for name, title in (
+            ("metric_samples", "samples"),
+            ("metric_reference_count", "reference images"),
+            ("metric_reference", "reference"),
+            ("metric_extractor", "extractor"),
+            ("metric_resize", "resize"),
+            ("metric_weights_sha256", "weights sha256"),
+        ):
+            values = sorted({cell(name, value).text for value in rows[name].dropna()})
+            parts.append(f"{title} {formatting.listed(values) if values else formatting.MISSING}")
+        facts.append((f"{metric_title(column)} ({column})", "; ".join(parts)))
+    return facts
+
+
+def small_samples(done: pd.DataFrame) -> int:
+    """How many finished cells scored fewer samples than the extractor has features."""
+    return sum(value is True or value == 1 for value in done["metric_small_sample"].dropna())
+
+
+def uncounted(done: pd.DataFrame) -> list[tuple[str, str]]:
+    """For each family, the operations that its MACs leave out."""
+    found = []
+    for family, rows in done.groupby("model.family", sort=False):
+        names = {part.strip() for text in rows["macs_uncounted"].dropna() for part in str(text).split(",")}
+        names.discard("")
+        found.append((str(family), ", ".join(sorted(names)) or "none"))
+    return found

@@ -1,0 +1,1 @@
+"""What cells leave: records, tables, leases, and what trackers are told."""

@@ -1,0 +1,221 @@
+"""What a record may be: names, types, ranges and sizes, checked once, where a record is read.
+
+Records are read from folders that anybody may have filled. What passes here can be shown, drawn and fitted; what does
+not is no record, and `fault` says why in a few words. Types and ranges of the configuration are those of its models;
+options of families, which may be another package's, are only scalars or lists of them. Imports no pandas and no torch.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from pdebench.results.record import COLUMNS, STATUSES, TIMINGS, is_metric
+from pdebench.suite.config import SECTIONS
+
+MOST_KEYS = 400  # of a record: twice what one has
+LONGEST_NAME = 100  # characters of a key, and of what names a suite, a family or a data set in every chart
+LONGEST_TEXT = 10_000  # characters of any text: a log's tail and a dozen warnings
+LONGEST_ITEM = 200  # characters of a text in a list
+MOST_ITEMS = 100  # of a list
+LARGEST = 1e100  # of a number: its square is still one
+FASTEST, SLOWEST = 1e-9, 1e15  # of timings, in their own units; what is beyond is no measurement
+
+REQUIRED = ("suite", "cell", "status", "finished_at")
+NAMES = ("suite", "model.family", "model.size", "model_name", "data.name")
+MOMENTS = ("started_at", "finished_at")
+SIGNED = ("exit_code", "compile_seconds", "train_loss", "val_loss", "val_loss_ema", "val_loss_transfer")
+COUNTED_OF_SAMPLES = (
+    "metric_samples", "metric_reference_count", "metric_kid_subset_size", "metric_copies", "metric_reference_copies",
+)  # fmt: skip
+
+_KEY = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
+_HALF = re.compile("[\ud800-\udfff]")  # of a pair: no encoding can write it
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a column holds besides null: values of these types; numbers from `low` to `high`; texts of a length."""
+
+    types: tuple[type, ...]
+    low: float = -LARGEST
+    high: float = LARGEST
+    longest: int = LONGEST_TEXT
+    above: bool = False  # `low` itself is too low
+    below: bool = False  # `high` itself is too high
+
+
+_TYPES: dict[str, tuple[type, ...]] = {"string": (str,), "Int64": (int,), "Float64": (int, float), "boolean": (bool,)}
+_ANY = _Rule((str, int, float, bool, list))
+_WHOLE = 2**63  # what a column of whole numbers cannot hold any more
+
+
+def fault(record: Mapping[str, Any], cell: str) -> str | None:
+    """What makes this no record of `cell`, in a few words; None where it is one."""
+    if len(record) > MOST_KEYS:
+        return f"it has {len(record):,} keys, more than {MOST_KEYS}"
+    for key in REQUIRED:
+        if not isinstance(record.get(key), str) or not record[key]:
+            return f"it has no {key}"
+    if record["cell"] != cell:
+        return f"it is of cell {record['cell'][:40]}"
+    if record["status"] not in STATUSES:
+        return f"its status is {record['status'][:40]!r}"
+    rules = _rules()
+    for key, value in record.items():
+        if (rule := rules.get(key)) is None:
+            if len(key) > LONGEST_NAME or not _KEY.fullmatch(key):
+                return f"{key[:40]!r} is no name of a column"
+            rule = _rule_of_name(key)
+        if type(value) is float and rule.low < value < rule.high and float in rule.types:
+            continue  # most of what thousands of records hold, without a call
+        if value is not None and (wrong := _wrong(key, value, rule)) is not None:
+            return wrong
+    return None
+
+
+def trimmed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record that is about to be written, its texts cut to what may be read again, at their ends.
+
+    What libraries say when they fail may be of any length, and hold anything.
+    """
+
+    def cut(text: str) -> str:
+        text = _HALF.sub("\ufffd", text)
+        return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+
+    return {key: cut(value) if isinstance(value, str) else value for key, value in record.items()}
+
+
+def _wrong(key: str, value: Any, rule: _Rule) -> str | None:
+    """What is wrong with a value that is not null; 3.0 is a whole number."""
+    kind = type(value)
+    if kind not in rule.types and not (int in rule.types and _is_whole(value)):
+        return f"{key} is {_shown(value)}"
+    if kind is str:
+        return _wrong_text(key, value, rule.longest)
+    if kind is list:
+        return _wrong_list(key, value)
+    if kind is not bool and not _within(value, rule):
+        return f"{key} is {_shown(value)}, which is out of range"
+    return None
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is float and value.is_integer() and abs(value) < _WHOLE
+
+
+def _wrong_text(key: str, value: str, longest: int) -> str | None:
+    if len(value) > longest:
+        return f"{key} is a text of {len(value):,} characters, more than {longest:,}"
+    if not value.isascii() and _HALF.search(value):
+        return f"{key} holds half of a surrogate pair"
+    if key in MOMENTS and not _is_moment(value):
+        return f"{key} is {_shown(value)}, which is no date"
+    return None
+
+
+def _wrong_list(key: str, items: list[Any]) -> str | None:
+    if len(items) > MOST_ITEMS:
+        return f"{key} is a list of {len(items):,}, more than {MOST_ITEMS}"
+    for item in items:
+        if isinstance(item, str):
+            fits = len(item) <= LONGEST_ITEM and _HALF.search(item) is None
+        else:
+            fits = item is None or (isinstance(item, int | float) and _within(item, _ANY))
+        if not fits:
+            return f"{key} is {_shown(items)}"
+    return None
+
+
+def _within(value: float, rule: _Rule) -> bool:
+    """Whether a number is in range; NaN is in none."""
+    if type(value) is int and not -_WHOLE <= value < _WHOLE:
+        return False
+    if not rule.low <= value <= rule.high:
+        return False
+    return not (rule.above and value == rule.low) and not (rule.below and value == rule.high)
+
+
+def _is_moment(text: str) -> bool:
+    """Whether a text is a date with a time of ISO 8601, which compares with others as a text."""
+    try:
+        return "T" in text and 1970 <= datetime.fromisoformat(text).year < 2262  # what pandas can hold
+    except ValueError:
+        return False
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int) and abs(value) >= 10**30:  # Python does not write out one of thousands of digits
+        return "a number of more than 30 digits"
+    if isinstance(value, list):
+        value = value[:3]
+    return ascii(value)[:40]
+
+
+@cache
+def _rules() -> Mapping[str, _Rule]:
+    """The rules of all columns that are known by name."""
+    rules = {name: _rule_of_column(name, dtype) for name, (dtype, _) in COLUMNS.items()}
+    rules["task"] = _Rule((str,), longest=LONGEST_NAME)
+    rules |= dict.fromkeys(COUNTED_OF_SAMPLES, _Rule((int,), low=0))
+    rules["metric_small_sample"] = _Rule((bool,))
+    for section, model in SECTIONS.items():
+        for key, field in model.model_fields.items():
+            rules[f"{section}.{key}"] = _rule_of_field(field)
+    return rules | dict.fromkeys(NAMES, _Rule((str,), longest=LONGEST_NAME))
+
+
+@lru_cache(maxsize=1000)
+def _rule_of_name(key: str) -> _Rule:
+    """The rule of a column that is known by what its name begins with, or not at all."""
+    if is_metric(key):
+        return _Rule(_TYPES["Float64"])
+    return _Rule((str,)) if key.startswith("metric_") else _ANY
+
+
+def _rule_of_column(name: str, dtype: str) -> _Rule:
+    kinds = _TYPES[dtype]
+    if name.startswith(TIMINGS) and not name.endswith("_n") and name not in SIGNED:
+        waits = name in ("train_seconds", "sample_seconds", "data_wait_ms_median")  # may be none at all
+        return _Rule(kinds, low=0 if waits else FASTEST, high=SLOWEST)
+    if name == "compile_seconds":
+        return _Rule(kinds, low=-SLOWEST, high=SLOWEST)
+    signed = name in SIGNED or name.startswith("spatial_")
+    return _Rule(kinds, low=-LARGEST if signed else 0, high=LARGEST)
+
+
+def _rule_of_field(field: FieldInfo) -> _Rule:
+    """The rule of a key of the configuration, from its model."""
+    kinds = _kinds(field.annotation)
+    rule = _Rule(kinds)
+    for limit in field.metadata:
+        low = getattr(limit, "gt", getattr(limit, "ge", None))
+        high = getattr(limit, "lt", getattr(limit, "le", None))
+        if low is not None:
+            rule = _Rule(kinds, low, rule.high, above=hasattr(limit, "gt"), below=rule.below)
+        if high is not None:
+            rule = _Rule(kinds, rule.low, high, above=rule.above, below=hasattr(limit, "lt"))
+    return rule
+
+
+def _kinds(annotation: Any) -> tuple[type, ...]:
+    """The types in which JSON has what a field holds."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return tuple(dict.fromkeys(kind for part in get_args(annotation) for kind in _kinds(part)))
+    if origin is Literal:
+        return tuple(dict.fromkeys(type(value) for value in get_args(annotation)))
+    if origin is tuple:
+        return (list,)
+    return {float: (int, float), Path: (str,), type(None): ()}.get(annotation, (annotation,))

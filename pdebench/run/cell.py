@@ -1,0 +1,422 @@
+"""Run one cell: data, model, training, measurement, evaluation, record."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from pdebench.data import registry as data_registry
+from pdebench.data.source import ImageSet
+from pdebench.errors import CellWarning, ModelError, out_of_memory, printable, refused_by_system
+from pdebench.files import weights_file
+from pdebench.files.disk import open_plain
+from pdebench.files.picture import png_grid
+from pdebench.measure.largest_batch import Trial, largest_batch
+from pdebench.measure.memory import PeakMemory, analytic_bytes
+from pdebench.measure.operators import graph_breaks, step_counts
+from pdebench.measure.parts import measure_part
+from pdebench.measure.spatial.findings import SPATIAL
+from pdebench.measure.spatial.survey import IMAGES, survey
+from pdebench.measure.speed import after_warmup, spread
+from pdebench.metrics import quality
+from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.package_code import source_of
+from pdebench.models.registry import FAMILIES
+from pdebench.models.transfer import at_resolution
+from pdebench.plan.closed_form_check import disagreement, idle_parameters
+from pdebench.plan.cost_cache import cached_cost
+from pdebench.results.store import replacing, write_atomic, write_json
+from pdebench.suite.build import build_of
+from pdebench.suite.config import Cell, TrainConfig
+from pdebench.system.distributed import ALONE, World
+from pdebench.tasks import generation
+from pdebench.train.loop import Images, Progress, Trained, cast_once, compile_in_place, resolve_precision, train
+from pdebench.train.state import Snapshots
+
+# Samples start from this noise whatever the training seed: families are compared from the same starting points.
+NOISE_SEED = 1234
+GRID = 8  # samples.png shows GRID x GRID images
+
+Watch = Callable[[dict[str, Any]], None]
+
+
+def run_cell(
+    cell: Cell,
+    folder: Path,
+    watch: Watch = lambda event: None,
+    snapshots: Snapshots | None = None,
+    world: World = ALONE,
+) -> dict[str, Any]:
+    """Train, measure and evaluate a cell, leaving its files in `folder`.
+
+    Every process of `world` does: training, validation and sampling are shared out, and the first alone writes, judges
+    the samples and measures; the others come back when nothing more is asked of them.
+
+    Args:
+        cell: what to run.
+        folder: the cell's folder; it exists.
+        watch: told of each stage and of progress in it.
+        snapshots: where training keeps its state, and takes it up again.
+        world: the processes that share the cell.
+
+    Returns:
+        The measured columns of the record, complete in the first process.
+
+    Raises:
+        Diverged: the training loss became NaN or infinite.
+        Interrupted: `snapshots` was told to end, and has the state.
+        DataError, ModelError, MetricError: what the checks before the run could not see.
+    """
+    device = world.device
+    precision = resolve_precision(cell.train.precision, device)
+    watch({"stage": "data"})
+    with world.one_after_the_first():  # it downloads and decodes for all
+        data_registry.verify(cell.data, cell.data.content)
+        training, held_out = (data_registry.load(cell.data, split) for split in ("train", "validation"))
+    classes = None if training.class_names is None else len(training.class_names)
+    name, build = build_of(cell, classes)
+    cost, params = cached_cost(name, build)
+    if said := disagreement(name, build, cost, params):
+        warnings.warn(said, CellWarning, stacklevel=2)
+    row: dict[str, Any] = {
+        "model_name": name,
+        "family_revision": FAMILIES[cell.model.family].revision,
+        "family_source": source_of(FAMILIES[cell.model.family]),
+        "params": params,
+        "params_idle": idle_parameters(name, build),
+        "tokens": (cell.data.resolution // cell.model.patch) ** 2,
+        "macs_forward": cost.macs,
+        "macs_uncounted": ", ".join(cost.uncounted),
+        "flops_train_step": cost.flops_train_step(cell.train.batch_size),
+        "flops_train": float(cost.flops_train_step(cell.train.batch_size) * cell.train.steps),
+        "classes": classes,
+        "train_images": len(training),
+        "val_images": len(held_out),
+        "data_checksum": training.checksum,
+        "data_skipped": training.skipped,
+        "precision_used": precision,
+    }
+
+    quality.warn_of_copies(cell.evaluate.metrics, training.images)
+    images, validation = _tensors(training), _tensors(held_out)  # before memory is looked at: it is to be the model's
+    memory = PeakMemory(device)
+    torch.manual_seed(cell.train.seed)
+    model = create_model(name, **build).to(device)
+    compile_in_place(model, cell.train.compile)
+    row |= {"mixer_implementation": model.mixer_implementation, **analytic_bytes(model)}
+    watch({"stage": "model", "mixer_implementation": model.mixer_implementation})
+    # no more than training has at once: the peak of memory is training's, and what can be trained can be validated
+    at_once = min(generation.VALIDATION_BATCH, cell.train.batch_size // (cell.train.devices * cell.train.accumulate))
+
+    def validate(candidate: nn.Module, held_out: Images = validation) -> float | None:
+        if not len(held_out.pixels):  # random data hold nothing out: there is nothing to be found in them
+            return None
+        with cast_once(candidate, precision, device):
+            return generation.validation_loss(
+                candidate, held_out.pixels, held_out.labels, batch_size=at_once, device=device,
+                time_scale=cell.train.time_scale, world=world,
+            )  # fmt: skip
+
+    def report(progress: Progress) -> None:
+        watch({"stage": "train", **asdict(progress)})
+
+    timings: dict[str, Any] = {}
+    if cell.train.steps:
+        trained = train(
+            model, images, cell.train, device=device, precision=precision, flip=cell.data.flip,
+            validate_every=cell.evaluate.every, validate=validate, watch=report, snapshots=snapshots,
+            world=world,
+        )  # fmt: skip
+        subject = trained.ema
+        compile_in_place(subject, cell.train.compile)
+        row |= {"peak_memory_bytes": memory.read(), "peak_memory_kind": memory.kind}
+        row |= _learned(cell, trained) | {"val_loss_ema": validate(subject)}
+        timings |= {"train_step_seconds": trained.step_seconds, "data_wait_seconds": trained.data_seconds}
+        timings["timed_from_step"] = trained.timed_from
+        if world.first:
+            _write_curve(trained, folder)
+            _write_checkpoint(subject, name, build, cell.train, folder)
+    else:
+        subject = model.eval()
+    learnt = subject
+    reference = training
+    if (side := cell.evaluate.resolution or cell.data.resolution) != cell.data.resolution:
+        elsewhere = cell.data.model_copy(update={"resolution": side})
+        with world.one_after_the_first():
+            reference, held_out = (data_registry.load(elsewhere, split) for split in ("train", "validation"))
+        subject = at_resolution(subject, name, build, side)
+        row["val_loss_transfer"] = validate(subject, _tensors(held_out))
+    samples = None
+    if cell.evaluate.samples:
+        samples, columns, timings["sample_batch_seconds"] = _sample(cell, subject, reference, precision, world, watch)
+        row |= columns
+    world.leave()
+    if not world.first:
+        return row
+    if samples is not None:
+        row |= _evaluate(cell, samples, reference, device, folder, watch)
+    for part in cell.measure.parts:
+        watch({"stage": "measure", "part": part})
+        columns, timings[f"{part}_seconds"] = measure_part(
+            part, model, batch_size=cell.train.batch_size, precision=precision, device=device,
+            compile_mode=cell.train.compile, seconds=cell.measure.seconds,
+        )  # fmt: skip
+        row |= columns
+    if cell.measure.spatial:
+        row |= _survey(cell, learnt, validation if len(held_out) else images, folder, watch)
+    if cell.measure.operators and cell.train.compile == "eager":
+        row |= step_counts(
+            model, channels=build["in_channels"], side=cell.data.resolution, precision=precision, device=device
+        )
+    elif cell.measure.operators:
+        row["graph_breaks"] = graph_breaks()
+    if cell.measure.largest_batch:
+        watch({"stage": "measure", "part": "largest batch"})
+        trial = Trial(name, build, cell.train.model_dump(mode="json"), precision, cell.train.batch_size)
+        row |= largest_batch(trial, cell.measure.search_seconds)
+    write_json(folder / "timings.json", timings)
+    return row
+
+
+def _tensors(images: ImageSet) -> Images:
+    """Copies: a cached set is a read-only memory map."""
+    labels = None if images.labels is None else torch.from_numpy(np.array(images.labels))
+    return Images(torch.from_numpy(np.array(images.images)), labels, images.checksum)
+
+
+def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
+    """What training itself tells: losses, and the time of its steps."""
+    losses = trained.curve.train_loss
+    tail = losses[-max(1, len(losses) // 10) :]
+    return {
+        "resumed_from_step": trained.resumed_from,
+        "resumed_bit_exact": trained.bit_exact,
+        "images_seen": trained.curve.images[-1],
+        "train_loss": sum(tail) / len(tail),
+        "val_loss": trained.curve.val_loss[-1],
+        **_timed(cell, trained),
+    }
+
+
+def _timed(cell: Cell, trained: Trained) -> dict[str, Any]:
+    """The time of the steps that ran as this process does; what others took says nothing of them."""
+    seconds, waits = trained.step_seconds[trained.timed_from :], trained.data_seconds[trained.timed_from :]
+    if left := trained.timed_from:
+        warnings.warn(
+            f"{left} of {len(trained.step_seconds)} steps were timed under other conditions (a machine, threads, or "
+            "cells beside them) and are left out of the timings",
+            CellWarning,
+            stacklevel=2,
+        )
+    if not seconds:
+        return {}
+    steps = spread(after_warmup(seconds))
+    compiled = cell.train.compile != "eager" and trained.resumed_from is None
+    return {
+        "compile_seconds": seconds[0] - steps.median if compiled else None,
+        "train_seconds": None if left else sum(seconds),
+        **steps.columns("train_step_ms", 1000),
+        "train_images_per_s": cell.train.batch_size / steps.median,
+        "data_wait_ms_median": spread(after_warmup(waits)).median * 1000,
+    }
+
+
+def _survey(cell: Cell, model: nn.Module, images: Images, folder: Path, watch: Watch) -> dict[str, Any]:
+    """What the mixers do in space, on the first held-out images where there are any; the details go into a file."""
+    assert isinstance(model, Backbone)
+    watch({"stage": "measure", "part": "space"})
+    found = survey(model.eval(), generation.to_model(images.pixels[:IMAGES]), time_scale=cell.train.time_scale)
+    write_json(folder / SPATIAL, json.loads(found.model_dump_json()))
+    return found.columns()
+
+
+def _write_curve(trained: Trained, folder: Path) -> None:
+    import pyarrow as pa  # not pandas, nor `pa.array`, which asks for it: it takes a fresh process .3 s to import
+    import pyarrow.parquet as pq
+
+    def column(name: str, values: list[Any]) -> pa.Array:
+        known = np.packbits([value is not None for value in values], bitorder="little")
+        kind = pa.int64() if name in ("step", "images") else pa.float64()
+        numbers = np.array([0 if value is None else value for value in values], kind.to_pandas_dtype())
+        return pa.Array.from_buffers(kind, len(values), [pa.py_buffer(known.tobytes()), pa.py_buffer(numbers)])
+
+    table = pa.table({name: column(name, values) for name, values in asdict(trained.curve).items()})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    write_atomic(folder / "curve.parquet", buffer.getvalue())
+
+
+def _write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], train: TrainConfig, folder: Path) -> None:
+    """The averaged weights, with what `create_model` needs to take them up again and what a sampler has to know."""
+    weights = {key: value.contiguous() for key, value in ema.state_dict().items()}
+    about = {"model": name, "build": json.dumps(build)}
+    about |= {key: json.dumps(getattr(train, key)) for key in ("time_scale", "label_dropout")}
+    with replacing(folder / "checkpoint.safetensors") as file:
+        weights_file.save(weights, about, file)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model and what is to be known to use it.
+
+    Attributes:
+        model: in eval mode.
+        name: as `create_model` takes it.
+        time_scale: of the times that it sees.
+        label_dropout: the share of labels that were hidden from it; None: not known, of an older checkpoint.
+    """
+
+    model: Backbone
+    name: str
+    time_scale: float
+    label_dropout: float | None
+
+
+def load_checkpoint(path: Path) -> Backbone:
+    """The model of `read_checkpoint`."""
+    return read_checkpoint(path).model
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Rebuild a model from a cell's checkpoint; reading it runs no code from the file.
+
+    Raises:
+        ModelError: the file is no checkpoint of pdebench, or its weights are not finite.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        # before safetensors, which waits for a FIFO and calls any failure a missing file
+        with open_plain(path, follow=True) as file:
+            weights_file.refuse_altered(file)
+        with safe_open(path, framework="pt") as held:
+            about = held.metadata() or {}
+            weights = {key: held.get_tensor(key) for key in held.keys()}  # noqa: SIM118 (not a dict)
+        name, build = about["model"], json.loads(about["build"])
+        _refuse_other_sizes(build, weights)
+        with torch.device("meta"):  # allocates nothing, whatever sizes the file claims
+            create_model(name, **build).load_state_dict(weights, assign=True)
+        model = create_model(name, **build)
+        model.load_state_dict(weights)
+        known = {key: json.loads(about[key]) for key in ("time_scale", "label_dropout") if key in about}
+        time_scale, dropout = float(known.get("time_scale", generation.TIME_SCALE)), known.get("label_dropout")
+        if not (math.isfinite(time_scale) and time_scale > 0 and isinstance(dropout, int | float | None)):
+            raise ValueError(f"its time_scale or label_dropout is none: {printable(str(known))}")
+    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, RecursionError) as error:
+        if why := refused_by_system(error):
+            raise ModelError(f"cannot read the checkpoint {path}: {why}") from None
+        if out_of_memory(error):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path} is not a checkpoint of pdebench ({reason})") from None
+    if burst := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
+        raise ModelError(
+            f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors, {burst[0]} "
+            "first): its training diverged, or the file was damaged; train its cell again"
+        )
+    return Checkpoint(model.eval(), name, time_scale, dropout)
+
+
+def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Refuse more layers, pixels or classes than the weights have, before as many are built.
+
+    Raises:
+        ValueError: what the file says of itself is not what it holds.
+    """
+    if not isinstance(build, dict):
+        raise ValueError("it does not say how its model is built")
+    patch = weights["x_embedder.proj.weight"].shape[-1]
+    held = {
+        "depth": sum(key.endswith(".adaLN_modulation.1.weight") and key.startswith("blocks.") for key in weights),
+        "width": weights["pos_embed"].shape[-1],
+        "input_size": patch * math.isqrt(weights["pos_embed"].shape[1]),
+    }
+    for key, value in held.items():
+        if build.get(key) != value:
+            raise ValueError(f"it claims {key} {str(build.get(key))[:20]}, its weights have {value}")
+
+
+def _sample(
+    cell: Cell, model: nn.Module, reference: ImageSet, precision: str, world: World, watch: Watch
+) -> tuple[Tensor | None, dict[str, Any], list[float]]:
+    """Images from the averaged weights, uint8 (N, C, H, W), in the first process; the columns of their speed; seconds.
+
+    None where some came out NaN or infinite: pixels have no such values, and would show and be measured as something.
+    The processes take turns at the batches, which are one process': its noise, its sizes and so its images. In a round
+    each makes one; the images of a round over the seconds of its slowest process are what the cell's devices do.
+    """
+    count, size, device = cell.evaluate.samples, cell.evaluate.batch_size, world.device
+    begins = range(0, count, size)
+    ours = set(world.mine(len(begins)))
+    noise_of = Generator().manual_seed(NOISE_SEED)
+    # the classes of the training set in its own (mixed, fixed) order: samples follow its class frequencies
+    labels = None if reference.labels is None else torch.from_numpy(np.resize(reference.labels, count).copy())
+    made: list[tuple[Tensor, float, int]] = []
+    with cast_once(model, precision, device):
+        for index, begin in enumerate(begins):
+            shape = (min(size, count - begin), reference.images.shape[1], reference.resolution, reference.resolution)
+            noise = torch.randn(shape, generator=noise_of)
+            if index not in ours:
+                continue
+            watch({"stage": "sample", "step": begin, "steps": count})
+            noise = noise.to(device)
+            given = None if labels is None else labels[begin : begin + len(noise)].to(device)
+            started = time.perf_counter()
+            drawn = generation.sample(
+                model, noise, given,
+                sampler=cell.evaluate.sampler, nfe=cell.evaluate.nfe, guidance=cell.evaluate.guidance,
+                guidance_channels=cell.evaluate.guidance_channels, time_scale=cell.train.time_scale,
+            )  # fmt: skip
+            pixels = generation.to_pixels(drawn).cpu()  # .cpu() waits for the device
+            took = time.perf_counter() - started
+            made.append((pixels, took, generation.not_finite(drawn)))
+    batches, seconds, rates, busy, burst = [], [], [], [], 0
+    for turn in world.rounds(made, len(begins)):
+        seconds.append(max(one for _, one, _ in turn))
+        rates.append(sum(len(pixels) for pixels, _, _ in turn) / seconds[-1])
+        burst += sum(one for _, _, one in turn)
+        busy.append(len(turn) == world.size)
+        if world.first:
+            batches += [pixels for pixels, _, _ in turn]
+    if burst:
+        batches = []
+        text = f"{burst} of {count} samples came out NaN or infinite: none is shown or measured"
+        warnings.warn(text, CellWarning, stacklevel=2)
+    full = [rate for rate, all_worked in zip(rates, busy, strict=True) if all_worked] or rates
+    speed = spread(full[1:] or full)
+    columns = {
+        "sampled_from": f"{'averaged' if cell.train.steps else 'initial'} weights, cast once",
+        "sample_seconds": sum(seconds),
+        "sample_images_per_s": speed.median,
+        "sample_images_per_s_q1": speed.q1,
+        "sample_images_per_s_q3": speed.q3,
+        "sample_images_per_s_n": speed.n,
+    }
+    return torch.cat(batches) if batches else None, columns, seconds
+
+
+def _evaluate(
+    cell: Cell, samples: Tensor, reference: ImageSet, device: torch.device, folder: Path, watch: Watch
+) -> dict[str, Any]:
+    """Show the samples, and measure them against the training images."""
+    if data_registry.SOURCES[cell.data.name].meaningful:
+        write_atomic(folder / "samples.png", png_grid(samples[: GRID * GRID], columns=GRID))
+    if not cell.evaluate.metrics:
+        return {}
+    watch({"stage": "evaluate"})
+    return quality.evaluate(
+        cell.evaluate.metrics, samples, np.asarray(reference.images),
+        reference_name=f"{reference.name}/{reference.split}/{reference.resolution}px",
+        reference_checksum=reference.checksum, device=device,
+    )  # fmt: skip

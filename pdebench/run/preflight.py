@@ -1,0 +1,101 @@
+"""What can be known to fail later, asked before the first cell starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from pdebench.data.source import SPLITS
+from pdebench.errors import CellWarning, DataError, MetricError, ResultsError, SlotError
+from pdebench.files.manifest import Manifest
+from pdebench.results.store import PUBLISHED
+from pdebench.suite.config import Cell, DataConfig
+from pdebench.system.slots import gpus
+
+COMPILERS = (os.environ.get("CXX") or "g++", "clang++")
+LEAST_FREE = 200 * 2**20  # bytes: room for records, logs and the checkpoint of a small model
+
+
+def preflight(cells: Sequence[Cell], folder: Path) -> None:
+    """Check that every cell's data and metrics are to be had, and that the cache and `folder` have room for them.
+
+    Raises:
+        DataError: a data set is not installed, not there, or not offered at the resolution asked for; or it is yet to
+            be decoded, and the cache of images cannot be written to, has no room or is a file.
+        MetricError: a metric's extractor or weights are missing, or it would say nothing.
+        ResultsError: the disk is full, or a file that is none of ours stands where the tables or the page go.
+        SlotError: a model is to be compiled where there is no compiler.
+    """
+    from pdebench.data import registry
+    from pdebench.metrics import quality
+
+    if cells:
+        Manifest(folder).refuse_foreign(PUBLISHED)
+    wanted = [cell.data for cell in cells]
+    wanted += [
+        cell.data.model_copy(update={"resolution": side}) for cell in cells if (side := cell.evaluate.resolution)
+    ]
+    for data in dict.fromkeys(wanted):
+        registry.check(data)
+        _refuse_uncached(data)
+    for evaluate in dict.fromkeys(cell.evaluate for cell in cells):
+        quality.check(evaluate.metrics, evaluate.samples)
+    classes = cache(registry.class_count)
+    for cell in cells:
+        _refuse_meaningless(cell)
+        channels = registry.SOURCES[cell.data.name].channels
+        if (guided := cell.evaluate.guidance_channels) is not None and guided > channels:
+            raise DataError(
+                f"evaluate.guidance_channels is {guided}, but data set '{cell.data.name}' has {channels} channels: "
+                f"guide at most so many, or all with null"
+            )
+        if cell.evaluate.guidance != 1 and cell.evaluate.samples and classes(cell.data) is None:
+            raise DataError(
+                f"evaluate.guidance is {cell.evaluate.guidance:g}, but data set '{cell.data.name}' has no classes to "
+                "guide by: leave guidance out, or take labelled data"
+            )
+    if any(cell.train.compile != "eager" for cell in cells) and not (gpus() or any(map(shutil.which, COMPILERS))):
+        raise SlotError(
+            "train.compile on a CPU needs a C++ compiler, and there is none on the PATH: install g++, or set "
+            "train.compile: eager"
+        )
+    free = shutil.disk_usage(folder).free
+    if cells and free < LEAST_FREE:
+        raise ResultsError(
+            f"{folder} has {free / 2**20:.0f} MiB free, less than the {LEAST_FREE / 2**20:.0f} MiB that a run needs: "
+            "free some, or pass --results with another folder"
+        )
+
+
+def _refuse_uncached(data: DataConfig) -> None:
+    """Where the cache takes no images, those that are wanted must be there already."""
+    from pdebench.data import cache, registry
+
+    if not (most := registry.SOURCES[data.name].most_cached(data)):
+        return
+    cache.check_cache()
+    if not cache.serves(most, data.resolution):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CellWarning)  # the cell says it
+            for split in SPLITS:
+                registry.load(data, split)
+
+
+def _refuse_meaningless(cell: Cell) -> None:
+    from pdebench.data.registry import SOURCES
+
+    if not cell.evaluate.metrics:
+        return
+    if not SOURCES[cell.data.name].meaningful:
+        raise MetricError(
+            f"data set '{cell.data.name}' is random numbers, so a metric of samples says nothing: leave "
+            "evaluate.metrics out, or take other data"
+        )
+    if not cell.train.steps:
+        raise MetricError(
+            "train.steps is 0, so a metric of samples says nothing of the model: leave evaluate.metrics out, or train"
+        )

@@ -1,0 +1,77 @@
+"""`pdebench sample`: images from a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pdebench.errors import ModelError
+from pdebench.files.picture import PNG, png_grid
+from pdebench.results.store import make_folder, refuse_unlike, write_atomic
+from pdebench.run.cell import read_checkpoint
+from pdebench.tasks import generation
+
+BATCH = 64
+
+
+def sample_checkpoint(
+    checkpoint: Path,
+    out: Path,
+    *,
+    count: int,
+    label: int | None,
+    guidance: float,
+    nfe: int,
+    seed: int,
+    guidance_channels: int | None = None,
+) -> Path:
+    """Draw `count` images from the averaged weights in `checkpoint` and write them as one PNG.
+
+    Raises:
+        ModelError: the file is no checkpoint, the label is none of its classes, nothing is there to guide by, `nfe` is
+            odd, or the images are not finite.
+        ResultsError: something else than a PNG is at `out`, or it cannot be written.
+    """
+    refuse_unlike(out, PNG)
+    found = read_checkpoint(checkpoint)
+    model = found.model
+    classes = model.num_classes
+    if nfe % 2:
+        raise ModelError(f"nfe {nfe} is odd, but Heun spends two evaluations a step; make it even")
+    if guidance != 1 and (classes is None or found.label_dropout == 0):
+        lacks = "classes" if classes is None else "label dropout"
+        raise ModelError(
+            f"{checkpoint} was trained without {lacks}, so guidance {guidance:g} has nothing to go by; leave it out"
+        )
+    if guidance_channels is not None and not (guidance != 1 and guidance_channels <= model.in_channels):
+        why = "guidance is 1" if guidance == 1 else f"there are {model.in_channels}"
+        raise ModelError(f"--guidance-channels {guidance_channels} does not work: {why}; change it, or leave it out")
+    if label is not None and (classes is None or label >= classes):
+        known = "it was trained without classes" if classes is None else f"its classes are 0 to {classes - 1}"
+        raise ModelError(f"{checkpoint} has no class {label}: {known}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(device)
+    side = model.grid[0] * model.patch
+    noise = torch.randn(count, model.in_channels, side, side, generator=torch.Generator().manual_seed(seed))
+    labels = None
+    if classes is not None:
+        labels = torch.arange(count) % classes if label is None else torch.full((count,), label)
+    drawn = [
+        generation.sample(
+            model,
+            noise[part].to(device),
+            None if labels is None else labels[part].to(device),
+            nfe=nfe,
+            guidance=guidance,
+            guidance_channels=guidance_channels,
+            time_scale=found.time_scale,
+        )
+        for part in (slice(begin, begin + BATCH) for begin in range(0, count, BATCH))
+    ]
+    if burst := generation.not_finite(together := torch.cat(drawn)):
+        raise ModelError(f"{burst} of {count} images came out NaN or infinite; a guidance nearer to 1 may help")
+    images = generation.to_pixels(together).cpu()
+    make_folder(out.parent)
+    write_atomic(out, png_grid(images, columns=max(1, round(count**0.5))))
+    return out

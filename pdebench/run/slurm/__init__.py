@@ -1,0 +1,1 @@
+"""Cells on a cluster that SLURM shares out."""

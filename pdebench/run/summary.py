@@ -1,0 +1,83 @@
+"""The words and the small table that end a run in the terminal."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from rich.console import Console
+from rich.text import Text
+
+from pdebench.errors import printable
+from pdebench.results.store import Results
+from pdebench.run.slurm.submit import Submitted
+from pdebench.run.sweep import RunOutcome, failed_before
+from pdebench.suite.labels import labels
+from pdebench.terminal.text_table import Column, in_columns
+
+
+def print_outcome(console: Console, outcome: RunOutcome, suite: str) -> None:
+    """Say what a run did, what failed, and what to do next."""
+
+    def say(text: str, style: str | None = None) -> None:
+        console.print(printable(text), style=style, soft_wrap=True, highlight=False, markup=False)
+
+    again = shlex.join(["pdebench", *sys.argv[1:]])
+    if outcome.records:
+        console.print(_table(outcome, console.width), soft_wrap=True)
+    for record in outcome.failed:
+        say(f"{record['status']}: cell {record['cell']}: {record.get('message') or 'it left no message'}", "red")
+        say(f"  log: {Results(outcome.folder).cell(record['cell']) / 'log.txt'}")
+    for cell, why in outcome.lost.items():
+        say(f"not done: cell {cell}: {why}", "red")
+    if outcome.lost:
+        say(f"to go on with them: {again}")
+    if outcome.interrupted:
+        say(f"interrupted: {outcome.done} cells are done and kept, {outcome.missing} are left; go on with: {again}")
+    elif not outcome.ran and not outcome.failed:
+        say(f"nothing to do: all {outcome.done} cells are done")
+    if failed_before(outcome.failed) and not outcome.interrupted:
+        say(f"to run what failed again: {again}{'' if '--retry' in sys.argv else ' --retry failed'}")
+    if outcome.records:
+        say(f"report: {outcome.folder / 'report.html'}")
+        say(f"tables: {outcome.folder / 'table.csv'} and table.parquet, one row a cell")
+
+
+def print_submitted(console: Console, submitted: Submitted) -> None:
+    """Say what was queued, what was under way, and what to do next."""
+
+    def say(text: str) -> None:
+        console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
+
+    def cells(count: int) -> str:
+        return f"{count} cell{'s' * (count != 1)}"
+
+    for array in submitted.arrays:
+        say(f"submitted job {array.job}: {cells(len(array.cells))}")
+    if submitted.under_way:
+        say(f"not submitted again: {cells(len(submitted.under_way))} under way")
+    if submitted.left:
+        say(f"how they stand: pdebench status {submitted.folder}")
+        say(f"to stop them: pdebench cancel {submitted.folder}")
+        say(f"tables and report of what is done by then: pdebench report {submitted.folder}")
+
+
+def _table(outcome: RunOutcome, width: int) -> Text:
+    """One line a cell: its loss, its first Frechet distance, its speed."""
+    names = labels(outcome.cells)
+    distance = next((key for record in outcome.records for key in record if key.startswith(("fid", "fd_"))), None)
+    heads = ("params", "val loss", *(["FID" if distance == "fid" else "FD"] if distance else []), "train img/s")
+    columns = [Column("cell", least=32), *(Column(head, right=True) for head in heads)]
+
+    def number(record: dict[str, object], key: str, form: str, scale: float = 1) -> str:
+        value = record.get(key)
+        return "—" if not isinstance(value, int | float) else format(value / scale, form)
+
+    rows = []
+    for record in outcome.records:
+        told = [number(record, "params", ".2f", 1e6) + " M", number(record, "val_loss", ".4f")]
+        if distance:
+            told.append(number(record, distance, ".2f"))
+        told.append(number(record, "train_images_per_s", ".0f"))
+        rows.append([(text, "") for text in (names[record["cell"]], *told)])
+    return in_columns(columns, rows, width)

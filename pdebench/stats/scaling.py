@@ -1,0 +1,165 @@
+"""Everything that a table lets one say of how a loss scales: laws with intervals, warnings, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from pdebench.errors import InsufficientData
+from pdebench.stats.bootstrap import RESAMPLES
+from pdebench.stats.holdout import HELD_RESAMPLES, Held, held_envelope, held_parametric
+from pdebench.stats.isoflop import IsoFlop, isoflop
+from pdebench.stats.left_out import shortened
+from pdebench.stats.parametric import Parametric, parametric, refit
+from pdebench.stats.power_law import DECADE, PowerLaw, envelope, power_law, too_narrow
+from pdebench.stats.remarks import warnings
+from pdebench.stats.runs import SAME_BUDGET, Columns, Runs, runs_of
+
+BEYOND = 10.0  # times the largest budget: how far the allocation is extrapolated
+
+Law = TypeVar("Law")
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What is known of one group of runs.
+
+    Attributes:
+        group: its name; empty where the table is one.
+        runs: the rows that were fitted.
+        parametric: `L(N, D)`, or None where it was refused.
+        isoflop: the best size of each budget, or None.
+        envelope: the power law of compute, or None.
+        held: the largest budget's sizes, predicted by `L(N, D)`.
+        held_envelope: its envelope, predicted by the power law.
+        refusals: what could not be fitted, by the law's name: `insufficient data: ...`.
+        warnings: what a reader has to know before believing the rest.
+    """
+
+    group: str
+    runs: Runs
+    parametric: Parametric | None
+    isoflop: IsoFlop | None
+    envelope: PowerLaw | None
+    held: tuple[Held, ...]
+    held_envelope: Held | None
+    refusals: dict[str, str]
+    warnings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, figures that are not finite as null; the runs as columns."""
+        found = {name: getattr(self, name) for name in _TOLD}
+        found = {name: asdict(value) if is_dataclass(value) else value for name, value in found.items()}  # type: ignore[arg-type]
+        columns = {"n": self.runs.n, "d": self.runs.d, "flops": self.runs.flops, "loss": self.runs.loss}
+        rows: dict[str, Any] = {name: values.tolist() for name, values in columns.items()}
+        rows |= {"run": self.runs.run.tolist(), "place": list(self.runs.places)}
+        held = [asdict(point) | {"covered": point.covered} for point in self.held]
+        return {"group": self.group, "runs": rows, **self._rows(), **_plain(found), "held": _plain(held)}
+
+    def _rows(self) -> dict[str, Any]:
+        """What became of the rows that were not fitted."""
+        left = [{"place": one.place, "why": one.why} for one in self.runs.left_out]
+        repeated = [{"place": one.place, "of": one.of} for one in self.runs.repeated]
+        return {"left_out": left, "repeated": repeated, "unfinished": self.runs.unfinished}
+
+    @property
+    def refused(self) -> list[tuple[str, str]]:
+        """What could not be fitted and why, each reason once with all that it is true of."""
+        names: dict[str, list[str]] = {}
+        for name, why in self.refusals.items():
+            names.setdefault(why, []).append(name)
+        return [(" and ".join(filter(None, [", ".join(of[:-1]), of[-1]])), why) for why, of in names.items()]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing at all could be fitted."""
+        return self.parametric is None and self.isoflop is None and self.envelope is None
+
+
+_TOLD = ("parametric", "isoflop", "envelope", "held_envelope", "refusals", "warnings")
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def scaling(table: pd.DataFrame, columns: Columns) -> list[Scaling]:
+    """Fit every law to every group of a table.
+
+    Raises:
+        TableError: the columns are not there, or hold no numbers.
+    """
+    return [scale(runs) for runs in runs_of(table, columns)]
+
+
+def scale(runs: Runs, resamples: int = RESAMPLES) -> Scaling:
+    """Fit every law to one group of runs, and as many resamples of them for the intervals."""
+    refusals: dict[str, str] = {}
+
+    def tried(name: str, law: Callable[[], Law]) -> Law | None:
+        try:
+            return law()
+        except InsufficientData as error:
+            refusals[name] = str(error)
+            return None
+
+    if runs.refusal:
+        refusals = dict.fromkeys(("L(N, D)", "IsoFLOP", "envelope"), runs.refusal)
+        return Scaling(runs.name, runs, None, None, None, (), None, refusals, warnings(runs, None, None, None))
+    largest = float(runs.flops.max())
+    law = tried("L(N, D)", lambda: parametric(runs, (largest, BEYOND * largest), refit(_spread(runs), resamples)))
+    held = (
+        None
+        if law is None
+        else tried("held-out budget of L(N, D)", lambda: held_parametric(runs, min(resamples, HELD_RESAMPLES)))
+    )
+    profiles = tried("IsoFLOP", lambda: isoflop(runs, resamples))
+    if profiles is not None and profiles.a is None:
+        refusals["IsoFLOP exponent"] = profiles.why
+    front = tried("envelope", lambda: envelope(runs, resamples))
+    told = None
+    if front is not None:
+        last = (runs.budget == runs.budget.max()) & (runs.n == front.n[-1])
+        seeds = max(1, len(np.unique(runs.run[last])))
+        told = tried("held-out budget of the envelope", lambda: held_envelope(front, seeds))
+    return Scaling(
+        runs.name,
+        runs,
+        law,
+        profiles,
+        None if front is None else power_law(front),
+        held or (),
+        told,
+        refusals,
+        warnings(runs, law, profiles, front),
+    )
+
+
+def why_none(fits: Sequence[Scaling]) -> str:
+    """Why nothing could be fitted to any group, each reason once, the first few."""
+    reasons = list(dict.fromkeys(next(iter(found.refusals.values())) for found in fits))
+    if not reasons:
+        return "it has no runs"
+    groups = f"none of its {len(fits)} groups can be fitted: " if len(fits) > 1 else ""
+    return groups + shortened(reasons, "; ")
+
+
+def _spread(runs: Runs) -> Runs:
+    """The runs, if they span a decade of compute.
+
+    Raises:
+        InsufficientData: they do not.
+    """
+    if runs.flops.max() < DECADE / SAME_BUDGET * runs.flops.min():
+        raise InsufficientData(too_narrow(float(runs.flops.max() / runs.flops.min())))
+    return runs

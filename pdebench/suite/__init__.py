@@ -1,0 +1,1 @@
+"""From a YAML file to cells: sections, grid, identity, matching, budget. Imports no torch."""

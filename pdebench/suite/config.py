@@ -1,0 +1,440 @@
+"""The sections of a suite and the cell they make, as pydantic models; importing this imports no torch.
+
+Descriptions of fields are what an editor shows: they go into the JSON Schema of a suite file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from pdebench.errors import DimensionError, did_you_mean
+from pdebench.files.yaml_source import dump_yaml
+from pdebench.models.registry import FAMILIES, Dimensions, unknown_family
+from pdebench.models.sizes import SIZES
+from pdebench.suite.identity import identity_of
+
+
+def data_names() -> list[str]:
+    """The names of the registered data sets."""
+    from pdebench.data.registry import SOURCES  # imports no torch or numpy either, but asks for entry points
+
+    return list(SOURCES)
+
+
+def metric_names() -> list[str]:
+    """The names of the registered metrics."""
+    from pdebench.metrics.quality import METRICS
+
+    return list(METRICS)
+
+
+def _known(kind: str, word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    if word not in known:
+        message = f"unknown {kind} '{word}'; {did_you_mean(word, known)}"
+        # pydantic formats the message as a template; braces of the word must not count.
+        raise PydanticCustomError("unknown_name", "{message}", {"message": message})
+    return word
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise PydanticCustomError("repeated", "{message}", {"message": f"'{name}' is listed twice; keep one"})
+    return names
+
+
+def _family(name: str) -> str:
+    if name not in FAMILIES:
+        raise PydanticCustomError("unknown_name", "{message}", {"message": unknown_family(name)})
+    return name
+
+
+FamilyName = Annotated[str, AfterValidator(_family)]
+SizeName = Annotated[str, AfterValidator(lambda name: _known("size", name, SIZES))]
+DataName = Annotated[str, AfterValidator(lambda name: _known("data set", name, data_names()))]
+MetricName = Annotated[str, AfterValidator(lambda name: _known("metric", name, metric_names()))]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """The images to learn."""
+
+    name: DataName = Field(description="A registered data set; see `pdebench list data`.")
+    resolution: int = Field(gt=0, description="Side of the square images, in pixels.")
+    path: Path | None = Field(
+        default=None,
+        description="Folder of images; only for the data set `folder`. A relative path begins at the suite's file.",
+    )
+    flip: bool = Field(default=True, description="Mirror training images left to right at random.")
+    content: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{32}$",
+        description="Digest of what the data set holds, filled in where a cell is run; where a suite gives it, other "
+        "data are refused.",
+    )
+
+
+class ModelConfig(Section):
+    """The backbone: a token mixer's family in the one shell.
+
+    The family's own options stand beside these keys; those left out are filled in with its defaults.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    family: FamilyName = Field(description="The token mixer; see `pdebench list models`.")
+    size: SizeName = Field(description="Depth, width and heads by name: S to XL are DiT's, smaller ones are for CPUs.")
+    patch: int = Field(gt=0, description="Side of a patch in pixels; one patch is one token.")
+    depth: int | None = Field(default=None, gt=0, description="Blocks, in place of the size's.")
+    width: int | None = Field(default=None, gt=0, description="Channels of a token, in place of the size's.")
+    heads: int | None = Field(default=None, gt=0, description="Heads of the mixer, in place of the size's.")
+    mlp_hidden: int | None = Field(default=None, gt=0, description="Hidden width of the MLP, in place of the family's.")
+
+    @model_validator(mode="after")
+    def _fill_in_options_and_dimensions(self) -> Self:
+        family = FAMILIES[self.family]
+        options = family.options.model_validate_json(json.dumps(self.options), strict=True)
+        if self.__pydantic_extra__ is not None:
+            self.__pydantic_extra__.update(options.model_dump(mode="json"))
+        try:
+            dimensions = family.dimensions(self.size, options, **self.dimensions)
+        except DimensionError as error:
+            shared = ["heads", "width"] if family.heads else []
+            context = {"message": str(error), "field": error.key, "shared": shared}
+            raise PydanticCustomError("cross_field", "{message}", context) from None
+        for name, value in dimensions._asdict().items():
+            object.__setattr__(self, name, value)  # frozen from here on
+        return self
+
+    @property
+    def dimensions(self) -> dict[str, int | None]:
+        """Depth, width, heads and the MLP's hidden width; null is what the family has none of."""
+        return {name: getattr(self, name) for name in Dimensions._fields}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The family's options, defaults included; `FAMILIES[family].options(**options)` types them."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class TrainConfig(Section):
+    """How the model learns: AdamW on the flow-matching loss."""
+
+    steps: int = Field(ge=0, description="Optimiser steps; 0 trains nothing, for suites that only measure.")
+    batch_size: int = Field(gt=0, description="Images in a step, over all devices.")
+    lr: float = Field(gt=0, description="AdamW's learning rate, after the warmup.")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant",
+        description="The learning rate after the warmup: held, or down to 0 along a cosine.",
+    )
+    warmup: int = Field(default=0, ge=0, description="Steps over which the learning rate rises from 0.")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="AdamW's decoupled decay of the weights of linear layers and convolutions."
+    )
+    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="AdamW's two decay rates of the moments.")
+    clip: float | None = Field(default=None, gt=0, description="Largest norm of the gradient; null does not clip.")
+    ema: float = Field(
+        default=0.9999, ge=0, lt=1, description="Decay of the moving average of weights that is sampled from."
+    )
+    ema_warmup: bool = Field(
+        default=True,
+        description="Begin that average with a decay of at most (1 + step) / (10 + step), as TensorFlow does: its mean "
+        "age is a tenth of the steps at first. false: a fixed decay, as DiT's, of a mean age of 1 / (1 - ema) steps.",
+    )
+    time_scale: float = Field(
+        default=1000.0,
+        gt=0,
+        description="What times in [0, 1] are multiplied by before the network sees them: 1000 as in ZigMa's code, "
+        "which is the range that DiT's embedding was made for; SiT's has 1.",
+    )
+    label_dropout: float = Field(
+        default=0.1, ge=0, le=1, description="Share of labels hidden, for classifier-free guidance."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="Arithmetic in training; auto takes bf16 where the device is fast at it."
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Seed of the weights, the order of the data and the noise."
+    )
+    compile: Literal["eager", "compile", "compile-max"] = Field(
+        default="eager",
+        description="How the model runs, in sampling too: as written, through torch.compile, or with its autotuning.",
+    )
+    devices: int = Field(
+        default=1, ge=1, description="GPUs, or processes on a CPU, that share each batch, and the sampling."
+    )
+    accumulate: int = Field(
+        default=1, ge=1, description="Micro-batches that a device takes its share of a batch in, to save memory."
+    )
+
+    @model_validator(mode="after")
+    def _batch_is_shared_out(self) -> Self:
+        if self.batch_size % (parts := self.devices * self.accumulate):
+            product = f"devices x accumulate, {self.devices} x {self.accumulate}"
+            message = f"batch_size {self.batch_size} is not divisible by {product}; take a multiple of {parts}"
+            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "batch_size"})
+        return self
+
+
+class EvaluateConfig(Section):
+    """What is measured of a trained model."""
+
+    samples: int = Field(default=0, ge=0, description="Images to generate for the metrics; 0 generates none.")
+    sampler: Literal["euler", "heun"] = Field(default="heun", description="Solver of the flow's equation.")
+    nfe: int = Field(default=50, gt=0, description="Evaluations of the network for one image; heun spends two a step.")
+    guidance: float = Field(default=1.0, ge=0, description="Classifier-free guidance scale; 1 is none.")
+    guidance_channels: int | None = Field(
+        default=None,
+        gt=0,
+        description="Channels that are guided, from the first; null: all. DiT and SiT guide 3 of a latent's 4.",
+    )
+    batch_size: int = Field(default=64, gt=0, description="Images generated at a time.")
+    resolution: int | None = Field(
+        default=None,
+        gt=0,
+        description="Side, in pixels, at which to sample and to measure the loss again (`val_loss_transfer`) with the "
+        "weights as trained; null: where they were trained.",
+    )
+    metrics: Annotated[tuple[MetricName, ...], AfterValidator(_distinct)] = Field(
+        default=(), description="Quality metrics of the samples; see `pdebench list metrics`."
+    )
+    every: int | None = Field(
+        default=None,
+        gt=0,
+        description="Steps between evaluations of the validation loss, which always ends training.",
+    )
+
+    @model_validator(mode="after")
+    def _metrics_have_samples(self) -> Self:
+        if self.metrics and not self.samples:
+            message = "metrics are asked for but samples is 0; set evaluate.samples, or leave metrics out"
+            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "metrics"})
+        return self
+
+    @model_validator(mode="after")
+    def _guided_channels_need_guidance(self) -> Self:
+        if self.guidance_channels is not None and self.guidance == 1:
+            message = "guidance_channels says where guidance works, but guidance is 1; set that, or leave this out"
+            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "guidance_channels"})
+        return self
+
+    @model_validator(mode="after")
+    def _heun_takes_two(self) -> Self:
+        if self.sampler == "heun" and self.nfe % 2:
+            message = f"nfe {self.nfe} is odd, but heun spends two evaluations a step; make it even, or take euler"
+            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "nfe"})
+        return self
+
+
+class MeasureConfig(Section):
+    """What is measured of the model beside its training and sampling."""
+
+    parts: Annotated[tuple[Literal["mixer", "block"], ...], AfterValidator(_distinct)] = Field(
+        default=(),
+        description="Parts to time by themselves, forward and backward, in batches of train.batch_size: the first "
+        "block's token mixer, or the whole block.",
+    )
+    seconds: float = Field(default=2.0, gt=0, description="Seconds to spend on timing each part, at least.")
+    largest_batch: bool = Field(
+        default=False, description="Find the largest training batch that fits, by doubling from train.batch_size."
+    )
+    search_seconds: float = Field(default=120.0, gt=0, description="Seconds after which that search ends.")
+    spatial: bool = Field(
+        default=False,
+        description="Measure what every mixer does in space: receptive field, impulse and frequency response, shift "
+        "error, and of a PDE its learned physics.",
+    )
+    operators: bool = Field(
+        default=False,
+        description="Count the operators that a forward and backward pass dispatches and the bytes kept between them; "
+        "where the model is compiled, its graph breaks.",
+    )
+
+
+class BudgetConfig(Section):
+    """What a cell may spend on training, in place of `train.steps`, which follow from it where the suite is read."""
+
+    train_flops: float = Field(
+        gt=0, description="FLOPs of the whole training: 3 x 2 x MACs of a forward pass x images. Steps are rounded."
+    )
+
+
+class MatchConfig(Section):
+    """Every family is resized to the cost of one, to 2%: see `pdebench/suite/matching.py`."""
+
+    by: Literal["params", "macs"] = Field(description="What is made equal: parameters, or MACs of a forward pass.")
+    to: FamilyName = Field(description="The family that keeps its sizes, and whose cost the others are given.")
+
+
+class LimitsConfig(Section):
+    """What one cell may take; a cell that takes more ends as `timeout` or `oom`, and the others go on."""
+
+    seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Wall-clock seconds of a cell, which is then asked to save its state and ended in 5 s, with all "
+        "it started; null: no limit.",
+    )
+    memory_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Host memory of a cell, all of its processes together, in GB of 10^9 bytes; null: no limit.",
+    )
+
+
+_TIME = re.compile(r"(\d+-)?\d+(:\d+){0,2}")
+_GRES = re.compile(r"[a-z]+(:[A-Za-z][\w.-]*)?(:[1-9]\d*)?")
+_MEMORY = re.compile(r"[1-9]\d*[KMGT]?")
+_WORD = re.compile(r"[\w.,:@&|*()\[\]+-]+")
+
+
+def _written(pattern: re.Pattern[str], what: str) -> AfterValidator:
+    """Refuse what is not written so; what passes cannot end its line in the script that sbatch reads."""
+
+    def check(value: str | int) -> str:
+        if not pattern.fullmatch(str(value)) or str(value).startswith("-"):
+            raise PydanticCustomError("written", "{message}", {"message": f"must be {what}, not {value!r}"})
+        return str(value)
+
+    return AfterValidator(check)
+
+
+SlurmWord = Annotated[str, _written(_WORD, "one word, as sbatch takes it")]
+
+
+class SlurmConfig(Section):
+    """What a cell asks of SLURM; one of `train.devices` N asks for N times the gres, cpus and mem."""
+
+    partition: SlurmWord | None = Field(default=None, description="Partition; null: the cluster's default.")
+    account: SlurmWord | None = Field(default=None, description="Account that is charged.")
+    qos: SlurmWord | None = Field(default=None, description="Quality of service.")
+    constraint: SlurmWord | None = Field(default=None, description="Features that a node must have.")
+    time: Annotated[str | int, _written(_TIME, "minutes or [days-]hours:minutes:seconds")] | None = Field(
+        default=None,
+        description="Time limit, in minutes or as [days-]hours:minutes:seconds. A cell that needs longer saves its "
+        "state and is queued again. null: the partition's.",
+    )
+    gres: Annotated[str, _written(_GRES, "such as gpu, gpu:1 or gpu:a100:1")] | None = Field(
+        default=None, description="GPUs for each device of a cell, such as gpu:1 or gpu:a100:1; null: a cell on a CPU."
+    )
+    cpus: int | None = Field(default=None, gt=0, description="CPUs for each device of a cell.")
+    mem: Annotated[str | int, _written(_MEMORY, "such as 32G, or a number of MiB")] | None = Field(
+        default=None, description="Host memory for each device of a cell, such as 32G, or a number of MiB."
+    )
+    notice: int = Field(
+        default=120, gt=0, description="Seconds before the time limit at which a cell saves its state and is requeued."
+    )
+
+
+class ExecutionConfig(Section):
+    """How cells are run; nothing here changes what a cell is, so it is no part of its identity."""
+
+    timing: Literal["alone", "shared"] = Field(
+        default="alone",
+        description="alone: a cell has its device, or the CPU, to itself, and is timed. shared: several workers may "
+        "share a CPU; what they would have measured of time is left out.",
+    )
+    isolation: Literal["fresh", "warm"] = Field(
+        default="fresh",
+        description="fresh: every cell starts a new process. warm: cells are forks of one process that has imported "
+        "torch but touched no device, which saves seconds a cell where cells are many and short; a cell on several "
+        "devices starts new ones all the same.",
+    )
+    checkpoint_seconds: float = Field(
+        default=300.0, ge=0, description="Seconds between saved states of a training, from which it can go on."
+    )
+    slurm: SlurmConfig | None = Field(
+        default=None, description="What a cell asks of SLURM, with `pdebench run --executor slurm`."
+    )
+
+
+# The name is a folder's: without '/' and '.', it cannot climb out of the results folder.
+SuiteName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        max_length=64,
+        description="Name of the study and of its results folder: lower-case letters, digits, '-' and '_'.",
+    ),
+]
+Task = Annotated[Literal["generation"], Field(description="What is learned.")]
+
+
+class Header(Section):
+    """What a suite says of itself."""
+
+    suite: SuiteName
+    description: str = Field(default="", description="What the study asks, in a sentence or two.")
+    task: Task = "generation"
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "measure": MeasureConfig,
+}
+# What a suite gives and sweeps: the sections of a cell, and what is resolved into them.
+GIVEN: dict[str, type[Section]] = {**SECTIONS, "budget": BudgetConfig}
+
+
+class Cell(Section):
+    """One point of a suite's grid, with every default written out.
+
+    `id` says which experiment this is: the same point in two suites has one id.
+    """
+
+    suite: SuiteName
+    task: Task = "generation"
+    data: DataConfig
+    model: ModelConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig = EvaluateConfig()
+    measure: MeasureConfig = MeasureConfig()
+
+    @cached_property
+    def id(self) -> str:
+        """Which experiment this is: see `identity.py`."""
+        return identity_of(self.config())
+
+    @property
+    def planned_as(self) -> str:
+        """What a cell and its plan have in common: its identity whatever its data hold and its device computes in."""
+        return self.with_sections(
+            data=self.data.model_copy(update={"content": None}),
+            train=self.train.model_copy(update={"precision": "auto"}),
+        ).id
+
+    def with_sections(self, **sections: Section) -> Cell:
+        """The cell with other sections, and so with another identity."""
+        return Cell(**{**{name: getattr(self, name) for name in Cell.model_fields}, **sections})
+
+    def config(self) -> dict[str, Any]:
+        """Everything as nested plain data: text, numbers, booleans, None, lists and dicts."""
+        return self.model_dump(mode="json")
+
+    def flat(self) -> dict[str, Any]:
+        """What makes the cell, one dotted key a value: `task`, `data.name`, ... (not the suite's name)."""
+        config = self.config()
+        nested = {f"{section}.{key}": value for section in SECTIONS for key, value in config[section].items()}
+        return {"task": config["task"], **nested}
+
+    def to_yaml(self) -> str:
+        """The cell as `config.yaml` holds it."""
+        return dump_yaml(self.config())

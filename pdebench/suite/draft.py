@@ -1,0 +1,230 @@
+"""A suite file checked key by key and value by value, before its grid is expanded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pdebench.errors import SuiteError, did_you_mean
+from pdebench.files.yaml_source import Where, YamlSource, dotted, show
+from pdebench.models.registry import FAMILIES, Dimensions
+from pdebench.suite.config import GIVEN, ExecutionConfig, Header, LimitsConfig, MatchConfig
+from pdebench.suite.matrix import Entry, PlacedValue, identity
+from pdebench.suite.validation import (
+    NESTED,
+    OVERALL,
+    check_header,
+    check_overall,
+    check_section,
+    fields,
+    first,
+    known_keys,
+    nearest_key,
+)
+
+HEADER = tuple(fields(Header))
+_TOP = (*HEADER, *NESTED, "grid", "include", "exclude")
+_EXAMPLES = {
+    "match": "{by: params, to: DiT}",
+    "limits": "{seconds: 3600}",
+    "execution": "{timing: shared}",
+}
+_MOST_POINTS = 10_000  # a grid beyond this is a slip, and expanding it would look like a hang
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A suite whose every key and value is right by itself; combinations of them are not yet looked at.
+
+    `budgeted`: each cell's steps follow from a budget.
+    """
+
+    source: YamlSource
+    header: Header
+    match: MatchConfig | None
+    limits: LimitsConfig
+    execution: ExecutionConfig
+    budgeted: bool
+    sections: Mapping[str, Mapping[str, Any]]
+    grid: Mapping[str, Sequence[PlacedValue]]
+    include: Sequence[Entry]
+    exclude: Sequence[Entry]
+
+
+class _Checker:
+    """Collects the problems of single keys and values of a source."""
+
+    def __init__(self, source: YamlSource):
+        self.source = source
+        self.errors: list[SuiteError] = []
+
+    def report(self, where: Where, message: str) -> None:
+        self.errors.append(self.source.place(where).error(message, dotted(where) or None))
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for section in GIVEN:
+            found[section] = self.source.data.get(section, {})
+            if not isinstance(found[section], dict):
+                self.report((section,), f"must be keys and values, not {show(found[section])}")
+                found[section] = {}
+        return found
+
+    def overall(self, section: str) -> dict[str, Any] | None:
+        """The keys of a section that is the same for every cell; None where it is left out."""
+        raw = self.source.data.get(section)
+        if section in self.source.data and not isinstance(raw, dict):
+            self.report((section,), f"must be keys and values, such as {_EXAMPLES[section]}, not {show(raw)}")
+            return None
+        problems = [] if raw is None else check_overall(section, raw)
+        # A misspelt key is also missing; the spelling is what to say.
+        for problem in [problem for problem in problems if not problem.missing] or problems:
+            missing = f"is missing; {section} is written {_EXAMPLES[section]}"
+            self.report(problem.where, missing if problem.missing else problem.message)
+        return raw
+
+    def sized_by_match(self, sections: Mapping[str, Mapping[str, Any]], settings: Sequence[PlacedValue]) -> None:
+        """Refuse what a match chooses: a depth, width, number of heads or MLP that the suite gives too."""
+        written: dict[Where, Any] = {("model", key): sections["model"].get(key) for key in Dimensions._fields}
+        dimensions = {f"model.{key}" for key in Dimensions._fields}
+        written |= {s.where: s.value for s in settings if not dimensions.isdisjoint(s.where)}
+        for where, value in written.items():
+            if value is not None:
+                self.report(where, "match chooses this for each family; leave it out, or leave match out")
+
+    def stepped_by_budget(self, sections: Mapping[str, Mapping[str, Any]], settings: Sequence[PlacedValue]) -> bool:
+        """Refuse steps beside a budget, which chooses them; returns whether there is a budget."""
+        keys = {key for setting in settings for key in setting.where}
+        if not sections["budget"] and "budget.train_flops" not in keys:
+            return False
+        written = [setting.where for setting in settings if "train.steps" in setting.where]
+        for where in [("train", "steps")] * ("steps" in sections["train"]) + written:
+            self.report(where, "budget chooses this for each cell; leave it out, or leave budget out")
+        return True
+
+    def grid(self) -> dict[str, list[PlacedValue]]:
+        grid = self.source.data.get("grid", {})
+        if not isinstance(grid, dict) or (not grid and "grid" in self.source.data):
+            self.report(("grid",), f"must be keys with lists of values, not {show(grid)}; or leave grid out")
+            return {}
+        settings: dict[str, list[PlacedValue]] = {}
+        for key, values in grid.items():
+            if isinstance(values, dict) and key in GIVEN:
+                self.report(("grid", key), _dotted_keys(key, values))
+            elif not isinstance(values, list):
+                self.report(("grid", key), f"must be a list of values, such as [{show(values)}], not {show(values)}")
+            elif not values:
+                self.report(
+                    ("grid", key),
+                    "is an empty list, which leaves nothing to run; list a value or drop the key",
+                )
+            else:
+                settings[key] = [PlacedValue(value, ("grid", key, index)) for index, value in enumerate(values)]
+        return settings
+
+    def entries(self, name: str) -> list[dict[str, PlacedValue]]:
+        entries = self.source.data.get(name, [])
+        if not isinstance(entries, list) or (not entries and name in self.source.data):
+            self.report(
+                (name,),
+                f"must be a list of entries, each with dotted keys, not {show(entries)}; or leave {name} out",
+            )
+            return []
+        settings: list[dict[str, PlacedValue]] = []
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, dict) or not entry:
+                self.report(
+                    (name, index),
+                    f"must be dotted keys and values, such as {{train.seed: 0}}, not {show(entry)}",
+                )
+            else:
+                settings.append({key: PlacedValue(value, (name, index, key)) for key, value in entry.items()})
+        return settings
+
+    def setting(self, key: str, setting: PlacedValue, families: Sequence[str]) -> None:
+        """Check one value of the grid, of an include or of an exclude."""
+        section, _, field = key.partition(".")
+        known = known_keys()
+        if key in known:
+            for problem in check_section(section, {field: setting.value}, families, partial=True):
+                self.report((*setting.where, *problem.where[2:]), problem.message)
+        elif not any(error.key == dotted(setting.where) for error in self.errors):
+            where = setting.where[:2] if setting.where[0] == "grid" else setting.where
+            if isinstance(setting.value, dict) and key in GIVEN:
+                self.report(where, _dotted_keys(key, setting.value))
+                return
+            if section in OVERALL:
+                self.report(where, f"{section} is the same for all of a suite; set it under '{section}:'")
+                return
+            self.report(where, f"there is no such key to set; {nearest_key(key, known)}")
+
+
+def check(source: YamlSource) -> Draft:
+    """Check every key and value by itself.
+
+    Raises:
+        SuiteError: the first problem in the file.
+    """
+    checker = _Checker(source)
+    for key in source.data:
+        if key not in _TOP:
+            section = next((s for s, m in NESTED.items() if key in fields(m) or key.startswith(f"{s}.")), None)
+            hint = f"it belongs under '{section}:'" if section else did_you_mean(key, _TOP)
+            checker.report((key,), f"unknown key; {hint}")
+    header = {key: source.data[key] for key in HEADER if key in source.data}
+    for problem in check_header(header):
+        if not problem.missing:
+            checker.report(problem.where, problem.message)
+        elif not checker.errors:  # a misspelt key is also missing; the spelling is what to say
+            checker.report(problem.where, "is missing; start with 'suite: NAME'")
+
+    overall = {section: checker.overall(section) for section in OVERALL}
+    match, sections, grid = overall["match"], checker.sections(), checker.grid()
+    include, exclude = checker.entries("include"), checker.entries("exclude")
+    families = _families(sections["model"], grid, include)
+    for section, raw in sections.items():
+        for problem in check_section(section, raw, families, partial=True):
+            checker.report(problem.where, problem.message)
+    for key, settings in grid.items():
+        seen = set()
+        for setting in settings:
+            checker.setting(key, setting, families)
+            if identity(setting.value) in seen:
+                checker.report(setting.where, f"{show(setting.value)} is listed twice; keep one")
+            seen.add(identity(setting.value))
+    written = source.data.get("grid")
+    swept = written if isinstance(written, dict) else {}  # keys with a wrong list too: they were meant
+    for entry in (*include, *exclude):
+        for key, setting in entry.items():
+            checker.setting(key, setting, families)
+            if setting.where[0] == "exclude" and key not in swept and key in known_keys():
+                checker.report(setting.where, f"exclude matches keys of the grid only; {nearest_key(key, swept)}")
+    every = [setting for settings in grid.values() for setting in settings]
+    every += [setting for entry in include for setting in entry.values()]
+    if match is not None:
+        checker.sized_by_match(sections, every)
+    budgeted = checker.stepped_by_budget(sections, every)
+    if (size := math.prod(map(len, grid.values()))) > _MOST_POINTS:
+        checker.report(("grid",), f"has {size:,} combinations; the most is {_MOST_POINTS:,}")
+    if checker.errors:
+        raise first(checker.errors)
+    matching = None if match is None else MatchConfig(**match)
+    limits, execution = LimitsConfig(**overall["limits"] or {}), ExecutionConfig(**overall["execution"] or {})
+    return Draft(source, Header(**header), matching, limits, execution, budgeted, sections, grid, include, exclude)
+
+
+def _dotted_keys(section: str, values: Mapping[str, Any]) -> str:
+    """What to write in place of a section with keys inside, where keys are dotted."""
+    written = ", ".join(f"{section}.{key}: {show(value)}" for key, value in list(values.items())[:3])
+    return f"keys are dotted here: write {written or f'{section}.KEY: [VALUES]'}"
+
+
+def _families(
+    model: Mapping[str, Any], grid: Mapping[str, Sequence[PlacedValue]], include: Sequence[Entry]
+) -> list[str]:
+    """The families that the model may be of; all of them where none is named yet."""
+    named = [model.get("family"), *(s.value for s in grid.get("model.family", ()))]
+    named += [entry["model.family"].value for entry in include if "model.family" in entry]
+    return [family for family in FAMILIES if family in named] or list(FAMILIES)

@@ -1,0 +1,347 @@
+"""A suite file and its cells: sections, grid, include, exclude and overrides; imports no torch.
+
+Whatever is wrong with a suite, one `SuiteError` names the first problem in the file, before anything runs.
+Problems of single keys and values come first; then those that only a combination of them shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pdebench.errors import ModelError, SuiteError, did_you_mean
+from pdebench.files.yaml_source import SourceLocation, Where, YamlSource, dotted, dump_yaml, read_file, read_value, show
+from pdebench.models.registry import FAMILIES, Dimensions
+from pdebench.suite import matching
+from pdebench.suite.budget import TooSmall, steps_within
+from pdebench.suite.config import (
+    GIVEN,
+    Cell,
+    DataConfig,
+    EvaluateConfig,
+    ExecutionConfig,
+    LimitsConfig,
+    MatchConfig,
+    ModelConfig,
+    TrainConfig,
+)
+from pdebench.suite.draft import HEADER, Draft, check
+from pdebench.suite.matrix import Entry, Expansion, PlacedValue, expand, identity
+from pdebench.suite.paths import anchored, from_here
+from pdebench.suite.resolved import as_here
+from pdebench.suite.schema import json_schema
+from pdebench.suite.validation import NESTED, OVERALL, Problem, fields, first, known_keys, nearest_key, resolve
+
+__all__ = [
+    "Cell",
+    "DataConfig",
+    "EvaluateConfig",
+    "MatchConfig",
+    "ModelConfig",
+    "Suite",
+    "TrainConfig",
+    "json_schema",
+    "load_suite",
+    "shipped_suites",
+]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A study as it runs: overrides applied, and what they made void taken out.
+
+    Attributes:
+        name: slug; names the results folder.
+        description: what the study asks.
+        task: what is learned.
+        sections: `data`, `model`, `train`, `evaluate`, `measure` and `budget` as written, before the grid.
+        match: what the models are resized to, if they are.
+        limits: what a cell may take.
+        execution: how cells are run.
+        grid: dotted key to its values.
+        include: entries of dotted keys and values.
+        exclude: as `include`.
+        file: where it was read from.
+    """
+
+    name: str
+    description: str
+    task: str
+    sections: Mapping[str, Mapping[str, Any]]
+    match: MatchConfig | None
+    limits: LimitsConfig
+    execution: ExecutionConfig
+    grid: Mapping[str, Sequence[Any]]
+    include: Sequence[Mapping[str, Any]]
+    exclude: Sequence[Mapping[str, Any]]
+    file: str
+    _cells: tuple[Cell, ...]
+
+    def planned(self) -> list[Cell]:
+        """The cells in the order of running: the grid's, its last key fastest, then those of `include`.
+
+        What is known only where they run is left open: the arithmetic of `auto`, and what the data hold.
+        """
+        return list(self._cells)
+
+    def cells(self) -> list[Cell]:
+        """The same as they run on this machine, with the identities that their results have.
+
+        Reads the data; where they are not to be had, the cells are as planned.
+        """
+        return as_here(self._cells)
+
+    def to_yaml(self) -> str:
+        """The suite as it ran, defaults of its sections included; loads again with equal cells."""
+        document: dict[str, Any] = {"suite": self.name, "description": self.description, "task": self.task}
+        for section, model in GIVEN.items():
+            defaults = {key: field["default"] for key, field in fields(model).items() if "default" in field}
+            document[section] = {
+                **self.sections[section],
+                **{k: v for k, v in defaults.items() if k not in self.sections[section]},
+            }
+        overall = {"match": self.match, "limits": self.limits, "execution": self.execution}
+        matrix: dict[str, Any] = {key: section and section.model_dump() for key, section in overall.items()}
+        matrix |= {
+            "budget": document.pop("budget"),
+            "grid": self.grid,
+            "include": self.include,
+            "exclude": self.exclude,
+        }
+        return dump_yaml(document | {key: value for key, value in matrix.items() if value})
+
+
+def shipped_suites() -> dict[str, Path]:
+    """The suites that come with the package, by the name that `load_suite` takes."""
+    package = Path(__file__).resolve().parents[1]
+    # A wheel carries the folder inside the package; a checkout has it beside the package.
+    folder = package / "suites" if (package / "suites").is_dir() else package.parent / "suites"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite:
+    """Read a suite, check all of it and expand its grid.
+
+    Args:
+        path_or_name: a file, or a bare name: `./suites/NAME.yaml`, then a suite shipped with the package. What is
+            relative in it begins at its folder.
+        overrides: `KEY=VALUE` each, the value in YAML: `train.lr=1e-4`, `grid.model.family=[DiT]`. A path begins at
+            the current folder.
+
+    Raises:
+        SuiteError: the first problem, with its file, line and key.
+    """
+    source = anchored(read_file(_find(str(path_or_name))))
+    draft = check(source)
+    if not overrides:
+        return _finish(draft, None)
+    return _finish(check(_overridden(source, overrides)), draft)
+
+
+def _find(name: str) -> Path:
+    path = Path(name)
+    if "/" in name or "\\" in name or path.suffix in (".yaml", ".yml"):
+        if path.exists() or not path.parent.is_dir():
+            return path  # reading says what is wrong with a path that is not there
+        siblings = [str(path.parent / other.name) for other in path.parent.glob("*.y*ml")]
+        raise SuiteError(
+            f"there is no such file; {did_you_mean(name, siblings)}" if siblings else "there is no such file",
+            file=name,
+        )
+    local = Path("suites") / f"{name}.yaml"
+    if name and local.is_file():
+        return local
+    known = {**{path.stem: path for path in Path("suites").glob("*.yaml")}, **shipped_suites()}
+    if name in known:
+        return known[name]
+    raise SuiteError(f"there is no suite of the name '{name}'; {did_you_mean(name, known)}")
+
+
+def _overridden(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
+    """The source with `KEY=VALUE` texts written over it."""
+    places: dict[str, SourceLocation] = {}
+    for text in overrides:
+        place = SourceLocation(f"--set {text}")
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        section, dot, field = key.partition(".")
+        if not equals or not key:
+            raise place.error("must be KEY=VALUE, such as train.lr=1e-4")
+        if key in places:
+            raise place.error("is set twice; keep one", key)
+        if section == "grid" and dot:
+            where: Where = ("grid", field)
+        elif key in HEADER:
+            where = (key,)
+        elif section in NESTED and dot:
+            where = (section, field)
+        else:
+            known = [
+                *HEADER,
+                *known_keys(),
+                *(f"{name}.{key}" for name, model in OVERALL.items() for key in fields(model)),
+            ]
+            known += [f"grid.{swept}" for swept in known_keys()]
+            raise place.error(f"there is no such key to set; {nearest_key(key, known)}", key)
+        places[key] = place
+        source = source.replaced(where, from_here(where, read_value(value, place.file), Path.cwd()), place)
+    _refuse_hidden(source, places)
+    return source
+
+
+def _refuse_hidden(source: YamlSource, places: Mapping[str, SourceLocation]) -> None:
+    """Refuse an override that the grid or an include would write over, unseen."""
+    grid, include = source.data.get("grid") or {}, source.data.get("include") or []
+    for key, place in places.items():
+        if key in grid:
+            line = source.place(("grid", key)).line
+            at = f" on line {line}" if line else ""
+            raise place.error(f"the grid{at} sweeps this key; override grid.{key} instead, with a list", key)
+        for index, entry in enumerate(include):
+            if key in entry:
+                line = source.place(("include", index, key)).line
+                raise place.error(f"an include sets this key on line {line}; edit it in the file", key)
+
+
+def _finish(draft: Draft, written: Draft | None) -> Suite:
+    """Expand a draft into cells. `written` is the draft before overrides, where there were any.
+
+    An override narrows or widens the grid; entries of include and exclude that thereby lose their object are
+    dropped, while one that never had any is a mistake in the file.
+    """
+    include, exclude, errors = list(draft.include), list(draft.exclude), []
+    before = None if written is None else expand(written.grid, written.include, written.exclude)
+    lost = {i for i, extends in enumerate(before.extends) if extends} if before else set()
+    after = expand(draft.grid, include, exclude, only_extend=lost)
+    for index, dropped in enumerate(after.excludes):
+        if not dropped and not (before and before.excludes[index]):
+            errors.append(
+                _error(draft, ("exclude", index), "matches no combination of the grid, so it excludes nothing")
+            )
+    for index, entry in enumerate(include):
+        if after.extends[index] and all(key in draft.grid for key in entry) and not before:
+            errors.append(_error(draft, ("include", index), "repeats a combination of the grid and adds nothing to it"))
+    if not after.points and not errors:
+        errors.append(_error(draft, ("exclude",), "leaves no combination of the grid to run"))
+    cells = _cells(draft, after, errors)
+    if errors:
+        raise first(errors)
+    return Suite(
+        name=draft.header.suite,
+        description=draft.header.description,
+        task=draft.header.task,
+        sections=draft.sections,
+        match=draft.match,
+        limits=draft.limits,
+        execution=draft.execution,
+        grid={key: [setting.value for setting in settings] for key, settings in draft.grid.items()},
+        include=[_plain(entry) for i, entry in enumerate(include) if after.extends[i] or i not in lost],
+        exclude=[_plain(entry) for i, entry in enumerate(exclude) if after.excludes[i]],
+        file=draft.source.file,
+        _cells=tuple(cells),
+    )
+
+
+def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list[Cell]:
+    cells: dict[str, Cell] = {}
+    points: dict[str, Entry] = {}
+    sizes: dict[str, Dimensions | ModelError] = {}
+    for point in expansion.points:
+        raw: dict[str, Any] = {"suite": draft.header.suite, "task": draft.header.task}
+        raw |= {section: dict(values) for section, values in draft.sections.items()}
+        for key, setting in point.items():
+            section, _, field = key.partition(".")
+            raw[section][field] = setting.value
+        budget = raw.pop("budget")
+        if draft.budgeted:
+            raw["train"]["steps"] = 0  # until the cell's size is known
+        cell = resolve(raw)
+        if isinstance(cell, Cell) and draft.match:
+            cell = _matched(cell, draft.match, sizes)
+        if isinstance(cell, Cell) and draft.budgeted:
+            cell = _budgeted(cell, budget.get("train_flops"))
+        if not isinstance(cell, Cell):
+            errors += [_located(draft, point, problem) for problem in cell]
+            continue
+        # Values that differ can still give one cell: a null beside the default that it stands for, an include
+        # that spells out what the sections say anyway. To run it once, silently, would leave its author with
+        # fewer cells than were written down.
+        if cell.id in cells:
+            where = _differing(point, points[cell.id]).where
+            where = where if where[0] == "grid" else where[:2]
+            message = f"gives {_name(point)}, the same cell as {_name(points[cell.id])}; drop one of them"
+            errors.append(_error(draft, where, message))
+        cells[cell.id], points[cell.id] = cell, point
+    return list(cells.values())
+
+
+def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | ModelError]) -> Cell | list[Problem]:
+    """The cell at the size that a match gives its model; `sizes` holds those found so far, for all seeds alike."""
+    model, resolution = cell.model, cell.data.resolution
+    key = f"{resolution} {model.model_dump_json()}"
+    if key not in sizes:
+        family = FAMILIES[model.family]
+        setting = matching.MatchSetting(model.size, model.patch, resolution, match.by)
+        try:
+            sizes[key] = matching.match(family, family.options(**model.options), FAMILIES[match.to], setting)
+        except ModelError as error:
+            sizes[key] = error
+    size = sizes[key]
+    if isinstance(size, ModelError):
+        shared: tuple[Where, ...] = (("model", "size"), ("model", "patch"), ("data", "resolution"))
+        return [Problem(("model", "family"), str(size), shared=shared)]
+    return cell.with_sections(model=model.model_copy(update=size._asdict()))
+
+
+def _budgeted(cell: Cell, train_flops: float | None) -> Cell | list[Problem]:
+    """The cell with the steps that a budget buys it."""
+    where: Where = ("budget", "train_flops")
+    if train_flops is None:
+        return [Problem(where, "is missing", missing=True)]
+    try:
+        steps = steps_within(cell, train_flops)
+    except TooSmall as error:
+        shared: tuple[Where, ...] = (("model", "family"), ("model", "size"), ("train", "batch_size"))
+        return [Problem(where, str(error), shared=shared)]
+    return cell.with_sections(train=cell.train.model_copy(update={"steps": steps}))
+
+
+def _differing(point: Entry, other: Entry) -> PlacedValue:
+    """The first value in which a combination differs from another."""
+    for key, setting in point.items():
+        if key not in other or identity(other[key].value) != identity(setting.value):
+            return setting
+    return next(iter(point.values()))
+
+
+def _located(draft: Draft, point: Entry, problem: Problem) -> SuiteError:
+    """The error of a combination, at the value of it that is to blame."""
+    where, key = problem.where, dotted(problem.where)
+    if problem.missing:
+        # A combination of its own that an include lacks something for; else the section lacks it for all.
+        alone = point and all(setting.where[0] == "include" for setting in point.values())
+        at = next(iter(point.values())).where[:2] if alone else where
+        return draft.source.place(at).error(f"is missing; set it under '{where[0]}:' or in the grid", key)
+    swept = [point[key] for key in map(dotted, (where[:2], *problem.shared)) if key in point]
+    at = (*swept[0].where, *(where[2:] if dotted(where[:2]) in point else ())) if swept else where
+    # Of the combination, only the sections that the problem is about tell the reader anything.
+    about = {way[0] for way in (where, *problem.shared)}
+    rest = {name: setting for name, setting in point.items() if name.partition(".")[0] in about}
+    combination = f", in the combination {_name(rest)}" if len(rest) > len(swept[:1]) else ""
+    return draft.source.place(at).error(problem.message + combination, dotted(at))
+
+
+def _error(draft: Draft, where: Where, message: str) -> SuiteError:
+    return draft.source.place(where).error(message, dotted(where))
+
+
+def _name(point: Entry) -> str:
+    if not point:
+        return "of the sections alone"
+    return ", ".join(f"{key}={s.value if isinstance(s.value, str) else show(s.value)}" for key, s in point.items())
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return {key: setting.value for key, setting in entry.items()}

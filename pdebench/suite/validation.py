@@ -1,0 +1,332 @@
+"""What is wrong with a section or a cell, in plain sentences; pydantic finds it, its wording is not shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from pdebench.errors import SuiteError, did_you_mean
+from pdebench.files.yaml_source import Where, YamlSource, comma_hint, dotted, read_text, show
+from pdebench.models.registry import FAMILIES
+from pdebench.suite.config import (
+    GIVEN,
+    SECTIONS,
+    Cell,
+    ExecutionConfig,
+    Header,
+    LimitsConfig,
+    MatchConfig,
+    Section,
+    SlurmConfig,
+)
+
+Raw = Mapping[str, Any]
+# The same for every cell of a suite, and so neither in the grid nor in a cell.
+OVERALL: dict[str, type[Section]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
+NESTED: dict[str, type[Section]] = {**GIVEN, **OVERALL}
+"""What a suite holds keys under: the sections of a cell, its budget, and what is the same for all."""
+INNER: dict[Where, type[Section]] = {("execution", "slurm"): SlurmConfig}
+"""Sections within sections."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong at `where`, a way into a suite's sections.
+
+    Attributes:
+        missing: a key without a default is not there.
+        shared: the other keys that it takes to be wrong; the one that a grid sets is to blame.
+    """
+
+    where: Where
+    message: str
+    missing: bool = False
+    shared: tuple[Where, ...] = ()
+
+
+@cache
+def fields(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of each field of a model, by name."""
+    schema = model.model_json_schema()
+    return {name: _inline(field, schema.get("$defs", {})) for name, field in schema.get("properties", {}).items()}
+
+
+def options_of(family: str) -> dict[str, Any]:
+    """The JSON Schema of each option of a family, by name."""
+    return fields(FAMILIES[family].options)
+
+
+@cache
+def known_keys() -> tuple[str, ...]:
+    """Every dotted key that a suite may set or sweep, options of all families included."""
+    own = [f"{section}.{key}" for section, model in GIVEN.items() for key in fields(model)]
+    return (*own, *sorted({f"model.{key}" for family in FAMILIES for key in options_of(family)}))
+
+
+def nearest_key(key: str, known: Iterable[str]) -> str:
+    """A clause that names the nearest dotted key; `lr` is near `train.lr`."""
+    known = list(known)
+    ends = [word for word in known if word.endswith(f".{key}")]
+    return f"did you mean '{ends[0]}'?" if ends else did_you_mean(key, known)
+
+
+def check_header(raw: Raw) -> list[Problem]:
+    """Problems of the keys `suite`, `description` and `task`."""
+    return [_translated(error, Header, raw, ()) for error in _errors(Header, raw)]
+
+
+def check_overall(section: str, raw: Raw) -> list[Problem]:
+    """Problems of the keys under `match`, `limits` or `execution`."""
+    return [_translated(error, OVERALL[section], raw, (section,)) for error in _errors(OVERALL[section], raw)]
+
+
+def check_profile(source: YamlSource) -> None:
+    """Check a file of the keys under `execution.slurm`.
+
+    Raises:
+        SuiteError: its first problem.
+    """
+    problems = [
+        _translated(error, SlurmConfig, source.data, ("execution", "slurm"))
+        for error in _errors(SlurmConfig, source.data)
+    ]
+    if problems:
+        raise first([source.place(p.where[2:]).error(p.message, dotted(p.where[2:])) for p in problems])
+
+
+def check_section(section: str, raw: Raw, families: Sequence[str], partial: bool) -> list[Problem]:
+    """Problems of one section.
+
+    Args:
+        section: `data`, `model`, `train`, `evaluate`, `measure` or `budget`.
+        raw: its keys and values.
+        families: the families that the model may be of; an option has to be right for one of them.
+        partial: other keys come from the grid, so none is missing and those given are judged one by one.
+    """
+    model = GIVEN[section]
+    if section != "model":
+        errors = _errors(model, raw)
+        problems = [_translated(error, model, raw, (section,)) for error in errors if error["loc"] or not partial]
+    else:
+        own = {key: value for key, value in raw.items() if key in fields(model)}
+        errors = _errors(model, own)
+        problems = [_translated(error, model, own, (section,)) for error in errors if error["loc"] or not partial]
+        options = {key: value for key, value in raw.items() if key not in own}
+        for key, value in options.items():
+            problems += _check_option(key, value, families)
+        if not partial and not problems:
+            options_model = FAMILIES[families[0]].options
+            problems += [
+                _translated(error, options_model, options, (section,)) for error in _errors(options_model, options)
+            ]
+    return [problem for problem in problems if not (partial and problem.missing)]
+
+
+def resolve(raw: Raw) -> Cell | list[Problem]:
+    """Build the cell of nested plain data, or say everything that is wrong with it."""
+    try:
+        cell = Cell.model_validate_json(json.dumps(raw), strict=True)
+    except ValidationError:
+        family = raw.get("model", {}).get("family")
+        families = [family] if isinstance(family, str) and family in FAMILIES else list(FAMILIES)
+        problems = check_header({key: raw[key] for key in raw if key not in SECTIONS})
+        for section in SECTIONS:
+            problems += check_section(section, raw.get(section, {}), families, partial=False)
+        return problems
+    if cell.data.resolution % cell.model.patch:
+        message = f"resolution {cell.data.resolution} is not divisible by patch {cell.model.patch}"
+        return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
+    if cell.train.devices > 1 and (cell.measure.parts or cell.measure.largest_batch):
+        where = ("measure", "parts" if cell.measure.parts else "largest_batch")
+        message = f"is measured on one device, but train.devices is {cell.train.devices}; give it cells of one device"
+        return [Problem(where, message, shared=(("train", "devices"),))]
+    if cell.evaluate.guidance != 1 and cell.train.label_dropout == 0:
+        message = (
+            f"{cell.evaluate.guidance:g} guides away from the answer without a label, which is never trained with "
+            "train.label_dropout 0; set that to .1, or leave guidance out"
+        )
+        return [Problem(("evaluate", "guidance"), message, shared=(("train", "label_dropout"),))]
+    if (side := cell.evaluate.resolution) is not None:
+        where = ("evaluate", "resolution")
+        if side == cell.data.resolution:
+            message = f"{side} is the resolution that is trained on, which is the default; leave it out, or write null"
+            return [Problem(where, message, shared=(("data", "resolution"),))]
+        if side % cell.model.patch:
+            message = f"resolution {side} is not divisible by patch {cell.model.patch}"
+            return [Problem(where, message, shared=(("model", "patch"),))]
+        if FAMILIES[cell.model.family].bound_to_grid:
+            message = (
+                f"{cell.model.family} cannot be evaluated at {side} px: its weights are bound to the grid of "
+                f"{cell.data.resolution} px that it trains on"
+            )
+            return [Problem(where, message, shared=(("model", "family"), ("data", "resolution")))]
+    return cell
+
+
+def cell_from_yaml(text: str, file: str = "config.yaml") -> Cell:
+    """Read what `Cell.to_yaml` wrote.
+
+    Raises:
+        SuiteError: the text is not a cell's; names `file` and the line.
+    """
+    return cell_from_source(read_text(text, file))
+
+
+def cell_from_source(source: YamlSource) -> Cell:
+    """Read a cell's own file.
+
+    Raises:
+        SuiteError: its first problem.
+    """
+    for key, value in source.data.items():
+        if key in SECTIONS and not isinstance(value, dict):
+            raise source.place((key,)).error(f"must be keys and values, not {show(value)}", key)
+    cell = resolve(source.data)
+    if isinstance(cell, Cell):
+        return cell
+    # A misspelt key is also missing; the spelling is what to say.
+    problems = [problem for problem in cell if not problem.missing] or cell
+    raise first([source.place(p.where).error(p.message, dotted(p.where) or None) for p in problems])
+
+
+def first(errors: Sequence[SuiteError]) -> SuiteError:
+    """The error that comes first in the file.
+
+    Those of overrides, which have no line, come before: the file has then been checked without them, so
+    what else is wrong comes of them.
+    """
+    return min(errors, key=lambda error: error.line or 0)
+
+
+def _check_option(key: str, value: object, families: Sequence[str]) -> list[Problem]:
+    where: Where = ("model", key)
+    takers = [family for family in families if key in options_of(family)]
+    if not takers:
+        elsewhere = [family for family in FAMILIES if key in options_of(family)]
+        if elsewhere:
+            do = "do" if len(elsewhere) > 1 else "does"
+            message = f"{', '.join(families)} takes no option '{key}'; {', '.join(elsewhere)} {do}"
+            return [Problem(where, message)]
+        return [Problem(where, _unknown_key(key, "model", families))]
+    tried = [_value_problems(FAMILIES[family].options, key, value) for family in takers]
+    return [] if not all(tried) else tried[0]
+
+
+def _value_problems(options: type[BaseModel], key: str, value: object) -> list[Problem]:
+    errors = [error for error in _errors(options, {key: value}) if error["loc"][:1] == (key,)]
+    return [_translated(error, options, {key: value}, ("model",)) for error in errors]
+
+
+def _errors(model: type[BaseModel], raw: Raw) -> list[Any]:
+    # Through JSON because that is where pydantic's strict mode takes a list for a tuple and text for a path.
+    try:
+        model.model_validate_json(json.dumps(raw), strict=True)
+    except ValidationError as error:
+        return list(error.errors(include_url=False))
+    return []
+
+
+def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> Problem:
+    kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
+    if len(loc) > 1 and (inner := INNER.get((*above, loc[0]))) is not None:
+        return _translated({**error, "loc": loc[1:]}, inner, raw[loc[0]], (*above, loc[0]))
+    if "message" in context:  # written by config.py for a reader
+        inside = (context["field"],) if "field" in context else _plain(loc)
+        shared = tuple((*above, key) for key in context.get("shared", ()))
+        return Problem((*above, *inside), context["message"], shared=shared)
+    if kind == "value_error" or not loc:
+        return Problem((*above, *_plain(loc)), str(context.get("error", error["msg"])))
+    key = str(loc[0])
+    if kind == "extra_forbidden" and (*above,) in INNER:
+        return Problem((*above, key), f"unknown key; {did_you_mean(key, fields(model))}")
+    if kind == "extra_forbidden":
+        return Problem((*above, key), _unknown_key(key, above[0] if above else "", ()))
+    if kind == "missing" and len(loc) == 1:
+        return Problem((*above, key), "is missing", missing=True)
+    schema, value = fields(model)[key], raw[key]
+    if kind == "literal_error" and isinstance(value, str):
+        return Problem((*above, key), f"unknown value {show(value)}; {did_you_mean(value, _choices(schema))}")
+    hint = comma_hint(value) if isinstance(value, str) else ""
+    return Problem((*above, *_plain(loc)), f"must be {describe(schema)}, not {show(value)}{hint}")
+
+
+def _unknown_key(key: str, section: str | int, families: Sequence[str]) -> str:
+    known = list(fields(NESTED[str(section)] if section else Header))
+    known += [option for family in families for option in options_of(family)]
+    others = [other for other, model in NESTED.items() if other != section and key in fields(model)]
+    if section and others:
+        return f"unknown key; it belongs under '{others[0]}:'"
+    return f"unknown key; {did_you_mean(key, set(known))}"
+
+
+def _plain(loc: Sequence[str | int]) -> Where:
+    """The way without the names pydantic adds for members of a union."""
+    return (*loc[:1], *(part for part in loc[1:] if isinstance(part, int)))
+
+
+def _choices(schema: Mapping[str, Any]) -> list[str]:
+    if "anyOf" in schema:
+        return [choice for part in schema["anyOf"] for choice in _choices(part)]
+    return [str(choice) for choice in schema.get("enum", [schema["const"]] if "const" in schema else [])]
+
+
+def describe(schema: Mapping[str, Any]) -> str:
+    """What a value has to be, in words, from its JSON Schema."""
+    if "anyOf" in schema:
+        return " or ".join(describe(part) for part in schema["anyOf"])
+    if choices := _choices(schema):
+        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    match schema.get("type"):
+        case "integer":
+            return f"a whole number{_bounds(schema)}"
+        case "number":
+            return f"a number{_bounds(schema)}"
+        case "boolean":
+            return "true or false"
+        case "null":
+            return "null"
+        case "string" if "pattern" in schema and "maxLength" not in schema:
+            return "32 hexadecimal digits, as a record has them"
+        case "string" if "pattern" in schema:
+            return f"at most {schema['maxLength']} lower-case letters, digits, '-' and '_'"
+        case "array" if "prefixItems" in schema:
+            items = schema["prefixItems"]
+            return f"a list of {len(items)} values, each {describe(items[0])}"
+        case "array":
+            return f"a list, each item {describe(schema.get('items', {}))}"
+        case "object":
+            return "keys and values"
+    return "text"
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    words = {
+        "exclusiveMinimum": "above",
+        "minimum": "of at least",
+        "exclusiveMaximum": "below",
+        "maximum": "at most",
+    }
+    found = [f"{word} {schema[bound]:g}" for bound, word in words.items() if schema.get(bound, 1e18) < 1e18]
+    return f" {' and '.join(found)}" if found else ""
+
+
+def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """The schema without references, so that it can stand in another document."""
+    if isinstance(schema, list):
+        return [_inline(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        target = _inline(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        return {
+            **target,
+            **{key: _inline(part, definitions) for key, part in schema.items() if key != "$ref"},
+        }
+    return {
+        key: _inline(part, definitions) for key, part in schema.items() if key != "title" or not isinstance(part, str)
+    }

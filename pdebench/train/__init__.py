@@ -1,0 +1,1 @@
+"""The training loop, its optimiser, and the state that an unfinished training leaves."""

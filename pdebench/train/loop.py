@@ -1,0 +1,464 @@
+"""The training loop: AdamW, warm-up and decay, clipping, EMA, autocast; deterministic from a seed."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from itertools import takewhile
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pdebench.errors import CellWarning, Diverged, Interrupted, ResultsError, out_of_memory
+from pdebench.suite.config import TrainConfig
+from pdebench.system.distributed import ALONE, World, local_gradients
+from pdebench.tasks import generation
+from pdebench.train.bits import bits_depend_on, differences
+from pdebench.train.optimizer import AdamW, Group
+from pdebench.train.state import Snapshots
+
+# Losses are read back this often: on a GPU each read waits for the device.
+READ_EVERY = 10
+
+
+@dataclass
+class Curve:
+    """What is kept of every step; columns of `curve.parquet`."""
+
+    step: list[int] = field(default_factory=list)
+    images: list[int] = field(default_factory=list)
+    seconds: list[float | None] = field(default_factory=list)  # since the first step began, evaluations left out
+    train_loss: list[float] = field(default_factory=list)
+    val_loss: list[float | None] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    grad_norm: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Trained:
+    """A trained model, its EMA, and how the training went.
+
+    `step_seconds` and `data_seconds` hold one number a step: the whole step, and the wait for its batch in it.
+    From step `timed_from` on, counted from 0, all were timed under the conditions of this process; none, where it came
+    after the last. `bit_exact`: the training was resumed, and is to the last bit what it would have been without that;
+    False: it may not be.
+    """
+
+    model: nn.Module
+    ema: nn.Module
+    curve: Curve
+    step_seconds: list[float]
+    data_seconds: list[float]
+    resumed_from: int | None = None
+    timed_from: int = 0
+    bit_exact: bool | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher is told after a step."""
+
+    step: int
+    steps: int
+    loss: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Images:
+    """The tensors of one split: uint8 (N, 3, H, W), and int64 labels (N,) or None.
+
+    `checksum` is of both; `digest` counts it where nobody gave one.
+    """
+
+    pixels: Tensor
+    labels: Tensor | None
+    checksum: str | None = None
+
+    def digest(self) -> str:
+        """What tells these images and labels from all others."""
+        if self.checksum is not None:
+            return self.checksum
+        found = hashlib.sha256(repr((self.pixels.shape, self.pixels.dtype)).encode())
+        for tensor in (self.pixels, self.labels):
+            if tensor is not None:
+                found.update(tensor.contiguous().numpy().data)
+        return found.hexdigest()
+
+
+class Batches:
+    """Endless batches: every epoch in a new order, no image twice in an epoch, no batch short.
+
+    `left`, what is drawn and not yet given out, is all of its state besides the generator's. Of each batch only `part`
+    is given out.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        generator: Generator,
+        part: slice = slice(None),
+    ) -> None:
+        self.images, self.batch_size, self.generator, self.part = images, batch_size, generator, part
+        self.left = torch.empty(0, dtype=torch.int64)
+
+    def next(self) -> tuple[Tensor, Tensor | None]:
+        """Its part of the next batch: uint8 (B, 3, H, W), and its labels (B,) or None."""
+        pixels, labels = self.images.pixels, self.images.labels
+        while len(self.left) < self.batch_size:
+            self.left = torch.cat([self.left, torch.randperm(len(pixels), generator=self.generator)])
+        index, self.left = self.left[: self.batch_size], self.left[self.batch_size :]
+        index = index[self.part]
+        return pixels[index], None if labels is None else labels[index]
+
+
+def resolve_precision(asked: str, device: torch.device) -> str:
+    """`fp32` or `bf16`: `auto` takes bf16 where the device has matrix units for it."""
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The autocast context of a precision."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextmanager
+def cast_once(model: nn.Module, precision: str, device: torch.device) -> Iterator[None]:
+    """The autocast context of a precision, in which each weight is cast once, not in each evaluation.
+
+    PyTorch keeps the casts of weights that require a gradient, and of no others: averaged weights, which are frozen,
+    would be cast anew whenever they are used. Nothing is recorded for a backward pass here.
+    """
+    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        with torch.no_grad(), autocast(precision, device):
+            yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def compile_in_place(model: nn.Module, mode: str) -> None:
+    """From now on the model is called as `train.compile` says; its weights and their names stay."""
+    if mode != "eager":
+        model.compile(mode="max-autotune" if mode == "compile-max" else "default")
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """The rate of `step` (counted from 0): a linear warm-up, then constant or a half cosine down to 0."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    if config.schedule == "constant":
+        return config.lr
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int, warmup: bool = True) -> None:
+    """Move the average towards the model; with `warmup` by a decay of at most (1 + step) / (10 + step).
+
+    The ramp (as in TensorFlow's ExponentialMovingAverage) keeps the initial weights out of the average of a short run:
+    while it holds, the mean age of the average is a tenth of the steps. DiT has none: its .9999 is of mean age 10,000
+    from the first step on.
+    """
+    decay = min(decay, (1 + step) / (10 + step)) if warmup else decay
+    averaged: list[Tensor] = list(ema.parameters())
+    current: list[Tensor] = list(model.parameters())
+    torch._foreach_lerp_(averaged, current, 1 - decay)
+
+
+def train(
+    model: nn.Module,
+    data: Images,
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    precision: str,
+    flip: bool = False,
+    validate_every: int | None = None,
+    validate: Callable[[nn.Module], float | None] | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
+    snapshots: Snapshots | None = None,
+    world: World = ALONE,
+) -> Trained:
+    """Train `model` for `config.steps` steps; every process of `world` does, and has the same weights at the end.
+
+    Args:
+        model: on `device`; trained in place.
+        data: the training images, in host memory.
+        config: the suite's `train` section.
+        device: where the model is.
+        precision: `fp32` or `bf16`, as `resolve_precision` gave it.
+        flip: mirror images left to right with probability 1/2.
+        validate_every: steps between calls of `validate`; None calls it after the last step only.
+        validate: gives the validation loss of a model.
+        watch: called after every READ_EVERY-th step.
+        snapshots: where the state is kept; a training that finds one there goes on from it, and ends, on a CPU, under
+            the conditions that it began under, with the weights that it would have had without the interruption, bit
+            for bit. Where that may not be so, it warns.
+        world: the processes that share each batch, all of which load the state and the first of which saves it.
+
+    Raises:
+        Diverged: the loss is NaN or infinite.
+        Interrupted: `snapshots` was told to end, in any process, and has the state.
+        ResultsError: the state that is there is of something else.
+    """
+    ema = copy.deepcopy(model).eval().requires_grad_(False)
+    model.train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = AdamW(_groups(model, config), config.betas)
+    # One source of randomness for the order of the data and one for what the task draws: neither moves the other.
+    order = Generator().manual_seed(config.seed)
+    draws = Generator(device).manual_seed(config.seed + 1)
+    batches = Batches(data, config.batch_size, order, share := world.part(config.batch_size))
+    clock = _Clock(device)
+    curve = Curve()
+    waits: list[float] = []
+    pending: list[tuple[Tensor, Tensor, float]] = []
+    sources = {"order": order, "draws": draws}
+
+    def state() -> dict[str, Any]:
+        return {
+            "model": model.state_dict(),
+            "ema": ema.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "random": {name: source.get_state() for name, source in sources.items()} | _global_random(device),
+            "left": batches.left.clone(),  # a view: saved whole, it would bring its epoch along
+            "curve": asdict(curve),
+            "step_seconds": clock.seconds(),
+            "data_seconds": waits,
+            "conditions": spans,
+            "bits": bits,
+        }
+
+    begin = 0  # steps that an earlier process did
+    spans: list[tuple[int, dict[str, Any]]] = []  # the first step of each process, and what its steps are timed under
+    bits: list[dict[str, Any]] = []  # what those of the numbers depended on in each process, likewise
+    if snapshots is not None:
+        snapshots.trained = _common(data, config, flip)
+    if snapshots is not None and (found := snapshots.load()) is not None:
+        try:
+            begin = _checked_step(found, config.steps, len(data.pixels))
+            model.load_state_dict(found["model"])
+            ema.load_state_dict(found["ema"])
+            optimizer.load_state_dict(found["optimizer"])
+            for name, source in sources.items():
+                source.set_state(found["random"][name])
+            _set_global_random(found["random"], device)
+            batches.left, curve, waits = found["left"], Curve(**found["curve"]), found["data_seconds"]
+            clock.earlier = found["step_seconds"]
+            spans = [(int(first), dict(conditions)) for first, conditions in found["conditions"]]
+            bits = [dict(one) for one in found["bits"]]
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if out_of_memory(error):
+                raise
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ResultsError(
+                f"{snapshots.folder} has no state of this cell ({why}); delete it to start over"
+            ) from None
+    if not world.same(begin):
+        raise ResultsError("the processes of this cell do not find one saved state; delete its folder `state`")
+    if snapshots is not None:
+        snapshots.training = begin < config.steps
+    here = bits_depend_on(model, device, precision, world.size)
+    if unlike := differences(bits, here):
+        warnings.warn(
+            f"the training went on from step {begin} under other conditions than before, {unlike}: its numbers "
+            "need not be bit for bit those of one that was not interrupted",
+            CellWarning,
+            stacklevel=2,
+        )
+    bit_exact = not unlike and device.type == "cpu" and config.compile == "eager" if begin else None
+    bits.append(here)
+    conditions = {} if snapshots is None else snapshots.conditions
+    if begin < config.steps:
+        spans.append((begin, conditions))
+    replica = world.replica(model)
+    size = config.batch_size // world.size // config.accumulate
+    micro_batches = [slice(at, at + size) for at in range(0, size * config.accumulate, size)]
+    for step in range(begin, config.steps):
+        clock.begin()
+        pixels, labels = batches.next()
+        if flip:
+            mirrored = torch.rand(config.batch_size, generator=order)[share] < 0.5
+            pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
+        images = generation.to_model(pixels.to(device, non_blocking=True))
+        labels = None if labels is None else labels.to(device, non_blocking=True)
+        waits.append(clock.waited())
+        rate = learning_rate(config, step)
+        drawn = generation.draw(
+            torch.Size([config.batch_size, *images.shape[1:]]), draws, 0.0 if labels is None else config.label_dropout
+        )[share]
+        optimizer.zero_grad()
+        value = torch.zeros((), device=device)
+        for micro in micro_batches:
+            with nullcontext() if micro is micro_batches[-1] else local_gradients(replica):
+                with autocast(precision, device):
+                    given = None if labels is None else labels[micro]
+                    loss = generation.loss(replica, images[micro], given, drawn[micro], config.time_scale)
+                    loss = loss / config.accumulate
+                loss.backward()
+            value += loss.detach()
+        del drawn  # before the next batch's
+        if config.clip is None:
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        else:
+            norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimizer.step(rate)
+        update_ema(ema, model, config.ema, step, config.ema_warmup)
+        clock.end()
+        pending.append((value, norm.detach(), rate))
+        last = step + 1 == config.steps
+        due = validate is not None and (last or (validate_every is not None and (step + 1) % validate_every == 0))
+        if last or due or len(pending) == READ_EVERY:
+            _read(pending, curve, config, world)
+            watch(Progress(step + 1, config.steps, curve.train_loss[-1], config.batch_size / clock.last()))
+        if due and validate is not None:
+            curve.val_loss[-1] = validate(model.eval())
+            model.train()
+        if snapshots is not None and (last or world.any(snapshots.due(step + 1))):
+            _read(pending, curve, config, world)
+            if world.first:
+                snapshots.save(step + 1, state())
+            world.wait()  # whoever ends before the state is on disk ends all
+            snapshots.saved = time.monotonic()  # of every process, whoever wrote it: each asks when the next is due
+            snapshots.training = not last
+            if world.any(snapshots.ending):
+                raise Interrupted(f"asked to end, after step {step + 1} of {config.steps}")
+    seconds = clock.seconds()
+    first = _alike_from(spans, conditions, config.steps)
+    curve.seconds = [None] * first if first else []  # seconds of unlike machines have no sum
+    total = 0.0
+    for one in seconds[first:]:
+        total += one
+        curve.seconds.append(None if first else total)
+    return Trained(model.eval(), ema, curve, seconds, waits, begin or None, first, bit_exact)
+
+
+def _common(data: Images, config: TrainConfig, flip: bool) -> dict[str, Any]:
+    """What a training has in common with one that goes on with it, by the names that a suite and a record have for it.
+
+    Not `precision`: of `auto` it is known here alone, and what it came to is said.
+    """
+    settings = config.model_dump(mode="json", exclude={"precision"})
+    named = {f"train.{name}": value for name, value in settings.items()}
+    return {"data_checksum": data.digest(), "data.flip": flip, **named}
+
+
+def _checked_step(found: dict[str, Any], steps: int, images: int) -> int:
+    """The step of a state.
+
+    Raises:
+        ValueError: it is not one of this training, or what was recorded until then is not.
+    """
+    begin, left = int(found["step"]), found["left"]
+    if not 0 < begin <= steps:
+        raise ValueError(f"it is of step {begin}, and there are {steps}")
+    columns = [column for name, column in found["curve"].items() if name != "seconds"]
+    if any(len(column) != begin for column in (*columns, found["step_seconds"], found["data_seconds"])):
+        raise ValueError(f"it has not {begin} values of each of its {begin} steps")
+    if left.dtype != torch.int64 or left.dim() != 1 or (len(left) and not 0 <= left.min() <= left.max() < images):
+        raise ValueError("the images that are left of its epoch are not of this training")
+    return begin
+
+
+def _alike_from(spans: list[tuple[int, dict[str, Any]]], conditions: dict[str, Any], steps: int) -> int:
+    """The first of the steps up to the last that were all timed under these conditions; `steps`: none were."""
+    alike = takewhile(lambda span: span[1] == conditions, reversed(spans))
+    return min((first for first, _ in alike), default=steps)
+
+
+def _global_random(device: torch.device) -> dict[str, Tensor]:
+    """The states of PyTorch's own sources, which a mixer may draw from."""
+    states = {"host": torch.get_rng_state()}
+    return states if device.type != "cuda" else states | {"device": torch.cuda.get_rng_state(device)}
+
+
+def _set_global_random(states: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["host"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["device"], device)
+
+
+def _groups(model: nn.Module, config: TrainConfig) -> list[Group]:
+    """Weights of linear layers and convolutions, which decay, and everything else, which does not.
+
+    The rest are biases, norms, embeddings and the dynamics of a mixer, for which 0 is no neutral value: Mamba's authors
+    exempt A, D and dt, and a PDE whose log-lengths decayed would diffuse over the whole image.
+    """
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    decaying = {id(layer.weight) for layer in layers}
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        Group([p for p in parameters if id(p) in decaying], config.weight_decay),
+        Group([p for p in parameters if id(p) not in decaying], 0.0),
+    ]
+
+
+def _read(pending: list[tuple[Tensor, Tensor, float]], curve: Curve, config: TrainConfig, world: World) -> None:
+    """Bring the pending losses to the host, and stop where one is not finite."""
+    losses = world.mean([value.item() for value, _, _ in pending])
+    for loss, (_, norm, rate) in zip(losses, pending, strict=True):
+        step = len(curve.step) + 1
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss became {loss} at step {step} of {config.steps} (lr {rate:.2g})")
+        curve.step.append(step)
+        curve.images.append(step * config.batch_size)
+        curve.train_loss.append(loss)
+        curve.val_loss.append(None)
+        curve.lr.append(rate)
+        curve.grad_norm.append(norm.item())
+    pending.clear()
+
+
+class _Clock:
+    """Seconds of each step: CUDA events read once at the end, `perf_counter` elsewhere."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+        self.steps: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self.host: list[float] = []
+        self.earlier: list[float] = []  # of a training that this one goes on with
+        self.began = 0.0
+
+    def begin(self) -> None:
+        self.began = time.perf_counter()
+        if self.cuda:
+            events = (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+            events[0].record()
+            self.steps.append(events)
+
+    def waited(self) -> float:
+        """Host seconds since the step began."""
+        return time.perf_counter() - self.began
+
+    def end(self) -> None:
+        self.host.append(time.perf_counter() - self.began)
+        if self.cuda:
+            self.steps[-1][1].record()
+
+    def last(self) -> float:
+        """Seconds of the latest step, for watching; on a GPU the host's, which only launches."""
+        return self.host[-1]
+
+    def seconds(self) -> list[float]:
+        """One number a step."""
+        if not self.cuda:
+            return self.earlier + self.host
+        torch.cuda.synchronize()
+        return self.earlier + [begin.elapsed_time(end) / 1000 for begin, end in self.steps]
