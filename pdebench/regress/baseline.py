@@ -31,7 +31,7 @@ class StoredCell:
 
     label: str
     keys: Mapping[str, Any]
-    samples: Sequence[Mapping[str, Any]]
+    units: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _baseline(about: str, found: Mapping[str, Any]) -> Baseline:
         str(name): StoredCell(str(cell["label"]), dict(cell["keys"]), [dict(unit) for unit in cell["units"]])
         for name, cell in found["cells"].items()
     }
-    if any(not cell.samples for cell in cells.values()):
+    if any(not cell.units for cell in cells.values()):
         raise ValueError("a cell has no units")
     probes = {name: [float(value) for value in found["probes"][name]] for name in PROBES}
     return Baseline(str(found["head"]), str(found["saved_at"]), str(about), probes, cells)

@@ -176,12 +176,12 @@ def _plain(
         if (why := session.failures.get(cell)) is not None:
             yield GateFinding("cell", label, "", "failed", f"it failed in HEAD: {why}")
             continue
-        before, after = stored.cells[cell].samples, [sample.values for sample in session.samples[cell]]
+        before, after = stored.cells[cell].units, [sample.values for sample in session.samples[cell]]
         yield from gates.coverage(label, before[0], after[0])
         yield from gates.exact(label, before, after, accept)
     for group, cells in groups.items():
         whole = [cell for cell in cells if cell not in session.failures]
-        base = {int(stored.cells[cell].samples[0][SEED]): stored.cells[cell].samples[0] for cell in whole}
+        base = {int(stored.cells[cell].units[0][SEED]): stored.cells[cell].units[0] for cell in whole}
         head = {int(session.samples[cell][0].values[SEED]): session.samples[cell][0].values for cell in whole}
         if len(cells) > 1:
             yield from gates.quality(group, base, head, rule)
@@ -232,12 +232,12 @@ def _series(
 
     `first` is the first process of today that counts; of the stored ones the first never does.
     """
-    before = [found[column] for sample in stored.cells[cell].samples[1:] if column in (found := costs(sample))]
+    before = [found[column] for sample in stored.cells[cell].units[1:] if column in (found := costs(sample))]
     after = [found[column] for sample in session.samples[cell][first:] if column in (found := costs(sample.values))]
     if (
         not before
         or not after
-        or not same_measure(column, stored.cells[cell].samples[0], session.samples[cell][0].values)
+        or not same_measure(column, stored.cells[cell].units[0], session.samples[cell][0].values)
     ):
         return None
     day = [float(np.median(side[name])) if name in side else 0.0 for side in (stored.probes, session.probes)]

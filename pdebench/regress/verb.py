@@ -96,5 +96,5 @@ def run_save(suite: str, file: Path, seconds: float) -> str:
             path, file, seconds=seconds,
             say=lambda text: progress.print(text, style="dim", highlight=False, markup=False),
         )  # fmt: skip
-    processes = sum(len(cell.samples) for cell in made.cells.values())
+    processes = sum(len(cell.units) for cell in made.cells.values())
     return f"wrote {file}: {made.head[:12]} on {made.about} ({machine}): {len(made.cells)} cells, {processes} processes"
