@@ -53,6 +53,12 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "pdebench", *map(str, arguments)]
 
 
+def without_report(*arguments: object) -> list[str]:
+    """`command`, for a run whose report nobody looks at: importing what draws one takes longer than a small cell."""
+    code = "import pdebench.run.sweep as s; s._publish = lambda *_: None; from pdebench.cli import main; main()"
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
 def pdebench_run(*arguments: object) -> subprocess.CompletedProcess[str]:
     """A command from its beginning to its end, its cells in processes of their own.
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from runs import command
+from runs import without_report
 
 import pdebench
 from pdebench.errors import ResultsError
@@ -43,7 +43,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(suite: Path, results: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    asked = command("run", suite, "--results", results, "--set", "grid.model.family=[Edit-DiT]", *more)
+    asked = without_report("run", suite, "--results", results, "--set", "grid.model.family=[Edit-DiT]", *more)
     return subprocess.run(asked, capture_output=True, text=True, timeout=240, check=False)
 
 

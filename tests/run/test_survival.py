@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from runs import command, pdebench_run, wait_for, workers, write_suite
+from runs import pdebench_run, wait_for, without_report, workers, write_suite
 from safetensors.torch import load_file
 
 import pdebench
@@ -81,7 +81,7 @@ def test_a_cell_cut_off_anywhere_ends_with_the_same_weights(suite: Path, tmp_pat
 
 def test_a_crash_and_a_hang_are_told_apart_and_the_sweep_goes_on(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
-    run = command("run", suite, "--results", results, "--set", "train.steps=100000", "--set", "limits.seconds=8")
+    run = without_report("run", suite, "--results", results, "--set", "train.steps=100000", "--set", "limits.seconds=8")
     process = subprocess.Popen(run, stdout=subprocess.PIPE, text=True)
     wait_for(lambda: any("token mixer" in log.read_text() for log in results.glob("cells/*/log.txt")))
     os.kill(workers()[0], signal.SIGSEGV)
@@ -130,7 +130,7 @@ def test_two_runs_share_the_cells_and_none_is_run_twice(
         "--log-json",
     )
     both = [
-        subprocess.Popen(command("run", suite, "--results", results, *more), stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(without_report("run", suite, "--results", results, *more), stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     outputs = [process.communicate(timeout=240)[0] for process in both]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from runs import command, pdebench_run, wait_for, workers
+from runs import pdebench_run, wait_for, without_report, workers
 
 import pdebench
 from pdebench.files.manifest import MANIFEST
@@ -110,7 +110,7 @@ def test_cells_that_were_not_timed_run_again_where_timings_are_asked_for(suite: 
     assert "nothing to do" in run(suite, results, *shared).stdout
 
     # a run for the timings that is cut short costs nothing that was there
-    slow = subprocess.Popen(command("run", suite, "--results", results), stdout=subprocess.PIPE, text=True)
+    slow = subprocess.Popen(without_report("run", suite, "--results", results), stdout=subprocess.PIPE, text=True)
     wait_for(workers)
     slow.send_signal(signal.SIGINT)
     told, _ = slow.communicate(timeout=60)

@@ -12,19 +12,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from runs import wait_for, workers
+from runs import wait_for, without_report, workers
 from unruly import Unruly
 
 import pdebench
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes under /proc")
 SOON = 240  # seconds: what is left alone sleeps for 600
-NO_REPORT = "import pdebench.run.sweep; pdebench.run.sweep._publish = lambda *_: None"
-RUN = f"{NO_REPORT}; from pdebench.cli import main; main()"
 
 
 def command(unruly: Unruly, results: Path, *options: str) -> list[str]:
-    return [sys.executable, "-c", RUN, "run", str(unruly.suite), "--results", str(results), *options]
+    return without_report("run", unruly.suite, "--results", results, *options)
 
 
 def run(unruly: Unruly, results: Path, *options: str, **more: str) -> subprocess.CompletedProcess[str]:

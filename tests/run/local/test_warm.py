@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from runs import command, wait_for
+from runs import wait_for, without_report
 
 import pdebench
 
@@ -26,7 +26,7 @@ def test_a_killed_fork_a_killed_server_and_a_killed_parent(suite: Path, tmp_path
     results = tmp_path / "out"
     options = ("--set", "execution.isolation=warm", "--set", "train.steps=100000")
     with (tmp_path / "printed").open("w") as printed:
-        parent = subprocess.Popen(command("run", suite, "--results", results, *options), stdout=printed)
+        parent = subprocess.Popen(without_report("run", suite, "--results", results, *options), stdout=printed)
     family = psutil.Process(parent.pid)
     wait_for(training(results, 1))
     (server,) = (child for child in family.children() if child.children())
@@ -48,7 +48,7 @@ def test_a_killed_fork_a_killed_server_and_a_killed_parent(suite: Path, tmp_path
     assert last["status"] == "killed"
 
     with (tmp_path / "printed").open("w") as printed:
-        parent = subprocess.Popen(command("run", suite, "--results", results, *options), stdout=printed)
+        parent = subprocess.Popen(without_report("run", suite, "--results", results, *options), stdout=printed)
     family = psutil.Process(parent.pid)
     wait_for(lambda: any(child.children() for child in family.children()))
     everything += family.children(recursive=True)

@@ -16,12 +16,11 @@ import pytest
 from runs import pdebench_run, wait_for, write_suite
 
 import pdebench
-from pdebench import submit
 from pdebench.errors import SchedulerError
 from pdebench.results.lease import Leases
 from pdebench.results.store import Results, write_json
 from pdebench.run.limits import CellLimits
-from pdebench.run.slurm import allocation, job_arrays, jobs
+from pdebench.run.slurm import allocation, job_arrays, jobs, submit
 from pdebench.run.slurm.submit import resources, submit_suite
 from pdebench.run.status import status_of
 from pdebench.suite.load import load_suite
