@@ -49,7 +49,7 @@ GATES = {
 
 
 def asked(against: str | None = None, baseline: Path | None = None) -> verb.GateRequest:
-    return verb.GateRequest("nightly", revision_gate, baseline, 60.0, 0.05, (), None, None)
+    return verb.GateRequest("nightly", against, baseline, 60.0, 0.05, (), None, None)
 
 
 @several
