@@ -15,8 +15,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pdebench.errors import CellWarning, MetricError, did_you_mean
-from pdebench.metrics import extractor_weights
+from pdebench.metrics import extractor_weights, scores
 from pdebench.metrics.extractor_weights import EFFICIENTNET, INCEPTION
+from pdebench.metrics.scores import Score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,14 +32,19 @@ _CLASSES, _SPLITS = 1000, 10  # of the Inception score: neither classes nor imag
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric by its name in a suite, the network whose features it reads, the columns it fills."""
+    """A metric by its name in a suite, the network whose features it reads, the scores it gives."""
 
     name: str
     summary: str
     extractor: str
-    columns: tuple[str, ...]
+    scores: tuple[Score, ...]
     minimum: int
     """Fewest images on either side for which the metric is defined."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All that it fills."""
+        return tuple(column for score in self.scores for column in score.columns)
 
 
 _ALL = (
@@ -46,32 +52,32 @@ _ALL = (
         "fd_efficientnet_lite0",
         "Fréchet distance of EfficientNet-lite0 features; its weights come as a package",
         EFFICIENTNET,
-        ("fd_efficientnet_lite0",),
+        (scores.FD_EFFICIENTNET,),
         2,
     ),
     Metric(
         "kid_efficientnet_lite0",
         "kernel distance (squared MMD) of EfficientNet-lite0 features; unbiased for few samples",
         EFFICIENTNET,
-        ("kid_efficientnet_lite0", "kid_efficientnet_lite0_std"),
+        (scores.KID_EFFICIENTNET,),
         4,
     ),
-    Metric("fid", "Fréchet Inception distance", INCEPTION, ("fid",), 2),
+    Metric("fid", "Fréchet Inception distance", INCEPTION, (scores.FID,), 2),
     Metric(
         "kid",
         "kernel Inception distance (squared MMD); unbiased for few samples",
         INCEPTION,
-        ("kid", "kid_std"),
+        (scores.KID,),
         4,
     ),
-    Metric("is", "Inception score over ten splits of the samples", INCEPTION, ("is", "is_std"), 10),
+    Metric("is", "Inception score over ten splits of the samples", INCEPTION, (scores.INCEPTION_SCORE,), 10),
     # On Inception's pooled features, as in ADM's evaluation suite, whose numbers DiT reports;
     # torch-fidelity's own default would be VGG16, another half gigabyte of weights.
     Metric(
         "precision_recall",
         "precision and recall of 3-nearest-neighbour manifolds of Inception features",
         INCEPTION,
-        ("precision", "recall"),
+        (scores.PRECISION, scores.RECALL),
         4,
     ),
 )

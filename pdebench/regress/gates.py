@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pdebench.regress.metrics import EXACT, LEARNED, gated, qualities, words
+from pdebench.regress.metrics import EXACT, LEARNED, gated, qualities, words, worse
 from pdebench.regress.outcome import GateFinding, percent, share
 from pdebench.results.record import COLUMNS
 from pdebench.stats.paired import FEWEST_PAIRS, paired
@@ -109,7 +109,7 @@ def _direction(change: float | None) -> str:
 
 
 def quality(group: str, base: Mapping[int, Values], head: Mapping[int, Values], rule: Rule) -> Iterator[GateFinding]:
-    """The loss and distances of cells that differ only in their seed, each seed against itself on the same images.
+    """The loss and scores of cells that differ only in their seed, each seed against itself on the same images.
 
     Student's interval of the paired differences, over the base's mean. Worse fails where the whole interval lies above
     the tolerance, passes where all of it lies under the effect.
@@ -149,14 +149,15 @@ def quality(group: str, base: Mapping[int, Values], head: Mapping[int, Values], 
             continue
         low, high = difference.low / abs(mean), difference.high / abs(mean)
         told = f"{words(name)} changed by {percent(change)} ({percent(low)} to {percent(high)}, {len(shared)} seeds)"
-        if low > rule.tolerance:
+        least, most = (low, high) if worse(name) > 0 else (-high, -low)  # by which it is worse
+        if least > rule.tolerance:
             verdict, message = "regression", f"{told}: worse"
-        elif high < rule.effect:
+        elif most < rule.effect:
             verdict, message = "pass", f"{told}: worse by {rule.effect:.0%} is excluded"
         else:
             verdict, message = "inconclusive", f"{told}: neither worse nor not; it takes more seeds"
         yield GateFinding(
-            "quality", group, name, verdict, message, high < -rule.tolerance,  # type: ignore[arg-type]
+            "quality", group, name, verdict, message, most < -rule.tolerance,  # type: ignore[arg-type]
             change, low, high, None, len(shared),
         )  # fmt: skip
 

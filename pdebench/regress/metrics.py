@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pdebench.results.record import dtype_of
+from pdebench.metrics.scores import SCORES
 
 # Deterministic on one machine: any difference is a change, to be undone or to be accepted by name.
 EXACT = (
@@ -77,14 +77,14 @@ def same_measure(column: str, one: Mapping[str, Any], other: Mapping[str, Any]) 
 
 
 def qualities(values: Mapping[str, Any]) -> dict[str, float]:
-    """The columns of quality, of which more is worse: the loss, and distances of samples."""
-    names = ["val_loss_ema", *(name for name in values if _distance(name))]
+    """The columns of quality: the loss, and the scores of samples."""
+    names = ["val_loss_ema", *(name for name in values if name in SCORES)]
     return {name: float(values[name]) for name in names if isinstance(values.get(name), int | float)}
 
 
 def gated(values: Mapping[str, Any]) -> set[str]:
     """The columns that have a value and a gate."""
-    return {name for name, value in values.items() if value is not None and (name in _NAMED or _distance(name))}
+    return {name for name, value in values.items() if value is not None and (name in _NAMED or name in SCORES)}
 
 
 def words(column: str) -> str:
@@ -97,10 +97,9 @@ def chosen(values: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
     return {name: values[name] for name in columns if values.get(name) is not None}
 
 
-def _distance(name: str) -> bool:
-    """Whether a column is a distance between samples and images, and not its spread."""
-    return name.startswith(("fd_", "kid", "fid")) and dtype_of(name) == "Float64" and not name.endswith(_BESIDE)
+def worse(column: str) -> int:
+    """1 where more of a column of quality is worse, -1 where less is."""
+    return -1 if column in SCORES and SCORES[column].higher_is_better else 1
 
 
 _NAMED = {*EXACT, *COSTS}
-_BESIDE = ("_std",)

@@ -25,7 +25,8 @@ class GateFinding:
         verdict: what it means.
         message: in a sentence.
         improved: it got better by more than the tolerance.
-        change: head over base, as a share: .05 is 5% worse. None where there is no such number.
+        change: head over base, as a share: .05 is 5% more, which is worse but of scores of which more is better. None
+            where there is no such number.
         low: bound from below on the change, at 95%.
         high: bound from above, at 95%.
         smallest: the change that would have been found with 90% chance; None: no change could have been.

@@ -7,7 +7,7 @@ so that a table of any length and of any types makes the same figure.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -76,6 +76,12 @@ class Axis:
     format: str = ",f"
     scale: float = 1.0  # the data are divided by this
     short: str = ""  # on the axis, where the title is long
+    higher_is_better: bool = False
+
+    @property
+    def best(self) -> Callable[[Iterable[float]], float]:
+        """What picks the best of some values."""
+        return max if self.higher_is_better else min
 
 
 def points_of(rows: pd.DataFrame, x: Axis, y: Axis) -> list[Row]:

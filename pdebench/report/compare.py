@@ -1,8 +1,8 @@
 """Two families in one measure: how far apart they are, and whether what was measured lets one say so.
 
-Quantities that are positive are compared by their ratio, KID, which may be negative, by the difference. The interval
-is Student's over the seeds that both ran with, since two runs of one seed see the same images in the same order with
-the same noise; of a rate without three such seeds it is that of the scatter within runs, as of a crossover.
+Quantities that are positive are compared by their ratio, KID and shares, which may be 0 or less, by the difference. The
+interval is Student's over the seeds that both ran with, since two runs of one seed see the same images in the same
+order with the same noise; of a rate without three such seeds it is that of the scatter within runs, as of a crossover.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from pdebench.report import formatting
 from pdebench.report.comparisons import Comparison, Contender
 from pdebench.report.differences import EVALUATION, SAMPLED, STEP, differences
-from pdebench.report.frame import FLOOR, SEED, frechet_columns, kid_columns, measured, metric_title
+from pdebench.report.frame import FLOOR, SEED, measured, scores_in
 from pdebench.stats.crossover import measured as median_of
 from pdebench.stats.median import NORMAL_95
 from pdebench.stats.paired import paired
@@ -50,7 +50,12 @@ class Measure:
         return formatting.number(value / 2**20 if self.kind == "memory" else value, 3 if self.unit else 4)
 
     def change(self, distance: float) -> str:
-        """A distance (see `PairwiseComparison`) in words: `+5.8%`, `1.32×`, `+0.0031`."""
+        """A distance (see `compare`) in words, as of the worse from the better: `+5.8%`, `1.32×`, `+0.0031`.
+
+        Where higher is better the worse has less, `−5.8%`; a rate is told as how much faster the better is.
+        """
+        if not self.lower and self.kind != "rate":
+            distance = -distance
         if self.kind == "signed":
             return ("+" if distance > 0 else "") + formatting.number(distance)
         ratio = math.exp(distance) if distance < _FARTHEST else math.inf  # a wild interval of two seeds
@@ -75,8 +80,10 @@ class PairwiseComparison:
 def measures(done: pd.DataFrame) -> list[Measure]:
     """What was measured in this table, in the order in which it is told."""
     known = [Measure("val_loss", "Validation loss", True, "loss")]
-    known += [Measure(column, metric_title(column), True, "score") for column in frechet_columns(done)]
-    known += [Measure(column, metric_title(column), True, "signed") for column in kid_columns(done)]
+    known += [
+        Measure(score.column, score.title, not score.higher_is_better, "signed" if score.by_difference else "score")
+        for score in scores_in(done)
+    ]
     known += [
         Measure("train_images_per_s", "Training throughput", False, "rate"),
         Measure("sample_images_per_s", "Sampling throughput", False, "rate"),
@@ -89,8 +96,8 @@ def measures(done: pd.DataFrame) -> list[Measure]:
 def compare(measure: Measure, better: Contender, worse: Contender) -> PairwiseComparison:
     """Two entries of a comparison, of which the first is the better one by the medians.
 
-    A distance is log(worse / better), of a rate log(better / worse), of KID worse - better: positive where the medians
-    are told right.
+    A distance is log(worse / better), or log(better / worse) where higher is better; of what may be 0 or less it is the
+    difference: positive where the medians are told right.
     """
     gap = _gap(measure, better.median(measure.column), worse.median(measure.column))
     theirs, ours = _by_seed(measure, better), _by_seed(measure, worse)
@@ -135,9 +142,9 @@ def _by_seed(measure: Measure, entry: Contender) -> dict[float, float]:
         if not (math.isnan(seed) or math.isnan(value)):
             found.setdefault(seed, []).append(value)
     means = {seed: sum(values) / len(values) for seed, values in found.items()}
+    sign = 1.0 if measure.lower else -1.0
     if measure.kind == "signed":
-        return means
-    sign = -1.0 if measure.kind == "rate" else 1.0
+        return {seed: sign * mean for seed, mean in means.items()}
     return {seed: sign * math.log(mean) for seed, mean in means.items() if mean > 0}
 
 

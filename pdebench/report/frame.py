@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdebench.metrics.scores import SCORES, Score
 from pdebench.models.settings import OptionSetting, options_of, setting_of
 from pdebench.report.sets import set_names
 from pdebench.results.record import is_metric
@@ -38,7 +39,6 @@ FAMILIES = (
 )
 """Fixes the colour and the shape of a family, whatever else is in the table."""
 
-EXTRACTORS = {"efficientnet_lite0": "EfficientNet-Lite0"}
 CONFIG_PREFIXES = ("data.", "model.", "train.", "evaluate.", "measure.")
 SEED = "train.seed"
 DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
@@ -156,8 +156,7 @@ def make_frame(frame: pd.DataFrame) -> pd.DataFrame:
     for column in TEXT:
         text = table[column] if column in table else pd.Series(None, index=table.index, dtype=object)
         table[column] = text.astype(object).where(text.notna(), None)
-    scores = frechet_columns(table) + kid_columns(table)
-    for column in [*NUMBERS, *scores, *(f"{name}_std" for name in kid_columns(table))]:
+    for column in [*NUMBERS, *(column for score in scores_in(table) for column in score.columns)]:
         values = table[column] if column in table else pd.Series(np.nan, index=table.index)
         table[column] = pd.to_numeric(values, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
     table = table.copy()  # columns that were added one by one lie in as many pieces
@@ -257,27 +256,14 @@ def of_samples(column: str) -> bool:
     return is_metric(column) or column.startswith(("sample", "metric_", "val_loss_transfer"))
 
 
-def frechet_columns(table: pd.DataFrame) -> list[str]:
-    """Columns that hold a Frechet distance: `fid`, and `fd_<extractor>` for any other extractor."""
-    return [str(column) for column in table if column == "fid" or str(column).startswith("fd_")]
-
-
-def kid_columns(table: pd.DataFrame) -> list[str]:
-    """Columns that hold a kernel distance: `kid`, and `kid_<extractor>`."""
-    names = [str(column) for column in table]
-    return [name for name in names if name == "kid" or (name.startswith("kid_") and not name.endswith("_std"))]
+def scores_in(table: pd.DataFrame, kind: str | None = None) -> list[Score]:
+    """The scores of samples that a table has columns for, or those of a kind, in the order in which they are told."""
+    return [score for score in SCORES.values() if score.column in table and kind in (None, score.kind)]
 
 
 def measured(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """Those of the columns that hold a number in at least one row."""
     return [column for column in columns if column in table and table[column].notna().any()]
-
-
-def metric_title(column: str) -> str:
-    """`fd_efficientnet_lite0` as a reader says it: `Fréchet distance (EfficientNet-Lite0)`."""
-    kind, _, extractor = column.partition("_")
-    title = {"fid": "FID", "fd": "Fréchet distance", "kid": "KID"}.get(kind, column)
-    return f"{title} ({EXTRACTORS.get(extractor, extractor)})" if extractor else title
 
 
 def settings(table: pd.DataFrame, but: str = " ") -> pd.Series:

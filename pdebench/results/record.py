@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from pdebench.metrics.scores import SCORES, SPREADS
+
 # what a status may say of a cell that has its end, and needs no further run
 FAILED = ("diverged", "oom", "timeout", "error")
 SETTLED = ("done", *FAILED)
@@ -191,14 +193,13 @@ DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 
 
 def is_metric(column: str) -> bool:
-    """Whether a column is a score of samples, which a metric names: `fd_efficientnet_lite0`."""
-    metric = column.startswith(("fd_", "kid", "fid", "is_", "precision", "recall"))
-    return metric and column not in COLUMNS and "." not in column
+    """Whether a column is a score of samples, such as `fd_efficientnet_lite0`, or the spread of one."""
+    return column in SCORES or column in SPREADS
 
 
 @lru_cache(maxsize=1000)  # asked of every value of thousands of records
 def dtype_of(column: str) -> str | None:
-    """The pandas dtype of a declared column; metrics are floats but for their texts, counts and flags."""
+    """The pandas dtype of a declared column; scores of samples are floats."""
     if column in COLUMNS:
         return COLUMNS[column][0]
     if column in DIMENSIONS:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pdebench.errors import printable
+from pdebench.metrics.scores import FID, SCORES
 from pdebench.results.store import Results
 from pdebench.run.slurm.submit import Submitted
 from pdebench.run.sweep import RunOutcome, failed_before
@@ -65,8 +66,9 @@ def print_submitted(console: Console, submitted: Submitted) -> None:
 def _table(outcome: RunOutcome, width: int) -> Text:
     """One line a cell: its loss, its first Frechet distance, its speed."""
     names = labels(outcome.cells)
-    distance = next((key for record in outcome.records for key in record if key.startswith(("fid", "fd_"))), None)
-    heads = ("params", "val loss", *(["FID" if distance == "fid" else "FD"] if distance else []), "train img/s")
+    found = {key for record in outcome.records for key in record}
+    distance = next((key for key, score in SCORES.items() if score.kind == "frechet" and key in found), None)
+    heads = ("params", "val loss", *(["FID" if distance == FID.column else "FD"] if distance else []), "train img/s")
     columns = [Column("cell", least=32), *(Column(head, right=True) for head in heads)]
 
     def number(record: dict[str, object], key: str, form: str, scale: float = 1) -> str:

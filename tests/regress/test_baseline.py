@@ -143,6 +143,20 @@ def test_seeds_with_other_images_say_nothing_of_quality() -> None:
     assert not list(gates.quality("g", side("aa", 0.5), side("bb", 0.9), rule))
 
 
+def test_a_score_of_which_more_is_better_regresses_where_it_falls() -> None:
+    def side(column: str, value: float) -> dict[int, dict[str, Any]]:
+        return {seed: {column: value + seed / 1000} for seed in range(4)}
+
+    for column, good, bad in (("precision", 0.7, 0.5), ("is", 10.0, 5.0), ("fid", 20.0, 40.0), ("kid", 0.1, 0.3)):
+        found = {
+            way: next(iter(gates.quality("g", side(column, before), side(column, after), Rule())))
+            for way, before, after in (("worse", good, bad), ("better", bad, good))
+        }
+        assert found["worse"].verdict == "regression", column
+        assert found["better"].verdict == "pass", column
+        assert found["better"].improved, column
+
+
 def test_a_failing_cell_is_4_and_is_not_saved(monkeypatch: pytest.MonkeyPatch, suite: str) -> None:
     save(monkeypatch, suite)
     before = Path("b.json").read_text()

@@ -18,8 +18,10 @@ from scipy import stats
 
 from pdebench.errors import ResultsError
 from pdebench.files.manifest import MANIFEST
+from pdebench.metrics.scores import SCORES
 from pdebench.report import formatting, write_report
 from pdebench.report.frame import make_frame
+from pdebench.report.papers import paper_tables
 from pdebench.report.sections import costs, curves, quality
 from pdebench.report.sections.summary import summarise
 
@@ -91,6 +93,42 @@ def test_what_mixes_nothing_is_no_rival_in_cost_but_in_quality_it_is(tmp_path: P
     assert "Validation loss at 32 px: 0.2119, above None-DiT’s 0.1000" in text
     assert "None-DiT mixes nothing" in section(html, "conventions")
     assert "mixes nothing" not in page(synthetic.results(), tmp_path)
+
+
+def scored(**scores: tuple[float, float]) -> pd.DataFrame:
+    """Two families with scores, the subject's first, of three seeds each."""
+    rows = [
+        synthetic.row(family, 32, seed, **{name: values[place] + seed / 1000 for name, values in scores.items()})
+        for place, family in enumerate(("PDE-SSM-DiT", "DiT"))
+        for seed in range(3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_score_of_which_more_is_better_is_ranked_so(tmp_path: Path) -> None:
+    """The worse of two in precision and Inception score is behind, whoever has the lower number."""
+    html = page(scored(**{"is": (8.0, 10.0), "precision": (0.6, 0.7), "recall": (0.5, 0.4)}), tmp_path)
+    text = section(html, "findings")
+    behind = text[text.index("Where PDE-SSM-DiT is behind") : text.index("Who leads")]
+    assert "Inception score at 32 px: 8.001, below DiT’s 10.00 (−20.0%)" in behind
+    assert "Precision of samples at 32 px: 0.6010, below DiT’s 0.7010." in behind
+    assert "Over 3 seeds −0.1000 in each." in behind
+    assert "Recall" not in behind
+    assert "At 32 px: PDE-SSM-DiT 0.5010, then DiT 0.4010." in text
+    quality = section(html, "quality")
+    assert "Highest: DiT, 10.00" in quality
+    assert "Best of each family: PDE-SSM-DiT 0.5010 and DiT 0.4010" in quality
+
+
+def test_every_score_reaches_the_tables_of_a_paper() -> None:
+    frame = scored(**dict.fromkeys(SCORES, (0.3, 0.4)))
+    (families,) = (one for one in paper_tables(make_frame(frame)) if one.name == "families")
+    assert all(f"{column}_median" in families.frame for column in SCORES)
+    leads = {
+        column: [row[families.columns.index(score.title)] for row in families.bold] for column, score in SCORES.items()
+    }
+    lower, higher = [True, False], [False, True]  # the subject has the lower number everywhere
+    assert leads == {column: higher if score.higher_is_better else lower for column, score in SCORES.items()}
 
 
 def test_one_seed_claims_no_interval(tmp_path: Path) -> None:

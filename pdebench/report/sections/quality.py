@@ -26,14 +26,12 @@ from pdebench.report.differences import SAMPLED, STEP
 from pdebench.report.frame import (
     families_in,
     finished,
-    frechet_columns,
-    kid_columns,
     measured,
-    metric_title,
     named,
     plain_value,
     plain_values,
     records,
+    scores_in,
 )
 
 UNITS = {"flops_train": "FLOPs", "train_seconds": "seconds", "peak_memory_bytes": "MiB of peak memory"}
@@ -74,20 +72,22 @@ def quality_figures(table: pd.DataFrame) -> list[tuple[str, list[list[Figure]]]]
     memory of different machines, and memory that was measured in different ways.
     """
     done = finished(table)
-    scores = frechet_columns(done) + kid_columns(done)
     axes = [
         Axis("flops_train", "training FLOPs", log=True, format="~s"),
         Axis("train_seconds", "training seconds"),
         Axis("peak_memory_bytes", "peak memory, MiB", scale=2**20),
     ]
     groups = []
-    for column in measured(done, ["val_loss", *scores]):
-        y = Axis(column, metric_title(column), short=metric_title(column).split(" (")[0])
-        if column == "val_loss":
-            y = Axis(column, "validation loss")
+    scores = [
+        Axis(score.column, score.title, short=score.short, higher_is_better=score.higher_is_better)
+        for score in scores_in(done)
+    ]
+    for y in [Axis("val_loss", "validation loss"), *scores]:
+        if not measured(done, [y.column]):
+            continue
         places = []
         for (name, resolution), rows in done.groupby(["data.name", "data.resolution"], dropna=False):
-            known = [(x, on_axes(rows[rows[[x.column, column]].notna().all(axis=1)], x)) for x in axes]
+            known = [(x, on_axes(rows[rows[[x.column, y.column]].notna().all(axis=1)], x)) for x in axes]
             place = place_of(name, resolution, done)
             places.append([_quality(drawn, table, x, y, place, note) for x, (drawn, note) in known if len(drawn)])
         groups.append((capital(y.title), [figures for figures in places if figures]))
@@ -104,14 +104,16 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
         told = [named(name, plain_value(row[name])) if "." in name else str(row[name]) for name in apart]
         point["curve"] = ", ".join([point["family"], *([f"{count} samples"] if score else []), *told])
     medians = medians_of(points, ("curve", "setting", "size", "budget"))
-    line = _frontier(medians)
-    best = min(medians, key=lambda point: point["y"])
+    line = _frontier(medians, y)
+    top = y.best(point["y"] for point in medians)
+    best = next(point for point in medians if point["y"] == top)
     told = [
-        f"{family} {formatting.number(min(point['y'] for point in medians if point['family'] == family))}"
+        f"{family} {formatting.number(y.best(point['y'] for point in medians if point['family'] == family))}"
         for family in families_in(rows)
     ]
+    end = "Highest" if y.higher_is_better else "Lowest"
     sentence = (
-        f"{capital(y.title)} against {x.title}, {place}. Lowest: {best['family']}, "
+        f"{capital(y.title)} against {x.title}, {place}. {end}: {best['family']}, "
         f"{formatting.number(best['y'])} at {formatting.amount(best['x'])} {UNITS[x.column]}. "
         f"Best of each family: {formatting.listed(told)}."
     )
@@ -126,11 +128,11 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
     return Figure(slug(y.column, x.column, place), f"{place}, {x.title}", sentence, chart, drawn, note)
 
 
-def _frontier(medians: Sequence[Row]) -> list[Row]:
+def _frontier(medians: Sequence[Row], y: Axis) -> list[Row]:
     """The best setting of each curve at each budget: what a line may join."""
     best: dict[tuple[Any, ...], Row] = {}
     for row in medians:
         key = (row["curve"], row["size"], row["budget"])
-        if key not in best or row["y"] < best[key]["y"]:
+        if key not in best or y.best((row["y"], best[key]["y"])) != best[key]["y"]:
             best[key] = row
     return list(best.values())

@@ -10,7 +10,7 @@ import pandas as pd
 from pdebench.errors import InsufficientData
 from pdebench.report import formatting
 from pdebench.report.charts import Figure
-from pdebench.report.frame import SUBJECT, finished, frechet_columns, measured, metric_title
+from pdebench.report.frame import SUBJECT, finished, measured, scores_in
 from pdebench.report.sections.scaling_charts import envelope_figure, isoflop_figure, residual_figure, within
 from pdebench.report.sections.summary import Finding
 from pdebench.stats.bootstrap import Interval
@@ -74,8 +74,10 @@ def scaling_section(table: pd.DataFrame) -> ScalingSection | None:
     groups = [("Loss against compute, parameters and images", _figures(found, table))]
     refusals = [(one.group, f"{name}: {why}") for one in found for name, why in one.refused]
     warnings = [(one.group, warning) for one in found for warning in one.warnings]
-    for column in measured(done, frechet_columns(done)):
-        title = metric_title(column)
+    for score in scores_in(done, "frechet"):
+        column, title = score.column, score.title
+        if not measured(done, [column]):
+            continue
         scored, refused = _envelopes(rows, column)
         if scored:
             groups.append((title, [envelope_figure(scored, table, title)]))

@@ -11,7 +11,7 @@ import pandas as pd
 from pdebench.report import formatting
 from pdebench.report.compare import Measure, Ranking, compare, measures, rank, seeds
 from pdebench.report.comparisons import Comparison, Contender, comparisons
-from pdebench.report.frame import SUBJECT, families_in, finished, frechet_columns
+from pdebench.report.frame import SUBJECT, families_in, finished, scores_in
 
 BEHIND = "behind"
 
@@ -180,7 +180,7 @@ def _leader(ranking: Ranking) -> Finding:
 def _behind(ranking: Ranking, mine: Contender) -> Finding:
     measure, best = ranking.measure, ranking.entries[0]
     ours, theirs = (measure.show(entry.median(measure.column)) for entry in (mine, best))
-    found, relation = compare(measure, best, mine), "below" if measure.kind == "rate" else "above"
+    found, relation = compare(measure, best, mine), "above" if measure.lower else "below"
     text = f"{measure.title} at {ranking.comparison.label}: {ours}, {relation} {best.family}’s {theirs}"
     if found.gap:
         text += f" ({best.family} is {found.gap} as fast)" if measure.kind == "rate" else f" ({found.gap})"
@@ -213,7 +213,7 @@ def _notes(done: pd.DataFrame, fields: Sequence[Comparison]) -> list[str]:
             told = formatting.listed([f"{family} {formatting.number(value)}" for family, value in seen.items()])
             notes.append(f"At {comparison.label} the families did not see equally many images: {told}.")
     small = done[done["metric_small_sample"].astype(object) == True]  # noqa: E712 (an object column with nulls)
-    if len(small) and frechet_columns(done):
+    if len(small) and scores_in(done, "frechet"):
         notes.append(
             "Fréchet distances here come from fewer samples than the extractor has features: they are "
             "biased, and KID is the score to read."

@@ -13,12 +13,9 @@ from pdebench.report import formatting
 from pdebench.report.frame import (
     FLOOR,
     finished,
-    frechet_columns,
-    kid_columns,
-    measured,
-    metric_title,
     records,
     representatives,
+    scores_in,
 )
 
 LEADING = (
@@ -68,7 +65,7 @@ def full_table(table: pd.DataFrame) -> TableGrid:
     """
     hidden = [*DERIVED, *(name for name in ("folder", "repeat") if table["folder"].nunique() < 2)]
     shown = table.drop(columns=[name for name in hidden if name in table])
-    columns = [*LEADING, *frechet_columns(shown), *kid_columns(shown)]
+    columns = [*LEADING, *(score.column for score in scores_in(shown))]
     columns += [str(name) for name in shown if name not in columns]
     columns = [name for name in columns if name in shown]
     empty = [name for name in columns if name not in ALWAYS and all(map(formatting.missing, _distinct(shown[name])))]
@@ -183,8 +180,10 @@ def conventions(table: pd.DataFrame) -> Conventions:
 def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
     """For each quality score that was computed, the conditions that make its number mean something."""
     facts = []
-    for column in measured(done, [*frechet_columns(done), *kid_columns(done)]):
-        rows = done[done[column].notna()]
+    for score in scores_in(done):
+        rows = done[done[score.column].notna()]
+        if rows.empty:
+            continue
         parts = []
         for name, title in (
             ("metric_samples", "samples"),
@@ -196,7 +195,7 @@ def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
         ):
             values = sorted({cell(name, value).text for value in rows[name].dropna()})
             parts.append(f"{title} {formatting.listed(values) if values else formatting.MISSING}")
-        facts.append((f"{metric_title(column)} ({column})", "; ".join(parts)))
+        facts.append((f"{score.title} ({score.column})", "; ".join(parts)))
     return facts
 
 
