@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Two torch threads that share a core with others' wait for each other, spinning: beside another worker a test has one,
 # and so have the processes that it starts. A worker's environment is that of the process that began it, which has two.
 os.environ["OMP_NUM_THREADS"] = "1" if "PYTEST_XDIST_WORKER" in os.environ else os.environ.get("OMP_NUM_THREADS", "2")
+
+# What is started in the background ignores Ctrl-C, and so do all whom it starts: tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import tally

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -52,6 +54,29 @@ def insist() -> None:
     """
     if came:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """What is done inside is done whole: a stop that comes meanwhile comes at the end, or where it fails.
+
+    Signals reach the main thread alone, so elsewhere there is nothing to hold.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    late: list[tuple[int, FrameType | None]] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ASKS)}
+    heard = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in heard:
+        signal.signal(number, lambda *about: late.append(about))
+    try:
+        yield
+    finally:
+        for number, handler in heard.items():
+            signal.signal(number, handler)
+        for came_late, frame in late:
+            heard[signal.Signals(came_late)](came_late, frame)
 
 
 def _let_go_of(terminals: list[int]) -> None:

@@ -26,6 +26,7 @@ from pdebench.metrics import features
 from pdebench.plan import cost_cache
 from pdebench.results.store import Results, write_own
 from pdebench.run.exit_codes import INTERRUPTED
+from pdebench.run.local import executor
 from pdebench.suite.config import DataConfig
 from pdebench.train.state import Snapshots
 
@@ -84,6 +85,22 @@ def test_a_stop_while_decoding_leaves_no_image_out(
     splits = [registry.load(config, split) for split in ("train", "validation")]
     assert sum(map(len, splits)) == 40
     assert not any(loaded.skipped for loaded in splits)
+
+
+@pytest.mark.parametrize("ask", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_a_cell_is_being_started_leaves_it_a_record(
+    suite: Path, tmp_path: Path, ask: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class JustStarted(executor.Child):
+        def __init__(self, *about: Any) -> None:
+            super().__init__(*about)
+            os.kill(os.getpid(), ask)
+
+    monkeypatch.setattr(executor, "Child", JustStarted)
+    run = pdebench_run("run", suite, "--results", tmp_path / "out", "--set", "train.steps=100000")
+    assert run.returncode == 130, run.stdout + run.stderr
+    assert list(pdebench.load_results(tmp_path / "out")["status"]) == ["interrupted"]
+    wait_for(lambda: not workers())
 
 
 def test_a_stop_while_a_state_loads_does_not_pass_it_over(asked: Snapshots, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,15 +218,16 @@ class _Crew:
         return settles(record, retry_failed=self.retry_failed and not fresh, timed=self.limits.timed)
 
     def _start(self, cell: Cell, folder: Path, before: dict[str, Any] | None) -> None:
-        if before is None or before["status"] != "done":  # what is done stays until there is something better
-            (folder / "record.json").unlink(missing_ok=True)
         write_atomic(folder / "config.yaml", cell.to_yaml())
-        slot = self.free.pop(0)
-        child = Child(cell, folder, slot, self.limits)
-        self.told = ""
-        self.running.append(child)
-        for source in child.sources():
-            self.selector.register(source, selectors.EVENT_READ, child)
+        with stop_signals.held():  # between its record of before and its process a cell would be without either
+            if before is None or before["status"] != "done":  # what is done stays until there is something better
+                (folder / "record.json").unlink(missing_ok=True)
+            slot = self.free.pop(0)
+            child = Child(cell, folder, slot, self.limits)
+            self.told = ""
+            self.running.append(child)
+            for source in child.sources():
+                self.selector.register(source, selectors.EVENT_READ, child)
         self.watcher.started(cell, slot)
 
     def _wait(self) -> None:
