@@ -67,6 +67,12 @@ baselines.command(name="save")(save_baseline)
 app.add_typer(baselines, name="baseline")
 
 
+# what is wrong with a disk or a path of the user's, and with no code
+SAID_BY_SYSTEM = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPIPE, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
+
+
 def main() -> Any:
     """Entry point: errors raised on purpose become one sentence and their exit status."""
     try:
@@ -79,9 +85,9 @@ def main() -> Any:
             where = os.fsdecode(error.filename) if error.filename else "the current folder"
             print(f"error: {printable(where)} was removed meanwhile; run the same command again", file=sys.stderr)
             sys.exit(2)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPIPE, errno.EIO):
+        if error.errno not in SAID_BY_SYSTEM:
             raise
-        print(f"error: {printable(str(error.filename or 'output'))}: {error.strerror}", file=sys.stderr)
+        print(f"error: {printable(str(error.filename or 'output'))[:300]}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
     except MemoryError as error:
         print(f"error: {printable(str(error) or 'memory ran out')}", file=sys.stderr)

@@ -75,7 +75,7 @@ def cache_folder() -> Path:
         DataError: nobody says where that is.
     """
     if own := os.environ.get("PDEBENCH_CACHE"):
-        return Path(own).expanduser()
+        return disk.expanded(own)
     if xdg := os.environ.get("XDG_CACHE_HOME"):
         return Path(xdg) / "pdebench"
     if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):

@@ -24,6 +24,7 @@ from pdebench.data.source import Split
 from pdebench.data.splits import leave_out_test, splits_among
 from pdebench.data.tree import Tree, read_tree
 from pdebench.errors import DataError
+from pdebench.files.disk import expanded
 
 
 def list_images(path: Path | None) -> Listing:
@@ -34,8 +35,12 @@ def list_images(path: Path | None) -> Listing:
     """
     if path is None:
         raise DataError("data set 'folder' needs data.path, the folder that holds your images")
-    root = Path(path).expanduser()
-    if not root.exists():
+    root = expanded(path)
+    try:
+        there = root.exists()
+    except OSError as error:
+        raise DataError(f"data.path: {str(root)[:80]}: {error.strerror}") from None
+    if not there:
         raise DataError(f"data.path: there is no folder {root}; a relative path begins at its suite's file")
     if not root.is_dir():
         raise DataError(f"data.path: {root} is a file, not a folder of images")

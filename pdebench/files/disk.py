@@ -104,6 +104,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.close(folder)
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with its `~`; that of a user who is not known here is left as it is, a path to nothing."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib's raises RuntimeError there)
+
+
 def leftovers(folder: Path) -> list[Path]:
     """What `replacing` was writing in a folder when it was killed; a file of another name is no such thing."""
     return [path for path in folder.glob(f".*{TEMPORARY}") if _LEFT.fullmatch(path.name)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pandas as pd
 import pyarrow
@@ -48,8 +48,19 @@ def read_parquet(
     """
     with disk.open_plain(path, follow=follow) as file:
         table, texts = _read(file, bounds, only)
-    frame: pd.DataFrame = table.to_pandas()
-    return frame.astype(dict.fromkeys((name for name in texts if name in frame), object))
+    try:
+        frame: pd.DataFrame = table.to_pandas()
+    except (TypeError, KeyError, AttributeError, ValueError, LookupError, RecursionError):
+        frame = table.replace_schema_metadata(None).to_pandas()  # what stands there for pandas is none of its own
+    frame = frame.astype(dict.fromkeys((name for name in texts if name in frame), object))
+    for name in (name for name in texts if name in frame):
+        frame[name] = frame[name].map(_decoded)
+    return frame
+
+
+def _decoded(value: Any) -> Any:
+    """Bytes as text, whatever they are; the type of such a column promises none."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
 
 
 def read_columns(path: Path, bounds: Bounds, names: Sequence[str]) -> pyarrow.Table:

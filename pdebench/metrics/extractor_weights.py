@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pdebench.errors import MetricError
-from pdebench.files.disk import open_plain
+from pdebench.files.disk import expanded, open_plain
 
 EFFICIENTNET = "efficientnet_lite0"
 INCEPTION = "inception_v3_2015"
@@ -78,7 +78,7 @@ def _efficientnet(metric: str) -> Path:
 def _inception(metric: str) -> Path:
     """The file the user names, else torch hub's copy, else a download into torch hub's folder."""
     if given := os.environ.get(INCEPTION_VARIABLE):
-        path = Path(given).expanduser()
+        path = expanded(given)
         if not path.is_file():
             raise MetricError(
                 f"metric '{metric}': {INCEPTION_VARIABLE} names {path}, which is not a file; "

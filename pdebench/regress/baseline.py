@@ -91,7 +91,7 @@ def load(path: Path, suite: str) -> dict[str, Baseline]:
             machine: _baseline(entry["about"], entry["suites"][suite])
             for machine, entry in found["machines"].items() if suite in entry["suites"]
         }  # fmt: skip
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ResultsError(f"{path} is not a file of baselines: {type(error).__name__} {error}; {REMEDY}") from None
     if not machines:
         raise NotComparable(
@@ -127,6 +127,8 @@ def _baseline(about: str, found: Mapping[str, Any]) -> Baseline:
     }
     if any(not cell.units for cell in cells.values()):
         raise ValueError("a cell has no units")
+    if any(not found["probes"][name] for name in PROBES):
+        raise ValueError("a probe has no times")
     probes = {name: [float(value) for value in found["probes"][name]] for name in PROBES}
     return Baseline(str(found["head"]), str(found["saved_at"]), str(about), probes, cells)
 
@@ -135,4 +137,9 @@ def _read(path: Path) -> dict[str, Any] | None:
     found = read_json(path, "a file of baselines", REMEDY, follow=True)
     if found is not None and (not isinstance(found, dict) or found.get("format") != FORMAT):
         raise ResultsError(f"{path} is not a file of baselines: it is of no known format; {REMEDY}")
+    machines = {} if found is None else found.get("machines")
+    if not isinstance(machines, dict) or not all(
+        isinstance(one, dict) and isinstance(one.get("suites"), dict) for one in machines.values()
+    ):
+        raise ResultsError(f"{path} is not a file of baselines: its machines are none; {REMEDY}")
     return found

@@ -8,6 +8,7 @@ other machines, and of other suites, are passed over.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +48,7 @@ def levels(cells: Mapping[str, Sequence[Mapping[str, Any]]], readings: Sequence[
 
 
 def append(path: Path, outcome: GateOutcome, night: str | None = None) -> None:
-    """Add tonight's line.
+    """Add tonight's line; where an editor took the end of the last one away, that is ended first.
 
     Raises:
         ResultsError: the file cannot be written.
@@ -63,9 +64,16 @@ def append(path: Path, outcome: GateOutcome, night: str | None = None) -> None:
     }
     try:
         with disk.append_plain(path, follow=True) as file:
-            file.write(f"{json.dumps(sealed(line), allow_nan=False)}\n".encode())
+            start = "\n" if _breaks_off(path) else ""
+            file.write(f"{start}{json.dumps(sealed(line), allow_nan=False)}\n".encode())
     except (OSError, disk.NotPlain) as error:
         raise ResultsError(f"cannot write {path}: {refused_by_system(error) or error}") from None
+
+
+def _breaks_off(path: Path) -> bool:
+    """Whether the last line has no end."""
+    with disk.open_plain(path, follow=True) as file:
+        return bool(file.seek(0, os.SEEK_END)) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
 
 
 def read(path: Path) -> list[dict[str, Any]]:

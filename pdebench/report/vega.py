@@ -48,7 +48,10 @@ class Job:
         if code:
             said = self._said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
             raise ResultsError(f"the charts cannot be drawn: their process ended with {code}: {said[-1][:300]}")
-        return json.loads(self._answer.read())
+        try:
+            return json.loads(self._answer.read())
+        except ValueError:
+            raise ResultsError("the charts cannot be drawn: what was drawn is cut short; is the disk full?") from None
 
 
 def bundle() -> Job:

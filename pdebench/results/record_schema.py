@@ -7,6 +7,7 @@ options of families, which may be another package's, are only scalars or lists o
 
 from __future__ import annotations
 
+import json
 import re
 import types
 from collections.abc import Mapping
@@ -118,6 +119,8 @@ def _wrong_text(key: str, value: str, longest: int) -> str | None:
         return f"{key} is a text of {len(value):,} characters, more than {longest:,}"
     if not value.isascii() and _HALF.search(value):
         return f"{key} holds half of a surrogate pair"
+    if key == "files" and not _is_digests(value):
+        return f"{key} is {_shown(value)}, which lists no files"
     if key in MOMENTS and not _is_moment(value):
         return f"{key} is {_shown(value)}, which is no date"
     return None
@@ -143,6 +146,15 @@ def _within(value: float, rule: _Rule) -> bool:
     if not rule.low <= value <= rule.high:
         return False
     return not (rule.above and value == rule.low) and not (rule.below and value == rule.high)
+
+
+def _is_digests(text: str) -> bool:
+    """Whether a text is JSON of texts by name."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and all(isinstance(one, str) for one in found.values())
 
 
 def _is_moment(text: str) -> bool:

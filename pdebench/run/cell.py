@@ -266,6 +266,9 @@ def _write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], train: T
         weights_file.save(weights, about, file)
 
 
+_STORED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # what weights may be stored as
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A trained model and what is to be known to use it.
@@ -303,6 +306,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as held:
             about = held.metadata() or {}
             weights = {key: held.get_tensor(key) for key in held.keys()}  # noqa: SIM118 (not a dict)
+        if odd := [key for key, held in weights.items() if held.dtype not in _STORED]:
+            raise ValueError(f"its tensor {odd[0]} is of {weights[odd[0]].dtype}")
         name, build = about["model"], json.loads(about["build"])
         _refuse_other_sizes(build, weights)
         with torch.device("meta"):  # allocates nothing, whatever sizes the file claims
@@ -311,9 +316,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         model.load_state_dict(weights)
         known = {key: json.loads(about[key]) for key in ("time_scale", "label_dropout") if key in about}
         time_scale, dropout = float(known.get("time_scale", generation.TIME_SCALE)), known.get("label_dropout")
-        if not (math.isfinite(time_scale) and time_scale > 0 and isinstance(dropout, int | float | None)):
+        drops = dropout is None or (type(dropout) in (int, float) and 0 <= dropout <= 1)
+        if not (math.isfinite(time_scale) and time_scale > 0 and drops):
             raise ValueError(f"its time_scale or label_dropout is none: {printable(str(known))}")
-    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, RecursionError) as error:
+    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, ArithmeticError) as error:
         if why := refused_by_system(error):
             raise ModelError(f"cannot read the checkpoint {path}: {why}") from None
         if out_of_memory(error):

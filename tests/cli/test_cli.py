@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +80,19 @@ def test_public_names() -> None:
 
     assert package.__all__ == ["create_model", "load_results", "load_suite"]
     assert all(callable(getattr(package, name)) for name in package.__all__)
+
+
+@pytest.mark.parametrize("path", ["~nobody_at_all/images", "x" * 5000])
+def test_a_path_that_cannot_be_is_named(tmp_path: Path, path: str) -> None:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        f"suite: tiny\ndata: {{name: folder, path: {path}, resolution: 16}}\n"
+        "model: {family: DiT, size: XXS, patch: 8}\ntrain: {steps: 1, batch_size: 4, lr: 1e-3}\n"
+    )
+    typed = [sys.executable, "-m", "pdebench"]
+    out, long = tmp_path / "out", "x" * 300
+    for verb in (["run", suite, "--results", out], ["status", long], ["run", suite, "--results", long]):
+        done = subprocess.run([*typed, *map(str, verb)], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert len(done.stderr) < 1000

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from pdebench.cli import app
 from pdebench.errors import NotComparable, PdebenchError, ResultsError
 from pdebench.measure.timing_stability import TimingStability
-from pdebench.regress import baseline_gate, gates
+from pdebench.regress import baseline, baseline_gate, gates
 from pdebench.stats.regression import Rule
 
 SUITE = """\
@@ -187,3 +187,11 @@ def test_another_suite_has_no_baseline(monkeypatch: pytest.MonkeyPatch, suite: s
     assert isinstance(error, PdebenchError)
     assert error.exit_code == 3
     assert "no baseline of the suite 'tiny'" in str(error)
+
+
+@pytest.mark.parametrize("machines", ["none", None, [], {"here": None}, {"here": {}}, {"here": {"suites": []}}])
+def test_a_file_of_baselines_that_is_none_is_refused_before_anything_is_measured(tmp_path: Path, machines: Any) -> None:
+    path = tmp_path / "baselines.json"
+    path.write_text(json.dumps({"format": 1} | ({} if machines == "none" else {"machines": machines})))
+    with pytest.raises(ResultsError, match="is not a file of baselines"):
+        baseline.check(path)

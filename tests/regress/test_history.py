@@ -57,3 +57,11 @@ def test_what_is_no_night_is_named(tmp_path: Path, line: str) -> None:
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(ResultsError, match=r"history.jsonl:2: is not a night of a history"):
         read(path)
+
+
+def test_a_night_after_a_line_without_an_end_is_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    append(path, night(0.1, "b"))
+    path.write_text(path.read_text().rstrip("\n"))  # as some editors save it
+    append(path, night(0.2, "c"))
+    assert [one["head"] for one in read(path)] == ["b" * 40, "c" * 40]

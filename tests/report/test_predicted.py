@@ -64,8 +64,14 @@ def test_what_is_missing_stays_missing(tmp_path: Path) -> None:
             assert quantity.measured != "—"
 
 
+OTHER_CELLS = [
+    json.dumps({"device": dict.fromkeys(("name", "basis", "recorded_as"), "a"), "cells": cells})
+    for cells in (["x"], [1], {"a": 1})
+]
+
+
 def test_a_file_that_is_no_plan_harms_no_report(tmp_path: Path) -> None:
-    for content in ("{", "[]", '{"device": {}, "cells": []}', '{"device": null, "cells": 3}', "\x00"):
+    for content in ("{", "[]", '{"device": {}, "cells": []}', '{"device": null, "cells": 3}', "\x00", *OTHER_CELLS):
         (tmp_path / "predictions.json").write_text(content)
         (found,) = predicted(make_frame(synthetic.results(seeds=(0,))), {"": tmp_path})
         assert "is not what pdebench plan writes" in found.problem

@@ -341,3 +341,11 @@ def test_a_list_of_jobs_of_other_types_is_named(tmp_path: Path, change: dict[str
     (folder / "jobs.json").write_text(json.dumps([job | change]))
     with pytest.raises(ResultsError, match=r"jobs\.json is not a list of jobs"):
         submissions(folder)
+
+
+@pytest.mark.parametrize("files", ["[1]", "null", '"x"', "1e999", "NaN", "nope", '{"curve.parquet": 1}', "[" * 9000])
+def test_a_list_of_files_that_is_none_is_a_record_that_is_none(tmp_path: Path, files: str) -> None:
+    folder = results(tmp_path, RECORD | {"files": files})
+    shown = pdebench("report", folder, "--out", tmp_path / "report")
+    assert shown.exit_code == 0, shown.output
+    assert "files is" in read_results(folder).attrs[LEFT_OUT][0]

@@ -140,3 +140,28 @@ def test_a_checkpoint_that_was_altered_is_refused(tmp_path: Path) -> None:
         path.write_bytes(flipped)
         with pytest.raises(ModelError):
             read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("time_scale", "9" * 400), ("label_dropout", "NaN"), ("label_dropout", "-5"), ("label_dropout", "true")],
+)
+def test_a_checkpoint_that_says_what_cannot_be_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    path = checkpoint_of(tmp_path)
+    with safe_open(path, framework="pt") as held:
+        about = held.metadata()
+    del about["sha256"]
+    save_file(load_file(path), path, {**about, key: value})
+    with pytest.raises(ModelError, match="is not a checkpoint of pdebench"):
+        read_checkpoint(path)
+
+
+def test_complex_weights_are_refused(tmp_path: Path) -> None:
+    path = checkpoint_of(tmp_path)
+    with safe_open(path, framework="pt") as held:
+        about = held.metadata()
+    weights = {key: one.to(torch.complex64) for key, one in load_file(path).items()}
+    del about["sha256"]
+    save_file(weights, path, about)
+    with pytest.raises(ModelError, match="complex64"):
+        read_checkpoint(path)

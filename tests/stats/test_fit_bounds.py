@@ -134,3 +134,20 @@ def test_a_history_of_something_else_is_named_by_its_line(tmp_path: Path, change
     path.write_text("[" * 100_000)
     with pytest.raises(ResultsError, match=r"history\.jsonl:1: is not a night"):
         history.read(path)
+
+
+@pytest.mark.parametrize(
+    "about", [b"[1]", b'{"index_columns":["params"],"columns":[],"column_indexes":[]}', b"[" * 9000]
+)
+def test_what_a_parquet_file_says_to_pandas_may_be_anything(tmp_path: Path, about: bytes) -> None:
+    table = pa.Table.from_pandas(law_table(), preserve_index=False)
+    pq.write_table(table, tmp_path / "sound.parquet")
+    pq.write_table(table.replace_schema_metadata({b"pandas": about}), tmp_path / "odd.parquet")
+    assert said(tmp_path / "odd.parquet") == said(tmp_path / "sound.parquet")
+
+
+def test_bytes_that_are_no_text_are_a_group_too(tmp_path: Path) -> None:
+    table = pa.Table.from_pandas(law_table(), preserve_index=False)
+    names = pa.array([b"\xff" for _ in range(len(table))])
+    pq.write_table(table.append_column("who", names), tmp_path / "runs.parquet")
+    assert "\\xff" in said(tmp_path / "runs.parquet", "--family", "who")

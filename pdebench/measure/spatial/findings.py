@@ -6,24 +6,37 @@ A file of these may come from anybody: every list is bounded, every number finit
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pdebench.errors import ResultsError
 from pdebench.results.store import read_json
 
 SPATIAL = "spatial.json"
 LARGEST_MAP = 32  # side of a stored map in pixels; larger grids are pooled to it
+LARGEST = 1e100  # of a number: its square is still one
 CHANNELS = 64  # of each layer whose physics is stored, evenly spaced
 
 # five digits: more than any of these is known to, and half the bytes
-Number = Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda value: float(f"{value:.5g}"))]
-Row = Annotated[list[Number], Field(max_length=1024)]
-Map = Annotated[list[Annotated[list[Number], Field(max_length=LARGEST_MAP)]], Field(max_length=LARGEST_MAP)]
-Channels = Annotated[list[Number], Field(max_length=CHANNELS)]
+Number = Annotated[
+    float,
+    Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST),
+    AfterValidator(lambda value: float(f"{value:.5g}")),
+]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Row = Annotated[list[Number], Field(min_length=1, max_length=1024)]
+Map = Annotated[
+    list[Annotated[list[Number], Field(min_length=1, max_length=LARGEST_MAP)]],
+    Field(min_length=1, max_length=LARGEST_MAP),
+    AfterValidator(lambda rows: _alike(rows, len, "rows of one length")),
+]
+Channels = Annotated[list[Number], Field(min_length=1, max_length=CHANNELS)]
+
+
+T = TypeVar("T", bound=Sequence[Any])
 
 
 class SpatialFinding(BaseModel):
@@ -38,8 +51,8 @@ class ReceptiveField(SpatialFinding):
     What cannot be said is null: all but the areas where nothing answers, reach and locality where no other token does.
     """
 
-    area_50: int = Field(description="fewest tokens that hold 50% of the energy")
-    area_95: int = Field(description="fewest tokens that hold 95% of the energy")
+    area_50: Count = Field(description="fewest tokens that hold 50% of the energy")
+    area_95: Count = Field(description="fewest tokens that hold 95% of the energy")
     own_share: Number | None = Field(description="energy of the token itself, of all")
     length: Number | None = Field(description="mean distance of the energy, tokens: the mixing length")
     reach: Number | None = Field(description="the same of the other tokens' energy alone")
@@ -57,6 +70,12 @@ class FrequencyResponse(SpatialFinding):
     phase: Row = Field(description="radians against the mean, 0 to pi")
     coherence: Row = Field(description="1: all channels treat the wave alike, against the mean")
     anisotropy: Row = Field(description="0: all directions alike. 1: one direction alone passes")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        rows = [self.cycles, self.gain, self.phase, self.coherence, self.anisotropy]
+        _alike(rows, len, "as many of each as there are rings")
+        return self
 
     @property
     def gain_ratio(self) -> float | None:
@@ -90,15 +109,15 @@ class Physics(SpatialFinding):
         default=None,
         description="share of a token's mass that comes back over an edge of the image, mean over channels",
     )
-    resolved: int = Field(description="channels whose moments the measured response resolves")
-    channels: int
+    resolved: Count = Field(description="channels whose moments the measured response resolves")
+    channels: Count
     error: Number | None = Field(description="largest disagreement of those; see `physics.py`")
 
 
 class MixerFindings(SpatialFinding):
     """One layer's mixer by itself."""
 
-    layer: int
+    layer: Count
     lengths: Annotated[list[Number | None], Field(max_length=16)] = Field(description="mixing length at each time")
     field: ReceptiveField
     field_map: Map = Field(description="share of the energy by token, the centre at (h // 2, w // 2)")
@@ -120,11 +139,20 @@ class NetworkFindings(SpatialFinding):
 class Survey(SpatialFinding):
     """Everything, of one backbone."""
 
-    grid: tuple[int, int]
-    times: Annotated[list[Number], Field(max_length=16)]
+    grid: tuple[Count, Count]
+    times: Annotated[list[Number], Field(min_length=1, max_length=16)]
     time: Number = Field(description="of the times, the one that maps and responses are of")
-    mixers: Annotated[list[MixerFindings], Field(max_length=256)]
+    mixers: Annotated[list[MixerFindings], Field(min_length=1, max_length=256)]
     network: NetworkFindings
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Means over layers are taken of it: every layer has as much."""
+        _alike([self.times, *(mixer.lengths for mixer in self.mixers)], len, "a length for each time")
+        _alike(self.mixers, lambda mixer: len(mixer.frequency.gain), "the same rings in each layer")
+        maps = [self.network.field_map, *(mixer.field_map for mixer in self.mixers)]
+        _alike(maps, lambda one: (len(one), len(one[0])), "maps of one size")
+        return self
 
     def columns(self) -> dict[str, float | None]:
         """The columns of a record: means over layers, of what could be measured."""
@@ -171,6 +199,17 @@ def read_survey(path: Path) -> Survey | None:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])[:60]
         raise ResultsError(f"{path} is not a spatial survey: {where}: {first['msg'].lower()}; {remedy}") from None
+
+
+def _alike(parts: T, of: Callable[[Any], object], wanted: str) -> T:
+    """The parts, which are all alike in something.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if len({of(part) for part in parts}) > 1:
+        raise ValueError(f"it wants {wanted}")
+    return parts
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

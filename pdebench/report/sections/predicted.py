@@ -81,7 +81,7 @@ def _of_folder(name: str, table: pd.DataFrame, path: Path) -> Predicted:
             cells.setdefault(str(cell.get("planned_as") or cell["cell"]), []).append(dict(cell))
     except ResultsError as error:
         return Predicted(name, [], problem=f"{str(error).replace(str(path), path.name)}.")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return Predicted(
             name, [], problem=f"{PREDICTIONS} is not what pdebench plan writes: plan the suite again, or delete it."
         )
