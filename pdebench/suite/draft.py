@@ -31,6 +31,7 @@ _EXAMPLES = {
     "limits": "{seconds: 3600}",
     "execution": "{timing: shared}",
 }
+_MOST = {"grid": 200, "include": 1_000, "exclude": 1_000}  # keys, entries: each is held against all others
 _MOST_POINTS = 10_000  # a grid beyond this is a slip, and expanding it would look like a hang
 
 
@@ -173,6 +174,13 @@ def check(source: YamlSource) -> Draft:
             section = next((s for s, m in NESTED.items() if key in fields(m) or key.startswith(f"{s}.")), None)
             hint = f"it belongs under '{section}:'" if section else did_you_mean(key, _TOP)
             checker.report((key,), f"unknown key; {hint}")
+    for name, most in _MOST.items():
+        held = source.data.get(name)
+        if isinstance(held, dict | list) and len(held) > most:
+            checker.report(
+                (name,), f"has {len(held):,} {'keys' if name == 'grid' else 'entries'}; the most is {most:,}"
+            )
+            raise first(checker.errors)
     header = {key: source.data[key] for key in HEADER if key in source.data}
     for problem in check_header(header):
         if not problem.missing:

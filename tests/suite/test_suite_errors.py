@@ -104,6 +104,8 @@ BAD = [
     ("[0, 1]", "[]", 15, "grid.train.seed: is an empty list, which leaves nothing to run; list a value or drop the key"),
     ("[0, 1]", "3", 15, "grid.train.seed: must be a list of values, such as [3], not 3"),
     ("[0, 1]", "[0, 1, 0]", 15, "grid.train.seed[2]: 0 is listed twice; keep one"),
+    ("  train.seed: [0, 1]\n", "".join(f"  train.k{i}: [0, 1]\n" for i in range(999)), 10, "grid: has 1,001 keys; the most is 200"),
+    ("  - {model.family: DiT, data.resolution: 128}\n", "  - {train.seed: 0}\n" * 4000, 18, "exclude: has 4,000 entries; the most is 1,000"),
     ("[0, 1]", f"[{', '.join(map(str, range(9999)))}]", 10, "grid: has 39,996 combinations; the most is 10,000"),
     ("data.resolution: 128}", "data.resolution: 512}", 19,
      "exclude[0]: matches no combination of the grid, so it excludes nothing"),
