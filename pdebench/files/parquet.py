@@ -50,7 +50,7 @@ def read_parquet(
         table, texts = _read(file, bounds, only)
     try:
         frame: pd.DataFrame = table.to_pandas()
-    except (TypeError, KeyError, AttributeError, ValueError, LookupError, RecursionError):
+    except (TypeError, AttributeError, ValueError, LookupError, RecursionError):
         frame = table.replace_schema_metadata(None).to_pandas()  # what stands there for pandas is none of its own
     frame = frame.astype(dict.fromkeys((name for name in texts if name in frame), object))
     for name in (name for name in texts if name in frame):

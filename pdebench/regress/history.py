@@ -73,7 +73,10 @@ def append(path: Path, outcome: GateOutcome, night: str | None = None) -> None:
 def _breaks_off(path: Path) -> bool:
     """Whether the last line has no end."""
     with disk.open_plain(path, follow=True) as file:
-        return bool(file.seek(0, os.SEEK_END)) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+        if file.seek(0, os.SEEK_END) == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def read(path: Path) -> list[dict[str, Any]]:
