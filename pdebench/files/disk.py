@@ -114,11 +114,11 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.glob(f".*{TEMPORARY}") if _LEFT.fullmatch(path.name)]
 
 
-def stamp(path: Path) -> Stamp | None:
+def stamp(path: str | Path) -> Stamp | None:
     """The stamp of a file, None where there is none to be seen: the same as before where it is the same file still."""
     try:
-        seen = path.lstat()
-    except OSError:
+        seen = os.lstat(path)
+    except (OSError, ValueError):
         return None
     return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 

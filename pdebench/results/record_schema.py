@@ -38,6 +38,8 @@ COUNTED_OF_SAMPLES = (
     "metric_samples", "metric_reference_count", "metric_kid_subset_size", "metric_copies", "metric_reference_copies",
 )  # fmt: skip
 
+_READ = frozenset((*MOMENTS, "files"))  # texts that something is read from
+
 _KEY = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 _HALF = re.compile("[\ud800-\udfff]")  # of a pair: no encoding can write it
 
@@ -76,9 +78,17 @@ def fault(record: Mapping[str, Any], cell: str) -> str | None:
             if len(key) > LONGEST_NAME or not _KEY.fullmatch(key):
                 return f"{key[:40]!r} is no name of a column"
             rule = _rule_of_name(key)
-        if type(value) is float and rule.low < value < rule.high and float in rule.types:
-            continue  # most of what thousands of records hold, without a call
-        if value is not None and (wrong := _wrong(key, value, rule)) is not None:
+        # Most of what thousands of records hold, without a call.
+        kind = type(value)
+        if value is None:
+            continue
+        if kind in rule.types and (
+            (kind is float and rule.low < value < rule.high)
+            or (kind is str and key not in _READ and len(value) <= rule.longest and value.isascii())
+            or kind is bool
+        ):
+            continue
+        if (wrong := _wrong(key, value, rule)) is not None:
             return wrong
     return None
 

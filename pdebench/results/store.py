@@ -156,12 +156,12 @@ class Results:
 
     def record(self, identity: str) -> dict[str, Any] | None:
         """The record of a cell, or None where it has none; its file is read again only where it has been replaced."""
-        folder = self.cell(identity)
-        stamp = disk.stamp(folder / "record.json")  # before it is read: what comes after is seen next time
+        # Before it is read: what comes after is seen next time. Thousands of cells are asked for several times.
+        stamp = disk.stamp(f"{self._cells}/{identity}/record.json")
         known = self._read.get(identity)
         if known is not None and known[0] == stamp:
             return dict(known[1])
-        record = read_record(folder)
+        record = read_record(self.cell(identity))
         if record is not None and stamp is not None:
             self._read[identity] = stamp, dict(record)
         return record

@@ -16,6 +16,8 @@ from pdebench.run.sweep import RunOutcome, failed_before
 from pdebench.suite.labels import labels
 from pdebench.terminal.text_table import Column, in_columns
 
+MOST_ROWS = 40  # of the table: of more cells those that finished last, the others are in the report
+
 
 def print_outcome(console: Console, outcome: RunOutcome, suite: str) -> None:
     """Say what a run did, what failed, and what to do next."""
@@ -26,6 +28,8 @@ def print_outcome(console: Console, outcome: RunOutcome, suite: str) -> None:
     again = shlex.join(["pdebench", *sys.argv[1:]])
     if outcome.records:
         console.print(_table(outcome, console.width), soft_wrap=True)
+        if (others := len(outcome.records) - MOST_ROWS) > 0:
+            say(f"… and {others:,} cell{'s' * (others != 1)} that finished before")
     for record in outcome.failed:
         say(f"{record['status']}: cell {record['cell']}: {record.get('message') or 'it left no message'}", "red")
         say(f"  log: {Results(outcome.folder).cell(record['cell']) / 'log.txt'}")
@@ -66,6 +70,7 @@ def print_submitted(console: Console, submitted: Submitted) -> None:
 def _table(outcome: RunOutcome, width: int) -> Text:
     """One line a cell: its loss, its first Frechet distance, its speed."""
     names = labels(outcome.cells)
+    last = {record["cell"] for record in sorted(outcome.records, key=lambda one: one["finished_at"])[-MOST_ROWS:]}
     found = {key for record in outcome.records for key in record}
     distance = next((key for key, score in SCORES.items() if score.kind == "frechet" and key in found), None)
     heads = ("params", "val loss", *(["FID" if distance == FID.column else "FD"] if distance else []), "train img/s")
@@ -76,7 +81,7 @@ def _table(outcome: RunOutcome, width: int) -> Text:
         return "—" if not isinstance(value, int | float) else format(value / scale, form)
 
     rows = []
-    for record in outcome.records:
+    for record in (one for one in outcome.records if one["cell"] in last):
         told = [number(record, "params", ".2f", 1e6) + " M", number(record, "val_loss", ".4f")]
         if distance:
             told.append(number(record, distance, ".2f"))
