@@ -13,7 +13,7 @@ from pdebench.models.backbone import Block
 from pdebench.models.mixers.base import MixerContext
 from pdebench.models.registry import FAMILIES
 from pdebench.models.shell import DIT
-from pdebench.train.loop import autocast
+from pdebench.ops.precision import autocast
 
 WIDTH, HEADS = 384, 6
 # side of the grid in tokens, batch; a GPU has too little to do with a CPU's batches

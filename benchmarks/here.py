@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pdebench.train.loop import resolve_precision
+from pdebench.ops.precision import resolve_precision
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # fp32, and what training's `auto` takes here where that is another

@@ -26,7 +26,7 @@ from triton.runtime import driver
 from pdebench.models.backbone import create_model
 from pdebench.models.registry import FAMILIES
 from pdebench.ops import spectral
-from pdebench.train.loop import autocast
+from pdebench.ops.precision import autocast
 
 LAUNCH = re.compile(r"\.run\(|extern_kernels\.\w+\(|torch\.ops\.(\w+)\.(\w+)\.(\w+)\(")
 

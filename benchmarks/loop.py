@@ -18,9 +18,10 @@ import torch
 from benchmarks.here import DEVICE, PRECISIONS, finish
 from benchmarks.ratio import Effort, Row, paired
 from pdebench.models.backbone import Backbone, create_model
+from pdebench.ops.precision import autocast
 from pdebench.suite.config import TrainConfig
 from pdebench.tasks import generation
-from pdebench.train.loop import READ_EVERY, Images, Progress, autocast, train
+from pdebench.train.loop import READ_EVERY, Images, Progress, train
 
 MODELS = ("PDE-SSM-DiT-XS/4", "DiT-XS/4")
 RESOLUTION, BATCH, CLASSES = 32, 64, 10

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pdebench.measure.saved_activations import saved_bytes
 from pdebench.models.backbone import Backbone
-from pdebench.train.loop import autocast
+from pdebench.ops.precision import autocast
 
 
 class _Count(TorchDispatchMode):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from pdebench.measure.saved_activations import saved_bytes
 from pdebench.measure.speed import spread
 from pdebench.models.backbone import Backbone
-from pdebench.train.loop import autocast, compile_in_place
+from pdebench.ops.precision import autocast
+from pdebench.train.loop import compile_in_place
 
 Part = Literal["mixer", "block"]
 WARMUP = 3  # passes before the clock counts, fewer where they take long

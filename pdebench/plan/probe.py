@@ -80,7 +80,7 @@ def main(precisions: Sequence[str]) -> None:
     import psutil
     import torch
 
-    from pdebench.train.loop import resolve_precision
+    from pdebench.ops.precision import resolve_precision
 
     device = here()
     cuda = device.type == "cuda"

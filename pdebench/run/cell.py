@@ -34,6 +34,7 @@ from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.package_code import source_of
 from pdebench.models.registry import FAMILIES
 from pdebench.models.transfer import at_resolution
+from pdebench.ops.precision import cast_once, resolve_precision
 from pdebench.plan.closed_form_check import disagreement, idle_parameters
 from pdebench.plan.cost_cache import cached_cost
 from pdebench.results.store import replacing, write_atomic, write_json
@@ -41,7 +42,7 @@ from pdebench.suite.build import build_of
 from pdebench.suite.config import Cell, TrainConfig
 from pdebench.system.distributed import ALONE, World
 from pdebench.tasks import generation
-from pdebench.train.loop import Images, Progress, Trained, cast_once, compile_in_place, resolve_precision, train
+from pdebench.train.loop import Images, Progress, Trained, compile_in_place, train
 from pdebench.train.state import Snapshots
 
 # Samples start from this noise whatever the training seed: families are compared from the same starting points.

@@ -19,7 +19,7 @@ print("bf16" if found and all(found) else "fp32")
 
 
 def precision_here() -> Precision:
-    """bf16 where every device has matrix units for it, as `loop.resolve_precision` finds in a cell's process."""
+    """bf16 where every device has matrix units for it: what `resolve_precision` finds in a cell's process."""
     if not gpus():
         return "bf16" if _has_amx() else "fp32"
     asked = subprocess.run(

@@ -7,8 +7,8 @@ import hashlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pdebench.errors import CellWarning, Diverged, Interrupted, ResultsError, out_of_memory
+from pdebench.ops.precision import autocast
 from pdebench.suite.config import TrainConfig
 from pdebench.system.distributed import ALONE, World, local_gradients
 from pdebench.tasks import generation
@@ -118,38 +119,6 @@ class Batches:
         index, self.left = self.left[: self.batch_size], self.left[self.batch_size :]
         index = index[self.part]
         return pixels[index], None if labels is None else labels[index]
-
-
-def resolve_precision(asked: str, device: torch.device) -> str:
-    """`fp32` or `bf16`: `auto` takes bf16 where the device has matrix units for it."""
-    if asked != "auto":
-        return asked
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """The autocast context of a precision."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
-@contextmanager
-def cast_once(model: nn.Module, precision: str, device: torch.device) -> Iterator[None]:
-    """The autocast context of a precision, in which each weight is cast once, not in each evaluation.
-
-    PyTorch keeps the casts of weights that require a gradient, and of no others: averaged weights, which are frozen,
-    would be cast anew whenever they are used. Nothing is recorded for a backward pass here.
-    """
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
-    for parameter in frozen:
-        parameter.requires_grad_(True)
-    try:
-        with torch.no_grad(), autocast(precision, device):
-            yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
 
 
 def compile_in_place(model: nn.Module, mode: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import FAMILIES
-from pdebench.train.loop import autocast
+from pdebench.ops.precision import autocast
 
 # of the norm: cuDNN's convolutions and the scans' CUDA kernels round to TF32; in bf16 on a CPU AFNO's gradients, whose
 # thresholds flip, were off by .13, all others' by .06 at most

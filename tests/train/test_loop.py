@@ -15,21 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pdebench.errors import Diverged
 from pdebench.models.backbone import Backbone, create_model
+from pdebench.ops.precision import cast_once, resolve_precision
 from pdebench.suite.config import TrainConfig
 from pdebench.tasks import generation
 from pdebench.train import loop
-from pdebench.train.loop import (
-    READ_EVERY,
-    Batches,
-    Images,
-    Progress,
-    Trained,
-    cast_once,
-    learning_rate,
-    resolve_precision,
-    train,
-    update_ema,
-)
+from pdebench.train.loop import READ_EVERY, Batches, Images, Progress, Trained, learning_rate, train, update_ema
 
 CPU = torch.device("cpu")
 
