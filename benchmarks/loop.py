@@ -20,7 +20,9 @@ from benchmarks.ratio import Effort, Row, paired
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.ops.precision import autocast
 from pdebench.suite.config import TrainConfig
-from pdebench.tasks import generation
+from pdebench.tasks.generation import path as flow
+from pdebench.tasks.generation.pixels import to_model
+from pdebench.tasks.generation.task import GENERATION
 from pdebench.train.loop import READ_EVERY, Images, Progress, train
 
 MODELS = ("PDE-SSM-DiT-XS/4", "DiT-XS/4")
@@ -57,7 +59,16 @@ def _turns(name: str, precision: str, pairs: int) -> tuple[list[float], list[flo
             theirs.extend(bare() for _ in range(2))
         began = time.perf_counter()
 
-    train(_model(name), data, config, device=DEVICE, precision=precision, flip=True, watch=turn)
+    train(
+        _model(name),
+        data,
+        config,
+        learner=GENERATION.learner(config),
+        device=DEVICE,
+        precision=precision,
+        flip=True,
+        watch=turn,
+    )
     return ours[WARMUP_TURNS:], theirs[WARMUP_TURNS : WARMUP_TURNS + pairs]
 
 
@@ -69,7 +80,7 @@ def _model(name: str) -> Backbone:
 def _bare_loop(model: Backbone, data: Images, config: TrainConfig, precision: str) -> Callable[[], float]:
     """Runs `READ_EVERY` steps and gives the seconds of one."""
     assert data.labels is not None
-    images, labels = generation.to_model(data.pixels[:BATCH].to(DEVICE)), data.labels[:BATCH].to(DEVICE)
+    images, labels = to_model(data.pixels[:BATCH].to(DEVICE)), data.labels[:BATCH].to(DEVICE)
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
         lr=config.lr,
@@ -84,8 +95,8 @@ def _bare_loop(model: Backbone, data: Images, config: TrainConfig, precision: st
         began = time.perf_counter()
         for _ in range(READ_EVERY):
             with autocast(precision, images.device):
-                drawn = generation.draw(images.shape, draws, config.label_dropout)
-                loss = generation.loss(model, images, labels, drawn)
+                drawn = flow.draw(images.shape, draws, config.label_dropout)
+                loss = flow.loss(model, images, labels, drawn)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

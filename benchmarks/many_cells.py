@@ -186,10 +186,11 @@ def _survey() -> str:
 
     from pdebench.measure.spatial.survey import survey
     from pdebench.models.backbone import create_model
+    from pdebench.tasks.generation.learner import GenerationLearner
 
     torch.manual_seed(0)
     model = create_model("PDE-SSM-DiT-XXS/4", input_size=32, in_channels=3, num_classes=9)
-    return survey(model.eval(), torch.randn(2, 3, 32, 32), time_scale=1000.0).model_dump_json()
+    return survey(model.eval(), torch.randn(2, 3, 32, 32), learner=GenerationLearner()).model_dump_json()
 
 
 def process(arguments: Sequence[str], checkout: Path) -> Took:

@@ -41,14 +41,15 @@ class SourceConfig(Protocol):
 class ImageSet:
     """One split of a data set, wholly decoded.
 
-    `images` is uint8 of shape (N, C, H, W), 0..255, usually a read-only memory map; three channels are RGB.
+    `images` is (N, C, H, W), usually a read-only memory map: uint8, 0..255, three channels being RGB, or float32 in the
+    range that models see, about -1 to 1.
     `labels` is int64 of shape (N,) with values in [0, len(class_names)), or None for a set without classes. The
     order is fixed and mixed: any leading slice is a fair sample. `checksum` is the sha256 (hex) of the images and
     labels; `skipped` counts what the source as a whole left out (broken files, photographs that are too small), each of
     which is named in a warning where it is a user's.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | NDArray[np.float32]
     labels: NDArray[np.int64] | None
     class_names: tuple[str, ...] | None
     name: str
@@ -91,6 +92,7 @@ class Source(ABC):
         summary: what it holds, for lists.
         resolutions: the sides that it offers; None: any.
         channels: of an image.
+        dtype: of its values, see `ImageSet`.
         meaningful: there is something to learn, so that a metric of samples says something.
     """
 
@@ -98,6 +100,7 @@ class Source(ABC):
     summary: str
     resolutions: tuple[int, ...] | None = None
     channels: int = 3
+    dtype: Literal["uint8", "float32"] = "uint8"
     meaningful: bool = True
 
     @abstractmethod
@@ -111,6 +114,10 @@ class Source(ABC):
     @abstractmethod
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split, decoding into the cache first where that has not been done."""
+
+    def sides(self, config: SourceConfig) -> tuple[int, int]:
+        """Height and width of the images, in pixels; `resolution` names them where they are not its square."""
+        return config.resolution, config.resolution
 
     def most_cached(self, config: SourceConfig) -> int:
         """How many images `load` keeps in the cache, at most; 0: it does without."""

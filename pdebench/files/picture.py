@@ -23,9 +23,13 @@ LARGEST = 2**28  # bytes of a picture: 64 images of 1024 pixels a side, none of 
 
 
 def png_grid(images: Tensor, columns: int) -> bytes:
-    """uint8 images (N, 3, H, W), N at least 1, row by row as a PNG of so many columns, fewer if there are fewer."""
+    """uint8 images (N, C, H, W), N at least 1, row by row as a PNG of so many columns, fewer if there are fewer.
+
+    Three channels are RGB, one is grey.
+    """
     from PIL import Image
 
+    images = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
     count, channels, height, width = images.shape
     columns = min(columns, count)
     rows = -(-count // columns)

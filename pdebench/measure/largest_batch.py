@@ -34,6 +34,7 @@ class Trial:
     Attributes:
         name: as `create_model` takes it.
         build: its other arguments.
+        task: what is learned.
         train: the cell's `train` section, of which the batch and the steps are replaced.
         precision: `fp32` or `bf16`.
         start: the first batch.
@@ -41,6 +42,7 @@ class Trial:
 
     name: str
     build: dict[str, Any]
+    task: str
     train: dict[str, Any]
     precision: str
     start: int
@@ -92,23 +94,26 @@ def main(text: str) -> None:
     import torch
 
     from pdebench.models.backbone import create_model
+    from pdebench.models.grid import sides_of
     from pdebench.suite.config import TrainConfig
+    from pdebench.tasks.registry import TASKS
     from pdebench.train.loop import Images, compile_in_place, train
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _limit_memory(on_cpu=device.type == "cpu")
     if threads := os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(threads))
-    side, channels, classes = (trial.build[key] for key in ("input_size", "in_channels", "num_classes"))
+    size, channels, classes = (trial.build[key] for key in ("input_size", "in_channels", "num_classes"))
     batch = trial.start
     while batch <= MOST:
         model = create_model(trial.name, **trial.build).to(device)
-        pixels = torch.zeros(batch, channels, side, side, dtype=torch.uint8)
+        pixels = torch.zeros(batch, channels, *sides_of(size), dtype=torch.uint8)
         labels = None if classes is None else torch.zeros(batch, dtype=torch.int64)
         # the second step is the first with the optimiser's state there from its beginning
         config = TrainConfig.model_validate(trial.train | {"steps": 2, "warmup": 0, "batch_size": batch})
         compile_in_place(model, config.compile)
-        train(model, Images(pixels, labels), config, device=device, precision=trial.precision)
+        learner = TASKS[trial.task].learner(config)
+        train(model, Images(pixels, labels), config, learner=learner, device=device, precision=trial.precision)
         print(batch, flush=True)
         del model
         batch *= 2

@@ -35,17 +35,15 @@ class _Count(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def step_counts(model: Backbone, *, channels: int, side: int, precision: str, device: torch.device) -> dict[str, int]:
+def step_counts(model: Backbone, *, precision: str, device: torch.device) -> dict[str, int]:
     """The operators of one forward and backward pass of two images, and the bytes kept between them, as columns.
 
     Args:
         model: on `device`, not compiled.
-        channels: of an image.
-        side: of an image, in pixels.
         precision: `fp32` or `bf16` (autocast).
         device: where it runs.
     """
-    x, t = torch.zeros(2, channels, side, side, device=device), torch.zeros(2, device=device)
+    x, t = torch.zeros(2, model.in_channels, *model.sides, device=device), torch.zeros(2, device=device)
     labels = torch.zeros(2, dtype=torch.long, device=device) if model.y_embedder is not None else None
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
 

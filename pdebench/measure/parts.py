@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from pdebench.measure.saved_activations import saved_bytes
-from pdebench.measure.speed import spread
 from pdebench.models.backbone import Backbone
 from pdebench.ops.precision import autocast
+from pdebench.system.durations import spread
 from pdebench.train.loop import compile_in_place
 
 Part = Literal["mixer", "block"]

@@ -97,7 +97,7 @@ def check(names: Iterable[str], samples: int) -> None:
         extractor_weights.locate(metric.extractor, metric.name)
 
 
-def warn_of_copies(names: Iterable[str], reference: NDArray[np.uint8] | torch.Tensor) -> None:
+def warn_of_copies(names: Iterable[str], reference: NDArray[np.generic] | torch.Tensor) -> None:
     """Warn where images of a reference are copies of each other and a metric falls with that; before anything trains.
 
     Precision and recall ask how near the third neighbour is. Where that is a copy the neighbourhood has no extent: four
@@ -112,7 +112,7 @@ def warn_of_copies(names: Iterable[str], reference: NDArray[np.uint8] | torch.Te
         )
 
 
-def copies(images: NDArray[np.uint8] | torch.Tensor) -> int:
+def copies(images: NDArray[np.generic] | torch.Tensor) -> int:
     """How many of uint8 images (N, C, H, W) are the same as an earlier one."""
     import numpy as np
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdebench.errors import ModelError, did_you_mean
+from pdebench.models.grid import InputSize, grid_of, sides_of
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.registry import Dimensions, Family, parse_name
-from pdebench.models.shell import Shell
+from pdebench.models.shell import Head, Shell
 from pdebench.ops.depthwise_convolution import DepthwiseConvolution
 
 
@@ -128,9 +129,9 @@ class Block(nn.Module):
 
 
 class FinalLayer(nn.Module):
-    """A norm, adaLN and a linear map from tokens to patches; or two norms and the map, see `Shell.head`."""
+    """A norm, adaLN and a linear map of every token; or two norms and the map, see `Shell.head`."""
 
-    def __init__(self, width: int, patch: int, out_channels: int, shell: Shell) -> None:
+    def __init__(self, width: int, numbers: int, shell: Shell) -> None:
         super().__init__()
         self.norm_f, self.adaLN_modulation = None, None
         if shell.head == "zigma":
@@ -138,13 +139,14 @@ class FinalLayer(nn.Module):
         else:
             self.norm_final = norm(width, shell.norm)
             self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
-        self.linear = nn.Linear(width, patch * patch * out_channels)
+        self.linear = nn.Linear(width, numbers)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor, pooled: bool = False) -> Tensor:
+        """Tokens (B, N, D) to (B, N, numbers); `pooled`: their mean to (B, numbers)."""
         x = self.norm_final(x if self.norm_f is None else self.norm_f(x))
         if self.adaLN_modulation is not None:
             x = modulate(x, *self.adaLN_modulation(c).chunk(2, dim=1))
-        return self.linear(x)  # type: ignore[no-any-return]
+        return self.linear(x.mean(1) if pooled else x)  # type: ignore[no-any-return]
 
     def initialise(self) -> None:
         """Zeros, but for the weights of a head without adaLN: those start as PyTorch's default."""
@@ -159,8 +161,12 @@ class Backbone(nn.Module):
     """A diffusion transformer with the token mixer of `family`.
 
     Called as `model(x, t, y=None)`: images or latents `x` (B, C, H, W), times `t` (B,) in the unit that the task
-    chose, labels `y` (B,), -1 (or `y=None`) meaning "no class". Returns (B, C, H, W), twice the channels with
-    `learn_sigma`.
+    chose, labels `y` (B,), -1 (or `y=None`) meaning "no class". Returns (B, `out_channels`, H, W) or, with the head
+    `vector`, (B, `out_channels`).
+
+    Attributes:
+        grid: tokens along each side of an image.
+        sides: of an image, in pixels.
     """
 
     def __init__(
@@ -170,16 +176,17 @@ class Backbone(nn.Module):
         patch: int,
         options: BaseModel,
         *,
-        input_size: int,
+        input_size: InputSize,
         in_channels: int,
         num_classes: int | None,
-        learn_sigma: bool,
+        head: Head = "field",
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
         depth, width, heads, mlp_hidden = dimensions
-        self.patch, self.in_channels, self.num_classes = patch, in_channels, num_classes
-        self.out_channels = 2 * in_channels if learn_sigma else in_channels
-        self.grid = (input_size // patch, input_size // patch)
+        self.patch, self.in_channels, self.num_classes, self.head = patch, in_channels, num_classes, head
+        self.out_channels = in_channels if out_channels is None else out_channels
+        self.grid = grid_of(input_size, patch)
         self.x_embedder = PatchEmbed(patch, in_channels, width)
         self.t_embedder = TimestepEmbedder(width)
         self.y_embedder = None if num_classes is None else LabelEmbedder(num_classes, width)
@@ -193,10 +200,16 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList(
             Block(place, mixer, shell, mlp_hidden) for place, mixer in zip(places, mixers, strict=True)
         )
-        self.final_layer = FinalLayer(width, patch, self.out_channels, shell)
+        numbers = self.out_channels if head == "vector" else patch * patch * self.out_channels
+        self.final_layer = FinalLayer(width, numbers, shell)
         self.mixer_implementation = mixers[0].implementation
         self._initialise()
         self.register_load_state_dict_pre_hook(_accept_reference_names)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Pixels of an image along each side."""
+        return self.grid[0] * self.patch, self.grid[1] * self.patch
 
     def _initialise(self) -> None:
         """Xavier linears and zero biases, then what the reference and the mixers set otherwise."""
@@ -234,6 +247,8 @@ class Backbone(nn.Module):
         tokens = self.x_embedder(x) + self.pos_embed
         for block in self.blocks:
             tokens = block(tokens, c)
+        if self.head == "vector":
+            return self.final_layer(tokens, c, pooled=True)  # type: ignore[no-any-return]
         return self._unpatchify(self.final_layer(tokens, c))
 
     def _unpatchify(self, tokens: Tensor) -> Tensor:
@@ -246,10 +261,12 @@ class Backbone(nn.Module):
 def create_model(
     name: str,
     *,
-    input_size: int = 32,
+    input_size: InputSize = 32,
     in_channels: int = 4,
     num_classes: int | None = 1000,
     learn_sigma: bool = False,
+    head: Head = "field",
+    out_channels: int | None = None,
     depth: int | None = None,
     width: int | None = None,
     heads: int | None = None,
@@ -260,10 +277,13 @@ def create_model(
 
     Args:
         name: FAMILY-SIZE/PATCH; `pdebench list models` shows them.
-        input_size: side of the images or latents in pixels, a multiple of the patch.
+        input_size: side of the images or latents in pixels, a multiple of the patch; height and width where they
+            differ.
         in_channels: channels of the images or latents.
         num_classes: classes to condition on, or None for an unconditional model.
-        learn_sigma: predict a variance beside the mean, as DiT's published models do.
+        learn_sigma: predict a variance beside the mean, as DiT's published models do: twice the channels come out.
+        head: `field`, values at every pixel, or `vector`, one vector for the whole image.
+        out_channels: of what comes out; None: as many as the images have.
         depth: blocks, in place of the size's; likewise `width` (channels of a token), `heads` and `mlp_hidden`.
         **options: the family's own options.
 
@@ -283,8 +303,9 @@ def create_model(
             hint = did_you_mean(option, family.options.model_fields)
             raise ModelError(f"{name} takes no option '{option}'; {hint}") from None
         raise ModelError(f"{name}: option '{option}': {problem['msg']}, not {problem['input']!r}") from None
-    if input_size % patch:
-        raise ModelError(f"resolution {input_size} is not divisible by patch {patch}")
+    for side in sides_of(input_size):
+        if side % patch:
+            raise ModelError(f"resolution {side} is not divisible by patch {patch}")
     return Backbone(
         family,
         family.dimensions(size, chosen, depth=depth, width=width, heads=heads, mlp_hidden=mlp_hidden),
@@ -293,7 +314,8 @@ def create_model(
         input_size=input_size,
         in_channels=in_channels,
         num_classes=num_classes,
-        learn_sigma=learn_sigma,
+        head=head,
+        out_channels=2 * in_channels if learn_sigma and out_channels is None else out_channels,
     )
 
 

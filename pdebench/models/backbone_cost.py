@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pdebench.models.closed_form import Cost, linear
+from pdebench.models.grid import InputSize, grid_of
 from pdebench.models.mixer_context import MixerContext
 from pdebench.models.registry import Dimensions, Family
+from pdebench.models.shell import Head
 
 
 def backbone_cost(
@@ -15,14 +17,16 @@ def backbone_cost(
     patch: int,
     options: Any,
     *,
-    input_size: int,
+    input_size: InputSize,
     in_channels: int = 4,
     num_classes: int | None = 1000,
     learn_sigma: bool = False,
+    head: Head = "field",
+    out_channels: int | None = None,
 ) -> Cost:
     """A whole backbone; arguments as of `create_model`."""
     shell, (depth, d, heads, hidden) = family.shell, dimensions
-    grid = (input_size // patch,) * 2
+    grid = grid_of(input_size, patch)
     place = MixerContext(d, heads or 1, grid, 0, depth, hidden is not None)
     n, pixels = place.tokens, patch * patch * in_channels
     norm = Cost(d if shell.norm == "rms" else 0, n * d)
@@ -37,6 +41,7 @@ def backbone_cost(
         block += Cost(10 * d, 9 * n * d)
     embedders = linear(pixels, d, n) + linear(256, d, 1) + linear(d, d, 1)
     embedders += Cost(n * d + (0 if num_classes is None else (num_classes + 1) * d), 0)
-    head = norm + linear(d, pixels * (2 if learn_sigma else 1), n)
-    head += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, n * d)  # adaLN, or a second norm
-    return embedders + block.times(depth) + head
+    made = out_channels or in_channels * (2 if learn_sigma else 1)
+    last = norm + (linear(d, made, 1) if head == "vector" else linear(d, patch * patch * made, n))
+    last += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, n * d)  # adaLN, or a second norm
+    return embedders + block.times(depth) + last

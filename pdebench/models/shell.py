@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Head = Literal["field", "vector"]
+"""What a backbone puts out: values at every pixel, or one vector for the whole image."""
+
 
 @dataclass(frozen=True)
 class Shell:

@@ -8,10 +8,11 @@ from torch import nn
 
 from pdebench.errors import ModelError
 from pdebench.models.backbone import Backbone, create_model, sincos_position_embedding
+from pdebench.models.grid import InputSize
 from pdebench.models.registry import parse_name
 
 
-def at_resolution(model: nn.Module, name: str, build: dict[str, Any], input_size: int) -> Backbone:
+def at_resolution(model: nn.Module, name: str, build: dict[str, Any], input_size: InputSize) -> Backbone:
     """The weights of `model`, which is `create_model(name, **build)`, for images of `input_size` px.
 
     Nothing is trained. The position embedding is taken at the places that the tokens of the new grid have in the

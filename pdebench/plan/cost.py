@@ -116,7 +116,7 @@ def count(model: Backbone, depth: int | None = None, handles: Handles | None = N
         handles: of operations that its family brings; see `Family.handles`.
     """
     device = next(model.parameters()).device
-    image = torch.zeros(1, model.in_channels, model.grid[0] * model.patch, model.grid[1] * model.patch, device=device)
+    image = torch.zeros(1, model.in_channels, *model.sides, device=device)
     arguments: tuple[Tensor, ...] = (image, torch.zeros(1, device=device))
     if model.num_classes is not None:
         arguments += (torch.zeros(1, dtype=torch.int64, device=device),)

@@ -46,10 +46,12 @@ class Pass(NamedTuple):
     Attributes:
         batch_size: images.
         precision: `fp32` or `bf16`.
+        task: what is learned.
     """
 
     batch_size: int
     precision: str
+    task: str = "generation"
 
 
 class ModelCosts(NamedTuple):

@@ -23,6 +23,7 @@ from pdebench.results.store import PREDICTIONS, as_json, write_own
 from pdebench.suite.build import build_of
 from pdebench.suite.config import Cell
 from pdebench.suite.load import Suite
+from pdebench.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from pdebench.plan.trace import TrainingStep
@@ -139,22 +140,21 @@ def _device(suite: Suite, cells: Sequence[Cell], key: str) -> Device:
 def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
     """In the cells' order; what cells have in common, such as seeds, is counted once."""
     classes = cache(registry.class_count)
-    asked = [_asked(cell, classes(cell.data), device) for cell in cells]
+    models = [_asked(cell, classes(cell.data), device) for cell in cells]
     wanted: dict[Model, set[Pass]] = {}
-    for model, *passes in asked:
+    for model, *passes in models:
         wanted.setdefault(model, set()).update(one for one in passes if one is not None)
     found_of = model_costs(wanted)
-    for cell, (model, training, sampling) in zip(cells, asked, strict=True):
+    for cell, (model, training, sampling) in zip(cells, models, strict=True):
         train, evaluate, found = cell.train, cell.evaluate, found_of[model]
         cost, rates = found.cost, device.rates[train.precision]
         predicted: dict[str, Any] = dict.fromkeys(_OF_TRAINING)
         sample_seconds = 0.0
         if training is not None:
             predicted = _step(found.steps[training], cell, device)
-        if sampling is not None:
+        if sampling is not None and (asked := TASKS[cell.task].passes(evaluate)) is not None:
             forward = sum(seconds_by_kind(found.steps[sampling].forward, rates).values())
-            images = evaluate.samples * (2 if evaluate.guidance != 1 else 1) / train.devices
-            sample_seconds = forward / sampling.batch_size * images * evaluate.nfe
+            sample_seconds = forward / sampling.batch_size * (asked.images / train.devices) * asked.evaluations
         yield Prediction(
             cell=cell.id,
             planned_as=cell.planned_as,
@@ -180,13 +180,14 @@ class _Asked(NamedTuple):
 
 
 def _asked(cell: Cell, classes: int | None, device: Device) -> _Asked:
-    train, evaluate, precision = cell.train, cell.evaluate, device.arithmetic(cell.train.precision)
+    train, precision = cell.train, device.arithmetic(cell.train.precision)
+    evaluation = TASKS[cell.task].passes(cell.evaluate)
     name, arguments = build_of(cell, classes)
     micro_batch = train.batch_size // (train.devices * train.accumulate)
     return _Asked(
         Model(name, tuple(arguments.items())),
-        Pass(micro_batch, precision) if train.steps else None,
-        Pass(min(evaluate.samples, evaluate.batch_size), precision) if evaluate.samples else None,
+        Pass(micro_batch, precision, cell.task) if train.steps else None,
+        None if evaluation is None else Pass(evaluation.batch, precision, cell.task),
     )
 
 

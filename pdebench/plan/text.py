@@ -13,6 +13,7 @@ from pdebench.errors import printable
 from pdebench.models.settings import setting_of
 from pdebench.plan.suite_plan import Plan, Prediction
 from pdebench.suite.config import Cell
+from pdebench.tasks.registry import TASKS
 
 SHOWN = ("linear", "attention", "fft", "scan")  # kinds with a column for their share of the MACs
 MISSING = "—"
@@ -108,8 +109,7 @@ def _names(predictions: Sequence[Prediction], cells: Sequence[Cell]) -> list[str
             "batch": f"batch {cell.train.batch_size}",
             "steps": f"{cell.train.steps} steps",
             "precision": cell.train.precision,
-            "samples": f"{cell.evaluate.samples} samples",
-            "nfe": f"nfe {cell.evaluate.nfe}",
+            **TASKS[cell.task].told(cell.evaluate),
         }
         for cell, setting in zip(cells, told, strict=True)
     ]
@@ -120,7 +120,7 @@ def _names(predictions: Sequence[Prediction], cells: Sequence[Cell]) -> list[str
             for one, other in zip(predictions, details, strict=True)
             if (one.model_name, one.resolution) == (prediction.model_name, prediction.resolution)
         ]
-        varied = [own[key] for key in own if len(Counter(other[key] for other in alike)) > 1]
+        varied = [own[key] for key in own if len(Counter(other.get(key) for other in alike)) > 1]
         names.append("\n".join(filter(None, (prediction.model_name, ", ".join(varied)))))
     return names
 

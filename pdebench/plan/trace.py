@@ -27,7 +27,8 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import parse_name
-from pdebench.tasks import generation
+from pdebench.tasks.registry import TASKS
+from pdebench.tasks.task import LookedAt
 
 BUILT = 2  # blocks of the model that is run
 # AdamW reads weight, gradient and two moments and writes all but the gradient; the average reads two and writes one;
@@ -85,13 +86,16 @@ class TrainingStep:
         return sum(operation.bytes * count for operation, count in self.operations.items())
 
 
-def trace_step(name: str, *, batch_size: int, precision: str = "fp32", **build: Any) -> TrainingStep:
+def trace_step(
+    name: str, *, batch_size: int, precision: str = "fp32", task: str = "generation", **build: Any
+) -> TrainingStep:
     """The training step of `create_model(name, **build)` on a batch.
 
     Args:
         name: FAMILY-SIZE/PATCH.
         batch_size: images in the step.
         precision: `fp32` or `bf16` (autocast).
+        task: what is learned; no label is hidden.
         **build: as `create_model` takes it.
 
     Raises:
@@ -100,17 +104,17 @@ def trace_step(name: str, *, batch_size: int, precision: str = "fp32", **build: 
     family, size, _ = parse_name(name)
     depth = build.pop("depth", None) or family.size(size).depth
     built = min(depth, BUILT)
+    learner = TASKS[task].learner(LookedAt())
     with FakeTensorMode():
         model = create_model(name, depth=built, **build).train()
         watch = _Watch()
         _mark(model, watch)
-        side = model.grid[0] * model.patch
-        images = torch.empty(batch_size, model.in_channels, side, side)
+        images = torch.empty(batch_size, model.in_channels, *model.sides)
         labels = None if model.num_classes is None else torch.zeros(batch_size, dtype=torch.int64)
-        times, noise = torch.empty(batch_size), torch.empty_like(images)
+        draws = learner.draw(images.shape, torch.Generator(), labelled=False)
         with watch:
             with _autocast(precision):
-                loss = generation.velocity_error(model, images, labels, times, noise).mean()
+                loss = learner.loss(model, images, labels, draws)
             held = watch.live
             watch.enter("backward tail")
             loss.backward()  # type: ignore[no-untyped-call]

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from pdebench.results.record import COLUMNS, STATUSES, TIMINGS, is_metric
-from pdebench.suite.config import SECTIONS
+from pdebench.suite.config import DEFAULT_TASK, given
 
 MOST_KEYS = 400  # of a record: twice what one has
 LONGEST_NAME = 100  # characters of a key, and of what names a suite, a family or a data set in every chart
@@ -190,7 +190,7 @@ def _rules() -> Mapping[str, _Rule]:
     rules["task"] = _Rule((str,), longest=LONGEST_NAME)
     rules |= dict.fromkeys(COUNTED_OF_SAMPLES, _Rule((int,), low=0))
     rules["metric_small_sample"] = _Rule((bool,))
-    for section, model in SECTIONS.items():
+    for section, model in given(DEFAULT_TASK).items():
         for key, field in model.model_fields.items():
             rules[f"{section}.{key}"] = _rule_of_field(field)
     return rules | dict.fromkeys(NAMES, _Rule((str,), longest=LONGEST_NAME))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,23 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
-from pdebench.errors import CellWarning, ModelError, out_of_memory, printable, refused_by_system
+from pdebench.errors import CellWarning, ModelError, out_of_memory, refused_by_system
 from pdebench.files import weights_file
 from pdebench.files.disk import open_plain
-from pdebench.files.picture import png_grid
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
 from pdebench.measure.operators import graph_breaks, step_counts
 from pdebench.measure.parts import measure_part
 from pdebench.measure.spatial.findings import SPATIAL
 from pdebench.measure.spatial.survey import IMAGES, survey
-from pdebench.measure.speed import after_warmup, spread
-from pdebench.metrics import quality
 from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.grid import grid_of, sides_of
 from pdebench.models.package_code import source_of
 from pdebench.models.registry import FAMILIES
 from pdebench.models.transfer import at_resolution
@@ -38,16 +35,16 @@ from pdebench.ops.precision import cast_once, resolve_precision
 from pdebench.plan.closed_form_check import disagreement, idle_parameters
 from pdebench.plan.cost_cache import cached_cost
 from pdebench.results.store import replacing, write_atomic, write_json
-from pdebench.suite.build import build_of
-from pdebench.suite.config import Cell, TrainConfig
+from pdebench.suite.build import build_of, input_size_of
+from pdebench.suite.config import Cell
 from pdebench.system.distributed import ALONE, World
-from pdebench.tasks import generation
+from pdebench.system.durations import after_warmup, spread
+from pdebench.tasks.learner import Applied, Learner
+from pdebench.tasks.registry import TASKS
 from pdebench.train.loop import Images, Progress, Trained, compile_in_place, train
 from pdebench.train.state import Snapshots
 
-# Samples start from this noise whatever the training seed: families are compared from the same starting points.
-NOISE_SEED = 1234
-GRID = 8  # samples.png shows GRID x GRID images
+VALIDATION_BATCH = 64  # images at a time, at most
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -96,7 +93,7 @@ def run_cell(
         "family_source": source_of(FAMILIES[cell.model.family]),
         "params": params,
         "params_idle": idle_parameters(name, build),
-        "tokens": (cell.data.resolution // cell.model.patch) ** 2,
+        "tokens": math.prod(grid_of(build["input_size"], cell.model.patch)),
         "macs_forward": cost.macs,
         "macs_uncounted": ", ".join(cost.uncounted),
         "flops_train_step": cost.flops_train_step(cell.train.batch_size),
@@ -109,7 +106,8 @@ def run_cell(
         "precision_used": precision,
     }
 
-    quality.warn_of_copies(cell.evaluate.metrics, training.images)
+    learner = TASKS[cell.task].learner(cell.train)
+    learner.warn(cell.evaluate, training)
     images, validation = _tensors(training), _tensors(held_out)  # before memory is looked at: it is to be the model's
     memory = PeakMemory(device)
     torch.manual_seed(cell.train.seed)
@@ -118,16 +116,15 @@ def run_cell(
     row |= {"mixer_implementation": model.mixer_implementation, **analytic_bytes(model)}
     watch({"stage": "model", "mixer_implementation": model.mixer_implementation})
     # no more than training has at once: the peak of memory is training's, and what can be trained can be validated
-    at_once = min(generation.VALIDATION_BATCH, cell.train.batch_size // (cell.train.devices * cell.train.accumulate))
+    at_once = min(VALIDATION_BATCH, cell.train.batch_size // (cell.train.devices * cell.train.accumulate))
 
     def validate(candidate: nn.Module, held_out: Images = validation) -> float | None:
         if not len(held_out.pixels):  # random data hold nothing out: there is nothing to be found in them
             return None
         with cast_once(candidate, precision, device):
-            return generation.validation_loss(
-                candidate, held_out.pixels, held_out.labels, batch_size=at_once, device=device,
-                time_scale=cell.train.time_scale, world=world,
-            )  # fmt: skip
+            return learner.validation_loss(
+                candidate, held_out.pixels, held_out.labels, batch_size=at_once, device=device, world=world
+            )
 
     def report(progress: Progress) -> None:
         watch({"stage": "train", **asdict(progress)})
@@ -135,7 +132,7 @@ def run_cell(
     timings: dict[str, Any] = {}
     if cell.train.steps:
         trained = train(
-            model, images, cell.train, device=device, precision=precision, flip=cell.data.flip,
+            model, images, cell.train, learner=learner, device=device, precision=precision, flip=cell.data.flip,
             validate_every=cell.evaluate.every, validate=validate, watch=report, snapshots=snapshots,
             world=world,
         )  # fmt: skip
@@ -147,7 +144,7 @@ def run_cell(
         timings["timed_from_step"] = trained.timed_from
         if world.first:
             _write_curve(trained, folder)
-            _write_checkpoint(subject, name, build, cell.train, folder)
+            _write_checkpoint(subject, name, build, learner, folder)
     else:
         subject = model.eval()
     learnt = subject
@@ -156,17 +153,20 @@ def run_cell(
         elsewhere = cell.data.model_copy(update={"resolution": side})
         with world.one_after_the_first():
             reference, held_out = (data_registry.load(elsewhere, split) for split in ("train", "validation"))
-        subject = at_resolution(subject, name, build, side)
+        moved = input_size_of(data_registry.SOURCES[cell.data.name], elsewhere)
+        subject = at_resolution(subject, name, build, moved)
         row["val_loss_transfer"] = validate(subject, _tensors(held_out))
-    samples = None
-    if cell.evaluate.samples:
-        samples, columns, timings["sample_batch_seconds"] = _sample(cell, subject, reference, precision, world, watch)
-        row |= columns
+    applied = learner.apply(
+        subject, cell.evaluate, reference, held_out, weights="averaged" if cell.train.steps else "initial",
+        world=world, arithmetic=cast_once(subject, precision, device), watch=watch,
+    )  # fmt: skip
+    row |= applied.columns
+    timings |= applied.seconds
     world.leave()
     if not world.first:
         return row
-    if samples is not None:
-        row |= _evaluate(cell, samples, reference, device, folder, watch)
+    if applied.made is not None:
+        row |= _judged(cell, learner, applied, reference, device, folder, watch)
     for part in cell.measure.parts:
         watch({"stage": "measure", "part": part})
         columns, timings[f"{part}_seconds"] = measure_part(
@@ -175,16 +175,14 @@ def run_cell(
         )  # fmt: skip
         row |= columns
     if cell.measure.spatial:
-        row |= _survey(cell, learnt, validation if len(held_out) else images, folder, watch)
+        row |= _survey(learner, learnt, validation if len(held_out) else images, folder, watch)
     if cell.measure.operators and cell.train.compile == "eager":
-        row |= step_counts(
-            model, channels=build["in_channels"], side=cell.data.resolution, precision=precision, device=device
-        )
+        row |= step_counts(model, precision=precision, device=device)
     elif cell.measure.operators:
         row["graph_breaks"] = graph_breaks()
     if cell.measure.largest_batch:
         watch({"stage": "measure", "part": "largest batch"})
-        trial = Trial(name, build, cell.train.model_dump(mode="json"), precision, cell.train.batch_size)
+        trial = Trial(name, build, cell.task, cell.train.model_dump(mode="json"), precision, cell.train.batch_size)
         row |= largest_batch(trial, cell.measure.search_seconds)
     write_json(folder / "timings.json", timings)
     return row
@@ -233,11 +231,11 @@ def _timed(cell: Cell, trained: Trained) -> dict[str, Any]:
     }
 
 
-def _survey(cell: Cell, model: nn.Module, images: Images, folder: Path, watch: Watch) -> dict[str, Any]:
+def _survey(learner: Learner, model: nn.Module, images: Images, folder: Path, watch: Watch) -> dict[str, Any]:
     """What the mixers do in space, on the first held-out images where there are any; the details go into a file."""
     assert isinstance(model, Backbone)
     watch({"stage": "measure", "part": "space"})
-    found = survey(model.eval(), generation.to_model(images.pixels[:IMAGES]), time_scale=cell.train.time_scale)
+    found = survey(model.eval(), learner.to_model(images.pixels[:IMAGES]), learner=learner)
     write_json(folder / SPATIAL, json.loads(found.model_dump_json()))
     return found.columns()
 
@@ -258,11 +256,11 @@ def _write_curve(trained: Trained, folder: Path) -> None:
     write_atomic(folder / "curve.parquet", buffer.getvalue())
 
 
-def _write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], train: TrainConfig, folder: Path) -> None:
-    """The averaged weights, with what `create_model` needs to take them up again and what a sampler has to know."""
+def _write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], learner: Learner, folder: Path) -> None:
+    """The averaged weights, with what `create_model` needs to take them up again and what its task has to know."""
     weights = {key: value.contiguous() for key, value in ema.state_dict().items()}
-    about = {"model": name, "build": json.dumps(build)}
-    about |= {key: json.dumps(getattr(train, key)) for key in ("time_scale", "label_dropout")}
+    about = {"model": name, "build": json.dumps(build), "task": learner.task}
+    about |= {key: json.dumps(value) for key, value in learner.about().items()}
     with replacing(folder / "checkpoint.safetensors") as file:
         weights_file.save(weights, about, file)
 
@@ -277,14 +275,12 @@ class Checkpoint:
     Attributes:
         model: in eval mode.
         name: as `create_model` takes it.
-        time_scale: of the times that it sees.
-        label_dropout: the share of labels that were hidden from it; None: not known, of an older checkpoint.
+        learner: the task that it was trained for.
     """
 
     model: Backbone
     name: str
-    time_scale: float
-    label_dropout: float | None
+    learner: Learner
 
 
 def load_checkpoint(path: Path) -> Backbone:
@@ -315,11 +311,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             create_model(name, **build).load_state_dict(weights, assign=True)
         model = create_model(name, **build)
         model.load_state_dict(weights)
-        known = {key: json.loads(about[key]) for key in ("time_scale", "label_dropout") if key in about}
-        time_scale, dropout = float(known.get("time_scale", generation.TIME_SCALE)), known.get("label_dropout")
-        drops = dropout is None or (type(dropout) in (int, float) and 0 <= dropout <= 1)
-        if not (math.isfinite(time_scale) and time_scale > 0 and drops):
-            raise ValueError(f"its time_scale or label_dropout is none: {printable(str(known))}")
+        if (task := about.get("task", "generation")) not in TASKS:
+            raise ValueError(f"it was trained for the task {task[:40]!r}, and there is no such task here")
+        learner = TASKS[task].recall(about)
     except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, ArithmeticError) as error:
         if why := refused_by_system(error):
             raise ModelError(f"cannot read the checkpoint {path}: {why}") from None
@@ -332,7 +326,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors, {burst[0]} "
             "first): its training diverged, or the file was damaged; train its cell again"
         )
-    return Checkpoint(model.eval(), name, time_scale, dropout)
+    return Checkpoint(model.eval(), name, learner)
 
 
 def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> None:
@@ -347,83 +341,30 @@ def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> No
     held = {
         "depth": sum(key.endswith(".adaLN_modulation.1.weight") and key.startswith("blocks.") for key in weights),
         "width": weights["pos_embed"].shape[-1],
-        "input_size": patch * math.isqrt(weights["pos_embed"].shape[1]),
     }
+    tokens = weights["pos_embed"].shape[1]
+    if math.prod(grid_of(build["input_size"], patch)) != tokens or any(
+        s % patch for s in sides_of(build["input_size"])
+    ):
+        raise ValueError(f"it claims images of {str(build['input_size'])[:20]} px, its weights have {tokens} tokens")
     for key, value in held.items():
         if build.get(key) != value:
             raise ValueError(f"it claims {key} {str(build.get(key))[:20]}, its weights have {value}")
 
 
-def _sample(
-    cell: Cell, model: nn.Module, reference: ImageSet, precision: str, world: World, watch: Watch
-) -> tuple[Tensor | None, dict[str, Any], list[float]]:
-    """Images from the averaged weights, uint8 (N, C, H, W), in the first process; the columns of their speed; seconds.
-
-    None where some came out NaN or infinite: pixels have no such values, and would show and be measured as something.
-    The processes take turns at the batches, which are one process': its noise, its sizes and so its images. In a round
-    each makes one; the images of a round over the seconds of its slowest process are what the cell's devices do.
-    """
-    count, size, device = cell.evaluate.samples, cell.evaluate.batch_size, world.device
-    begins = range(0, count, size)
-    ours = set(world.mine(len(begins)))
-    noise_of = Generator().manual_seed(NOISE_SEED)
-    # the classes of the training set in its own (mixed, fixed) order: samples follow its class frequencies
-    labels = None if reference.labels is None else torch.from_numpy(np.resize(reference.labels, count).copy())
-    made: list[tuple[Tensor, float, int]] = []
-    with cast_once(model, precision, device):
-        for index, begin in enumerate(begins):
-            shape = (min(size, count - begin), reference.images.shape[1], reference.resolution, reference.resolution)
-            noise = torch.randn(shape, generator=noise_of)
-            if index not in ours:
-                continue
-            watch({"stage": "sample", "step": begin, "steps": count})
-            noise = noise.to(device)
-            given = None if labels is None else labels[begin : begin + len(noise)].to(device)
-            started = time.perf_counter()
-            drawn = generation.sample(
-                model, noise, given,
-                sampler=cell.evaluate.sampler, nfe=cell.evaluate.nfe, guidance=cell.evaluate.guidance,
-                guidance_channels=cell.evaluate.guidance_channels, time_scale=cell.train.time_scale,
-            )  # fmt: skip
-            pixels = generation.to_pixels(drawn).cpu()  # .cpu() waits for the device
-            took = time.perf_counter() - started
-            made.append((pixels, took, generation.not_finite(drawn)))
-    batches, seconds, rates, busy, burst = [], [], [], [], 0
-    for turn in world.rounds(made, len(begins)):
-        seconds.append(max(one for _, one, _ in turn))
-        rates.append(sum(len(pixels) for pixels, _, _ in turn) / seconds[-1])
-        burst += sum(one for _, _, one in turn)
-        busy.append(len(turn) == world.size)
-        if world.first:
-            batches += [pixels for pixels, _, _ in turn]
-    if burst:
-        batches = []
-        text = f"{burst} of {count} samples came out NaN or infinite: none is shown or measured"
-        warnings.warn(text, CellWarning, stacklevel=2)
-    full = [rate for rate, all_worked in zip(rates, busy, strict=True) if all_worked] or rates
-    speed = spread(full[1:] or full)
-    columns = {
-        "sampled_from": f"{'averaged' if cell.train.steps else 'initial'} weights, cast once",
-        "sample_seconds": sum(seconds),
-        "sample_images_per_s": speed.median,
-        "sample_images_per_s_q1": speed.q1,
-        "sample_images_per_s_q3": speed.q3,
-        "sample_images_per_s_n": speed.n,
-    }
-    return torch.cat(batches) if batches else None, columns, seconds
-
-
-def _evaluate(
-    cell: Cell, samples: Tensor, reference: ImageSet, device: torch.device, folder: Path, watch: Watch
+def _judged(
+    cell: Cell,
+    learner: Learner,
+    applied: Applied,
+    reference: ImageSet,
+    device: torch.device,
+    folder: Path,
+    watch: Watch,
 ) -> dict[str, Any]:
-    """Show the samples, and measure them against the training images."""
-    if data_registry.SOURCES[cell.data.name].meaningful:
-        write_atomic(folder / "samples.png", png_grid(samples[: GRID * GRID], columns=GRID))
-    if not cell.evaluate.metrics:
-        return {}
+    """The columns of what the trained model made; its files are written."""
     watch({"stage": "evaluate"})
-    return quality.evaluate(
-        cell.evaluate.metrics, samples, np.asarray(reference.images),
-        reference_name=f"{reference.name}/{reference.split}/{reference.resolution}px",
-        reference_checksum=reference.checksum, device=device,
-    )  # fmt: skip
+    meaningful = data_registry.SOURCES[cell.data.name].meaningful
+    judged = learner.judge(applied, cell.evaluate, reference, meaningful=meaningful, device=device)
+    for name, content in judged.files.items():
+        write_atomic(folder / name, content)
+    return dict(judged.columns)

@@ -18,7 +18,7 @@ from pdebench.measure.spatial.findings import SPATIAL, Survey
 from pdebench.measure.spatial.survey import survey
 from pdebench.models.backbone import create_model
 from pdebench.results.store import make_folder, write_own
-from pdebench.tasks.generation import TIME_SCALE
+from pdebench.tasks.generation.learner import GenerationLearner
 
 if TYPE_CHECKING:
     from pdebench.run.cell import Checkpoint
@@ -51,7 +51,7 @@ def build(checkpoint: Path | None, model: str | None, resolution: int | None, se
         torch.manual_seed(seed)
         side = 32 if resolution is None else resolution
         built = create_model(model, input_size=side, in_channels=CHANNELS, num_classes=None)
-        found = Checkpoint(built.eval(), model, TIME_SCALE, None)
+        found = Checkpoint(built.eval(), model, GenerationLearner())
     found.model.to("cuda" if torch.cuda.is_available() else "cpu")
     return found
 
@@ -60,7 +60,7 @@ def inspect_model(
     found: Checkpoint, seed: int, watch: Callable[[float, int], None] = lambda time, layer: None
 ) -> Survey:
     """Survey a model on normal random numbers in place of images: a checkpoint does not hold its data."""
-    return survey(found.model, seed=seed, time_scale=found.time_scale, watch=watch)
+    return survey(found.model, learner=found.learner, seed=seed, watch=watch)
 
 
 def write_pictures(found: Survey, name: str, folder: Path) -> list[Path]:

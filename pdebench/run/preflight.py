@@ -10,11 +10,12 @@ from functools import cache
 from pathlib import Path
 
 from pdebench.data.source import SPLITS
-from pdebench.errors import CellWarning, DataError, MetricError, ResultsError, SlotError
+from pdebench.errors import CellWarning, ResultsError, SlotError
 from pdebench.files.manifest import Manifest
 from pdebench.results.store import PUBLISHED
 from pdebench.suite.config import Cell, DataConfig
 from pdebench.system.slots import gpus
+from pdebench.tasks.registry import TASKS
 
 COMPILERS = (os.environ.get("CXX") or "g++", "clang++")
 LEAST_FREE = 200 * 2**20  # bytes: room for records, logs and the checkpoint of a small model
@@ -31,7 +32,6 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         SlotError: a model is to be compiled where there is no compiler.
     """
     from pdebench.data import registry
-    from pdebench.metrics import quality
 
     if cells:
         Manifest(folder).refuse_foreign(PUBLISHED)
@@ -42,22 +42,9 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     for data in dict.fromkeys(wanted):
         registry.check(data)
         _refuse_uncached(data)
-    for evaluate in dict.fromkeys(cell.evaluate for cell in cells):
-        quality.check(evaluate.metrics, evaluate.samples)
     classes = cache(registry.class_count)
-    for cell in cells:
-        _refuse_meaningless(cell)
-        channels = registry.SOURCES[cell.data.name].channels
-        if (guided := cell.evaluate.guidance_channels) is not None and guided > channels:
-            raise DataError(
-                f"evaluate.guidance_channels is {guided}, but data set '{cell.data.name}' has {channels} channels: "
-                f"guide at most so many, or all with null"
-            )
-        if cell.evaluate.guidance != 1 and cell.evaluate.samples and classes(cell.data) is None:
-            raise DataError(
-                f"evaluate.guidance is {cell.evaluate.guidance:g}, but data set '{cell.data.name}' has no classes to "
-                "guide by: leave guidance out, or take labelled data"
-            )
+    for task, data, train, evaluate in dict.fromkeys((one.task, one.data, one.train, one.evaluate) for one in cells):
+        TASKS[task].check(registry.SOURCES[data.name], classes(data), train, evaluate)
     if any(cell.train.compile != "eager" for cell in cells) and not (gpus() or any(map(shutil.which, COMPILERS))):
         raise SlotError(
             "train.compile on a CPU needs a C++ compiler, and there is none on the PATH: install g++, or set "
@@ -83,19 +70,3 @@ def _refuse_uncached(data: DataConfig) -> None:
             warnings.simplefilter("ignore", CellWarning)  # the cell says it
             for split in SPLITS:
                 registry.load(data, split)
-
-
-def _refuse_meaningless(cell: Cell) -> None:
-    from pdebench.data.registry import SOURCES
-
-    if not cell.evaluate.metrics:
-        return
-    if not SOURCES[cell.data.name].meaningful:
-        raise MetricError(
-            f"data set '{cell.data.name}' is random numbers, so a metric of samples says nothing: leave "
-            "evaluate.metrics out, or take other data"
-        )
-    if not cell.train.steps:
-        raise MetricError(
-            "train.steps is 0, so a metric of samples says nothing of the model: leave evaluate.metrics out, or train"
-        )

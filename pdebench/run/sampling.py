@@ -10,7 +10,9 @@ from pdebench.errors import ModelError
 from pdebench.files.picture import PNG, png_grid
 from pdebench.results.store import make_folder, refuse_unlike, write_atomic
 from pdebench.run.cell import read_checkpoint
-from pdebench.tasks import generation
+from pdebench.tasks.generation.learner import GenerationLearner
+from pdebench.tasks.generation.pixels import not_finite, to_pixels
+from pdebench.tasks.generation.solver import sample
 
 BATCH = 64
 
@@ -29,17 +31,19 @@ def sample_checkpoint(
     """Draw `count` images from the averaged weights in `checkpoint` and write them as one PNG.
 
     Raises:
-        ModelError: the file is no checkpoint, the label is none of its classes, nothing is there to guide by, `nfe` is
-            odd, or the images are not finite.
+        ModelError: the file is no checkpoint, or of another task, the label is none of its classes, nothing is there to
+            guide by, `nfe` is odd, or the images are not finite.
         ResultsError: something else than a PNG is at `out`, or it cannot be written.
     """
     refuse_unlike(out, PNG)
     found = read_checkpoint(checkpoint)
-    model = found.model
+    model, learner = found.model, found.learner
+    if not isinstance(learner, GenerationLearner):
+        raise ModelError(f"{checkpoint} was trained for the task {learner.task}, which draws no samples")
     classes = model.num_classes
     if nfe % 2:
         raise ModelError(f"nfe {nfe} is odd, but Heun spends two evaluations a step; make it even")
-    if guidance != 1 and (classes is None or found.label_dropout == 0):
+    if guidance != 1 and (classes is None or learner.label_dropout == 0):
         lacks = "classes" if classes is None else "label dropout"
         raise ModelError(
             f"{checkpoint} was trained without {lacks}, so guidance {guidance:g} has nothing to go by; leave it out"
@@ -52,26 +56,25 @@ def sample_checkpoint(
         raise ModelError(f"{checkpoint} has no class {label}: {known}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device)
-    side = model.grid[0] * model.patch
-    noise = torch.randn(count, model.in_channels, side, side, generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(count, model.in_channels, *model.sides, generator=torch.Generator().manual_seed(seed))
     labels = None
     if classes is not None:
         labels = torch.arange(count) % classes if label is None else torch.full((count,), label)
     drawn = [
-        generation.sample(
+        sample(
             model,
             noise[part].to(device),
             None if labels is None else labels[part].to(device),
             nfe=nfe,
             guidance=guidance,
             guidance_channels=guidance_channels,
-            time_scale=found.time_scale,
+            time_scale=learner.time_scale,
         )
         for part in (slice(begin, begin + BATCH) for begin in range(0, count, BATCH))
     ]
-    if burst := generation.not_finite(together := torch.cat(drawn)):
+    if burst := not_finite(together := torch.cat(drawn)):
         raise ModelError(f"{burst} of {count} images came out NaN or infinite; a guidance nearer to 1 may help")
-    images = generation.to_pixels(together).cpu()
+    images = to_pixels(together).cpu()
     make_folder(out.parent)
     write_atomic(out, png_grid(images, columns=max(1, round(count**0.5))))
     return out

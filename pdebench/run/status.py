@@ -17,7 +17,7 @@ from pdebench.results.record import SETTLED
 from pdebench.results.store import Results
 from pdebench.run.slurm import jobs, scheduler
 from pdebench.run.slurm.jobs import Submission
-from pdebench.run.slurm.scheduler import Task
+from pdebench.run.slurm.scheduler import SlurmTask
 from pdebench.suite.labels import names_of
 from pdebench.suite.load import load_suite
 from pdebench.terminal.text_table import Column, in_columns
@@ -62,7 +62,7 @@ def status_of(folder: Path) -> Status:
     """
     Results(folder).suite_file()
     made, unknown = jobs.submissions(folder), None
-    active: Mapping[str, Task] = {}
+    active: Mapping[str, SlurmTask] = {}
     try:
         active = jobs.active(made)
     except SchedulerError as error:
@@ -99,7 +99,7 @@ def _record(results: Results, cell: str) -> dict[str, Any] | str | None:
 
 
 def _state(
-    cell: str, name: str, results: Results, submission: Submission | None, task: Task | None, asked: bool
+    cell: str, name: str, results: Results, submission: Submission | None, task: SlurmTask | None, asked: bool
 ) -> State:
     folder = results.cell(cell)
     job = None if submission is None else submission.task(cell)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from pdebench.data.registry import SOURCES
 from pdebench.models.backbone_cost import backbone_cost
 from pdebench.models.registry import FAMILIES
+from pdebench.suite.build import input_size_of
 from pdebench.suite.config import Cell
+from pdebench.tasks.registry import TASKS
 
 FEWEST_STEPS = 10
 """With fewer, rounding to whole steps takes a cell more than 5% off its budget, and budgets would not be equal."""
@@ -25,9 +27,11 @@ def flops_of_step(cell: Cell) -> float:
     family, model = FAMILIES[cell.model.family], cell.model
     options = family.options(**model.options)
     dimensions = family.dimensions(model.size, options, **model.dimensions)
+    source = SOURCES[cell.data.name]
+    outputs = TASKS[cell.task].outputs(None, source.channels)
     cost = backbone_cost(
         family, dimensions, model.patch, options,
-        input_size=cell.data.resolution, in_channels=SOURCES[cell.data.name].channels, num_classes=None,
+        input_size=input_size_of(source, cell.data), in_channels=source.channels, **outputs._asdict(),
     )  # fmt: skip
     return 3 * 2 * cost.macs * cell.train.batch_size
 

@@ -8,24 +8,36 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from pdebench.data import registry
+from pdebench.data.source import Source
 from pdebench.models.registry import Dimensions, Family, parse_name
-from pdebench.suite.config import Cell
+from pdebench.suite.config import Cell, DataConfig
+from pdebench.tasks.registry import TASKS
+from pdebench.tasks.task import Outputs
 
 DIMENSIONS = ("depth", "width", "heads", "mlp_hidden")
-IMAGES = ("input_size", "in_channels", "num_classes", "learn_sigma")
+IMAGES = ("input_size", "in_channels", "num_classes", "learn_sigma", "head", "out_channels")
 """Arguments of `create_model`; what is in neither is an option of the family."""
 
 
 def build_of(cell: Cell, classes: int | None) -> tuple[str, dict[str, Any]]:
     """The model's name and its arguments, which are plain data; `classes` are those of the cell's images, if any."""
-    model = cell.model
+    model, source = cell.model, registry.SOURCES[cell.data.name]
+    outputs = TASKS[cell.task].outputs(classes, source.channels)
     return f"{model.family}-{model.size}/{model.patch}", {
-        "input_size": cell.data.resolution,
-        "in_channels": registry.SOURCES[cell.data.name].channels,
-        "num_classes": classes,
+        "input_size": input_size_of(source, cell.data),
+        "in_channels": source.channels,
+        "num_classes": outputs.num_classes,
+        # what is as it would be without being said is not said: names of counts that are kept, and checkpoints
+        **{key: value for key, value in outputs._asdict().items() if value != Outputs._field_defaults.get(key, value)},
         **model.dimensions,
         **model.options,
     }
+
+
+def input_size_of(source: Source, data: DataConfig) -> int | tuple[int, int]:
+    """The sides of a data set's images, as `create_model` takes them: one number where they are equal."""
+    height, width = source.sides(data)
+    return height if height == width else (height, width)
 
 
 class Resolved(NamedTuple):

@@ -7,19 +7,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from pdebench.errors import DimensionError, did_you_mean
+from pdebench.errors import DimensionError
+from pdebench.files.validators import distinct, known
 from pdebench.files.yaml_source import dump_yaml
 from pdebench.models.registry import FAMILIES, Dimensions, unknown_family
 from pdebench.models.sizes import SIZES
 from pdebench.suite.identity import identity_of
+from pdebench.tasks.registry import TASKS
+from pdebench.tasks.task import Evaluation
 
 
 def data_names() -> list[str]:
@@ -29,29 +40,6 @@ def data_names() -> list[str]:
     return list(SOURCES)
 
 
-def metric_names() -> list[str]:
-    """The names of the registered metrics."""
-    from pdebench.metrics.quality import METRICS
-
-    return list(METRICS)
-
-
-def _known(kind: str, word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    if word not in known:
-        message = f"unknown {kind} '{word}'; {did_you_mean(word, known)}"
-        # pydantic formats the message as a template; braces of the word must not count.
-        raise PydanticCustomError("unknown_name", "{message}", {"message": message})
-    return word
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise PydanticCustomError("repeated", "{message}", {"message": f"'{name}' is listed twice; keep one"})
-    return names
-
-
 def _family(name: str) -> str:
     if name not in FAMILIES:
         raise PydanticCustomError("unknown_name", "{message}", {"message": unknown_family(name)})
@@ -59,9 +47,12 @@ def _family(name: str) -> str:
 
 
 FamilyName = Annotated[str, AfterValidator(_family)]
-SizeName = Annotated[str, AfterValidator(lambda name: _known("size", name, SIZES))]
-DataName = Annotated[str, AfterValidator(lambda name: _known("data set", name, data_names()))]
-MetricName = Annotated[str, AfterValidator(lambda name: _known("metric", name, metric_names()))]
+SizeName = Annotated[str, AfterValidator(lambda name: known("size", name, SIZES))]
+DataName = Annotated[str, AfterValidator(lambda name: known("data set", name, data_names()))]
+DEFAULT_TASK = "generation"
+TaskName = Annotated[
+    str, AfterValidator(lambda name: known("task", name, TASKS)), Field(description="What is learned.")
+]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -133,7 +124,7 @@ class ModelConfig(Section):
 
 
 class TrainConfig(Section):
-    """How the model learns: AdamW on the flow-matching loss."""
+    """How the model learns, by AdamW."""
 
     steps: int = Field(ge=0, description="Optimiser steps; 0 trains nothing, for suites that only measure.")
     batch_size: int = Field(gt=0, description="Images in a step, over all devices.")
@@ -191,60 +182,10 @@ class TrainConfig(Section):
         return self
 
 
-class EvaluateConfig(Section):
-    """What is measured of a trained model."""
-
-    samples: int = Field(default=0, ge=0, description="Images to generate for the metrics; 0 generates none.")
-    sampler: Literal["euler", "heun"] = Field(default="heun", description="Solver of the flow's equation.")
-    nfe: int = Field(default=50, gt=0, description="Evaluations of the network for one image; heun spends two a step.")
-    guidance: float = Field(default=1.0, ge=0, description="Classifier-free guidance scale; 1 is none.")
-    guidance_channels: int | None = Field(
-        default=None,
-        gt=0,
-        description="Channels that are guided, from the first; null: all. DiT and SiT guide 3 of a latent's 4.",
-    )
-    batch_size: int = Field(default=64, gt=0, description="Images generated at a time.")
-    resolution: int | None = Field(
-        default=None,
-        gt=0,
-        description="Side, in pixels, at which to sample and to measure the loss again (`val_loss_transfer`) with the "
-        "weights as trained; null: where they were trained.",
-    )
-    metrics: Annotated[tuple[MetricName, ...], AfterValidator(_distinct)] = Field(
-        default=(), description="Quality metrics of the samples; see `pdebench list metrics`."
-    )
-    every: int | None = Field(
-        default=None,
-        gt=0,
-        description="Steps between evaluations of the validation loss, which always ends training.",
-    )
-
-    @model_validator(mode="after")
-    def _metrics_have_samples(self) -> Self:
-        if self.metrics and not self.samples:
-            message = "metrics are asked for but samples is 0; set evaluate.samples, or leave metrics out"
-            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "metrics"})
-        return self
-
-    @model_validator(mode="after")
-    def _guided_channels_need_guidance(self) -> Self:
-        if self.guidance_channels is not None and self.guidance == 1:
-            message = "guidance_channels says where guidance works, but guidance is 1; set that, or leave this out"
-            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "guidance_channels"})
-        return self
-
-    @model_validator(mode="after")
-    def _heun_takes_two(self) -> Self:
-        if self.sampler == "heun" and self.nfe % 2:
-            message = f"nfe {self.nfe} is odd, but heun spends two evaluations a step; make it even, or take euler"
-            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "nfe"})
-        return self
-
-
 class MeasureConfig(Section):
     """What is measured of the model beside its training and sampling."""
 
-    parts: Annotated[tuple[Literal["mixer", "block"], ...], AfterValidator(_distinct)] = Field(
+    parts: Annotated[tuple[Literal["mixer", "block"], ...], AfterValidator(distinct)] = Field(
         default=(),
         description="Parts to time by themselves, forward and backward, in batches of train.batch_size: the first "
         "block's token mixer, or the whole block.",
@@ -372,7 +313,6 @@ SuiteName = Annotated[
         description="Name of the study and of its results folder: lower-case letters, digits, '-' and '_'.",
     ),
 ]
-Task = Annotated[Literal["generation"], Field(description="What is learned.")]
 
 
 class Header(Section):
@@ -380,18 +320,23 @@ class Header(Section):
 
     suite: SuiteName
     description: str = Field(default="", description="What the study asks, in a sentence or two.")
-    task: Task = "generation"
+    task: TaskName = DEFAULT_TASK
 
 
-SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataConfig,
     "model": ModelConfig,
     "train": TrainConfig,
-    "evaluate": EvaluateConfig,
+    "evaluate": Evaluation,  # what every task can be asked
     "measure": MeasureConfig,
 }
 # What a suite gives and sweeps: the sections of a cell, and what is resolved into them.
-GIVEN: dict[str, type[Section]] = {**SECTIONS, "budget": BudgetConfig}
+GIVEN: dict[str, type[BaseModel]] = {**SECTIONS, "budget": BudgetConfig}
+
+
+def given(task: str) -> dict[str, type[BaseModel]]:
+    """What a suite of that task gives and sweeps."""
+    return {**GIVEN, "evaluate": TASKS[task].evaluation}
 
 
 class Cell(Section):
@@ -401,12 +346,20 @@ class Cell(Section):
     """
 
     suite: SuiteName
-    task: Task = "generation"
+    task: TaskName = DEFAULT_TASK
     data: DataConfig
     model: ModelConfig
     train: TrainConfig
-    evaluate: EvaluateConfig = EvaluateConfig()
+    evaluate: SerializeAsAny[Evaluation] = Field(default_factory=dict, validate_default=True)  # type: ignore[arg-type]
     measure: MeasureConfig = MeasureConfig()
+
+    @field_validator("evaluate", mode="plain")
+    @classmethod
+    def _as_its_task_has_it(cls, value: Any, info: ValidationInfo) -> Evaluation:
+        if "task" not in info.data:  # it is none, which is said of it
+            return Evaluation()
+        kind = TASKS[info.data["task"]].evaluation
+        return value if isinstance(value, kind) else kind.model_validate_json(json.dumps(value), strict=True)
 
     @cached_property
     def id(self) -> str:
@@ -421,7 +374,7 @@ class Cell(Section):
             train=self.train.model_copy(update={"precision": "auto"}),
         ).id
 
-    def with_sections(self, **sections: Section) -> Cell:
+    def with_sections(self, **sections: BaseModel) -> Cell:
         """The cell with other sections, and so with another identity."""
         return Cell(**{**{name: getattr(self, name) for name in Cell.model_fields}, **sections})
 

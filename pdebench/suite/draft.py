@@ -22,6 +22,7 @@ from pdebench.suite.validation import (
     first,
     known_keys,
     nearest_key,
+    task_of,
 )
 
 HEADER = tuple(fields(Header))
@@ -59,6 +60,7 @@ class _Checker:
 
     def __init__(self, source: YamlSource):
         self.source = source
+        self.task = task_of(source.data)
         self.errors: list[SuiteError] = []
 
     def report(self, where: Where, message: str) -> None:
@@ -147,9 +149,9 @@ class _Checker:
     def setting(self, key: str, setting: PlacedValue, families: Sequence[str]) -> None:
         """Check one value of the grid, of an include or of an exclude."""
         section, _, field = key.partition(".")
-        known = known_keys()
+        known = known_keys(self.task)
         if key in known:
-            for problem in check_section(section, {field: setting.value}, families, partial=True):
+            for problem in check_section(section, {field: setting.value}, self.task, families, partial=True):
                 self.report((*setting.where, *problem.where[2:]), problem.message)
         elif not any(error.key == dotted(setting.where) for error in self.errors):
             where = setting.where[:2] if setting.where[0] == "grid" else setting.where
@@ -193,7 +195,7 @@ def check(source: YamlSource) -> Draft:
     include, exclude = checker.entries("include"), checker.entries("exclude")
     families = _families(sections["model"], grid, include)
     for section, raw in sections.items():
-        for problem in check_section(section, raw, families, partial=True):
+        for problem in check_section(section, raw, checker.task, families, partial=True):
             checker.report(problem.where, problem.message)
     for key, settings in grid.items():
         seen = set()
@@ -207,7 +209,7 @@ def check(source: YamlSource) -> Draft:
     for entry in (*include, *exclude):
         for key, setting in entry.items():
             checker.setting(key, setting, families)
-            if setting.where[0] == "exclude" and key not in swept and key in known_keys():
+            if setting.where[0] == "exclude" and key not in swept and key in known_keys(checker.task):
                 checker.report(setting.where, f"exclude matches keys of the grid only; {nearest_key(key, swept)}")
     every = [setting for settings in grid.values() for setting in settings]
     every += [setting for entry in include for setting in entry.values()]

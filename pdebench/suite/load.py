@@ -17,27 +17,35 @@ from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.suite import matching
 from pdebench.suite.budget import TooSmall, steps_within
 from pdebench.suite.config import (
-    GIVEN,
     Cell,
     DataConfig,
-    EvaluateConfig,
     ExecutionConfig,
     LimitsConfig,
     MatchConfig,
     ModelConfig,
     TrainConfig,
+    given,
 )
 from pdebench.suite.draft import HEADER, Draft, check
 from pdebench.suite.matrix import Entry, Expansion, PlacedValue, expand, identity
 from pdebench.suite.paths import anchored, from_here
 from pdebench.suite.resolved import as_here
 from pdebench.suite.schema import json_schema
-from pdebench.suite.validation import NESTED, OVERALL, Problem, fields, first, known_keys, nearest_key, resolve
+from pdebench.suite.validation import (
+    NESTED,
+    OVERALL,
+    Problem,
+    fields,
+    first,
+    known_keys,
+    nearest_key,
+    resolve,
+    task_of,
+)
 
 __all__ = [
     "Cell",
     "DataConfig",
-    "EvaluateConfig",
     "MatchConfig",
     "ModelConfig",
     "Suite",
@@ -96,7 +104,7 @@ class Suite:
     def to_yaml(self) -> str:
         """The suite as it ran, defaults of its sections included; loads again with equal cells."""
         document: dict[str, Any] = {"suite": self.name, "description": self.description, "task": self.task}
-        for section, model in GIVEN.items():
+        for section, model in given(self.task).items():
             defaults = {key: field["default"] for key, field in fields(model).items() if "default" in field}
             document[section] = {
                 **self.sections[section],
@@ -180,10 +188,10 @@ def _overridden(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
         else:
             known = [
                 *HEADER,
-                *known_keys(),
+                *known_keys(task_of(source.data)),
                 *(f"{name}.{key}" for name, model in OVERALL.items() for key in fields(model)),
             ]
-            known += [f"grid.{swept}" for swept in known_keys()]
+            known += [f"grid.{swept}" for swept in known_keys(task_of(source.data))]
             raise place.error(f"there is no such key to set; {nearest_key(key, known)}", key)
         places[key] = place
         source = source.replaced(where, from_here(where, read_value(value, place.file), Path.cwd()), place)

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pdebench.metrics.quality import METRICS
 from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.models.sizes import SIZES
-from pdebench.suite.config import GIVEN, SECTIONS, Header, MatchConfig, data_names, metric_names
+from pdebench.suite.config import DEFAULT_TASK, GIVEN, SECTIONS, Header, MatchConfig, data_names, given
 from pdebench.suite.validation import OVERALL, fields, options_of
+from pdebench.tasks.registry import TASKS
 
 Schema = dict[str, Any]
 
@@ -28,6 +30,7 @@ def json_schema() -> Schema:
     }
     entry = {**_object(values), "minProperties": 1}
     properties: Schema = dict(fields(Header))
+    properties["task"] = {**properties["task"], "enum": list(TASKS)}
     for section, model in GIVEN.items():
         keys = sections[section] | (any_option if section == "model" else {})
         properties[section] = {**_object(keys), "description": _first_line(model)}
@@ -59,14 +62,16 @@ def json_schema() -> Schema:
 
 def _fields(section: str) -> Schema:
     """The fields of a section, registered names as enums."""
-    keys = dict(fields(GIVEN[section]))
+    keys = dict(fields(given(DEFAULT_TASK)[section]))
     if section == "data":
         keys["name"] = {**keys["name"], "enum": data_names()}
     elif section == "model":
         keys["family"] = {**keys["family"], "enum": list(FAMILIES)}
         keys["size"] = {**keys["size"], "enum": list(SIZES)}
     elif section == "evaluate":
-        metrics = {"type": "string", "enum": metric_names()}
+        for task in TASKS:
+            keys |= {key: field for key, field in fields(given(task)[section]).items() if key not in keys}
+        metrics = {"type": "string", "enum": list(METRICS)}
         keys["metrics"] = {**keys["metrics"], "items": metrics, "uniqueItems": True}
     return keys
 

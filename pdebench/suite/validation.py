@@ -10,27 +10,30 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from pdebench.data.registry import SOURCES
 from pdebench.errors import SuiteError, did_you_mean
 from pdebench.files.yaml_source import Where, YamlSource, comma_hint, dotted, read_text, show
 from pdebench.models.registry import FAMILIES
 from pdebench.suite.config import (
-    GIVEN,
+    DEFAULT_TASK,
     SECTIONS,
     Cell,
     ExecutionConfig,
     Header,
     LimitsConfig,
     MatchConfig,
-    Section,
+    ModelConfig,
     SlurmConfig,
+    given,
 )
+from pdebench.tasks.registry import TASKS
 
 Raw = Mapping[str, Any]
 # The same for every cell of a suite, and so neither in the grid nor in a cell.
-OVERALL: dict[str, type[Section]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
-NESTED: dict[str, type[Section]] = {**GIVEN, **OVERALL}
+OVERALL: dict[str, type[BaseModel]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
+NESTED: dict[str, type[BaseModel]] = {**given(DEFAULT_TASK), **OVERALL}
 """What a suite holds keys under: the sections of a cell, its budget, and what is the same for all."""
-INNER: dict[Where, type[Section]] = {("execution", "slurm"): SlurmConfig}
+INNER: dict[Where, type[BaseModel]] = {("execution", "slurm"): SlurmConfig}
 """Sections within sections."""
 
 
@@ -62,10 +65,16 @@ def options_of(family: str) -> dict[str, Any]:
 
 
 @cache
-def known_keys() -> tuple[str, ...]:
-    """Every dotted key that a suite may set or sweep, options of all families included."""
-    own = [f"{section}.{key}" for section, model in GIVEN.items() for key in fields(model)]
+def known_keys(task: str) -> tuple[str, ...]:
+    """Every dotted key that a suite of that task may set or sweep, options of all families included."""
+    own = [f"{section}.{key}" for section, model in given(task).items() for key in fields(model)]
     return (*own, *sorted({f"model.{key}" for family in FAMILIES for key in options_of(family)}))
+
+
+def task_of(raw: Raw) -> str:
+    """The task of a suite or cell; of one that names none that is known, the default."""
+    task = raw.get("task")
+    return task if isinstance(task, str) and task in TASKS else DEFAULT_TASK
 
 
 def nearest_key(key: str, known: Iterable[str]) -> str:
@@ -99,16 +108,17 @@ def check_profile(source: YamlSource) -> None:
         raise first([source.place(p.where[2:]).error(p.message, dotted(p.where[2:])) for p in problems])
 
 
-def check_section(section: str, raw: Raw, families: Sequence[str], partial: bool) -> list[Problem]:
+def check_section(section: str, raw: Raw, task: str, families: Sequence[str], partial: bool) -> list[Problem]:
     """Problems of one section.
 
     Args:
         section: `data`, `model`, `train`, `evaluate`, `measure` or `budget`.
         raw: its keys and values.
+        task: what is learned.
         families: the families that the model may be of; an option has to be right for one of them.
         partial: other keys come from the grid, so none is missing and those given are judged one by one.
     """
-    model = GIVEN[section]
+    model = given(task)[section]
     if section != "model":
         errors = _errors(model, raw)
         problems = [_translated(error, model, raw, (section,)) for error in errors if error["loc"] or not partial]
@@ -136,32 +146,32 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         families = [family] if isinstance(family, str) and family in FAMILIES else list(FAMILIES)
         problems = check_header({key: raw[key] for key in raw if key not in SECTIONS})
         for section in SECTIONS:
-            problems += check_section(section, raw.get(section, {}), families, partial=False)
+            problems += check_section(section, raw.get(section, {}), task_of(raw), families, partial=False)
         return problems
-    if cell.data.resolution % cell.model.patch:
-        message = f"resolution {cell.data.resolution} is not divisible by patch {cell.model.patch}"
-        return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
+    for side in SOURCES[cell.data.name].sides(cell.data):
+        if side % cell.model.patch:
+            of = "resolution" if side == cell.data.resolution else f"resolution {cell.data.resolution}: a side of"
+            message = f"{of} {side} is not divisible by patch {cell.model.patch}"
+            return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
     if cell.train.devices > 1 and (cell.measure.parts or cell.measure.largest_batch):
         where = ("measure", "parts" if cell.measure.parts else "largest_batch")
         message = f"is measured on one device, but train.devices is {cell.train.devices}; give it cells of one device"
         return [Problem(where, message, shared=(("train", "devices"),))]
-    if cell.evaluate.guidance != 1 and cell.train.label_dropout == 0:
-        message = (
-            f"{cell.evaluate.guidance:g} guides away from the answer without a label, which is never trained with "
-            "train.label_dropout 0; set that to .1, or leave guidance out"
-        )
-        return [Problem(("evaluate", "guidance"), message, shared=(("train", "label_dropout"),))]
-    if (side := cell.evaluate.resolution) is not None:
+    if (conflict := TASKS[cell.task].conflict(cell.train, cell.evaluate)) is not None:
+        return [Problem(conflict.where, conflict.message, shared=conflict.shared)]
+    if (elsewhere := cell.evaluate.resolution) is not None:
         where = ("evaluate", "resolution")
-        if side == cell.data.resolution:
-            message = f"{side} is the resolution that is trained on, which is the default; leave it out, or write null"
+        if elsewhere == cell.data.resolution:
+            message = (
+                f"{elsewhere} is the resolution that is trained on, which is the default; leave it out, or write null"
+            )
             return [Problem(where, message, shared=(("data", "resolution"),))]
-        if side % cell.model.patch:
-            message = f"resolution {side} is not divisible by patch {cell.model.patch}"
+        if elsewhere % cell.model.patch:
+            message = f"resolution {elsewhere} is not divisible by patch {cell.model.patch}"
             return [Problem(where, message, shared=(("model", "patch"),))]
         if FAMILIES[cell.model.family].bound_to_grid:
             message = (
-                f"{cell.model.family} cannot be evaluated at {side} px: its weights are bound to the grid of "
+                f"{cell.model.family} cannot be evaluated at {elsewhere} px: its weights are bound to the grid of "
                 f"{cell.data.resolution} px that it trains on"
             )
             return [Problem(where, message, shared=(("model", "family"), ("data", "resolution")))]
@@ -212,7 +222,7 @@ def _check_option(key: str, value: object, families: Sequence[str]) -> list[Prob
             do = "do" if len(elsewhere) > 1 else "does"
             message = f"{', '.join(families)} takes no option '{key}'; {', '.join(elsewhere)} {do}"
             return [Problem(where, message)]
-        return [Problem(where, _unknown_key(key, "model", families))]
+        return [Problem(where, _unknown_key(key, "model", ModelConfig, families))]
     tried = [_value_problems(FAMILIES[family].options, key, value) for family in takers]
     return [] if not all(tried) else tried[0]
 
@@ -245,7 +255,7 @@ def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> P
     if kind == "extra_forbidden" and (*above,) in INNER:
         return Problem((*above, key), f"unknown key; {did_you_mean(key, fields(model))}")
     if kind == "extra_forbidden":
-        return Problem((*above, key), _unknown_key(key, above[0] if above else "", ()))
+        return Problem((*above, key), _unknown_key(key, above[0] if above else "", model, ()))
     if kind == "missing" and len(loc) == 1:
         return Problem((*above, key), "is missing", missing=True)
     schema, value = fields(model)[key], raw[key]
@@ -255,8 +265,8 @@ def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> P
     return Problem((*above, *_plain(loc)), f"must be {describe(schema)}, not {show(value)}{hint}")
 
 
-def _unknown_key(key: str, section: str | int, families: Sequence[str]) -> str:
-    known = list(fields(NESTED[str(section)] if section else Header))
+def _unknown_key(key: str, section: str | int, model: type[BaseModel], families: Sequence[str]) -> str:
+    known = list(fields(model))
     known += [option for family in families for option in options_of(family)]
     others = [other for other, model in NESTED.items() if other != section and key in fields(model)]
     if section and others:

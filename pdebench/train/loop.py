@@ -20,7 +20,7 @@ from pdebench.errors import CellWarning, Diverged, Interrupted, ResultsError, ou
 from pdebench.ops.precision import autocast
 from pdebench.suite.config import TrainConfig
 from pdebench.system.distributed import ALONE, World, local_gradients
-from pdebench.tasks import generation
+from pdebench.tasks.learner import Learner
 from pdebench.train.bits import bits_depend_on, differences
 from pdebench.train.optimizer import AdamW, Group
 from pdebench.train.state import Snapshots
@@ -74,7 +74,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Images:
-    """The tensors of one split: uint8 (N, 3, H, W), and int64 labels (N,) or None.
+    """The tensors of one split: images (N, C, H, W) as their data set has them, and int64 labels (N,) or None.
 
     `checksum` is of both; `digest` counts it where nobody gave one.
     """
@@ -112,7 +112,7 @@ class Batches:
         self.left = torch.empty(0, dtype=torch.int64)
 
     def next(self) -> tuple[Tensor, Tensor | None]:
-        """Its part of the next batch: uint8 (B, 3, H, W), and its labels (B,) or None."""
+        """Its part of the next batch: images (B, C, H, W), and its labels (B,) or None."""
         pixels, labels = self.images.pixels, self.images.labels
         while len(self.left) < self.batch_size:
             self.left = torch.cat([self.left, torch.randperm(len(pixels), generator=self.generator)])
@@ -156,6 +156,7 @@ def train(
     data: Images,
     config: TrainConfig,
     *,
+    learner: Learner,
     device: torch.device,
     precision: str,
     flip: bool = False,
@@ -171,6 +172,7 @@ def train(
         model: on `device`; trained in place.
         data: the training images, in host memory.
         config: the suite's `train` section.
+        learner: the task, which draws for each batch and has the loss.
         device: where the model is.
         precision: `fp32` or `bf16`, as `resolve_precision` gave it.
         flip: mirror images left to right with probability 1/2.
@@ -266,20 +268,19 @@ def train(
         if flip:
             mirrored = torch.rand(config.batch_size, generator=order)[share] < 0.5
             pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
-        images = generation.to_model(pixels.to(device, non_blocking=True))
+        images = learner.to_model(pixels.to(device, non_blocking=True))
         labels = None if labels is None else labels.to(device, non_blocking=True)
         waits.append(clock.waited())
         rate = learning_rate(config, step)
-        drawn = generation.draw(
-            torch.Size([config.batch_size, *images.shape[1:]]), draws, 0.0 if labels is None else config.label_dropout
-        )[share]
+        whole = torch.Size([config.batch_size, *images.shape[1:]])
+        drawn = learner.draw(whole, draws, labelled=labels is not None)[share]
         optimizer.zero_grad()
         value = torch.zeros((), device=device)
         for micro in micro_batches:
             with nullcontext() if micro is micro_batches[-1] else local_gradients(replica):
                 with autocast(precision, device):
                     given = None if labels is None else labels[micro]
-                    loss = generation.loss(replica, images[micro], given, drawn[micro], config.time_scale)
+                    loss = learner.loss(replica, images[micro], given, drawn[micro])
                     loss = loss / config.accumulate
                 loss.backward()
             value += loss.detach()

@@ -33,6 +33,7 @@ from pdebench.run.cell import _write_checkpoint
 from pdebench.suite.config import TrainConfig
 from pdebench.suite.load import load_suite
 from pdebench.suite.validation import cell_from_yaml
+from pdebench.tasks.generation.task import GENERATION
 from pdebench.terminal.progress import LiveTable
 from pdebench.train.loop import Images, train
 from pdebench.train.state import Snapshots
@@ -168,7 +169,15 @@ def trained(folder: Path) -> None:
     model = create_model("DiT-XXS/8", input_size=16, in_channels=3, num_classes=None, depth=1, width=32, heads=2)
     images = Images(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), None)
     config = TrainConfig(steps=1, batch_size=2, lr=1e-3)
-    train(model, images, config, device=torch.device("cpu"), precision="fp32", snapshots=Snapshots(folder))
+    train(
+        model,
+        images,
+        config,
+        learner=GENERATION.learner(config),
+        device=torch.device("cpu"),
+        precision="fp32",
+        snapshots=Snapshots(folder),
+    )
 
 
 def test_a_state_that_is_a_pickle_is_passed_over(tmp_path: Path, mark: Path) -> None:

@@ -9,7 +9,7 @@ from pdebench.models.backbone import Backbone, create_model
 
 
 def counts(model: Backbone) -> dict[str, int]:
-    return step_counts(model, channels=3, side=16, precision="fp32", device=torch.device("cpu"))
+    return step_counts(model, precision="fp32", device=torch.device("cpu"))
 
 
 def count(model: Backbone) -> int:

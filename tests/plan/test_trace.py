@@ -15,7 +15,7 @@ from pdebench.ops import spectral
 from pdebench.plan import trace
 from pdebench.plan.cost import count_one_block
 from pdebench.plan.trace import trace_step
-from pdebench.tasks import generation
+from pdebench.tasks.generation import path as flow
 
 SIDE, BATCH = 32, 4
 
@@ -56,7 +56,7 @@ def measured_peak(name: str, precision: str, **build: object) -> int:
         images, labels = torch.randn(BATCH, 4, SIDE, SIDE), torch.zeros(BATCH, dtype=torch.int64)
         noise, times = torch.randn_like(images), torch.rand(BATCH)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            loss = generation.velocity_error(model, images, labels, times, noise).mean()
+            loss = flow.velocity_error(model, images, labels, times, noise).mean()
         loss.backward()
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:

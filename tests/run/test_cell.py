@@ -15,7 +15,7 @@ from pdebench.results.record import COLUMNS
 from pdebench.run.cell import run_cell
 from pdebench.run.preflight import COMPILERS, preflight
 from pdebench.suite.config import Cell, TrainConfig
-from pdebench.tasks import generation
+from pdebench.tasks.generation import path as flow
 
 SECTIONS = {
     "suite": "one",
@@ -53,8 +53,8 @@ def test_validation_has_no_more_images_at_once_than_training(tmp_path: Path, mon
         seen.append(len(images))
         return velocity_error(model, images, *rest)  # type: ignore[arg-type]
 
-    velocity_error = generation.velocity_error
-    monkeypatch.setattr(generation, "velocity_error", network)
+    velocity_error = flow.velocity_error
+    monkeypatch.setattr(flow, "velocity_error", network)
     pictures = tmp_path / "pictures" / "all"
     pictures.mkdir(parents=True)
     for i in range(120):  # a hash sends about a tenth of them to validation

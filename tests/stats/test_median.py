@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from pdebench.measure.speed import spread
 from pdebench.stats.median import MANY, half_width
+from pdebench.system.durations import spread
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 7, 11, 40])

@@ -10,11 +10,12 @@ from PIL import Image
 
 from pdebench.errors import DataError, SuiteError
 from pdebench.models.registry import FAMILIES
-from pdebench.suite.config import Cell, EvaluateConfig, TrainConfig
+from pdebench.suite.config import Cell, TrainConfig
 from pdebench.suite.identity import NEUTRAL
 from pdebench.suite.load import load_suite
 from pdebench.suite.precision import precision_here
 from pdebench.suite.resolved import resolved
+from pdebench.tasks.generation.evaluation import GenerationEvaluation
 
 SECTIONS = {
     "suite": "one",
@@ -72,7 +73,7 @@ def test_every_neutral_value_is_one_that_its_key_may_have() -> None:
     written = {section: dict(keys) for section, keys in NEUTRAL.items()}
     assert cell(**written).id == cell().id
     assert cell(evaluate={"samples": 1}).id != cell().id
-    assert EvaluateConfig().model_dump().keys() >= NEUTRAL.get("evaluate", {}).keys()
+    assert GenerationEvaluation().model_dump().keys() >= NEUTRAL.get("evaluate", {}).keys()
 
 
 def test_what_auto_comes_to_is_part_of_what_a_cell_is() -> None:

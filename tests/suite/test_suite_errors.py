@@ -97,7 +97,7 @@ BAD = [
     ("size: S", "size: M", 4, "model.size: unknown size 'M'; known: B, L, S, Ti, XL, XS, XXS"),
     ("name: emoji", "name: emojis", 3, "data.name: unknown data set 'emojis'; did you mean 'emoji'?"),
     ("sampler: heun", "sampler: huen", 9, "evaluate.sampler: unknown value 'huen'; did you mean 'heun'?"),
-    ("generation", "generate", 2, "task: unknown value 'generate'; did you mean 'generation'?"),
+    ("generation", "generate", 2, "task: unknown task 'generate'; did you mean 'generation'?"),
     ("sampler: heun", "metrics: [fid, kidd]", 9, "evaluate.metrics[1]: unknown metric 'kidd'; did you mean 'kid'?"),
     ("sampler: heun", "metrics: [kid, kid]", 9, "evaluate.metrics: 'kid' is listed twice; keep one"),
     # grid, include and exclude

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pdebench.tasks import generation
+from pdebench.tasks.generation import path as flow
+from pdebench.tasks.generation.pixels import to_model, to_pixels
+from pdebench.tasks.generation.solver import sample
 
 
 class Velocity(nn.Module):
@@ -21,7 +23,7 @@ class Velocity(nn.Module):
         self.calls: list[tuple[Tensor, Tensor, Tensor | None]] = []
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        t = t / generation.TIME_SCALE
+        t = t / flow.TIME_SCALE
         self.calls.append((x, t, y))
         return self.function(x, t, y)
 
@@ -36,33 +38,33 @@ def images(count: int = 6, seed: int = 0) -> Tensor:
 
 def test_every_pixel_value_survives_the_round_trip() -> None:
     values = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, -1, -1)
-    scaled = generation.to_model(values)
+    scaled = to_model(values)
     assert scaled.dtype == torch.float32
     assert (scaled.min(), scaled.max()) == (-1, 1)
-    assert torch.equal(generation.to_pixels(scaled), values)
+    assert torch.equal(to_pixels(scaled), values)
 
 
 def test_pixels_are_clipped_not_wrapped() -> None:
-    assert generation.to_pixels(torch.tensor([-7.0, 1.01, 9.0])).tolist() == [0, 255, 255]
+    assert to_pixels(torch.tensor([-7.0, 1.01, 9.0])).tolist() == [0, 255, 255]
 
 
 # ---- the loss
 
 
-def drawn(clean: Tensor, label_dropout: float = 0.0) -> generation.Draws:
-    return generation.draw(clean.shape, torch.Generator().manual_seed(0), label_dropout)
+def drawn(clean: Tensor, label_dropout: float = 0.0) -> flow.FlowDraws:
+    return flow.draw(clean.shape, torch.Generator().manual_seed(0), label_dropout)
 
 
 def test_the_exact_velocity_has_no_loss() -> None:
-    clean = generation.to_model(images())
+    clean = to_model(images())
     model = Velocity(lambda x, t, y: (clean - x) / (1 - t.view(-1, 1, 1, 1)))
-    assert generation.loss(model, clean, None, drawn(clean)).item() < 1e-6
+    assert flow.loss(model, clean, None, drawn(clean)).item() < 1e-6
 
 
 def test_the_path_runs_from_noise_to_the_image() -> None:
-    clean, noise = generation.to_model(images(3)), torch.randn(3, 3, 4, 4)
+    clean, noise = to_model(images(3)), torch.randn(3, 3, 4, 4)
     model = Velocity(lambda x, t, y: torch.zeros_like(x))
-    errors = generation.velocity_error(model, clean, None, torch.tensor([0.0, 1.0, 0.25]), noise)
+    errors = flow.velocity_error(model, clean, None, torch.tensor([0.0, 1.0, 0.25]), noise)
     x, t, _ = model.calls[0]
     torch.testing.assert_close(t, torch.tensor([0.0, 1.0, 0.25]))
     torch.testing.assert_close(x[0], noise[0])
@@ -76,7 +78,7 @@ def test_label_dropout_hides_its_share(share: float, low: int, high: int) -> Non
     labels = torch.arange(1000) % 10
     model = Velocity(lambda x, t, y: x)
     clean = torch.zeros(1000, 3, 1, 1)
-    generation.loss(model, clean, labels, drawn(clean, share))
+    flow.loss(model, clean, labels, drawn(clean, share))
     seen = model.calls[0][2]
     assert seen is not None
     assert low <= (seen == -1).sum() <= high
@@ -86,7 +88,7 @@ def test_label_dropout_hides_its_share(share: float, low: int, high: int) -> Non
 def test_without_labels_there_is_nothing_to_hide() -> None:
     model = Velocity(lambda x, t, y: x)
     clean = torch.zeros(2, 3, 1, 1)
-    generation.loss(model, clean, None, drawn(clean, 1.0))
+    flow.loss(model, clean, None, drawn(clean, 1.0))
     assert model.calls[0][2] is None
 
 
@@ -101,26 +103,26 @@ def network(x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
 
 def test_validation_loss_is_the_same_whatever_happened_before() -> None:
     pixels, labels = images(7), torch.arange(7)
-    first = generation.validation_loss(Velocity(network), pixels, labels)
+    first = flow.validation_loss(Velocity(network), pixels, labels)
     torch.manual_seed(123)
     torch.rand(5)
     state = torch.get_rng_state()
-    assert generation.validation_loss(Velocity(network), pixels, labels) == first
+    assert flow.validation_loss(Velocity(network), pixels, labels) == first
     assert torch.equal(torch.get_rng_state(), state)
-    assert generation.validation_loss(Velocity(network), pixels, labels, seed=1) != first
+    assert flow.validation_loss(Velocity(network), pixels, labels, seed=1) != first
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
 def test_validation_loss_does_not_depend_on_the_batch_size(batch_size: int) -> None:
     pixels, labels = images(7), torch.arange(7)
-    expected = generation.validation_loss(Velocity(network), pixels, labels)
-    got = generation.validation_loss(Velocity(network), pixels, labels, batch_size=batch_size)
+    expected = flow.validation_loss(Velocity(network), pixels, labels)
+    got = flow.validation_loss(Velocity(network), pixels, labels, batch_size=batch_size)
     assert got == pytest.approx(expected, rel=1e-6)
 
 
 def test_validation_times_cover_each_part_once_and_labels_are_shown() -> None:
     model, labels = Velocity(network), torch.arange(5)
-    generation.validation_loss(model, images(5), labels, draws=4)
+    flow.validation_loss(model, images(5), labels, draws=4)
     times = torch.stack([t for _, t, _ in model.calls])
     assert times.shape == (4, 5)
     assert ((times * 4).long() == torch.arange(4)[:, None]).all()
@@ -134,7 +136,7 @@ def solution_error(sampler: str, nfe: int) -> float:
     """At t = 1, for dx/dt = x + t, whose solution is (x_0 + 1) e^t - t - 1."""
     noise = torch.tensor([0.5, -1.0], dtype=torch.float64).view(2, 1, 1, 1)
     model = Velocity(lambda x, t, y: x + t.view(-1, 1, 1, 1))
-    found = generation.sample(model, noise, sampler=sampler, nfe=nfe)
+    found = sample(model, noise, sampler=sampler, nfe=nfe)
     return float((found - ((noise + 1) * math.e - 2)).abs().max())
 
 
@@ -148,23 +150,21 @@ def test_samplers_converge_with_their_order(sampler: str, nfe: int, order: int) 
 def test_nfe_is_what_the_network_is_called(sampler: str, nfe: int) -> None:
     for guidance in (1.0, 2.0):
         model = Velocity(lambda x, t, y: x)
-        generation.sample(
-            model, torch.ones(2, 1, 1, 1), torch.tensor([0, 1]), sampler=sampler, nfe=nfe, guidance=guidance
-        )
+        sample(model, torch.ones(2, 1, 1, 1), torch.tensor([0, 1]), sampler=sampler, nfe=nfe, guidance=guidance)
         assert len(model.calls) == nfe
         assert {len(x) for x, _, _ in model.calls} == {2 if guidance == 1 else 4}
 
 
 def test_heun_wants_an_even_nfe() -> None:
     with pytest.raises(ValueError, match="nfe must be even, not 5"):
-        generation.sample(Velocity(lambda x, t, y: x), torch.ones(1, 1, 1, 1), sampler="heun", nfe=5)
+        sample(Velocity(lambda x, t, y: x), torch.ones(1, 1, 1, 1), sampler="heun", nfe=5)
 
 
 def test_the_exact_flow_lands_on_the_image() -> None:
-    clean = generation.to_model(images(3))
+    clean = to_model(images(3))
     model = Velocity(lambda x, t, y: (clean - x) / (1 - t.view(-1, 1, 1, 1)))
-    found = generation.sample(model, torch.randn(clean.shape), sampler="euler", nfe=10)
-    assert torch.equal(generation.to_pixels(found), images(3))
+    found = sample(model, torch.randn(clean.shape), sampler="euler", nfe=10)
+    assert torch.equal(to_pixels(found), images(3))
 
 
 # ---- guidance
@@ -180,7 +180,7 @@ def labelled(x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
 @pytest.mark.parametrize("sampler", ["euler", "heun"])
 def test_guidance_goes_from_unconditional_through_conditional_and_on(sampler: str, scale: float) -> None:
     noise, labels = torch.randn(3, 2, 1, 1), torch.tensor([0, 3, 7])
-    found = generation.sample(Velocity(labelled), noise, labels, sampler=sampler, nfe=4, guidance=scale)
+    found = sample(Velocity(labelled), noise, labels, sampler=sampler, nfe=4, guidance=scale)
     moved = -1 + scale * (labels + 1)
     torch.testing.assert_close(found, noise + moved.view(-1, 1, 1, 1), atol=1e-5, rtol=1e-5)
 
@@ -189,7 +189,7 @@ def test_guidance_goes_from_unconditional_through_conditional_and_on(sampler: st
 def test_guidance_of_the_first_channels_leaves_the_others_to_the_labels(scale: float) -> None:
     """As DiT's `forward_with_cfg`: `torch.cat([half_eps, rest])` of its conditional half."""
     noise, labels = torch.randn(3, 4, 2, 2), torch.tensor([0, 3, 7])
-    drawn = generation.sample(Velocity(labelled), noise, labels, nfe=4, guidance=scale, guidance_channels=3) - noise
+    drawn = sample(Velocity(labelled), noise, labels, nfe=4, guidance=scale, guidance_channels=3) - noise
     of_labels = labels.view(-1, 1, 1, 1).float().expand(drawn.shape)
     torch.testing.assert_close(drawn[:, :3], (-1 + scale * (of_labels + 1))[:, :3], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(drawn[:, 3:], of_labels[:, 3:], atol=1e-5, rtol=1e-5)
@@ -207,25 +207,25 @@ def test_the_network_sees_times_on_the_scale_that_is_asked_for(scale: float) -> 
             seen.append(t)
             return x
 
-    clean = generation.to_model(images(4))
-    draws = generation.draw(clean.shape, torch.Generator().manual_seed(0))
-    generation.loss(Times(), clean, None, draws, scale)
+    clean = to_model(images(4))
+    draws = flow.draw(clean.shape, torch.Generator().manual_seed(0))
+    flow.loss(Times(), clean, None, draws, scale)
     assert torch.equal(seen.pop(), draws.t * scale)
-    generation.sample(Times(), clean, sampler="euler", nfe=4, time_scale=scale)
+    sample(Times(), clean, sampler="euler", nfe=4, time_scale=scale)
     assert [t[0].item() for t in seen] == [step / 4 * scale for step in range(4)]
     seen.clear()
-    generation.validation_loss(Times(), images(4), None, draws=1, time_scale=scale)
+    flow.validation_loss(Times(), images(4), None, draws=1, time_scale=scale)
     assert seen[0].max() <= scale < 4 * seen[0].max()
 
 
 def test_of_a_learned_variance_the_first_channels_are_the_velocity() -> None:
     """SiT: "model_output, _ = model_output.chunk(2, dim=1)"."""
-    clean = generation.to_model(images(4))
+    clean = to_model(images(4))
     plain = Velocity(lambda x, t, y: 2 * x)
     with_variance = Velocity(lambda x, t, y: torch.cat([2 * x, torch.full_like(x, 9.0)], 1))
-    draws = generation.draw(clean.shape, torch.Generator().manual_seed(0))
-    assert generation.loss(plain, clean, None, draws) == generation.loss(with_variance, clean, None, draws)
-    drawn = [generation.sample(net, clean, nfe=4, guidance=1.0) for net in (plain, with_variance)]
+    draws = flow.draw(clean.shape, torch.Generator().manual_seed(0))
+    assert flow.loss(plain, clean, None, draws) == flow.loss(with_variance, clean, None, draws)
+    drawn = [sample(net, clean, nfe=4, guidance=1.0) for net in (plain, with_variance)]
     assert torch.equal(*drawn)
 
 
@@ -233,7 +233,7 @@ def test_sampling_keeps_the_noise_and_records_no_gradient() -> None:
     noise = torch.randn(2, 1, 1, 1)
     before = noise.clone()
     weight = torch.ones((), requires_grad=True)
-    found = generation.sample(Velocity(lambda x, t, y: weight * x), noise, nfe=4)
+    found = sample(Velocity(lambda x, t, y: weight * x), noise, nfe=4)
     assert torch.equal(noise, before)
     assert not found.requires_grad
 
@@ -244,6 +244,6 @@ def test_sampling_keeps_the_noise_and_records_no_gradient() -> None:
 def test_noise_by_batches_is_the_noise_of_all_at_once(count: int, batch_size: int, side: int) -> None:
     shape = torch.Size([count, 3, side, side])
     whole, parts = torch.Generator().manual_seed(7), torch.Generator().manual_seed(7)
-    drawn = torch.cat(list(generation._in_batches(shape, batch_size, parts)))
+    drawn = torch.cat(list(flow._in_batches(shape, batch_size, parts)))
     assert torch.equal(drawn, torch.randn(shape, generator=whole))
     assert torch.equal(parts.get_state(), whole.get_state())

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from test_loop import CPU, config, data, model
 
 from pdebench.system.distributed import ALONE, World, join
-from pdebench.tasks import generation
+from pdebench.tasks.generation import path as flow
+from pdebench.tasks.generation.task import GENERATION
 from pdebench.train.loop import train
 
 Found = list[dict[str, Any]]
@@ -80,14 +81,17 @@ def test_two_processes_learn_what_one_does(found: Found, name: str) -> None:
 
 
 def test_micro_batches_of_one_process_are_its_batch() -> None:
-    whole, split = (train(model(), data(), config(accumulate=parts), device=CPU, precision="fp32") for parts in (1, 4))
+    whole, split = (
+        train(model(), data(), asked, learner=GENERATION.learner(asked), device=CPU, precision="fp32")
+        for asked in (config(accumulate=1), config(accumulate=4))
+    )
     assert split.curve.train_loss == pytest.approx(whole.curve.train_loss, rel=1e-4)
     assert split.curve.grad_norm == pytest.approx(whole.curve.grad_norm, rel=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 5, 64])
 def test_the_validation_loss_is_one_process_to_the_last_bit(found: Found, size: int) -> None:
-    expected = generation.validation_loss(model().eval(), data().pixels, data().labels, batch_size=size)
+    expected = flow.validation_loss(model().eval(), data().pixels, data().labels, batch_size=size)
     assert [mine[f"validation by {size}"] for mine in found] == [expected] * 2
 
 

@@ -17,7 +17,10 @@ from pdebench.errors import Diverged
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.ops.precision import cast_once, resolve_precision
 from pdebench.suite.config import TrainConfig
-from pdebench.tasks import generation
+from pdebench.tasks.generation import path as flow
+from pdebench.tasks.generation.pixels import to_pixels
+from pdebench.tasks.generation.solver import sample
+from pdebench.tasks.generation.task import GENERATION
 from pdebench.train import loop
 from pdebench.train.loop import READ_EVERY, Batches, Images, Progress, Trained, learning_rate, train, update_ema
 
@@ -49,7 +52,16 @@ def run(
         for name in ("validate", "validate_every", "watch", "flip", "snapshots")
         if name in changes
     }
-    return train(net or model(), images or data(), config(**changes), device=CPU, precision=precision, **keywords)  # type: ignore[arg-type]
+    asked = config(**changes)
+    return train(
+        net or model(),
+        images or data(),
+        asked,
+        learner=GENERATION.learner(asked),
+        device=CPU,
+        precision=precision,
+        **keywords,  # type: ignore[arg-type]
+    )
 
 
 # ---- from a seed
@@ -76,7 +88,7 @@ def test_another_seed_gives_another_run() -> None:
 
 def test_validation_does_not_change_the_run() -> None:
     def validate(net: nn.Module) -> float:
-        return generation.validation_loss(net, data().pixels, data().labels)
+        return flow.validation_loss(net, data().pixels, data().labels)
 
     assert run().curve.train_loss == run(validate=validate, validate_every=2).curve.train_loss
 
@@ -198,13 +210,13 @@ def test_epochs_come_in_new_orders() -> None:
 def test_flip_mirrors_about_half_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = torch.arange(16, dtype=torch.uint8).expand(32, 3, 16, 16)
     seen: list[Tensor] = []
-    loss = generation.loss
+    loss = flow.loss
 
     def spy(net: nn.Module, images: Tensor, *rest: object) -> Tensor:
-        seen.append(generation.to_pixels(images))
+        seen.append(to_pixels(images))
         return loss(net, images, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(generation, "loss", spy)
+    monkeypatch.setattr(flow, "loss", spy)
     for flip in (False, True):
         run(images=Images(ramp, None), flip=flip, steps=4, batch_size=32)
     plain, mirrored = torch.cat(seen[:4]), torch.cat(seen[4:])
@@ -350,7 +362,7 @@ def test_frozen_weights_are_cast_once_and_not_in_each_evaluation() -> None:
 
     def casts(subject: torch.nn.Module, nfe: int) -> tuple[int, torch.Tensor]:
         with _Casts() as counted, cast_once(subject, "bf16", CPU):
-            drawn = generation.sample(subject, noise, sampler="euler", nfe=nfe)
+            drawn = sample(subject, noise, sampler="euler", nfe=nfe)
         return counted.elements, drawn
 
     weights = sum(p.numel() for p in model.parameters())
@@ -359,4 +371,4 @@ def test_frozen_weights_are_cast_once_and_not_in_each_evaluation() -> None:
     assert casts(frozen, 20)[0] == casts(model, 20)[0]
     assert not any(p.requires_grad for p in frozen.parameters())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(casts(frozen, 4)[1], generation.sample(frozen, noise, sampler="euler", nfe=4))
+        assert torch.equal(casts(frozen, 4)[1], sample(frozen, noise, sampler="euler", nfe=4))

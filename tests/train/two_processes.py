@@ -16,7 +16,8 @@ from torch import nn
 
 from pdebench.errors import Diverged, Interrupted
 from pdebench.system.distributed import ALONE, World, join
-from pdebench.tasks import generation
+from pdebench.tasks.generation import path as flow
+from pdebench.tasks.generation.task import GENERATION
 from pdebench.train.loop import Trained, train
 from pdebench.train.state import Snapshots
 
@@ -41,11 +42,11 @@ def trained(name: str, world: World = ALONE, snapshots: Snapshots | None = None,
         asked["accumulate"] = 1
 
     def validate(net: nn.Module) -> float:
-        return generation.validation_loss(net, data().pixels, data().labels, batch_size=5, world=world)
+        return flow.validation_loss(net, data().pixels, data().labels, batch_size=5, world=world)
 
     return train(
-        model(family), data(), config(**asked), device=CPU, precision="fp32", flip=True, validate=validate,
-        validate_every=4, snapshots=snapshots, world=world,
+        model(family), data(), config(**asked), learner=GENERATION.learner(config(**asked)), device=CPU,
+        precision="fp32", flip=True, validate=validate, validate_every=4, snapshots=snapshots, world=world,
     )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def main(rank: int, port: int, listener: int, folder: Path) -> None:
         found[f"rounds of {count}"] = list(world.rounds(pieces, count))
     net = model().eval()
     for size in (1, 5, 64):
-        found[f"validation by {size}"] = generation.validation_loss(
+        found[f"validation by {size}"] = flow.validation_loss(
             net, data().pixels, data().labels, batch_size=size, world=world
         )
     try:

@@ -25,20 +25,18 @@ from pdebench.measure.spatial.receptive_field import energy_map, receptive_field
 from pdebench.models.backbone import Backbone
 from pdebench.models.mixers.base import Mixer
 from pdebench.models.mixers.pde import PDEMixer
-from pdebench.tasks.generation import TIME_SCALE
+from pdebench.tasks.learner import Learner
 
 IMAGES = 8
 NETWORK_IMAGES = 4
-TIMES = (0.1, 0.5, 0.9)  # of the flow: almost noise, half and half, almost an image
-TIME = 0.5
 
 
 def survey(
     model: Backbone,
     images: Tensor | None = None,
     *,
+    learner: Learner,
     seed: int = 0,
-    time_scale: float = TIME_SCALE,
     watch: Callable[[float, int], None] = lambda time, layer: None,
 ) -> Survey:
     """Measure a backbone in space.
@@ -47,23 +45,23 @@ def survey(
         model: in eval mode, on any device.
         images: clean images or latents (B, C, H, W) in the model's range, of which the first IMAGES are used; None:
             standard normal ones in their place.
+        learner: the task, which shows the images to the model.
         seed: of the noise and of the random directions.
-        time_scale: of the times that the model sees.
         watch: told of each time and layer before it is measured.
 
     Raises:
         ModelError: a response is not finite: the weights are of no use.
     """
     parameter = next(model.parameters())
-    side = model.grid[0] * model.patch
     generator = Generator().manual_seed(seed)
-    noise = torch.randn(IMAGES, model.in_channels, side, side, generator=generator)
+    noise = torch.randn(IMAGES, model.in_channels, *model.sides, generator=generator)
     stand_in = torch.randn(noise.shape, generator=generator)
     clean = (stand_in if images is None else images[:IMAGES].cpu()).to(parameter)
     noise = noise[: len(clean)].to(parameter)
     lengths: list[list[float | None]] = [[] for _ in model.blocks]
     found: list[MixerFindings] = []
-    for time in TIMES:
+    main = learner.times[len(learner.times) // 2]
+    for time in learner.times:
 
         def visit(layer: int, mixer: Mixer, x: Tensor, c: Tensor, time: float = time) -> None:
             watch(time, layer)
@@ -72,15 +70,13 @@ def survey(
             if not math.isfinite(energy.sum()):
                 raise ModelError(f"the mixer of layer {layer} answers with numbers that are not finite: it diverged")
             lengths[layer].append(receptive_field(energy).length)
-            if time == TIME:
+            if time == main:
                 found.append(_mixer(layer, mixer, x, c, model.grid, row, energy))
 
-        visit_mixers(model, torch.lerp(noise, clean, time), _times(time * time_scale, clean), visit)
+        visit_mixers(model, *learner.shown(clean, noise, time), visit)
     mixers = [one.model_copy(update={"lengths": lengths[one.layer]}) for one in found]
-    x = torch.lerp(noise, clean, TIME)
-    return Survey(
-        grid=model.grid, times=list(TIMES), time=TIME, mixers=mixers, network=_network(model, x, seed, time_scale)
-    )
+    network = _network(model, *learner.shown(clean, noise, main), seed)
+    return Survey(grid=model.grid, times=list(learner.times), time=main, mixers=mixers, network=network)
 
 
 def _mixer(
@@ -102,27 +98,23 @@ def _mixer(
     )
 
 
-def _network(model: Backbone, x: Tensor, seed: int, time_scale: float) -> NetworkFindings:
+def _network(model: Backbone, x: Tensor, t: Tensor, seed: int) -> NetworkFindings:
     """Receptive field of all blocks together, and the shift error of the backbone as a function of images."""
-    x = x[:NETWORK_IMAGES]
+    x, t = x[:NETWORK_IMAGES], t[:NETWORK_IMAGES]
     directions = random_directions(len(x), model.pos_embed.shape[-1], x, seed)
-    one_by_one = zip(x.split(1), directions.split(1), strict=True)
-    rows = [network_row(model, image, _times(TIME * time_scale, image), w) for image, w in one_by_one]
+    one_by_one = zip(x.split(1), t.split(1), directions.split(1), strict=True)
+    rows = [network_row(model, image, time, w) for image, time, w in one_by_one]
     energy = energy_map(torch.cat(rows))
 
-    def backbone(images: Tensor) -> Tensor:
-        y = model.forward(images.permute(0, 3, 1, 2).contiguous(), _times(TIME * time_scale, images))
+    def field(images: Tensor) -> Tensor:
+        y = model.forward(images.permute(0, 3, 1, 2).contiguous(), t[:1].expand(len(images)))
         return y.permute(0, 2, 3, 1)
 
     return NetworkFindings(
         field=receptive_field(energy),
         field_map=_small(energy / energy.sum().clamp(min=1e-300)),
-        shift_error=shift_error(backbone, x.permute(0, 2, 3, 1), unit=model.patch),
+        shift_error=None if model.head == "vector" else shift_error(field, x.permute(0, 2, 3, 1), unit=model.patch),
     )
-
-
-def _times(time: float, like: Tensor) -> Tensor:
-    return torch.full((len(like),), time, dtype=like.dtype, device=like.device)
 
 
 def _small(values: Tensor) -> list[list[float]]:

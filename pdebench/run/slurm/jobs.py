@@ -10,7 +10,7 @@ from pathlib import Path
 from pdebench.errors import ResultsError
 from pdebench.results.store import IDENTITY, read_json, write_json
 from pdebench.run.slurm import scheduler
-from pdebench.run.slurm.scheduler import Task
+from pdebench.run.slurm.scheduler import SlurmTask
 from pdebench.system import locks
 
 LOGS = "slurm"  # folder of scripts as submitted, and of what tasks print
@@ -70,7 +70,7 @@ def alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
-def active(made: Sequence[Submission]) -> dict[str, Task]:
+def active(made: Sequence[Submission]) -> dict[str, SlurmTask]:
     """The cells whose tasks wait or run.
 
     Raises:

@@ -14,7 +14,7 @@ PATIENCE = 60.0  # seconds that a command of a busy controller may take
 
 
 @dataclass(frozen=True)
-class Task:
+class SlurmTask:
     """A task of a job array that waits or runs.
 
     Attributes:
@@ -33,7 +33,7 @@ class Task:
         return self.state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 
 
-def tasks(jobs: Iterable[str]) -> dict[str, Task]:
+def tasks(jobs: Iterable[str]) -> dict[str, SlurmTask]:
     """The tasks of these arrays that wait or run, by name.
 
     Raises:
@@ -48,7 +48,7 @@ def tasks(jobs: Iterable[str]) -> dict[str, Task]:
             return {}
         raise
     rows = (line.split("|", 4) for line in answer.splitlines() if line.count("|") >= 4)
-    return {f"{job}_{index}": Task(f"{job}_{index}", *rest) for job, index, *rest in _ours(rows)}
+    return {f"{job}_{index}": SlurmTask(f"{job}_{index}", *rest) for job, index, *rest in _ours(rows)}
 
 
 def _ours(rows: Iterable[list[str]]) -> Iterable[tuple[str, str, str, str]]:

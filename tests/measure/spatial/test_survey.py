@@ -12,9 +12,10 @@ import torch
 from pdebench.errors import ModelError, ResultsError
 from pdebench.measure.spatial.explanations import describe
 from pdebench.measure.spatial.findings import LARGEST_MAP, Survey, read_survey
-from pdebench.measure.spatial.survey import TIMES, survey
+from pdebench.measure.spatial.survey import survey
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import FAMILIES
+from pdebench.tasks.generation.learner import GenerationLearner
 
 CONVOLUTIONS = ("PDE-SSM-DiT", "GFNet-DiT", "S4D-DiT", "None-DiT")  # linear: the same at all times of the flow
 
@@ -28,7 +29,7 @@ def built(family: str, **changes: object) -> Backbone:
 
 @cache
 def untrained(family: str) -> Survey:
-    return survey(built(family))
+    return survey(built(family), learner=GenerationLearner())
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -39,7 +40,7 @@ def test_every_family_is_surveyed_on_256_tokens(family: str) -> None:
     assert len(mixer.field_map) == len(mixer.field_map[0]) == 16
     assert sum(map(sum, mixer.field_map)) == pytest.approx(1, abs=1e-3)
     assert mixer.field.area_50 <= mixer.field.area_95 <= 256
-    assert len(mixer.lengths) == len(TIMES)
+    assert len(mixer.lengths) == len(GenerationLearner.times)
     if family in CONVOLUTIONS:
         assert max(mixer.lengths) == pytest.approx(min(mixer.lengths), rel=1e-3, abs=1e-9)  # type: ignore[type-var]
     assert (mixer.physics is not None) == (family == "PDE-SSM-DiT")
@@ -78,19 +79,19 @@ def test_open_gates_let_tokens_see_each_other_and_positions_break_the_symmetry()
     with torch.no_grad():
         for parameter in (p for p in model.parameters() if p.requires_grad):
             parameter.add_(0.2 * torch.randn_like(parameter))
-    found = survey(model).network
+    found = survey(model, learner=GenerationLearner()).network
     assert (found.field.length or 0) > 0.01
     assert (found.field.own_share or 1) < 1
     assert (found.shift_error or 0) > 1e-2
     torch.nn.init.zeros_(model.pos_embed)
-    assert (survey(model).network.shift_error or 1) < 1e-4
+    assert (survey(model, learner=GenerationLearner()).network.shift_error or 1) < 1e-4
 
 
 def test_a_survey_is_the_same_each_time_and_large_maps_are_pooled() -> None:
     model = built("GFNet-DiT", input_size=40, width=8)
     images = torch.rand(2, 3, 40, 40)
-    found = survey(model, images)
-    assert found == survey(model, images)
+    found = survey(model, images, learner=GenerationLearner())
+    assert found == survey(model, images, learner=GenerationLearner())
     assert len(found.mixers[0].field_map) == LARGEST_MAP
     assert found.mixers[0].field.area_95 > LARGEST_MAP**2  # counted on the grid itself
 
@@ -99,7 +100,7 @@ def test_a_diverged_model_is_refused() -> None:
     model = built("None-DiT")
     torch.nn.init.constant_(model.blocks[0].mixer.proj.weight, torch.nan)  # type: ignore[union-attr, arg-type]
     with pytest.raises(ModelError, match="layer 0 answers with numbers that are not finite"):
-        survey(model)
+        survey(model, learner=GenerationLearner())
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from pdebench.errors import ResultsError
 from pdebench.measure.spatial.findings import read_survey
 from pdebench.measure.spatial.survey import survey
 from pdebench.models.backbone import create_model
+from pdebench.tasks.generation.learner import GenerationLearner
 
 
 @pytest.fixture(scope="module")
 def sound() -> str:
     torch.manual_seed(0)
     model = create_model("PDE-SSM-DiT-XXS/8", input_size=32, in_channels=3, num_classes=2, depth=2, width=32)
-    return survey(model.eval(), torch.randn(2, 3, 32, 32), time_scale=1000.0).model_dump_json()
+    return survey(model.eval(), torch.randn(2, 3, 32, 32), learner=GenerationLearner()).model_dump_json()
 
 
 def gains(value: float) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""Flow matching along SiT's linear path, and its samplers.
+"""Flow matching along SiT's linear path: what the network is shown, its loss, and the loss on held-out images.
 
     x_t = t x_1 + (1 - t) eps,   t ~ U(0, 1),   velocity target x_1 - eps        (arXiv 2401.08740, 2210.02747)
 
@@ -12,31 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from pdebench.system.distributed import ALONE, World
+from pdebench.tasks.generation.pixels import to_model
 
 TIME_SCALE = 1000.0
 VALIDATION_BATCH = 64  # images at a time, at most
-
-
-def to_model(pixels: Tensor) -> Tensor:
-    """uint8 images (B, 3, H, W) to float32 in [-1, 1]."""
-    return pixels.float().div_(127.5).sub_(1)
-
-
-def to_pixels(images: Tensor) -> Tensor:
-    """Images in [-1, 1] to uint8, rounded and clipped."""
-    return images.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def not_finite(images: Tensor) -> int:
-    """How many of the images (B, C, H, W) hold a value that is NaN or infinite, which `to_pixels` cannot show."""
-    return int((~images.isfinite()).flatten(1).any(1).sum())
 
 
 def velocity(model: nn.Module, x: Tensor, t: Tensor, labels: Tensor | None, time_scale: float = TIME_SCALE) -> Tensor:
@@ -54,13 +39,13 @@ def velocity_error(
     time_scale: float = TIME_SCALE,
 ) -> Tensor:
     """Squared error of the predicted velocity, (B,), for clean `images` (B, C, H, W) at times `t` (B,)."""
-    noisy = torch.lerp(noise, images, t.view(-1, 1, 1, 1))
+    noisy = torch.lerp(noise, images, t.view(-1, *[1] * (images.dim() - 1)))
     predicted = velocity(model, noisy, t, labels, time_scale)
     return F.mse_loss(predicted, images - noise, reduction="none").flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
-class Draws:
+class FlowDraws:
     """What the loss of one batch draws at random; slices are of images.
 
     Attributes:
@@ -73,11 +58,11 @@ class Draws:
     noise: Tensor
     hidden: Tensor | None
 
-    def __getitem__(self, part: slice) -> Draws:
-        return Draws(self.t[part], self.noise[part], None if self.hidden is None else self.hidden[part])
+    def __getitem__(self, part: slice) -> FlowDraws:
+        return FlowDraws(self.t[part], self.noise[part], None if self.hidden is None else self.hidden[part])
 
 
-def draw(shape: torch.Size, generator: Generator, label_dropout: float = 0.0) -> Draws:
+def draw(shape: torch.Size, generator: Generator, label_dropout: float = 0.0) -> FlowDraws:
     """The draws of a batch of images of `shape` (B, C, H, W), on the generator's device.
 
     Args:
@@ -89,11 +74,11 @@ def draw(shape: torch.Size, generator: Generator, label_dropout: float = 0.0) ->
     t = torch.rand(batch, device=device, generator=generator)
     noise = torch.randn(shape, device=device, generator=generator)
     hidden = torch.rand(batch, device=device, generator=generator) < label_dropout if label_dropout > 0 else None
-    return Draws(t, noise, hidden)
+    return FlowDraws(t, noise, hidden)
 
 
 def loss(
-    model: nn.Module, images: Tensor, labels: Tensor | None, draws: Draws, time_scale: float = TIME_SCALE
+    model: nn.Module, images: Tensor, labels: Tensor | None, draws: FlowDraws, time_scale: float = TIME_SCALE
 ) -> Tensor:
     """The training loss of one batch, a scalar.
 
@@ -172,53 +157,3 @@ def _in_batches(shape: torch.Size, batch_size: int, generator: Generator) -> Ite
             held = torch.cat([held, next(blocks)])
         yield held[:batch_size]
         held = held[batch_size:]
-
-
-@torch.no_grad()
-def sample(
-    model: nn.Module,
-    noise: Tensor,
-    labels: Tensor | None = None,
-    *,
-    sampler: Literal["euler", "heun"] = "heun",
-    nfe: int = 50,
-    guidance: float = 1.0,
-    guidance_channels: int | None = None,
-    time_scale: float = TIME_SCALE,
-) -> Tensor:
-    """Integrate the flow from `noise` (B, C, H, W) at t = 0 to images in [-1, 1] at t = 1.
-
-    Args:
-        model: called as `model(x, t, y)`.
-        noise: standard normal, (B, C, H, W).
-        labels: (B,) or None.
-        sampler: `euler` spends one evaluation of the network a step, `heun` two.
-        nfe: evaluations of the network in all; even for `heun`.
-        guidance: classifier-free guidance scale; other than 1 each evaluation sees the batch twice.
-        guidance_channels: the first so many channels are guided, the others are the answer to the labels; None: all.
-            DiT and SiT guide three of a latent's four.
-        time_scale: of the times that the model sees.
-    """
-    if sampler == "heun" and nfe % 2:
-        raise ValueError(f"heun spends two evaluations a step: nfe must be even, not {nfe}")
-
-    def slope_at(x: Tensor, t: float) -> Tensor:
-        times = torch.full((len(x),), t, device=x.device)
-        if labels is None or guidance == 1:
-            return velocity(model, x, times, labels, time_scale)
-        asked = torch.cat([labels, torch.full_like(labels, -1)])
-        given, free = velocity(model, torch.cat([x, x]), torch.cat([times, times]), asked, time_scale).chunk(2)
-        guided = torch.lerp(free, given, guidance)
-        if guidance_channels is None:
-            return guided
-        return torch.cat([guided[:, :guidance_channels], given[:, guidance_channels:]], 1)
-
-    steps = nfe // 2 if sampler == "heun" else nfe
-    x, dt = noise, 1 / steps
-    for step in range(steps):
-        t = step / steps
-        slope = slope_at(x, t)
-        if sampler == "heun":
-            slope = (slope + slope_at(x + dt * slope, t + dt)) / 2
-        x = x + dt * slope
-    return x

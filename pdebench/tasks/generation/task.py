@@ -1,0 +1,100 @@
+"""Generation of images by flow matching, as a suite asks for it. Importing this imports no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pdebench.data.source import Source
+from pdebench.errors import DataError, MetricError, printable
+from pdebench.metrics import quality
+from pdebench.tasks.generation.evaluation import GenerationEvaluation
+from pdebench.tasks.task import Conflict, LookedAt, Outputs, Passes, Task, Training
+
+if TYPE_CHECKING:
+    from pdebench.tasks.generation.learner import GenerationLearner
+
+
+class GenerationTask(Task):
+    """Images from noise, given their class where there are classes."""
+
+    name = "generation"
+    summary = "images from noise by flow matching, given their class where there are classes"
+    evaluation = GenerationEvaluation
+
+    def outputs(self, classes: int | None, channels: int) -> Outputs:
+        """A velocity for every value of an image, given the class."""
+        return Outputs(classes)
+
+    def learner(self, train: Training) -> GenerationLearner:
+        """Flow matching with the section's time scale and label dropout."""
+        from pdebench.tasks.generation.learner import GenerationLearner
+
+        return GenerationLearner(train.time_scale, train.label_dropout)
+
+    def recall(self, about: Mapping[str, str]) -> GenerationLearner:
+        """See `Task`; a checkpoint of before there was a choice says nothing."""
+        from pdebench.tasks.generation.learner import GenerationLearner
+
+        known = {key: json.loads(about[key]) for key in ("time_scale", "label_dropout") if key in about}
+        time_scale, dropout = float(known.get("time_scale", LookedAt.time_scale)), known.get("label_dropout")
+        drops = dropout is None or (type(dropout) in (int, float) and 0 <= dropout <= 1)
+        if not (math.isfinite(time_scale) and time_scale > 0 and drops):
+            raise ValueError(f"its time_scale or label_dropout is none: {printable(str(known))}")
+        return GenerationLearner(time_scale, dropout)
+
+    def conflict(self, train: Training, evaluate: GenerationEvaluation) -> Conflict | None:
+        """Guidance works by an answer without a label, which has to be learned."""
+        if evaluate.guidance == 1 or train.label_dropout > 0:
+            return None
+        return Conflict(
+            ("evaluate", "guidance"),
+            f"{evaluate.guidance:g} guides away from the answer without a label, which is never trained with "
+            "train.label_dropout 0; set that to .1, or leave guidance out",
+            (("train", "label_dropout"),),
+        )
+
+    def check(self, source: Source, classes: int | None, train: Training, evaluate: GenerationEvaluation) -> None:
+        """See `Task`."""
+        quality.check(evaluate.metrics, evaluate.samples)
+        _refuse_meaningless(source, train, evaluate)
+        if (guided := evaluate.guidance_channels) is not None and guided > source.channels:
+            raise DataError(
+                f"evaluate.guidance_channels is {guided}, but data set '{source.name}' has {source.channels} channels: "
+                f"guide at most so many, or all with null"
+            )
+        if evaluate.guidance != 1 and evaluate.samples and classes is None:
+            raise DataError(
+                f"evaluate.guidance is {evaluate.guidance:g}, but data set '{source.name}' has no classes to guide by: "
+                "leave guidance out, or take labelled data"
+            )
+
+    def passes(self, evaluate: GenerationEvaluation) -> Passes | None:
+        """Each sample goes through the network `nfe` times, twice with guidance."""
+        if not evaluate.samples:
+            return None
+        images = evaluate.samples * (2 if evaluate.guidance != 1 else 1)
+        return Passes(min(evaluate.samples, evaluate.batch_size), images, evaluate.nfe)
+
+    def told(self, evaluate: GenerationEvaluation) -> Mapping[str, str]:
+        """How many samples, and the evaluations of the network for each."""
+        return {"samples": f"{evaluate.samples} samples", "nfe": f"nfe {evaluate.nfe}"}
+
+
+def _refuse_meaningless(source: Source, train: Training, evaluate: GenerationEvaluation) -> None:
+    if not evaluate.metrics:
+        return
+    if not source.meaningful:
+        raise MetricError(
+            f"data set '{source.name}' is random numbers, so a metric of samples says nothing: leave "
+            "evaluate.metrics out, or take other data"
+        )
+    if not train.steps:
+        raise MetricError(
+            "train.steps is 0, so a metric of samples says nothing of the model: leave evaluate.metrics out, or train"
+        )
+
+
+GENERATION = GenerationTask()

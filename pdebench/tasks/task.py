@@ -1,0 +1,155 @@
+"""What a task is: a `Task` says what may be asked of it and what comes out. Importing this imports no torch.
+
+A package outside this one adds a task with an entry point in the group `pdebench.tasks` that resolves to a `Task`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pdebench.data.source import Source
+from pdebench.metrics.scores import Score
+from pdebench.models.shell import Head
+
+if TYPE_CHECKING:
+    from pdebench.tasks.learner import Learner
+
+
+class Evaluation(BaseModel):
+    """What is measured of a trained model; what every task can be asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    batch_size: int = Field(default=64, gt=0, description="Images at a time.")
+    resolution: int | None = Field(
+        default=None,
+        gt=0,
+        description="Side, in pixels, at which to evaluate and to measure the loss again (`val_loss_transfer`) with "
+        "the weights as trained; null: where they were trained.",
+    )
+    every: int | None = Field(
+        default=None,
+        gt=0,
+        description="Steps between evaluations of the validation loss, which always ends training.",
+    )
+
+
+class Training(Protocol):
+    """The part of a suite's `train:` section that tasks read."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+
+    @property
+    def time_scale(self) -> float:
+        """What times in [0, 1] are multiplied by before the network sees them."""
+
+    @property
+    def label_dropout(self) -> float:
+        """Share of labels hidden."""
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """The `train:` section of a model that is only looked at."""
+
+    steps: int = 0
+    time_scale: float = 1000.0
+    label_dropout: float = 0.0
+
+
+class Outputs(NamedTuple):
+    """What a model of the task is given beside images, and what it puts out; arguments of `create_model`.
+
+    Attributes:
+        num_classes: classes that it is conditioned on; None: it sees no labels.
+        head: `field`, a value at every pixel, or `vector`, one for the whole image.
+        out_channels: of what comes out; None: as many as the images have.
+    """
+
+    num_classes: int | None
+    head: Head = "field"
+    out_channels: int | None = None
+
+
+class Passes(NamedTuple):
+    """What an evaluation asks of a model: `images`, `batch` at once, each through the network so often."""
+
+    batch: int
+    images: int
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Keys of a cell that do not go together.
+
+    Attributes:
+        where: the key to blame, `(section, key)`.
+        message: why, and what to do.
+        shared: the other keys that it takes to be wrong.
+    """
+
+    where: tuple[str, str]
+    message: str
+    shared: tuple[tuple[str, str], ...] = ()
+
+
+class Task(ABC):
+    """What is learned. Subclasses set the attributes.
+
+    Attributes:
+        name: as a suite writes it.
+        summary: one line for lists.
+        evaluation: what `evaluate:` may ask of it, with defaults.
+        scores: what it fills of columns that judge a model beside its losses and the scores of metrics.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    evaluation: ClassVar[type[Evaluation]] = Evaluation
+    scores: ClassVar[tuple[Score, ...]] = ()
+
+    @abstractmethod
+    def outputs(self, classes: int | None, channels: int) -> Outputs:
+        """What models put out for images of `channels` channels and of so many classes; None: without labels."""
+
+    @abstractmethod
+    def learner(self, train: Training) -> Learner:
+        """The task at work on a cell; imports torch."""
+
+    def recall(self, about: Mapping[str, str]) -> Learner:
+        """The learner of a checkpoint, from the texts of JSON that `Learner.about` became.
+
+        Raises:
+            ValueError: they say nothing that could have been.
+        """
+        return self.learner(LookedAt())
+
+    def conflict(self, train: Training, evaluate: Any) -> Conflict | None:
+        """What is wrong with what is asked of a cell, seen from its sections alone."""
+        return None
+
+    def check(  # noqa: B027 (most ask for nothing)
+        self, source: Source, classes: int | None, train: Training, evaluate: Any
+    ) -> None:
+        """See that what is asked of cells can be done with these data, before anything is trained.
+
+        Raises:
+            DataError: the data cannot serve it.
+            MetricError: a metric's extractor or weights are missing, or it would say nothing.
+        """
+
+    def passes(self, evaluate: Any) -> Passes | None:
+        """The forward passes that `evaluate:` asks of a trained model; None: none."""
+        return None
+
+    def told(self, evaluate: Any) -> Mapping[str, str]:
+        """What its cost depends on, in a word or two each, for the table of a plan."""
+        return {}
