@@ -7,58 +7,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pdebench.metrics.scores import SCORES
+from pdebench.results.record import COLUMNS
 
-# Deterministic on one machine: any difference is a change, to be undone or to be accepted by name.
-EXACT = (
-    "data_checksum",
-    "peak_memory_kind",
-    "params",
-    "macs_forward",
-    "macs_uncounted",
-    "flops_train_step",
-    "operators_step",
-    "graph_breaks",
-    "weights_bytes",
-    "gradients_bytes",
-    "optimizer_bytes",
-    "held_bytes",
-    "mixer_held_bytes",
-    "block_held_bytes",
-    "checkpoint_bytes",
-    "train_loss",
-    "val_loss",
-    "val_loss_ema",
-)
+# Not of a record: the gate looks at the file.
+CHECKPOINT = "checkpoint_bytes"
 
 # What follows from the images: of other images it says nothing about the code.
-LEARNED = ("train_loss", "val_loss", "val_loss_ema")
+LEARNED = tuple(name for name, column in COLUMNS.items() if column.gate == "learned")
+
+# Deterministic on one machine: any difference is a change, to be undone or to be accepted by name.
+EXACT = (*(name for name, column in COLUMNS.items() if column.gate == "exact"), CHECKPOINT, *LEARNED)
 
 # Measured, each process another value. 1: more is worse, -1: less is worse.
-COSTS = {
-    "train_step_ms_median": 1,
-    "sample_images_per_s": -1,
-    "mixer_ms_median": 1,
-    "block_ms_median": 1,
-    "peak_memory_bytes": 1,
-}
+COSTS = {name: -1 if column.higher_is_better else 1 for name, column in COLUMNS.items() if column.gate == "cost"}
 
 UNCALIBRATED = ("peak_memory_bytes",)  # does not depend on how fast a machine is just now
-
-WORDS = {
-    "data_checksum": "the content of the data set",
-    "peak_memory_kind": "what peak memory is",
-    "train_step_ms_median": "train step",
-    "sample_images_per_s": "sampling",
-    "mixer_ms_median": "mixer",
-    "block_ms_median": "block",
-    "peak_memory_bytes": "peak memory",
-    "operators_step": "operators",
-    "graph_breaks": "graph breaks",
-    "held_bytes": "held for backward",
-    "checkpoint_bytes": "checkpoint",
-    "macs_forward": "MACs",
-    "val_loss_ema": "val loss",
-}
 
 
 def costs(values: Mapping[str, Any]) -> dict[str, float]:
@@ -89,7 +52,9 @@ def gated(values: Mapping[str, Any]) -> set[str]:
 
 def words(column: str) -> str:
     """A column as the table calls it."""
-    return WORDS.get(column, column)
+    if column == CHECKPOINT:
+        return "checkpoint"
+    return (COLUMNS[column].title if column in COLUMNS else "") or column
 
 
 def chosen(values: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:

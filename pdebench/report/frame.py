@@ -15,7 +15,7 @@ import pandas as pd
 from pdebench.metrics.scores import SCORES, Score
 from pdebench.models.settings import OptionSetting, options_of, setting_of
 from pdebench.report.sets import set_names
-from pdebench.results.record import is_metric
+from pdebench.results.record import declared_as, is_metric
 from pdebench.stats.cells import fill_in
 
 SUBJECT = "PDE-SSM-DiT"
@@ -253,7 +253,8 @@ def families_in(table: pd.DataFrame) -> list[str]:
 
 def of_samples(column: str) -> bool:
     """Whether a column was measured on samples, or while they were drawn: how cells were evaluated is part of it."""
-    return is_metric(column) or column.startswith(("sample", "metric_", "val_loss_transfer"))
+    declared = declared_as(column)
+    return is_metric(column) or (declared is not None and declared.evaluated)
 
 
 def scores_in(table: pd.DataFrame, kind: str | None = None) -> list[Score]:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from pdebench.results.record import COLUMNS, STATUSES, TIMINGS, is_metric
+from pdebench.results.record import COLUMNS, OF_METRICS, STATUSES, Column, is_metric
 from pdebench.suite.config import DEFAULT_TASK, given
 
 MOST_KEYS = 400  # of a record: twice what one has
@@ -33,10 +33,7 @@ FASTEST, SLOWEST = 1e-9, 1e15  # of timings, in their own units; what is beyond 
 REQUIRED = ("suite", "cell", "status", "finished_at")
 NAMES = ("suite", "model.family", "model.size", "model_name", "data.name")
 MOMENTS = ("started_at", "finished_at")
-SIGNED = ("exit_code", "compile_seconds", "train_loss", "val_loss", "val_loss_ema", "val_loss_transfer")
-COUNTED_OF_SAMPLES = (
-    "metric_samples", "metric_reference_count", "metric_kid_subset_size", "metric_copies", "metric_reference_copies",
-)  # fmt: skip
+WAITS = ("train_seconds", "sample_seconds", "data_wait_ms_median")  # timings that may be none at all
 
 _READ = frozenset((*MOMENTS, "files"))  # texts that something is read from
 
@@ -186,10 +183,8 @@ def _shown(value: Any) -> str:
 @cache
 def _rules() -> Mapping[str, _Rule]:
     """The rules of all columns that are known by name."""
-    rules = {name: _rule_of_column(name, dtype) for name, (dtype, _) in COLUMNS.items()}
+    rules = {name: _rule_of_column(name, column) for name, column in {**COLUMNS, **OF_METRICS}.items()}
     rules["task"] = _Rule((str,), longest=LONGEST_NAME)
-    rules |= dict.fromkeys(COUNTED_OF_SAMPLES, _Rule((int,), low=0))
-    rules["metric_small_sample"] = _Rule((bool,))
     for section, model in given(DEFAULT_TASK).items():
         for key, field in model.model_fields.items():
             rules[f"{section}.{key}"] = _rule_of_field(field)
@@ -198,21 +193,17 @@ def _rules() -> Mapping[str, _Rule]:
 
 @lru_cache(maxsize=1000)
 def _rule_of_name(key: str) -> _Rule:
-    """The rule of a column that is known by what its name begins with, or not at all."""
-    if is_metric(key):
-        return _Rule(_TYPES["Float64"])
-    return _Rule((str,)) if key.startswith("metric_") else _ANY
+    """The rule of a column that no declaration names: a score, or another version's column."""
+    return _Rule(_TYPES["Float64"]) if is_metric(key) else _ANY
 
 
-def _rule_of_column(name: str, dtype: str) -> _Rule:
-    kinds = _TYPES[dtype]
-    if name.startswith(TIMINGS) and not name.endswith("_n") and name not in SIGNED:
-        waits = name in ("train_seconds", "sample_seconds", "data_wait_ms_median")  # may be none at all
-        return _Rule(kinds, low=0 if waits else FASTEST, high=SLOWEST)
-    if name == "compile_seconds":
+def _rule_of_column(name: str, column: Column) -> _Rule:
+    kinds = _TYPES[column.dtype]
+    if column.timed and column.signed:
         return _Rule(kinds, low=-SLOWEST, high=SLOWEST)
-    signed = name in SIGNED or name.startswith("spatial_")
-    return _Rule(kinds, low=-LARGEST if signed else 0, high=LARGEST)
+    if column.timed and column.dtype == "Float64":
+        return _Rule(kinds, low=0 if name in WAITS else FASTEST, high=SLOWEST)
+    return _Rule(kinds, low=-LARGEST if column.signed else 0, high=LARGEST)
 
 
 def _rule_of_field(field: FieldInfo) -> _Rule:

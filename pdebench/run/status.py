@@ -20,7 +20,7 @@ from pdebench.run.slurm.jobs import Submission
 from pdebench.run.slurm.scheduler import SlurmTask
 from pdebench.suite.labels import names_of
 from pdebench.suite.load import load_suite
-from pdebench.terminal.text_table import Column, in_columns
+from pdebench.terminal.text_table import TextColumn, in_columns
 
 STYLES = {"done": "green", "running": "cyan", "starting": "cyan", "queued": "dim", "waiting": "dim"}
 
@@ -133,7 +133,7 @@ def _state(
 
 def print_status(console: Console, folder: Path, status: Status) -> None:
     """A line a cell, and how many there are of each."""
-    columns = (Column("cell", least=32), Column("status"), Column("job"), Column("", least=0))
+    columns = (TextColumn("cell", least=32), TextColumn("status"), TextColumn("job"), TextColumn("", least=0))
     rows = [
         (
             (state.name, ""),

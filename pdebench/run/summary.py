@@ -14,7 +14,7 @@ from pdebench.results.store import Results
 from pdebench.run.slurm.submit import Submitted
 from pdebench.run.sweep import RunOutcome, failed_before
 from pdebench.suite.labels import labels
-from pdebench.terminal.text_table import Column, in_columns
+from pdebench.terminal.text_table import TextColumn, in_columns
 
 MOST_ROWS = 40  # of the table: of more cells those that finished last, the others are in the report
 
@@ -74,7 +74,7 @@ def _table(outcome: RunOutcome, width: int) -> Text:
     found = {key for record in outcome.records for key in record}
     distance = next((key for key, score in SCORES.items() if score.kind == "frechet" and key in found), None)
     heads = ("params", "val loss", *(["FID" if distance == FID.column else "FD"] if distance else []), "train img/s")
-    columns = [Column("cell", least=32), *(Column(head, right=True) for head in heads)]
+    columns = [TextColumn("cell", least=32), *(TextColumn(head, right=True) for head in heads)]
 
     def number(record: dict[str, object], key: str, form: str, scale: float = 1) -> str:
         value = record.get(key)

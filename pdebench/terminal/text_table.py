@@ -14,7 +14,7 @@ Cell = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Column:
+class TextColumn:
     """A column: its heading, and the fewest characters that it is cut to where lines are too long; None: never cut."""
 
     head: str
@@ -22,7 +22,7 @@ class Column:
     least: int | None = None
 
 
-def in_columns(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> Text:
+def in_columns(columns: Sequence[TextColumn], rows: Sequence[Sequence[Cell]], width: int) -> Text:
     """The rows under their headings, in lines of at most `width` characters where the columns can be cut so far.
 
     The last column is cut first. What is cut ends in an ellipsis.

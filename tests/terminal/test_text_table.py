@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pdebench.terminal.text_table import Column, in_columns
+from pdebench.terminal.text_table import TextColumn, in_columns
 
-COLUMNS = (Column("cell", least=6), Column("loss", right=True), Column("", least=0))
+COLUMNS = (TextColumn("cell", least=6), TextColumn("loss", right=True), TextColumn("", least=0))
 
 
 def lines(*rows: tuple[str, str, str], width: int = 80) -> list[str]:

@@ -17,6 +17,7 @@ from pdebench.report.frame import (
     representatives,
     scores_in,
 )
+from pdebench.results.record import declared_as
 
 LEADING = (
     "model.family",
@@ -100,7 +101,7 @@ def cell(column: str, value: Any, of: int = 1) -> TableCell:
     if isinstance(value, int | float | np.number):
         plain = f"{float(value):.17g}"
         whole = column.endswith(("seed", "_sha256", "resolution")) and float(value).is_integer()
-        if column.endswith("_bytes"):
+        if (declared := declared_as(column)) is not None and declared.unit == "bytes":
             return TableCell(formatting.size(value), plain, f"{float(value):,.0f} bytes")
         text = str(int(value)) if whole else formatting.number(value)
         return TableCell(text, plain, plain if plain != text else "")
