@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     GraphLowering._compile_to_module = _stop  # type: ignore[method-assign, assignment]
     by_device = spectral.backend_of
 
-    def road(device: str, grid: tuple[int, int], dtype: torch.dtype, *, by_sample: bool = False) -> str:
+    def road(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sample: bool = False) -> str:
         return options.road or by_device("cuda", grid, dtype, by_sample=by_sample)
 
     spectral.backend_of = road

@@ -9,6 +9,7 @@ from pdebench.models.grid import InputSize, grid_of
 from pdebench.models.mixer_context import MixerContext
 from pdebench.models.registry import Dimensions, Family
 from pdebench.models.shell import Head
+from pdebench.ops import macs
 
 
 def backbone_cost(
@@ -29,7 +30,7 @@ def backbone_cost(
     grid = grid_of(input_size, patch)
     place = MixerContext(d, heads or 1, grid, 0, depth, hidden is not None)
     n, pixels = place.tokens, patch * patch * in_channels
-    norm = Cost(d if shell.norm == "rms" else 0, n * d)
+    norm = Cost(d if shell.norm == "rms" else 0, macs.norm(n * d))
     block = family.cost(place, options) + norm
     if hidden is None:
         block += linear(d, 3 * d, 1)
@@ -38,10 +39,10 @@ def backbone_cost(
         bias = shell.mlp != "swiglu"
         block += linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias) + norm + linear(d, 6 * d, 1)
     if shell.convolution:
-        block += Cost(10 * d, 9 * n * d)
+        block += Cost(10 * d, macs.convolution(n * d, 9))
     embedders = linear(pixels, d, n) + linear(256, d, 1) + linear(d, d, 1)
     embedders += Cost(n * d + (0 if num_classes is None else (num_classes + 1) * d), 0)
     made = out_channels or in_channels * (2 if learn_sigma else 1)
     last = norm + (linear(d, made, 1) if head == "vector" else linear(d, patch * patch * made, n))
-    last += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, n * d)  # adaLN, or a second norm
+    last += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, macs.norm(n * d))  # adaLN, or a second norm
     return embedders + block.times(depth) + last

@@ -1,8 +1,8 @@
 """Parameters and MACs of every family's mixer by hand. Importing this imports no torch.
 
 They size a family to another's cost where a suite is read, and they are the independent computation that the counter on
-the meta device is held to (`plan/cost.py`, whose conventions these are: 1 MAC an element of a norm, 3 MACs a
-complex product, `5/4 N log2 N` MACs a real transform of N points, 3 MACs a state and token of a scan).
+the meta device is held to (`plan/cost.py`): what a mixer is made of, and of which sizes, stands here again. What an
+operation of some size costs is the same formula for both (`ops/macs.py`).
 
 In the formulas `d` is the width, `n` the tokens.
 """
@@ -13,7 +13,7 @@ import math
 from typing import Any, NamedTuple
 
 from pdebench.models.mixer_context import MixerContext
-from pdebench.ops.macs import fft, scan, spectral_product
+from pdebench.ops import macs
 
 
 class Cost(NamedTuple):
@@ -49,7 +49,7 @@ def linear(inputs: int, outputs: int, tokens: int, bias: bool = True) -> Cost:
 def attention(place: MixerContext, options: Any) -> Cost:
     """4 d^2 + 4 d parameters; n 4 d^2 + 2 n^2 d MACs."""
     d, n = place.width, place.tokens
-    return linear(d, 3 * d, n) + linear(d, d, n) + Cost(0, 2 * n * n * d)
+    return linear(d, 3 * d, n) + linear(d, d, n) + Cost(0, macs.attention(n * n, d, d))
 
 
 def pde(place: MixerContext, options: Any) -> Cost:
@@ -61,11 +61,11 @@ def pde(place: MixerContext, options: Any) -> Cost:
     terms = {"full": 3, "diagonal": 2, "isotropic": 1, "off": 0}[options.diffusion]
     terms += 2 * options.convection + options.reaction + 1
     side = 2 if options.padding == "zero" else 1
-    h, w = (side * length for length in place.grid)
+    grid = [side * length for length in place.grid]
     cost = linear(d, d, n).times(2 + options.gate) + Cost(d * (1 + terms * options.states), 0)
     tau = linear(d, d, 1) if options.selective else Cost(0, 0)
     idle = 0 if terms > 1 else d * options.states + tau.params
-    return cost + tau + Cost(0, d * spectral_product(h, w), idle)
+    return cost + tau + Cost(0, d * _spectral(*grid), idle)
 
 
 def mamba(place: MixerContext, options: Any, directions: int = 2) -> Cost:
@@ -74,8 +74,8 @@ def mamba(place: MixerContext, options: Any, directions: int = 2) -> Cost:
     inner, rank, states, taps = 2 * d, math.ceil(d / 16), 16, 4
     projections = linear(d, 2 * inner, n, bias=False) + linear(inner, d, n, bias=False)
     direction = linear(inner, rank + 2 * states, n, bias=False) + linear(rank, inner, n)
-    direction += Cost(inner * (taps + 1), n * inner * taps)  # convolution
-    direction += Cost(inner * (states + 1), scan(n * inner * states))  # A, D
+    direction += Cost(inner * (taps + 1), macs.convolution(n * inner, taps))
+    direction += Cost(inner * (states + 1), macs.scan(n * inner * states))  # A, D
     return projections + direction.times(directions)
 
 
@@ -90,22 +90,22 @@ def mamba2(place: MixerContext, options: Any) -> Cost:
     inner, states, taps = 2 * d, 128, 4
     heads, mixed = inner // 64, inner + 2 * states  # channels of x, B and C
     projections = linear(d, inner + mixed + heads, n, bias=False) + linear(inner, d, n, bias=False)
-    convolution = Cost(mixed * (taps + 1), n * mixed * taps)
-    scanned = Cost(3 * heads, scan(n * inner * states))  # A, D, the bias of dt
-    return projections + convolution + scanned + Cost(inner, n * inner)  # the norm
+    convolution = Cost(mixed * (taps + 1), macs.convolution(n * mixed, taps))
+    scanned = Cost(3 * heads, macs.scan(n * inner * states))  # A, D, the bias of dt
+    return projections + convolution + scanned + Cost(inner, macs.norm(n * inner))
 
 
 def dig(place: MixerContext, options: Any) -> Cost:
     """Gated linear attention: 4 d^2 + 24.5 d + d / heads parameters; q and k have half the width, g is of rank 16."""
     d, n, head, rank = place.width, place.tokens, place.width // place.heads, 16
     projections = linear(d, 3 * d + rank, n, bias=False) + linear(rank, d // 2, n) + linear(d, d, n, bias=False)
-    return projections + Cost(head, n * d) + Cost(0, scan(n * (d // 2) * head))  # the norm; the scan
+    return projections + Cost(head, macs.norm(n * d)) + Cost(0, macs.scan(n * (d // 2) * head))
 
 
 def s4d(place: MixerContext, options: Any) -> Cost:
     """In- and out-projection; dt, D and 32 complex A and 2 x 32 C a channel; a convolution of 2 n points."""
     d, n, states = place.width, place.tokens, 32
-    return linear(d, d, n).times(2) + Cost(d * (2 + 6 * states), d * spectral_product(1, 2 * n))
+    return linear(d, d, n).times(2) + Cost(d * (2 + 6 * states), d * _spectral(2 * n))
 
 
 def gfnet(place: MixerContext, options: Any) -> Cost:
@@ -114,21 +114,26 @@ def gfnet(place: MixerContext, options: Any) -> Cost:
     `irfft2` makes a real kernel of any filter: of the columns at 0 and, for an even w, at Nyquist, which mirror
     themselves, it uses the Hermitian part, h real numbers of 2 h. The h others of each are idle.
     """
-    d, (h, w) = place.width, place.grid
-    params = 2 * d * h * (w // 2 + 1)
-    return Cost(params, d * spectral_product(h, w), params - d * h * w)
+    d = place.width
+    params = 2 * d * macs.frequencies(*place.grid)
+    return Cost(params, d * _spectral(*place.grid), params - d * place.tokens)
 
 
 def afno(place: MixerContext, options: Any) -> Cost:
     """d^2 / 2 + 4 d parameters: two complex layers of 8 blocks, a complex product of matrices being 4 real ones."""
-    d, (h, w), blocks = place.width, place.grid, 8
-    layer = linear(2 * d, 2 * d // blocks, h * (w // 2 + 1), bias=False)
-    return Cost(2 * (2 * d * d // blocks + 2 * d), 2 * layer.macs + 2 * d * fft(h * w))
+    d, blocks = place.width, 8
+    layer = linear(2 * d, 2 * d // blocks, macs.frequencies(*place.grid), bias=False)
+    return Cost(2 * (2 * d * d // blocks + 2 * d), 2 * layer.macs + 2 * d * macs.fft(*place.grid))
 
 
 def none(place: MixerContext, options: Any) -> Cost:
     """d^2 + d parameters, n d^2 MACs."""
     return linear(place.width, place.width, place.tokens)
+
+
+def _spectral(*grid: int) -> float:
+    """MACs of the spectral product of one channel."""
+    return sum(macs.spectral_product(*grid).values())
 
 
 # ---- the shell

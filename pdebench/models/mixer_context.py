@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -11,7 +12,7 @@ class MixerContext:
 
     width: int
     heads: int
-    grid: tuple[int, int]  # tokens, (h, w)
+    grid: tuple[int, ...]  # tokens along each axis, (h, w) of an image
     layer: int
     depth: int
     mlp: bool = False  # one stands beside the mixer in every block
@@ -19,7 +20,7 @@ class MixerContext:
     @property
     def tokens(self) -> int:
         """Tokens of the grid."""
-        return self.grid[0] * self.grid[1]
+        return math.prod(self.grid)
 
     @property
     def branches(self) -> int:

@@ -7,11 +7,17 @@ backward of 8 samples of 16 x 16 tokens, 384 channels, one core).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
+from pdebench.ops.macs import convolution
+from pdebench.ops.operand import Handles, Macs
 from pdebench.ops.precision import as_given
 
 
@@ -36,15 +42,24 @@ class DepthwiseProduct(torch.autograd.Function):
         )
 
 
+def _macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
+    x, weight = inputs[:2]
+    return {"conv": convolution(x.size, math.prod(weight.shape[1:]))}
+
+
+HANDLES: Handles = {f"prim::PythonOp.{DepthwiseProduct.__name__}": _macs}
+
+
 class DepthwiseConvolution(nn.Module):
     """Each channel of a token and its eight neighbours; the identity at first, as in DiG (arXiv 2405.18428).
 
     It stands on the residual stream, so it computes in the stream's precision under any autocast.
     """
 
-    def __init__(self, width: int, grid: tuple[int, int]) -> None:
+    def __init__(self, width: int, grid: tuple[int, ...]) -> None:
         super().__init__()
-        self.grid = grid
+        h, w = grid
+        self.grid = (h, w)
         self.weight = nn.Parameter(torch.zeros(width, 1, 3, 3))
         self.bias = nn.Parameter(torch.zeros(width))
         with torch.no_grad():

@@ -20,12 +20,15 @@ bfloat16. Both passes are operators that the compiler calls as they are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pdebench.ops import macs
+from pdebench.ops.operand import Handles, Macs, backward
 from pdebench.ops.precision import as_given
 from pdebench.ops.tiles import tiles
 
@@ -250,6 +253,18 @@ def _backward(ctx: Any, grad_y: Tensor, _: None) -> tuple[Tensor, ...]:
 
 
 _attend.register_autograd(_backward, setup_context=_save)
+
+
+def _macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
+    """A head has a state for each pair of a key's and a value's channel."""
+    q, _, v = inputs[:3]
+    return {"scan": macs.scan(q.size * v.shape[-1])}
+
+
+HANDLES: Handles = {
+    "pdebench::gated_linear_attention": _macs,
+    "pdebench::gated_linear_attention_backward": backward(_macs),
+}
 
 
 def gated_linear_attention(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> Tensor:

@@ -12,11 +12,14 @@ takes it ten seconds a layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from pdebench.ops import macs
+from pdebench.ops.operand import Handles, Macs, backward
 
 CHUNK = 16  # tokens
 TILE = 2**20  # states that are worked on at a time: 4 MiB in float32, as measured best on two cores
@@ -133,6 +136,15 @@ _scan.register_autograd(_backward, setup_context=_save)
 for _operator in (_scan, _scan_backward):
     for _device in ("cpu", "cuda"):
         _operator.register_autocast(_device, torch.float32)  # also for the products within; float64 stays
+
+
+def _macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
+    """Each channel has N states of its own."""
+    u, _, a = inputs[:3]
+    return {"scan": macs.scan(u.size * a.shape[0])}
+
+
+HANDLES: Handles = {"pdebench::selective_scan": _macs, "pdebench::selective_scan_backward": backward(_macs)}
 
 
 def selective_scan(u: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:

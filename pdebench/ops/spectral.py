@@ -6,11 +6,16 @@ adjoint of a real circular convolution is again one, with `conj(G)`, so backward
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from pdebench.ops import macs
 from pdebench.ops.half_spectrum import HalfSpectrumProduct
 from pdebench.ops.matrices import MatrixProduct
+from pdebench.ops.operand import Handles, Macs
 from pdebench.ops.packed import PackedProduct
 
 # The largest side of a grid whose product goes by matrices, by device and precision; 0 elsewhere. On a CPU measured
@@ -31,14 +36,23 @@ BACKENDS = {
 }
 
 
-def backend_of(device: str, grid: tuple[int, int], dtype: torch.dtype, *, by_sample: bool = False) -> str:
-    """The name in BACKENDS of the one that a grid (h, w) of tokens in a precision takes."""
+def _macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
+    """By convention those of real transforms, whatever backend computes the product."""
+    batch, channels, *grid = inputs[0].shape
+    return {name: batch * channels * number for name, number in macs.spectral_product(*grid).items()}
+
+
+HANDLES: Handles = {f"prim::PythonOp.{backend.__name__}": _macs for backend in BACKENDS.values()}
+
+
+def backend_of(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sample: bool = False) -> str:
+    """The name in BACKENDS of the one that a grid of tokens in a precision takes."""
     if not by_sample and max(grid) <= BY_MATRICES.get((device, dtype), 0):
         return "matrices"
     return "half spectra (rfft2)" if by_sample or device == "cuda" else "packed complex fft2"
 
 
-def backends_here(grid: tuple[int, int], *, by_sample: bool = False) -> str:
+def backends_here(grid: tuple[int, ...], *, by_sample: bool = False) -> str:
     """What a mixer's `implementation` says of a grid on this machine's GPU, or on its CPU where it has none."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bf16, fp32 = (backend_of(device, grid, dtype, by_sample=by_sample) for dtype in (torch.bfloat16, torch.float32))

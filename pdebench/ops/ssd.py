@@ -18,12 +18,15 @@ Both passes are operators that the compiler calls as they are: traced, every til
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from pdebench.ops import macs
+from pdebench.ops.operand import Handles, Macs, backward
 from pdebench.ops.precision import as_given
 from pdebench.ops.tiles import tiles
 
@@ -241,6 +244,15 @@ def _differentiate(ctx: FunctionCtx, grad_y: Tensor) -> tuple[Tensor, ...]:
 
 
 _scan.register_autograd(_differentiate, setup_context=_save)
+
+
+def _macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
+    """Each channel has N states, whatever the chunks are."""
+    x, _, _, b = inputs[:4]
+    return {"scan": macs.scan(x.size * b.shape[-1])}
+
+
+HANDLES: Handles = {"pdebench::ssd": _macs, "pdebench::ssd_backward": backward(_macs)}
 
 
 def ssd(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:

@@ -32,7 +32,6 @@ same 9, and 1 a channel and token for D, to fvcore's MACs of everything else: it
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +40,10 @@ from torch import Tensor, nn
 
 from pdebench.models.backbone import create_model
 from pdebench.models.registry import parse_name
-from pdebench.ops.operand import Handle, Handles
-from pdebench.plan.counting import convolutions, mixers, products, transforms
+from pdebench.ops.operand import Handle, Handles, Macs
 from pdebench.plan.counting.graph import GraphNode, operations
+from pdebench.plan.counting.kinds import KINDS, kind_of
+from pdebench.plan.counting.table import HANDLES
 
 if TYPE_CHECKING:
     from pdebench.models.backbone import Backbone
@@ -68,19 +68,6 @@ _FREE = {
 _OURS = "pdebench"  # the package whose functions in Python have handles here
 _FREE_OF_OURS = {"prim::PythonOp.Reorder"}
 
-_HANDLES: Handles = {**products.HANDLES, **convolutions.HANDLES, **transforms.HANDLES, **mixers.HANDLES}
-
-# Names that handles count under, by the kind that a table shows; what is in none of them is `pointwise`.
-_KINDS = {
-    "linear": ("linear", "matmul"),
-    "attention": ("attention",),
-    "fft": ("fft",),
-    "scan": ("scan",),
-    "conv": ("conv",),
-    "pointwise": (),
-}
-KINDS = tuple(_KINDS)
-
 
 @dataclass(frozen=True)
 class CountedCost:
@@ -96,10 +83,9 @@ class CountedCost:
 
     def of_kinds(self) -> dict[str, int]:
         """The MACs of every kind in KINDS: linear, attention, fft, scan, conv and pointwise."""
-        kind_of = {name: kind for kind, names in _KINDS.items() for name in names}
         found = dict.fromkeys(KINDS, 0)
         for name, macs in self.by_kind.items():
-            found[kind_of.get(name, "pointwise")] += macs
+            found[kind_of(name)] += macs
         return found
 
     def flops_train_step(self, batch_size: int) -> int:
@@ -138,7 +124,7 @@ def count_calls(
         handles: of operations that have none here.
         repeated: the name of a module within, and how often it stands for itself.
     """
-    by_kind: defaultdict[str, float] = defaultdict(float)
+    by_kind: defaultdict[str, int] = defaultdict(int)
     left: Counter[str] = Counter()
     for operation in operations(module, arguments):
         name = operation.name
@@ -148,20 +134,20 @@ def count_calls(
         macs = _macs(operation, _handle(operation, handles or {}))
         if macs is not None and operation.of_image:
             for kind, number in macs.items():
-                by_kind[kind] += times * number
+                by_kind[kind] += times * round(number)
         elif macs is not None:
             left[f"{name} of weights alone"] += times
         elif not operation.of_sizes:
             left[name] += times
-    return CountedCost({kind: int(by_kind[kind]) for kind in sorted(by_kind)}, dict(sorted(left.items())))
+    return CountedCost(dict(sorted(by_kind.items())), dict(sorted(left.items())))
 
 
 def _handle(operation: GraphNode, handles: Handles) -> Handle | None:
     ours = operation.package in ("", _OURS)
-    return handles.get(operation.name) or (_HANDLES.get(operation.name) if ours else None)
+    return handles.get(operation.name) or (HANDLES.get(operation.name) if ours else None)
 
 
-def _macs(operation: GraphNode, handle: Handle | None) -> Mapping[str, float] | None:
+def _macs(operation: GraphNode, handle: Handle | None) -> Macs | None:
     """What a handle says; None where there is none, or the trace does not tell it the shapes."""
     return None if handle is None or not operation.told else handle(operation.inputs, operation.outputs)
 

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pdebench.errors import CalibrationError
-from pdebench.ops import kernels
+from pdebench.ops import kernels, macs
 from pdebench.plan.devices import USABLE, Device
 from pdebench.plan.roofline import Rates
 from pdebench.system.descendants import with_its_parent
@@ -152,12 +152,15 @@ def calibrate(precision: str, device: Any, seconds: float = SECONDS) -> Rates:
     # name: what to run, and how much of it that is (FLOPs, bytes, or one operation)
     probes: dict[str, tuple[Callable[[], object], float]] = {
         "linear": (lambda: F.linear(tokens, weight), 2 * tokens.numel() * 1536),
-        "attention": (lambda: F.scaled_dot_product_attention(q, q, q), 4 * q.numel() * 256),
-        "fft": (lambda: torch.fft.fft2(image), 5 * image.numel() * 8),  # log2 of 16 x 16 points
-        "conv": (lambda: F.conv2d(grid, taps, padding=1, groups=384), 18 * grid.numel()),
-        "selective_scan": (lambda: selective_scan(u, dt, a, b, b), 6 * u.numel() * 16),
-        "ssd": (lambda: ssd(x, steps, decay, both, both, decay), 6 * x.numel() * 128),
-        "gated_linear_attention": (lambda: gated_linear_attention(k, k, v, g), 6 * k.numel() * 64),
+        "attention": (
+            lambda: F.scaled_dot_product_attention(q, q, q),
+            2 * macs.attention(q.numel() // 64 * 256, 64, 64),
+        ),
+        "fft": (lambda: torch.fft.fft2(image), 4 * image.numel() // 256 * macs.fft(16, 16)),  # complex
+        "conv": (lambda: F.conv2d(grid, taps, padding=1, groups=384), 2 * macs.convolution(grid.numel(), 9)),
+        "selective_scan": (lambda: selective_scan(u, dt, a, b, b), 2 * macs.scan(u.numel() * 16)),
+        "ssd": (lambda: ssd(x, steps, decay, both, both, decay), 2 * macs.scan(x.numel() * 128)),
+        "gated_linear_attention": (lambda: gated_linear_attention(k, k, v, g), 2 * macs.scan(k.numel() * 64)),
         "bandwidth": (lambda: torch.add(first, second, out=third), 12 * first.numel()),
         "latency": (lambda: tiny + tiny, 1.0),
     }

@@ -6,14 +6,24 @@ of two blocks is run and its last block stands for all further ones.
 
 What is seen is what runs eagerly: nothing is fused, and every operation reads its arguments from memory and writes its
 result there. Not seen is what an operation takes for itself while it runs: tiles of the scans, workspaces of libraries.
+
+Arithmetic is 2 FLOPs a MAC, by the handles that the counter of a forward pass asks too (`counting/table.py`). Where the
+two differ, it is because operators are seen as they are dispatched:
+
+    functions in Python     ours and other packages', are the operators that they call: a spectral product is the
+                            transforms, or the products of matrices, of its backend
+    transforms              are counted call by call: AFNO's way back on a CPU is two, one for each axis
+    pointwise operations    have no FLOPs, norms and complex products neither: memory bounds them
+    what weights alone make is there, once a batch
+    backward                is twice forward for a scan or a convolution (`ops/operand.py`) and five products for
+                            attention (`ops/macs.py`); of other operators it is what autograd calls
 """
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,10 +33,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import parse_name
+from pdebench.ops.operand import Handles
+from pdebench.plan.counting.dispatched import arithmetic
+from pdebench.plan.counting.table import HANDLES
 from pdebench.tasks.registry import TASKS
 from pdebench.tasks.task import LookedAt
 
@@ -107,7 +119,7 @@ def trace_step(
     learner = TASKS[task].learner(LookedAt())
     with FakeTensorMode():
         model = create_model(name, depth=built, **build).train()
-        watch = _Watch()
+        watch = _Watch(family.handles)
         _mark(model, watch)
         images = torch.empty(batch_size, model.in_channels, *model.sides)
         labels = None if model.num_classes is None else torch.zeros(batch_size, dtype=torch.int64)
@@ -176,8 +188,9 @@ def _mark(model: Backbone, watch: _Watch) -> None:
 class _Watch(TorchDispatchMode):
     """Sees every operation; keeps count of them and of the bytes that are alive, by phase of the step."""
 
-    def __init__(self) -> None:
+    def __init__(self, handles: Handles | None = None) -> None:
         super().__init__()
+        self._handles = {**HANDLES, **(handles or {})}
         self.live = 0
         self.phase = "forward"
         self.at: dict[str, int] = {}
@@ -205,7 +218,7 @@ class _Watch(TorchDispatchMode):
         for tensor in outputs:
             self._hold(tensor, ours=True)
         self.peaks[self.phase] = max(self.peaks[self.phase], self.live)
-        if operation := _operation(func, args, kwargs, inputs, outputs, out):
+        if operation := _operation(func, args, kwargs, inputs, outputs, out, self._handles):
             self.operations[self.phase][operation] += 1
         return out
 
@@ -237,53 +250,33 @@ def _moved(tensor: Tensor) -> int:
 
 
 def _operation(
-    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: list[Tensor], outputs: list[Tensor], out: Any
+    func: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    inputs: list[Tensor],
+    outputs: list[Tensor],
+    out: Any,
+    handles: Handles,
 ) -> Operation | None:
     """What an operation does, or None for a view, which does nothing."""
-    name = func._overloadpacket._qualified_op_name.removeprefix("aten::")
+    name = func._overloadpacket._qualified_op_name
     there = {_storage(tensor) for tensor in inputs}
     if not func._schema.is_mutable and all(_storage(tensor) in there for tensor in outputs):
         return None
-    if name.startswith(("empty", "new_empty")):
+    if name.startswith(("aten::empty", "aten::new_empty")):
         return None
     traffic = sum(map(_moved, inputs)) + sum(map(_moved, outputs))
-    if name in ("convolution", "convolution_backward"):  # PyTorch's counter takes a depthwise one's backward for dense
-        backward = name == "convolution_backward"
-        made, x, weight = args[:3] if backward else (outputs[0], *args[:2])
-        elements = x if args[7 if backward else 6] else made  # transposed: the weight's first dimension is the input's
-        flops = 2.0 * elements.numel() * (weight.numel() // weight.shape[0]) * (1 + backward)
-        return Operation("conv", name, flops, traffic)
-    if name.startswith("_scaled_dot_product"):  # of some versions of PyTorch the counter lacks the CPU's
-        shapes = [tensor.shape for tensor in args[: 4 if name.endswith("_backward") else 3]]
-        flops = float((sdpa_backward_flop_count if len(shapes) == 4 else sdpa_flop_count)(*shapes))
-        return Operation("attention", name, flops, traffic)
-    if func._overloadpacket in flop_registry:
-        flops = float(flop_registry[func._overloadpacket](*args, **kwargs, out_val=out))
-        return Operation("linear", name, flops * (4 if inputs[0].is_complex() else 1), traffic)
     if name in _TRANSFORMS:
-        points, whole = math.prod(_lengths(args, outputs, name)), max(inputs[0].numel(), outputs[0].numel())
-        flops = 5 * whole * math.log2(max(points, 2)) * (1.0 if name == "_fft_c2c" else 0.5)
-        return Operation("fft", name, flops, traffic * len(args[1]))  # a pass over all of it for each dimension
+        traffic *= len(args[1])  # a pass over all of it for each dimension
+    kind, macs = arithmetic(func, args, kwargs, out, handles)
+    return Operation(kind, _shown(name), 2.0 * macs, traffic)
+
+
+_TRANSFORMS = ("aten::_fft_r2c", "aten::_fft_c2r", "aten::_fft_c2c")
+
+
+def _shown(name: str) -> str:
+    """An operator's name; ours has one for both directions, under which a device may have a rate."""
     if name.startswith("pdebench::"):
-        forward = name.removesuffix("_backward")
-        backward = forward != name
-        flops = _SCANS[forward](*inputs[backward:]) * (1 + backward)
-        return Operation("scan", forward.removeprefix("pdebench::"), flops, traffic)
-    return Operation("pointwise", name, 0.0, traffic)
-
-
-_TRANSFORMS = ("_fft_r2c", "_fft_c2r", "_fft_c2c")
-
-
-def _lengths(args: tuple[Any, ...], outputs: list[Tensor], name: str) -> list[int]:
-    """Points of a transform along its dimensions; those of the real side, where one is."""
-    real = outputs[0] if name == "_fft_c2r" else args[0]
-    return [real.shape[dimension] for dimension in args[1]]
-
-
-# FLOPs of a scan's forward pass from its arguments: of the recurrence's three products, as in `cost.py`.
-_SCANS: dict[str, Callable[..., float]] = {
-    "pdebench::selective_scan": lambda u, dt, a, *_: 6.0 * u.numel() * a.shape[0],
-    "pdebench::ssd": lambda x, dt, a, b, *_: 6.0 * x.numel() * b.shape[-1],
-    "pdebench::gated_linear_attention": lambda q, k, v, *_: 6.0 * q.numel() * v.shape[-1],
-}
+        return name.removeprefix("pdebench::").removesuffix("_backward")
+    return name.removeprefix("aten::")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 from pdebench import create_model
 from pdebench.models.registry import FAMILIES
@@ -35,7 +36,7 @@ def forward_flops(name: str, batch: int) -> Counter[str]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_forward_pass_does_what_is_counted(family: str) -> None:
-    """PyTorch's own counter on matrix products and attention, the transforms, and the recurrences of the scans.
+    """Operators as they are dispatched against what a trace of the modules records: nothing is missed, or seen twice.
 
     What is formed once for a batch, as S4D's kernel is, is in neither side.
     """
@@ -46,6 +47,20 @@ def test_the_forward_pass_does_what_is_counted(family: str) -> None:
         # AFNO's way back is two one-dimensional transforms on a CPU, which is a little more than one of two
         rel = 0.1 if (family, kind) == ("AFNO-DiT", "fft") else 1e-3
         assert twice[kind] - once[kind] == pytest.approx(2 * BATCH * counted.of_kinds()[kind], rel=rel), kind
+
+
+# scores that a kernel of attention forms again: 4 blocks, 64 tokens, 128 channels; on the meta device they are kept
+@pytest.mark.parametrize(("family", "again"), [("DiT", 4 * 2 * BATCH * 64 * 64 * 128), ("None-DiT", 0)])
+def test_products_and_attention_of_a_step_are_what_pytorchs_own_counter_has(family: str, again: int) -> None:
+    name = f"{family}-XXS/4"
+    step = trace_step(name, batch_size=BATCH, input_size=SIDE)
+    with torch.device("meta"):
+        model = create_model(name, input_size=SIDE).train()
+        images, labels = torch.zeros(BATCH, 4, SIDE, SIDE), torch.zeros(BATCH, dtype=torch.int64)
+        with FlopCounterMode(display=False) as counter:
+            generation.velocity_error(model, images, labels, torch.zeros(BATCH), images).mean().backward()
+    traced = sum(one.flops * calls for one, calls in step.operations.items() if one.kind in ("linear", "attention"))
+    assert traced == counter.get_total_flops() + again
 
 
 def measured_peak(name: str, precision: str, **build: object) -> int:

@@ -9,6 +9,9 @@ unlike the filters of GFNet and the PDE, AFNO does not commute with translations
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
@@ -17,6 +20,8 @@ from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.ops.half_spectrum import irfft2
+from pdebench.ops.macs import fft
+from pdebench.ops.operand import Handles, Macs
 
 BLOCKS, SPARSITY, SCALE = 8, 0.01, 0.02  # the published defaults
 
@@ -98,6 +103,15 @@ class InverseRealTransform(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         return torch.fft.rfft2(grad, norm="ortho").mul_(_mirrored(grad, grad.shape[-1], 2.0)), None
+
+
+def _macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
+    """Of one transform, there or back."""
+    batch, channels, *grid = max(inputs[0].shape, outputs[0].shape)  # the half spectrum has fewer columns
+    return {"fft": batch * channels * fft(*grid)}
+
+
+HANDLES: Handles = {f"prim::PythonOp.{one.__name__}": _macs for one in (RealTransform, InverseRealTransform)}
 
 
 def _mirrored(like: Tensor, w: int, factor: float) -> Tensor:

@@ -168,13 +168,14 @@ class PDEMixer(Mixer):
 
     def __init__(self, place: MixerContext, options: PDEOptions) -> None:
         super().__init__()
+        h, w = place.grid
+        self.grid = (h, w)
         sides = 2 if options.padding == "zero" else 1
-        self.implementation = backends_here((sides * place.grid[0], sides * place.grid[1]), by_sample=options.selective)
-        self.grid = place.grid
+        self.implementation = backends_here((sides * h, sides * w), by_sample=options.selective)
         self.in_proj = nn.Linear(place.width, place.width)
         self.gate = nn.Linear(place.width, place.width) if options.gate else None
         self.log_tau = nn.Linear(place.width, place.width) if options.selective else None
-        self.operator = PDEOperator(place.width, place.grid, options)
+        self.operator = PDEOperator(place.width, self.grid, options)
         self.out_proj = nn.Linear(place.width, place.width)
 
     def initialise(self) -> None:

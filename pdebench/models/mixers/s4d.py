@@ -10,7 +10,8 @@ and starts at the token after, as in state-spaces/s4: the two kernels do not ove
 from __future__ import annotations
 
 import math
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from pydantic import BaseModel
@@ -19,6 +20,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, MixerContext
+from pdebench.ops.macs import spectral_product
+from pdebench.ops.operand import Handles, Macs
 from pdebench.ops.parameter_cache import ParameterCache
 from pdebench.ops.precision import as_given
 from pdebench.ops.symbol import NEGLIGIBLE
@@ -110,6 +113,16 @@ class LongConvolution(torch.autograd.Function):
         if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
             grad_u = torch.fft.irfft(grad_spectrum.mul_(symbol.conj()), n=points)[..., : grad.shape[-1]]
         return grad_u, grad_kernel
+
+
+def _macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
+    """Of every padded sequence; the kernel's own transform is once a batch."""
+    u, kernel = inputs[:2]
+    sequences = math.prod(u.shape[:2])
+    return {name: sequences * number for name, number in spectral_product(kernel.shape[-1]).items()}
+
+
+HANDLES: Handles = {f"prim::PythonOp.{LongConvolution.__name__}": _macs}
 
 
 class S4D(nn.Module):

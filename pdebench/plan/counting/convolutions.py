@@ -8,14 +8,16 @@ out with the trace off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from pdebench.ops.operand import Handles, real_products
+from pdebench.ops.macs import convolution
+from pdebench.ops.operand import Handles, Macs, Operand, backward, real_products
 
 
 def _recorded(
@@ -93,31 +95,36 @@ class Recorded(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _convolution(inputs: Sequence[Any], outputs: Sequence[Any]) -> Mapping[str, float]:
+def _convolution(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
     """Each output a sum over the kernel and a group's inputs; transposed, each input is spread over as many outputs.
 
     A weight is (outputs, inputs / groups, ...), transposed (inputs, outputs / groups, ...): either way its first
     dimension is that of the elements, and the rest is what each of them is multiplied with.
     """
     x, weight, *_, transposed = inputs[:7]
-    elements = x if transposed is True else outputs[0]
-    return {"conv": elements.size * (weight.size // weight.shape[0]) * real_products(x, weight)}
+    return _macs(x if transposed is True else outputs[0], weight.shape[1:], x, weight)
 
 
-def _padded_by_a_word(inputs: Sequence[Any], outputs: Sequence[Any]) -> Mapping[str, float]:
+def _padded_by_a_word(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
     """`padding="same"` and `"valid"`, which a transposed convolution does not have."""
     x, weight = inputs[:2]
-    return {"conv": outputs[0].size * (weight.size // weight.shape[0]) * real_products(x, weight)}
+    return _macs(outputs[0], weight.shape[1:], x, weight)
 
 
-def _time_first(inputs: Sequence[Any], outputs: Sequence[Any]) -> Mapping[str, float]:
+def _time_first(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
     """`conv_tbc`, whose weight is (kernel, inputs, outputs)."""
     x, weight = inputs[:2]
-    return {"conv": outputs[0].size * weight.shape[0] * weight.shape[1] * real_products(x, weight)}
+    return _macs(outputs[0], weight.shape[:2], x, weight)
+
+
+def _macs(elements: Operand, taps: Sequence[int], x: Operand, weight: Operand) -> Macs:
+    return {"conv": convolution(elements.size, math.prod(taps)) * real_products(x, weight)}
 
 
 HANDLES: Handles = {
     "aten::_convolution": _convolution,
+    "aten::convolution": _convolution,  # as it is dispatched
+    "aten::convolution_backward": backward(_convolution),
     "aten::_convolution_mode": _padded_by_a_word,
     "aten::conv_tbc": _time_first,
 }

@@ -6,12 +6,10 @@ What is added to a product, a bias or the `beta` term, is not counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from pdebench.ops.operand import Handle, Handles, Operand, real_products
-
-Macs = Mapping[str, float]
+from pdebench.ops.operand import Handle, Handles, Macs, Operand, real_products
 
 
 def _contraction(name: str = "matmul", first: int = 0) -> Handle:

@@ -1,15 +1,16 @@
-"""`torch.fft`: 5/2 N log2 N real FLOPs a real transform of N points, which are 5/4 N log2 N MACs; twice that a complex
-one. N is the product of all lengths that are transformed, after padding or cropping to what is asked for.
+"""`torch.fft`: a real transform costs what `ops/macs.py` has for one of its points, a complex one twice that.
+
+Its points are the product of all lengths that are transformed, after padding or cropping to what is asked for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pdebench.ops.macs import fft
-from pdebench.ops.operand import Handle, Handles
+from pdebench.ops.operand import Handle, Handles, Macs
 
 
 def _transform(*, into_half: bool = False, real_output: bool = False, all_dims: bool = False) -> Handle:
@@ -21,7 +22,7 @@ def _transform(*, into_half: bool = False, real_output: bool = False, all_dims: 
         all_dims: where nothing is said, every dimension is transformed, not the last.
     """
 
-    def handle(inputs: Sequence[Any], outputs: Sequence[Any]) -> Mapping[str, float] | None:
+    def handle(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs | None:
         (given, asked, dim), made = inputs[:3], outputs[0]
         dims = _dims(dim, asked, len(given.shape), all_dims)
         if dims is None:
@@ -30,21 +31,21 @@ def _transform(*, into_half: bool = False, real_output: bool = False, all_dims: 
         if into_half:
             wanted = asked[-1] if isinstance(asked, list) else asked
             lengths[-1] = _whole(wanted, given.shape[dims[-1]], lengths[-1])
-        points = math.prod(lengths)
         lines = made.size // max(1, math.prod(made.shape[i] for i in dims))
-        return {"fft": round(lines * fft(points)) * (1 if real_output or not given.complex else 2)}
+        return {"fft": fft(*lengths, times=lines) * (1 if real_output or not given.complex else 2)}
 
     return handle
 
 
-def _inner(inputs: Sequence[Any], outputs: Sequence[Any]) -> Mapping[str, float] | None:
+def _inner(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs | None:
     """What the others come to, and `vmap` shows: `(input, dims, ...)`, nothing left to pad or crop."""
     (given, dims), made = inputs[:2], outputs[0]
     if _dims(dims, None, 0, False) is None:
         return None
     whole = made if given.complex else given  # the real side, where there is one
-    points = math.prod(whole.shape[i] for i in dims)
-    return {"fft": round(whole.size // max(1, points) * fft(points)) * (2 if given.complex and made.complex else 1)}
+    lengths = [whole.shape[i] for i in dims]
+    lines = whole.size // max(1, math.prod(lengths))
+    return {"fft": fft(*lengths, times=lines) * (2 if given.complex and made.complex else 1)}
 
 
 def _dims(dim: Any, asked: Any, rank: int, all_dims: bool) -> list[int] | None:
