@@ -1,67 +1,63 @@
 """The columns that metrics fill: how a reader calls a score, and which way is better. Imports nothing heavy.
 
 Whoever tables, ranks, draws or gates scores asks here, and no name of a column says anything by what it begins with.
+A column of another package's metric begins with the metric's name, so no package is imported for any other column. In a
+table that is read where the package is not installed such a column is one of numbers, and no score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+
+from pdebench.metrics.metric import Metric, Score
+from pdebench.metrics.registry import METRICS
+
+_TOLD = ("fd_efficientnet_lite0", "fid", "kid_efficientnet_lite0", "kid", "is", "precision_recall")
+_BUILT_IN = {score.column: score for name in _TOLD for score in METRICS.built_in[name].scores}
+_SPREADS = frozenset(score.spread for score in _BUILT_IN.values() if score.spread)
 
 
-@dataclass(frozen=True)
-class Score:
-    """A number that a metric gives to a set of samples.
+class _Scores(Mapping[str, Score]):
+    """Scores by column, in the order in which they are told; those of other packages come last.
 
-    Attributes:
-        column: of the record.
-        title: what a reader calls it.
-        kind: frechet: a distance of Gaussians, positive, which falls with the samples' count, and may follow a power
-            law. kernel: a squared distance, unbiased, which may be negative. inception: positive. share: from 0 to 1.
-        higher_is_better: the direction; a distance is better the lower it is.
-        spread: the column of its standard deviation over subsets or splits of the samples; empty where it has none.
+    To ask for a column imports no package but the one whose metric's name it begins with; to iterate imports all.
     """
 
-    column: str
-    title: str
-    kind: Literal["frechet", "kernel", "inception", "share"]
-    higher_is_better: bool = False
-    spread: str = ""
+    def __getitem__(self, column: str) -> Score:
+        found = _BUILT_IN.get(column) or next((s for s in _added(column) if s.column == column), None)
+        if found is None:
+            raise KeyError(column)
+        return found
 
-    @property
-    def by_difference(self) -> bool:
-        """Whether two are compared by their difference: it may be 0 or less, so that a ratio says nothing."""
-        return self.kind in ("kernel", "share")
+    def __iter__(self) -> Iterator[str]:
+        added = METRICS.added().values()
+        return iter((*_BUILT_IN, *(score.column for metric in added for score in metric.scores)))
 
-    @property
-    def short(self) -> str:
-        """The title without the extractor, for an axis."""
-        return self.title.split(" (")[0]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """All that it fills."""
-        return (self.column, self.spread) if self.spread else (self.column,)
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
-def _kernel(column: str, title: str) -> Score:
-    return Score(column, title, "kernel", spread=f"{column}_std")
+SCORES: Mapping[str, Score] = _Scores()
 
 
-FD_EFFICIENTNET = Score("fd_efficientnet_lite0", "Fréchet distance (EfficientNet-Lite0)", "frechet")
-FID = Score("fid", "FID", "frechet")
-KID_EFFICIENTNET = _kernel("kid_efficientnet_lite0", "KID (EfficientNet-Lite0)")
-KID = _kernel("kid", "KID")
-INCEPTION_SCORE = Score("is", "Inception score", "inception", higher_is_better=True, spread="is_std")
-PRECISION = Score("precision", "Precision of samples", "share", higher_is_better=True)
-RECALL = Score("recall", "Recall of samples", "share", higher_is_better=True)
+def scores_among(columns: Iterable[str]) -> list[Score]:
+    """The scores that have one of these columns, in the order in which they are told."""
+    present = dict.fromkeys(columns)
+    added = [SCORES[column] for column in present if column not in _BUILT_IN and column in SCORES]
+    return [score for column, score in _BUILT_IN.items() if column in present] + added
 
-SCORES: Mapping[str, Score] = MappingProxyType(
-    {
-        score.column: score  # in the order in which they are told
-        for score in (FD_EFFICIENTNET, FID, KID_EFFICIENTNET, KID, INCEPTION_SCORE, PRECISION, RECALL)
-    }
-)
-SPREADS = frozenset(score.spread for score in SCORES.values() if score.spread)
+
+def is_metric(column: str) -> bool:
+    """Whether a column is a score of samples, such as `fd_efficientnet_lite0`, or the spread of one."""
+    if column in _BUILT_IN or column in _SPREADS:
+        return True
+    return any(column in score.columns for score in _added(column))
+
+
+@lru_cache(maxsize=1000)  # asked of every column of thousands of records
+def _added(column: str) -> tuple[Score, ...]:
+    """The scores of other packages' metrics whose name the column begins with."""
+    named = [name for name in METRICS if name not in METRICS.built_in and column.startswith(name)]
+    metrics: list[Metric | None] = [METRICS.get(name) for name in named]
+    return tuple(score for metric in metrics if metric is not None for score in metric.scores)

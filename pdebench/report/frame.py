@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdebench.metrics.scores import SCORES, Score
+from pdebench.metrics.metric import Score
+from pdebench.metrics.scores import is_metric, scores_among
 from pdebench.models.settings import OptionSetting, options_of, setting_of
 from pdebench.report.sets import set_names
-from pdebench.results.record import is_metric
 from pdebench.stats.cells import fill_in
 
 SUBJECT = "PDE-SSM-DiT"
@@ -77,6 +77,7 @@ TEXT = (
     "metric_resize",
     "metric_extractor",
     "metric_weights_sha256",
+    "metric_source",
     "machine_fingerprint",
     "device",
     "cpu",
@@ -258,7 +259,7 @@ def of_samples(column: str) -> bool:
 
 def scores_in(table: pd.DataFrame, kind: str | None = None) -> list[Score]:
     """The scores of samples that a table has columns for, or those of a kind, in the order in which they are told."""
-    return [score for score in SCORES.values() if score.column in table and kind in (None, score.kind)]
+    return [score for score in scores_among(map(str, table)) if kind in (None, score.kind)]
 
 
 def measured(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:

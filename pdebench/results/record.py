@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from pdebench.metrics.scores import SCORES, SPREADS
+from pdebench.metrics.scores import is_metric
 
 # what a status may say of a cell that has its end, and needs no further run
 FAILED = ("diverged", "oom", "timeout", "error")
@@ -190,11 +190,6 @@ MACHINE = (
 
 # Resolved; null where the family has none, which in a table of such families alone would otherwise be of no type.
 DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
-
-
-def is_metric(column: str) -> bool:
-    """Whether a column is a score of samples, such as `fd_efficientnet_lite0`, or the spread of one."""
-    return column in SCORES or column in SPREADS
 
 
 @lru_cache(maxsize=1000)  # asked of every value of thousands of records

@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from pdebench.results.record import COLUMNS, STATUSES, TIMINGS, is_metric
+from pdebench.metrics.scores import is_metric
+from pdebench.results.record import COLUMNS, STATUSES, TIMINGS
 from pdebench.suite.config import SECTIONS
 
 MOST_KEYS = 400  # of a record: twice what one has

@@ -15,25 +15,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from pdebench.data.registry import SOURCES
 from pdebench.errors import DimensionError, did_you_mean
 from pdebench.files.yaml_source import dump_yaml
-from pdebench.models.registry import FAMILIES, Dimensions, unknown_family
+from pdebench.metrics.registry import METRICS
+from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.models.sizes import SIZES
+from pdebench.registry import Registry
 from pdebench.suite.identity import identity_of
-
-
-def data_names() -> list[str]:
-    """The names of the registered data sets."""
-    from pdebench.data.registry import SOURCES  # imports no torch or numpy either, but asks for entry points
-
-    return list(SOURCES)
-
-
-def metric_names() -> list[str]:
-    """The names of the registered metrics."""
-    from pdebench.metrics.quality import METRICS
-
-    return list(METRICS)
 
 
 def _known(kind: str, word: str, known: Iterable[str]) -> str:
@@ -52,16 +41,19 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _family(name: str) -> str:
-    if name not in FAMILIES:
-        raise PydanticCustomError("unknown_name", "{message}", {"message": unknown_family(name)})
+def _registered(name: str, registry: Registry[Any]) -> str:
+    """A name whose thing is to be had; that of another package is imported."""
+    try:
+        registry.find(name)
+    except registry.error as error:
+        raise PydanticCustomError("unknown_name", "{message}", {"message": str(error)}) from None
     return name
 
 
-FamilyName = Annotated[str, AfterValidator(_family)]
+FamilyName = Annotated[str, AfterValidator(lambda name: _registered(name, FAMILIES))]
 SizeName = Annotated[str, AfterValidator(lambda name: _known("size", name, SIZES))]
-DataName = Annotated[str, AfterValidator(lambda name: _known("data set", name, data_names()))]
-MetricName = Annotated[str, AfterValidator(lambda name: _known("metric", name, metric_names()))]
+DataName = Annotated[str, AfterValidator(lambda name: _registered(name, SOURCES))]
+MetricName = Annotated[str, AfterValidator(lambda name: _registered(name, METRICS))]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
