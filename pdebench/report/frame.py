@@ -241,7 +241,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def family_order(table: pd.DataFrame) -> list[str]:
-    """Every family known to the palette, then those of the table that it does not know, by name."""
+    """Every built-in family, then the others of the table, by name."""
     present = set(table["model.family"].dropna())
     return [*FAMILIES, *sorted(present - set(FAMILIES))]
 
