@@ -173,13 +173,19 @@ def printable(text: str) -> str:
 _LISTED, _SHOWN = 40, 60  # names that a sentence lists, and characters of each
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """A clause that names the nearest known word, or lists the known ones when none is near."""
+def nearest(word: object, known: Iterable[str]) -> str | None:
+    """The known word that is nearest; None where none is near."""
     options = sorted(known)
     near = difflib.get_close_matches(str(word), options, n=1, cutoff=0.55) or [
         option for option in options if option.lower() == str(word).lower()
     ]
-    if near:
-        return f"did you mean '{near[0][:_SHOWN]}'?"
+    return near[0] if near else None
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """A clause that names the nearest known word, or lists the known ones when none is near."""
+    options = sorted(known)
+    if (near := nearest(word, options)) is not None:
+        return f"did you mean '{near[:_SHOWN]}'?"
     shown = [option[:_SHOWN] for option in options[:_LISTED]] + ["..."] * (len(options) > _LISTED)
     return f"known: {', '.join(shown)}" if options else "none are known here"

@@ -6,9 +6,12 @@ import gc
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pdebench.errors import FOREIGN, DataError
+from pdebench.errors import FOREIGN, PdebenchError
+
+if TYPE_CHECKING:
+    from pdebench.data.source import Source
 
 Rows = list[dict[str, Any]]
 
@@ -36,17 +39,17 @@ def models() -> Iterator[dict[str, Any]]:
     try:
         import torch
 
-        from pdebench.models.registry import FAMILIES, added_families, broken_families
+        from pdebench.models.registry import FAMILIES
 
         torch.set_num_threads(1)  # there is nothing to compute: more of them would only wait, and get in the way
         for name in FAMILIES:
             try:
                 yield from models_of(name)
             except FOREIGN as error:  # another package's mixer may fail in any way
-                if name not in added_families():
+                if name in FAMILIES.built_in:
                     raise
-                yield {"family": name, "failed": f"{type(error).__name__}: {error}"}
-        yield from ({"family": point, "failed": why} for point, why in broken_families().items())
+                said = str(error) if isinstance(error, PdebenchError) else f"{type(error).__name__}: {error}"
+                yield {"family": name, "failed": said}
     finally:
         gc.enable()
 
@@ -93,28 +96,23 @@ def _plain(value: Any) -> str:
 
 
 def data() -> Rows:
-    """The registered data sets."""
+    """The registered data sets, those of other packages that are not to be had with why."""
     from pdebench.data.registry import SOURCES
 
-    return [_data_set(name) for name in SOURCES]
+    def sides(source: Source) -> str:
+        return "any" if source.resolutions is None else " ".join(map(str, source.resolutions))
 
-
-def _data_set(name: str) -> dict[str, Any]:
-    from pdebench.data.registry import SOURCES
-
-    try:
-        source = SOURCES[name]
-    except DataError as error:  # of another package: the others are listed all the same
-        return {"data": name, "px": "-", "what": str(error)}
-    sides = "any" if source.resolutions is None else " ".join(map(str, source.resolutions))
-    return {"data": name, "px": sides, "what": source.summary}
+    return [{"data": name, "px": sides(one), "what": one.summary} for name, one in SOURCES.at_hand().items()] + [
+        {"data": name, "px": "-", "what": why} for name, why in SOURCES.broken().items() if name not in SOURCES.built_in
+    ]
 
 
 def metrics() -> Rows:
-    """The registered metrics."""
-    from pdebench.metrics.quality import METRICS
+    """The registered metrics, those of other packages that are not to be had with why."""
+    from pdebench.metrics.registry import METRICS
 
-    return [{"metric": metric.name, "what": metric.summary} for metric in METRICS.values()]
+    told = METRICS.broken() | {name: metric.summary for name, metric in METRICS.at_hand().items()}
+    return [{"metric": name, "what": what} for name, what in told.items()]
 
 
 LISTS: dict[str, Callable[[], Rows]] = {

@@ -15,11 +15,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import Any
 
 from pdebench.doctor import timing_checks
 from pdebench.doctor.check import Check
 from pdebench.errors import FOREIGN, DataError, MetricError, TrackerError
-from pdebench.models.registry import added_families, broken_families
+from pdebench.registry import Registry
 from pdebench.system.machine import cpu_name
 from pdebench.system.slots import cpu_variables
 
@@ -141,26 +142,39 @@ def data() -> Iterator[Check]:
     from pdebench.data.registry import SOURCES
     from pdebench.suite.config import DataConfig
 
-    for name in SOURCES:
+    for name, source in SOURCES.at_hand().items():
         if name == "folder":
             yield Check("data folder", "ok", "your own images, wherever data.path says")
             continue
         try:
-            source = SOURCES[name]
             source.check(DataConfig(name=name, resolution=(source.resolutions or (64,))[0]))
             yield Check(f"data {name}", "ok", source.summary)
         except DataError as error:
             yield Check(f"data {name}", "missing", *_with_command(str(error)))
         except FOREIGN as error:  # another package's, which may fail in any way
             yield Check(f"data {name}", "missing", f"its check fails with {type(error).__name__}: {error}")
+    yield from _broken("data", SOURCES)
 
 
-def families() -> Iterator[Check]:
-    """Families of other packages; the built-in ones are always there."""
-    for name, family in added_families().items():
-        yield Check(f"family {name}", "ok", family.summary)
-    for point, why in broken_families().items():
-        yield Check(f"family {point}", "missing", why, "mend or remove the package that it is of")
+def added() -> Iterator[Check]:
+    """Families and metrics of other packages; the built-in ones are always there."""
+    from pdebench.metrics.registry import METRICS
+    from pdebench.models.registry import FAMILIES
+
+    for title, registry in (("family", FAMILIES), ("metric", METRICS)):
+        for name, thing in registry.added().items():
+            yield Check(f"{title} {name}", "ok", thing.summary)
+        yield from _broken(title, registry)
+
+
+_MEND = "mend or remove the package that it is of"
+
+
+def _broken(title: str, registry: Registry[Any]) -> Iterator[Check]:
+    """What other packages add in vain."""
+    for name, why in registry.broken().items():
+        also = " (added)" if name in registry.built_in else ""
+        yield Check(f"{title} {name}{also}", "missing", why, _MEND)
 
 
 def _with_command(message: str) -> tuple[str, str]:
@@ -203,11 +217,12 @@ def torch() -> Iterator[Check]:
 
 def metrics() -> Iterator[Check]:
     """The weights of the metrics' networks, none of which is fetched."""
-    from pdebench.metrics.extractor_weights import EFFICIENTNET, INCEPTION, INCEPTION_FILE, INCEPTION_VARIABLE, located
-    from pdebench.metrics.quality import METRICS
+    from pdebench.metrics.extractor_weights import INCEPTION_FILE, INCEPTION_VARIABLE, located
+    from pdebench.metrics.metric import EFFICIENTNET, INCEPTION
+    from pdebench.metrics.registry import METRICS
 
     for extractor in (EFFICIENTNET, INCEPTION):
-        names = [metric.name for metric in METRICS.values() if metric.extractor == extractor]
+        names = [metric.name for metric in METRICS.at_hand().values() if metric.extractor == extractor]
         title = f"weights {'efficientnet' if extractor == EFFICIENTNET else 'inception'}"
         try:
             path = located(extractor, names[0])
@@ -263,7 +278,7 @@ CHECKS: tuple[Callable[[], Iterable[Check]], ...] = (
     memory,
     allocator,
     data,
-    families,
+    added,
     torch,
     metrics,
     kernels,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from pydantic_core import PydanticCustomError
 
 from pdebench.errors import did_you_mean
+from pdebench.registry import Registry
 
 
 def known(kind: str, word: str, names: Iterable[str]) -> str:
@@ -21,6 +23,19 @@ def known(kind: str, word: str, names: Iterable[str]) -> str:
         # pydantic formats the message as a template; braces of the word must not count.
         raise PydanticCustomError("unknown_name", "{message}", {"message": message})
     return word
+
+
+def registered(name: str, registry: Registry[Any]) -> str:
+    """A name whose thing is to be had; that of another package is imported.
+
+    Raises:
+        PydanticCustomError: it is not; names the nearest, or says why.
+    """
+    try:
+        registry.find(name)
+    except registry.error as error:
+        raise PydanticCustomError("unknown_name", "{message}", {"message": str(error)}) from None
+    return name
 
 
 def distinct(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,9 +18,7 @@ from pathlib import Path
 
 from pdebench.errors import MetricError
 from pdebench.files.disk import expanded, open_plain
-
-EFFICIENTNET = "efficientnet_lite0"
-INCEPTION = "inception_v3_2015"
+from pdebench.metrics.metric import EFFICIENTNET, INCEPTION
 
 INCEPTION_VARIABLE = "PDEBENCH_INCEPTION_WEIGHTS"
 INSTALL = "python -m pip install 'pdebench-mixers[features]'"

@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from pdebench.data.cache import cache_folder
 from pdebench.errors import out_of_memory
 from pdebench.files import disk
-from pdebench.metrics.extractor_weights import EFFICIENTNET, INCEPTION
+from pdebench.metrics.metric import EFFICIENTNET, INCEPTION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,28 +1,28 @@
 """The families of backbones that a suite can name. Importing this module imports no torch.
 
 A new token mixer is one file under `mixers/`, its cost in `closed_form.py` and one entry here. A package outside this
-one adds a family with an entry point in the group `pdebench.families` that resolves to a `Family`.
+one adds a family with an entry point in the group `pdebench.families` that has its name and resolves to a `Family`;
+`pdebench.registry` says what happens to one that is broken or takes a name that is taken.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
 
-from pdebench.errors import FOREIGN, DimensionError, ModelError, did_you_mean, out_of_memory
+from pdebench.errors import DimensionError, ModelError, did_you_mean
 from pdebench.models import closed_form
 from pdebench.models.closed_form import Cost
 from pdebench.models.mixer_context import MixerContext
 from pdebench.models.options import NoOptions, PDEOptions
 from pdebench.models.shell import DIT, Shell
 from pdebench.models.sizes import SIZES, Size
+from pdebench.registry import Registry
 
 if TYPE_CHECKING:
     from pdebench.models.mixers.base import Mixer
@@ -63,6 +63,8 @@ class Family:
             {"scan": 3 * outputs[0].size * 16}`. A plan's predicted times ask them of operators too, forward and, where
             `package::name_backward` has one, backward: `ops/operand.py` makes it of forward's. A function in Python
             is there what it calls, which needs none.
+        colour: in charts, `#rrggbb`; None: one that no built-in family has, chosen by the name.
+        mark: in charts, an SVG path within about 1 of the origin such as `M-1,-1H1V1H-1Z`; None: chosen by the name.
     """
 
     name: str
@@ -79,11 +81,17 @@ class Family:
     revision: int = 1
     neutral: Mapping[str, Any] = field(default_factory=dict)
     handles: Handles = field(default_factory=dict)
+    colour: str | None = None
+    mark: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could not be sized: a narrowed MLP is one number for every grid."""
+        """Refuse what could not be sized or drawn: a narrowed MLP is one number for every grid."""
         if self.shell.mlp == "narrowed" and self.bound_to_grid:
             raise ModelError(f"family {self.name}: the MLP of a mixer that is bound to its grid cannot be narrowed")
+        if self.colour is not None and not re.fullmatch("#[0-9a-fA-F]{6}", self.colour):
+            raise ModelError(f"family {self.name}: colour must be #rrggbb, not '{self.colour}'")
+        if self.mark is not None and not re.fullmatch("[Mm][MLHVCSQTAZmlhvcsqtaz0-9., +-]+", self.mark):
+            raise ModelError(f"family {self.name}: mark must be an SVG path, not '{self.mark}'")
 
     def mixer_class(self) -> type[Mixer]:
         """Import and return the mixer's class."""
@@ -139,7 +147,6 @@ class Family:
         return Dimensions(depth, chosen, heads, mlp_hidden)
 
 
-GROUP = "pdebench.families"
 _MIXERS = "pdebench.models.mixers"
 _BUILT_IN = (
     Family(
@@ -242,91 +249,24 @@ _BUILT_IN = (
 )
 
 
-class _Added(NamedTuple):
-    """Families of other packages by their names, and by entry point why there are no more of them."""
-
-    families: dict[str, Family]
-    broken: dict[str, str]
-
-
-@cache
-def _added() -> _Added:
-    """What other packages add; one that cannot be imported, or takes a name that is taken, harms nobody else."""
-    found = _Added({}, {})
-    for point in entry_points(group=GROUP):
-        where = f"'{point.name}' ({point.value})"
-        try:
-            family = point.load()
-        except FOREIGN as error:
-            if out_of_memory(error):  # it may be there the next time
-                raise
-            why = f"{type(error).__name__}: {error}".splitlines()[0]
-            found.broken[point.name] = f"the family {where} of another package cannot be imported: {why}"
-            continue
-        if not isinstance(family, Family):
-            found.broken[point.name] = f"the entry point {where} is no pdebench.models.registry.Family"
-        elif family.name in _SHIPPED or family.name in found.families:
-            found.broken[point.name] = (
-                f"the entry point {where} is a second family '{family.name}': give it another name"
-            )
-        else:
-            found.families[family.name] = family
-    return found
-
-
-class _Families(Mapping[str, Family]):
-    """Every known family: the built-in ones, then those of other packages, imported when they are asked for."""
-
-    def __getitem__(self, name: str) -> Family:
-        return _SHIPPED[name] if name in _SHIPPED else _added().families[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((*_SHIPPED, *_added().families))
-
-    def __len__(self) -> int:
-        return len(_SHIPPED) + len(_added().families)
-
-    def __contains__(self, name: object) -> bool:
-        return name in _SHIPPED or name in _added().families
-
-
-_SHIPPED = {family.name: family for family in _BUILT_IN}
-FAMILIES: Mapping[str, Family] = _Families()
-
-
-def added_families() -> Mapping[str, Family]:
-    """Families of other packages, by name."""
-    return _added().families
-
-
-def broken_families() -> Mapping[str, str]:
-    """Entry points of other packages that give no family, each with a sentence that says why."""
-    return _added().broken
-
-
-def unknown_family(name: str) -> str:
-    """What to say of a name that is none: the nearest one, or why what was meant is not to be had."""
-    broken = broken_families()
-    nearest = difflib.get_close_matches(name.lower(), [point.lower() for point in broken], n=1)
-    why = [text for point, text in broken.items() if point.lower() in nearest]
-    if why:
-        return why[0]
-    text = f"unknown family '{name}'; {did_you_mean(name, FAMILIES)}"
-    return f"{text} (pdebench doctor says which of other packages cannot be imported)" if broken else text
+FAMILIES = Registry("family", "pdebench.families", Family, _BUILT_IN, ModelError)
 
 
 def parse_name(name: str) -> tuple[Family, str, int]:
     """Split `PDE-SSM-DiT-S/2` into its family, its size and its patch.
 
     Raises:
-        ModelError: the name is not of the form FAMILY-SIZE/PATCH, or names an unknown family or size.
+        ModelError: the name is not of the form FAMILY-SIZE/PATCH, names an unknown family or size, or a family of
+            another package that is not to be had.
     """
     stem, slash, patch = name.rpartition("/")
     family, dash, size = stem.rpartition("-")
     if not (slash and dash and patch.isdigit() and int(patch) > 0):
         raise ModelError(f"model name '{name}' is not FAMILY-SIZE/PATCH, such as 'PDE-SSM-DiT-S/2'")
-    if family not in FAMILIES:
-        raise ModelError(f"model name '{name}': {unknown_family(family)}")
+    try:
+        found = FAMILIES.find(family)
+    except ModelError as error:
+        raise ModelError(f"model name '{name}': {error}") from error
     if size not in SIZES:
         raise ModelError(f"model name '{name}': unknown size '{size}'; {did_you_mean(size, SIZES)}")
-    return FAMILIES[family], size, int(patch)
+    return found, size, int(patch)

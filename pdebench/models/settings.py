@@ -107,10 +107,11 @@ class OptionSetting:
 
 
 def options_of(family: str) -> tuple[Option, ...]:
-    """The options of a family in the order in which they are told; none where it is not registered."""
-    if family not in FAMILIES:
+    """The options of a family in the order in which they are told; none where it is not to be had."""
+    found = FAMILIES.get(family)
+    if found is None:
         return ()
-    model = FAMILIES[family].options
+    model = found.options
     declared = model.model_fields
     order = [name for name in _ORDER.get(model, ()) if name in declared]
     names = [*order, *(name for name in declared if name not in order)]
@@ -120,7 +121,7 @@ def options_of(family: str) -> tuple[Option, ...]:
             name,
             defaults[name],
             get_args(declared[name].annotation),
-            FAMILIES[family].neutral.get(name, defaults[name]),
+            found.neutral.get(name, defaults[name]),
         )
         for name in names
     )
@@ -134,7 +135,8 @@ def setting_of(family: str, row: Mapping[str, Any]) -> OptionSetting:
 
 def plain(family: str) -> str:
     """The default setting in words: `plain: full K, convection, reaction, S = 1`."""
-    unsaid = _UNSAID.get(FAMILIES[family].options, ()) if family in FAMILIES else ()
+    found = FAMILIES.get(family)
+    unsaid = () if found is None else _UNSAID.get(found.options, ())
     told = [
         _said(family, option.name, option.default)
         for option in options_of(family)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pdebench.metrics.scores import SCORES
 from pdebench.results.record import COLUMNS
+from pdebench.tasks.scores import SCORES
 
 # Not of a record: the gate looks at the file.
 CHECKPOINT = "checkpoint_bytes"

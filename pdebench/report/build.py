@@ -11,6 +11,7 @@ from pdebench.errors import ResultsError
 from pdebench.files.manifest import Manifest
 from pdebench.report import drawings, papers
 from pdebench.report.folders import load, named
+from pdebench.report.frame import family_order
 from pdebench.report.html import make_page, sections, write_page
 from pdebench.report.section import Page, PageSection, SweepProgress
 from pdebench.results.store import make_folder, save_tables, write_own
@@ -48,7 +49,8 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
     target = place(folders, out)
     Manifest(target).refuse_foreign(BASE)  # before all is made ready
     ready = _made_ready(folders)
-    drawn = drawings.figure_files([figure for part in ready.parts for figure in part.figures], formats)
+    shown = [figure for part in ready.parts for figure in part.figures]
+    drawn = drawings.figure_files(shown, family_order(ready.page.table), formats)
     figures = {f"{FIGURES}/{name}": draw for name, draw in drawn.items()}
     tables = {
         f"{TABLES}/{name}": text for name, text in papers.table_files(ready.page.table, ready.page.comparisons).items()

@@ -23,6 +23,7 @@ SAMPLED = (
     "metric_reference_count",
     "metric_resize",
     "metric_weights_sha256",
+    "metric_source",
 )
 """What must be the same of samples whose scores are compared."""
 
@@ -75,6 +76,7 @@ _FIELDS = {
     "machine_fingerprint": "machine",
     "metric_samples": "the sample counts",
     "metric_reference_count": "the reference counts",
+    "metric_source": "the code of the metrics",
     "sampled_from": "the weights that are sampled",
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 from pdebench.errors import ResultsError, did_you_mean
 from pdebench.report import palette, vega
 from pdebench.report.charts import Figure, file_name, slug
+from pdebench.report.looks import looks_of
 
 FORMATS = ("svg", "pdf", "png")
 USUAL = ("svg", "pdf")  # a PNG takes longer than both
@@ -29,15 +30,18 @@ def formats(text: str) -> tuple[str, ...]:
     return named
 
 
-def figure_files(figures: Sequence[Figure], wanted: Sequence[str] = USUAL) -> dict[str, Callable[[], bytes]]:
+def figure_files(
+    figures: Sequence[Figure], families: Sequence[str], wanted: Sequence[str] = USUAL
+) -> dict[str, Callable[[], bytes]]:
     """What gives each figure in each of the formats wanted, by the name of its file.
 
+    `families` are those of the table, in the order of `frame.family_order`.
     Another process draws them meanwhile. What is called raises ResultsError where they could not be drawn.
     """
     named = [(name, spec) for figure in figures for name, spec in drawings(figure)]
     if not named:
         return {}
-    drawn = cache(vega.drawings([spec for _, spec in named], palette.paper_config(), wanted).result)
+    drawn = cache(vega.drawings([spec for _, spec in named], palette.paper_config(looks_of(families)), wanted).result)
     return {
         f"{file_name(name)}.{kind}": partial(_file, drawn, place, kind)
         for place, (name, _) in enumerate(named)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdebench.metrics.scores import SCORES, Score
+from pdebench.metrics.metric import Score
 from pdebench.models.settings import OptionSetting, options_of, setting_of
 from pdebench.report.sets import set_names
-from pdebench.results.record import declared_as, is_metric
+from pdebench.results.record import declared_as
 from pdebench.stats.cells import fill_in
+from pdebench.tasks.scores import is_metric, scores_among
 
 SUBJECT = "PDE-SSM-DiT"
 """The family that this project is about: the report says first where it is behind."""
@@ -77,6 +78,7 @@ TEXT = (
     "metric_resize",
     "metric_extractor",
     "metric_weights_sha256",
+    "metric_source",
     "machine_fingerprint",
     "device",
     "cpu",
@@ -240,7 +242,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def family_order(table: pd.DataFrame) -> list[str]:
-    """Every family known to the palette, then those of the table that it does not know, by name."""
+    """Every built-in family, then the others of the table, by name."""
     present = set(table["model.family"].dropna())
     return [*FAMILIES, *sorted(present - set(FAMILIES))]
 
@@ -259,7 +261,7 @@ def of_samples(column: str) -> bool:
 
 def scores_in(table: pd.DataFrame, kind: str | None = None) -> list[Score]:
     """The scores of samples that a table has columns for, or those of a kind, in the order in which they are told."""
-    return [score for score in SCORES.values() if score.column in table and kind in (None, score.kind)]
+    return [score for score in scores_among(map(str, table)) if kind in (None, score.kind)]
 
 
 def measured(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from pdebench.report import formatting, palette, vega
 from pdebench.report.frame import SUBJECT, families_in, family_order, make_frame
+from pdebench.report.looks import looks_of
 from pdebench.report.section import Page, PageSection, SweepProgress
 from pdebench.report.sections import tables
 from pdebench.report.sections.ablation import AblationTable, ablation_tables
@@ -112,6 +113,7 @@ def render(page: Page, parts: Sequence[PageSection]) -> str:
     table = page.table
     figures = [figure for part in parts for figure in part.figures]
     template = _environment().get_template("template.html")
+    looks = looks_of(family_order(table))
     return template.render(
         title=formatting.listed(sorted(suite_names(page))) or "no results",
         lede=parts[0].content.summary.lede,
@@ -119,12 +121,12 @@ def render(page: Page, parts: Sequence[PageSection]) -> str:
         finished_at=_moment(table["finished_at"]),
         sections=parts,
         **shared(table),
-        css=Markup(palette.css() + (HERE / "report.css").read_text(encoding="utf-8")),
+        css=Markup(palette.css(looks) + (HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "report.js").read_text(encoding="utf-8")),
         vega=Markup(_vega() if figures else ""),
         specs=embedded(
             {
-                "config": palette.page_config(),
+                "config": palette.page_config(looks),
                 "charts": {figure.name: _without_legends(figure.spec()) for figure in figures},
             }
         ),
@@ -136,8 +138,8 @@ def shared(table: pd.DataFrame) -> dict[str, Any]:
     order = family_order(table)
     return {
         "subject": SUBJECT,
-        "families": [(name, palette.place_of(order.index(name))) for name in families_in(table)],
-        "shapes": palette.SHAPES,
+        "families": [(name, order.index(name)) for name in families_in(table)],
+        "shapes": [look.shape for look in looks_of(order)],
         "missing": formatting.MISSING,
     }
 

@@ -1,7 +1,7 @@
 """One colour and one shape a family, the same in chart, key and table, on a light page and a dark one.
 
-The built-in families have the first ones, in their order; those of other packages take the further ones by turns, and
-never one of a built-in family.
+The built-in families have the first ones, in their order; the further ones are for those of other packages, as
+`looks.py` gives them out.
 
 Neighbours in the order differ in lightness as well as in hue, and the shape repeats what the colour says,
 so that the charts can be read without colour. Charts leave colours to Vega's configuration: on the page they
@@ -11,7 +11,10 @@ are CSS variables, so that one drawing follows the reader's colour scheme and th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pdebench.report.looks import Look
 
 LIGHT = (
     "#0067b1",
@@ -82,27 +85,17 @@ SHAPES = (
 """SVG paths within about 1 of the origin, as Vega takes them."""
 
 BUILT_IN = 11
-_MOST = 64  # families that a chart can tell by their places
+"""How many of each are the built-in families' own."""
 
 
-def place_of(family: int) -> int:
-    """The colour and shape of a family, by its place among all: the first are the built-in families' own."""
-    return family if family < len(LIGHT) else BUILT_IN + (family - BUILT_IN) % (len(LIGHT) - BUILT_IN)
-
-
-def _all(values: Sequence[str]) -> list[str]:
-    """One for each family: Vega would begin anew after the last, with the colour of the first."""
-    return [values[place_of(family)] for family in range(_MOST)]
-
-
-def css() -> str:
-    """The palette as CSS variables `--family-0` and on, for both schemes."""
-    light = "".join(f"--family-{place}:{colour};" for place, colour in enumerate(LIGHT))
-    dark = "".join(f"--family-{place}:{colour};" for place, colour in enumerate(DARK))
+def css(looks: Sequence[Look]) -> str:
+    """The families' colours as CSS variables `--family-0` and on, for both schemes."""
+    light = "".join(f"--family-{place}:{look.light};" for place, look in enumerate(looks))
+    dark = "".join(f"--family-{place}:{look.dark};" for place, look in enumerate(looks))
     return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
-def page_config() -> dict[str, Any]:
+def page_config(looks: Sequence[Look]) -> dict[str, Any]:
     """Vega-Lite's `config` on the page: ink from the text around it, legends left to the page's own."""
     ink = "currentColor"
     return {
@@ -111,8 +104,8 @@ def page_config() -> dict[str, Any]:
         "font": "inherit",
         "view": {"stroke": None},
         "range": {
-            "category": [f"var(--family-{place_of(family)})" for family in range(_MOST)],
-            "symbol": _all(SHAPES),
+            "category": [f"var(--family-{place})" for place in range(len(looks))],
+            "symbol": [look.shape for look in looks],
         },
         "axis": {
             "labelColor": ink,
@@ -136,15 +129,15 @@ def page_config() -> dict[str, Any]:
     }
 
 
-def paper_config() -> dict[str, Any]:
+def paper_config(looks: Sequence[Look]) -> dict[str, Any]:
     """Vega-Lite's `config` in a file of its own: the light palette on white, and a legend, since there is no key."""
     ink, quiet = "#16202b", "#55616e"
-    axis = {key: ink if value == "currentColor" else value for key, value in page_config()["axis"].items()}
+    axis = {key: ink if value == "currentColor" else value for key, value in page_config(looks)["axis"].items()}
     return {
-        **page_config(),
+        **page_config(looks),
         "background": "white",
         "font": "Helvetica, Arial, sans-serif",
-        "range": {"category": _all(LIGHT), "symbol": _all(SHAPES)},
+        "range": {"category": [look.light for look in looks], "symbol": [look.shape for look in looks]},
         "axis": axis,
         "legend": {
             "orient": "bottom",

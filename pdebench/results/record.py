@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from pdebench.metrics.scores import SCORES, SPREADS
+from pdebench.tasks.scores import is_metric
 
 # what a status may say of a cell that has its end, and needs no further run
 FAILED = ("diverged", "oom", "timeout", "error")
@@ -309,11 +309,6 @@ DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 def declared_as(column: str) -> Column | None:
     """What is declared of a column; None of a score, a key of the configuration, or another's column."""
     return COLUMNS.get(column) or OF_METRICS.get(column)
-
-
-def is_metric(column: str) -> bool:
-    """Whether a column is a score of samples, such as `fd_efficientnet_lite0`, or the spread of one."""
-    return column in SCORES or column in SPREADS
 
 
 @lru_cache(maxsize=1000)  # asked of every value of thousands of records

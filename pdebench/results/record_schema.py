@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from pdebench.results.record import COLUMNS, OF_METRICS, STATUSES, Column, is_metric
+from pdebench.results.record import COLUMNS, OF_METRICS, STATUSES, Column
 from pdebench.suite.config import DEFAULT_TASK, given
+from pdebench.tasks.scores import is_metric
 
 MOST_KEYS = 400  # of a record: twice what one has
 LONGEST_NAME = 100  # characters of a key, and of what names a suite, a family or a data set in every chart

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from pdebench.errors import printable
-from pdebench.metrics.scores import FID, SCORES
 from pdebench.results.store import Results
 from pdebench.run.slurm.submit import Submitted
 from pdebench.run.sweep import RunOutcome, failed_before
 from pdebench.suite.labels import labels
+from pdebench.tasks.scores import scores_among
 from pdebench.terminal.text_table import TextColumn, in_columns
 
 MOST_ROWS = 40  # of the table: of more cells those that finished last, the others are in the report
@@ -72,8 +72,8 @@ def _table(outcome: RunOutcome, width: int) -> Text:
     names = labels(outcome.cells)
     last = {record["cell"] for record in sorted(outcome.records, key=lambda one: one["finished_at"])[-MOST_ROWS:]}
     found = {key for record in outcome.records for key in record}
-    distance = next((key for key, score in SCORES.items() if score.kind == "frechet" and key in found), None)
-    heads = ("params", "val loss", *(["FID" if distance == FID.column else "FD"] if distance else []), "train img/s")
+    distance = next((score.column for score in scores_among(found) if score.kind == "frechet"), None)
+    heads = ("params", "val loss", *(["FID" if distance == "fid" else "FD"] if distance else []), "train img/s")
     columns = [TextColumn("cell", least=32), *(TextColumn(head, right=True) for head in heads)]
 
     def number(record: dict[str, object], key: str, form: str, scale: float = 1) -> str:

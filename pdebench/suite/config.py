@@ -23,36 +23,21 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pdebench.data.registry import SOURCES
 from pdebench.errors import DimensionError
-from pdebench.files.validators import distinct, known
+from pdebench.files.validators import distinct, known, registered
 from pdebench.files.yaml_source import dump_yaml
-from pdebench.models.registry import FAMILIES, Dimensions, unknown_family
+from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.models.sizes import SIZES
 from pdebench.suite.identity import identity_of
 from pdebench.tasks.registry import TASKS
 from pdebench.tasks.task import Evaluation
 
-
-def data_names() -> list[str]:
-    """The names of the registered data sets."""
-    from pdebench.data.registry import SOURCES  # imports no torch or numpy either, but asks for entry points
-
-    return list(SOURCES)
-
-
-def _family(name: str) -> str:
-    if name not in FAMILIES:
-        raise PydanticCustomError("unknown_name", "{message}", {"message": unknown_family(name)})
-    return name
-
-
-FamilyName = Annotated[str, AfterValidator(_family)]
+FamilyName = Annotated[str, AfterValidator(lambda name: registered(name, FAMILIES))]
 SizeName = Annotated[str, AfterValidator(lambda name: known("size", name, SIZES))]
-DataName = Annotated[str, AfterValidator(lambda name: known("data set", name, data_names()))]
+DataName = Annotated[str, AfterValidator(lambda name: registered(name, SOURCES))]
 DEFAULT_TASK = "generation"
-TaskName = Annotated[
-    str, AfterValidator(lambda name: known("task", name, TASKS)), Field(description="What is learned.")
-]
+TaskName = Annotated[str, AfterValidator(lambda name: registered(name, TASKS)), Field(description="What is learned.")]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -20,6 +20,7 @@ from pdebench.suite.validation import (
     check_section,
     fields,
     first,
+    is_key,
     known_keys,
     nearest_key,
     task_of,
@@ -149,8 +150,7 @@ class _Checker:
     def setting(self, key: str, setting: PlacedValue, families: Sequence[str]) -> None:
         """Check one value of the grid, of an include or of an exclude."""
         section, _, field = key.partition(".")
-        known = known_keys(self.task)
-        if key in known:
+        if is_key(key, self.task, families):
             for problem in check_section(section, {field: setting.value}, self.task, families, partial=True):
                 self.report((*setting.where, *problem.where[2:]), problem.message)
         elif not any(error.key == dotted(setting.where) for error in self.errors):
@@ -161,7 +161,7 @@ class _Checker:
             if section in OVERALL:
                 self.report(where, f"{section} is the same for all of a suite; set it under '{section}:'")
                 return
-            self.report(where, f"there is no such key to set; {nearest_key(key, known)}")
+            self.report(where, f"there is no such key to set; {nearest_key(key, known_keys())}")
 
 
 def check(source: YamlSource) -> Draft:
@@ -209,7 +209,7 @@ def check(source: YamlSource) -> Draft:
     for entry in (*include, *exclude):
         for key, setting in entry.items():
             checker.setting(key, setting, families)
-            if setting.where[0] == "exclude" and key not in swept and key in known_keys(checker.task):
+            if setting.where[0] == "exclude" and key not in swept and is_key(key, checker.task, families):
                 checker.report(setting.where, f"exclude matches keys of the grid only; {nearest_key(key, swept)}")
     every = [setting for settings in grid.values() for setting in settings]
     every += [setting for entry in include for setting in entry.values()]
@@ -237,4 +237,6 @@ def _families(
     """The families that the model may be of; all of them where none is named yet."""
     named = [model.get("family"), *(s.value for s in grid.get("model.family", ()))]
     named += [entry["model.family"].value for entry in include if "model.family" in entry]
-    return [family for family in FAMILIES if family in named] or list(FAMILIES)
+    known = dict.fromkeys(name for name in named if isinstance(name, str) and FAMILIES.get(name) is not None)
+    added = [family for family in known if family not in FAMILIES.built_in]
+    return [*(family for family in FAMILIES.built_in if family in known), *added] or list(FAMILIES.at_hand())

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pdebench.metrics.quality import METRICS
+from pdebench.data.registry import SOURCES
+from pdebench.metrics.registry import METRICS
 from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.models.sizes import SIZES
-from pdebench.suite.config import DEFAULT_TASK, GIVEN, SECTIONS, Header, MatchConfig, data_names, given
+from pdebench.suite.config import DEFAULT_TASK, GIVEN, SECTIONS, Header, MatchConfig, given
 from pdebench.suite.validation import OVERALL, fields, options_of
 from pdebench.tasks.registry import TASKS
 
@@ -21,7 +22,7 @@ Schema = dict[str, Any]
 def json_schema() -> Schema:
     """Return the JSON Schema (draft 2020-12) of a suite file."""
     sections = {section: _fields(section) for section in GIVEN}
-    options = {family: options_of(family) for family in FAMILIES}
+    options = {family: options_of(family) for family in FAMILIES.at_hand()}
     any_option = _merged(options)
     values = {f"{s}.{key}": schema for s, keys in sections.items() for key, schema in keys.items()}
     values |= {f"model.{key}": schema for key, schema in any_option.items()}
@@ -35,7 +36,7 @@ def json_schema() -> Schema:
         keys = sections[section] | (any_option if section == "model" else {})
         properties[section] = {**_object(keys), "description": _first_line(model)}
     match = dict(fields(MatchConfig))
-    match["to"] = {**match["to"], "enum": list(FAMILIES)}
+    match["to"] = {**match["to"], "enum": list(FAMILIES.at_hand())}
     properties["match"] = {**_object(match), "required": list(match), "description": _first_line(MatchConfig)}
     for section in ("limits", "execution"):
         properties[section] = {**_object(fields(OVERALL[section])), "description": _first_line(OVERALL[section])}
@@ -64,14 +65,14 @@ def _fields(section: str) -> Schema:
     """The fields of a section, registered names as enums."""
     keys = dict(fields(given(DEFAULT_TASK)[section]))
     if section == "data":
-        keys["name"] = {**keys["name"], "enum": data_names()}
+        keys["name"] = {**keys["name"], "enum": list(SOURCES.at_hand())}
     elif section == "model":
-        keys["family"] = {**keys["family"], "enum": list(FAMILIES)}
+        keys["family"] = {**keys["family"], "enum": list(FAMILIES.at_hand())}
         keys["size"] = {**keys["size"], "enum": list(SIZES)}
     elif section == "evaluate":
-        for task in TASKS:
+        for task in TASKS.at_hand():
             keys |= {key: field for key, field in fields(given(task)[section]).items() if key not in keys}
-        metrics = {"type": "string", "enum": list(METRICS)}
+        metrics = {"type": "string", "enum": list(METRICS.at_hand())}
         keys["metrics"] = {**keys["metrics"], "items": metrics, "uniqueItems": True}
     return keys
 

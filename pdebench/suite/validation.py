@@ -68,7 +68,17 @@ def options_of(family: str) -> dict[str, Any]:
 def known_keys(task: str) -> tuple[str, ...]:
     """Every dotted key that a suite of that task may set or sweep, options of all families included."""
     own = [f"{section}.{key}" for section, model in given(task).items() for key in fields(model)]
-    return (*own, *sorted({f"model.{key}" for family in FAMILIES for key in options_of(family)}))
+    return (*own, *sorted({f"model.{key}" for family in FAMILIES.at_hand() for key in options_of(family)}))
+
+
+def is_key(key: str, task: str, families: Sequence[str]) -> bool:
+    """Whether a suite may set or sweep a dotted key. Families that are not among these are asked last, and imported."""
+    section, _, name = key.partition(".")
+    sections = given(task)
+    if section in sections and name in fields(sections[section]):
+        return True
+    own = section == "model" and any(name in options_of(family) for family in families)
+    return own or key in known_keys(task)
 
 
 def task_of(raw: Raw) -> str:
@@ -143,7 +153,8 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         cell = Cell.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError:
         family = raw.get("model", {}).get("family")
-        families = [family] if isinstance(family, str) and family in FAMILIES else list(FAMILIES)
+        known = isinstance(family, str) and FAMILIES.get(family) is not None
+        families = [str(family)] if known else list(FAMILIES.at_hand())
         problems = check_header({key: raw[key] for key in raw if key not in SECTIONS})
         for section in SECTIONS:
             problems += check_section(section, raw.get(section, {}), task_of(raw), families, partial=False)
@@ -217,7 +228,7 @@ def _check_option(key: str, value: object, families: Sequence[str]) -> list[Prob
     where: Where = ("model", key)
     takers = [family for family in families if key in options_of(family)]
     if not takers:
-        elsewhere = [family for family in FAMILIES if key in options_of(family)]
+        elsewhere = [family for family in FAMILIES.at_hand() if key in options_of(family)]
         if elsewhere:
             do = "do" if len(elsewhere) > 1 else "does"
             message = f"{', '.join(families)} takes no option '{key}'; {', '.join(elsewhere)} {do}"

@@ -1,10 +1,29 @@
-"""The tasks that a suite can name. Importing this imports no torch."""
+"""The tasks that a suite can name. Importing this imports no torch.
+
+A package outside this one adds a task with an entry point in the group `pdebench.tasks` that resolves to a `Task`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from pdebench.errors import SuiteError
+from pdebench.registry import Registry
 from pdebench.tasks.generation.task import GENERATION
 from pdebench.tasks.task import Task
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (GENERATION,)}
+
+def _fault(task: Task) -> str | None:
+    """What is wrong with the columns of a task of another package, which are found by the task's name."""
+    for score in task.scores:
+        if not all(column.startswith(f"{task.name}_") and column.isidentifier() for column in score.columns):
+            return f"fills '{score.column}'; write {task.name}_ and letters, digits and underscores"
+    return None
+
+
+TASKS: Registry[Task] = Registry(
+    "task",
+    "pdebench.tasks",
+    Task,  # type: ignore[type-abstract]
+    (GENERATION,),
+    SuiteError,
+    _fault,
+)

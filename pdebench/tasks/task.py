@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from pdebench.data.source import Source
-from pdebench.metrics.scores import Score
+from pdebench.metrics.metric import Score
 from pdebench.models.shell import Head
 
 if TYPE_CHECKING:

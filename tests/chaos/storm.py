@@ -81,9 +81,9 @@ class Leaves(PerToken):
 """
 ENTRY_POINTS = """\
 [pdebench.families]
-hungry = faulty_families:HUNGRY
-sleepy = faulty_families:SLEEPY
-leaves = faulty_families:LEAVES
+Hungry = faulty_families:HUNGRY
+Sleepy = faulty_families:SLEEPY
+Leaves = faulty_families:LEAVES
 """
 METADATA = "Metadata-Version: 2.1\nName: faulty-mixers\nVersion: 1.0\n"
 LATER = ("exit_code", "slot", "parent_cpu_share", "checksum")  # what the parent adds to the record that a cell left

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import urllib.error
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,6 +51,11 @@ def extractor() -> features.Extractor:
 def _evaluate(names: list[str], **changes: object) -> dict[str, float | int | str | bool]:
     given = {"generated": GENERATED, "reference": REFERENCE, "reference_checksum": "0" * 64} | changes
     return quality.evaluate(names, **given, reference_name="squares/train/16px", device=CPU)
+
+
+def _of_features(name: str, features: torch.Tensor, reference: torch.Tensor) -> Mapping[str, float | str]:
+    """A metric of these features, (N, D) and (M, D), whatever images they are of."""
+    return quality.METRICS[name].function()(SimpleNamespace(features=features, reference_features=reference))
 
 
 def test_the_registry_needs_neither_torch_nor_numpy() -> None:
@@ -100,8 +107,8 @@ def test_both_distances_agree_with_formulas_written_out(extractor: features.Extr
 @pytest.mark.parametrize("name", [FD, "fid"])
 def test_a_set_is_at_no_distance_from_itself(name: str) -> None:
     some = torch.randn(24, 64)
-    assert quality._compute(name, {"layer": some}, some, "layer")[name] == pytest.approx(0, abs=1e-5)
-    assert quality._compute(name, {"layer": some}, some + 0.5, "layer")[name] == pytest.approx(64 * 0.25)
+    assert _of_features(name, some, some)[name] == pytest.approx(0, abs=1e-5)
+    assert _of_features(name, some, some + 0.5)[name] == pytest.approx(64 * 0.25)
 
 
 def test_the_record_says_how_the_number_came_about() -> None:
@@ -222,10 +229,7 @@ def test_fid_without_weights_or_network_says_what_to_do(
 def test_copies_in_a_reference_are_said_before_anything_trains() -> None:
     """Four copies of each image take precision from two thirds to 0, with torch-fidelity's own function."""
     features = [torch.randn(200, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
-    alone, copied = (
-        quality._compute("precision_recall", {"2048": features[0]}, features[1].repeat(times, 1), "2048")
-        for times in (1, 4)
-    )
+    alone, copied = (_of_features("precision_recall", features[0], features[1].repeat(times, 1)) for times in (1, 4))
     assert alone["precision"] > 0.5
     assert copied["precision"] == 0
     assert quality.copies(REFERENCE) == 0

@@ -64,7 +64,7 @@ def install(
 
 def register(monkeypatch: pytest.MonkeyPatch, family: Family) -> None:
     """Have `FAMILIES` hold it, in place of one of that name."""
-    monkeypatch.setitem(registry._SHIPPED, family.name, family)
+    monkeypatch.setitem(registry.FAMILIES.built_in, family.name, family)
 
 
 def parameter(*shape: int, **more: Any) -> nn.Parameter:

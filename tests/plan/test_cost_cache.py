@@ -188,7 +188,7 @@ def test_an_edited_mixer_of_another_package_is_counted_again(tmp_path: Path, fol
     (site / "layered" / "inner").mkdir(parents=True)
     (site / "layered-1.0.dist-info").mkdir()
     (site / "layered-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: layered\nVersion: 1.0\n")
-    (site / "layered-1.0.dist-info" / "entry_points.txt").write_text("[pdebench.families]\nlayers = family:LAYERS\n")
+    (site / "layered-1.0.dist-info" / "entry_points.txt").write_text("[pdebench.families]\nLayers = family:LAYERS\n")
     (site / "family.py").write_text(
         "from pdebench.models.closed_form import none\nfrom pdebench.models.registry import Family\n"
         'LAYERS = Family("Layers", "layered.inner.mixer:Layers", "", "", none)\n'

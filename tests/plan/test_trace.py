@@ -58,7 +58,7 @@ def test_products_and_attention_of_a_step_are_what_pytorchs_own_counter_has(fami
         model = create_model(name, input_size=SIDE).train()
         images, labels = torch.zeros(BATCH, 4, SIDE, SIDE), torch.zeros(BATCH, dtype=torch.int64)
         with FlopCounterMode(display=False) as counter:
-            generation.velocity_error(model, images, labels, torch.zeros(BATCH), images).mean().backward()
+            flow.velocity_error(model, images, labels, torch.zeros(BATCH), images).mean().backward()
     traced = sum(one.flops * calls for one, calls in step.operations.items() if one.kind in ("linear", "attention"))
     assert traced == counter.get_total_flops() + again
 

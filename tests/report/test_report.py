@@ -18,12 +18,12 @@ from scipy import stats
 
 from pdebench.errors import ResultsError
 from pdebench.files.manifest import MANIFEST
-from pdebench.metrics.scores import SCORES
 from pdebench.report import formatting, write_report
 from pdebench.report.frame import make_frame
 from pdebench.report.papers import paper_tables
 from pdebench.report.sections import costs, curves, quality
 from pdebench.report.sections.summary import summarise
+from pdebench.tasks.scores import SCORES
 
 BOTH = (32, 64)
 COSTS = ("train_seconds", "peak_memory_bytes", "machine_fingerprint")

@@ -34,7 +34,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     about = tmp_path / "site" / "edit_package-1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: edit-package\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[pdebench.families]\nedit = edit_package:EDIT\n")
+    (about / "entry_points.txt").write_text("[pdebench.families]\nEdit-DiT = edit_package:EDIT\n")
     (tmp_path / "site" / "edit_package.py").write_text(PACKAGE)
     path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
     monkeypatch.setenv("PYTHONPATH", path)

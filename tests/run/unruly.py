@@ -134,7 +134,7 @@ class Unruly:
         about.mkdir(parents=True)
         self.left.mkdir()
         (about / "METADATA").write_text(METADATA)
-        points = "".join(f"{name.lower()} = unruly_families:{name}\n" for name in NAMES)
+        points = "".join(f"{name.title()} = unruly_families:{name}\n" for name in NAMES)
         (about / "entry_points.txt").write_text(f"[pdebench.families]\n{points}")
         (site / "unruly_families.py").write_text(FAMILIES)
         (site / "unruly_mixers.py").write_text(MIXERS)

@@ -193,6 +193,7 @@ def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
             ("metric_extractor", "extractor"),
             ("metric_resize", "resize"),
             ("metric_weights_sha256", "weights sha256"),
+            ("metric_source", "code"),
         ):
             values = sorted({cell(name, value).text for value in rows[name].dropna()})
             parts.append(f"{title} {formatting.listed(values) if values else formatting.MISSING}")

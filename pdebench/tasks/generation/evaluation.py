@@ -7,11 +7,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pdebench.files.validators import distinct, known
-from pdebench.metrics.quality import METRICS
+from pdebench.files.validators import distinct, registered
+from pdebench.metrics.registry import METRICS
 from pdebench.tasks.task import Evaluation
 
-MetricName = Annotated[str, AfterValidator(lambda name: known("metric", name, METRICS))]
+MetricName = Annotated[str, AfterValidator(lambda name: registered(name, METRICS))]
 
 
 class GenerationEvaluation(Evaluation):

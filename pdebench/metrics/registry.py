@@ -1,0 +1,96 @@
+"""The metrics that a suite can name. Importing this imports neither torch nor numpy.
+
+A package adds one with an entry point in the group `pdebench.metrics` that has its name and resolves to a `Metric`;
+`pdebench.registry` says what happens to one that is broken or takes a name that is taken.
+"""
+
+from __future__ import annotations
+
+from pdebench.errors import MetricError
+from pdebench.metrics.metric import EFFICIENTNET, INCEPTION, Metric, Score
+from pdebench.registry import Registry
+
+_STATISTICS = "pdebench.metrics.statistics"
+_SUBSETS = ("metric_kid_subset_size",)
+
+
+def _kernel(column: str, title: str) -> Score:
+    return Score(column, title, "kernel", spread=f"{column}_std")
+
+
+_BUILT_IN = (
+    Metric(
+        "fd_efficientnet_lite0",
+        "Fréchet distance of EfficientNet-lite0 features; its weights come as a package",
+        (Score("fd_efficientnet_lite0", "Fréchet distance (EfficientNet-Lite0)", "frechet"),),
+        f"{_STATISTICS}:frechet_efficientnet",
+        EFFICIENTNET,
+        minimum=2,
+    ),
+    Metric(
+        "kid_efficientnet_lite0",
+        "kernel distance (squared MMD) of EfficientNet-lite0 features; unbiased for few samples",
+        (_kernel("kid_efficientnet_lite0", "KID (EfficientNet-Lite0)"),),
+        f"{_STATISTICS}:kernel_efficientnet",
+        EFFICIENTNET,
+        minimum=4,
+        notes=_SUBSETS,
+    ),
+    Metric(
+        "fid",
+        "Fréchet Inception distance",
+        (Score("fid", "FID", "frechet"),),
+        f"{_STATISTICS}:frechet_inception",
+        INCEPTION,
+        minimum=2,
+    ),
+    Metric(
+        "kid",
+        "kernel Inception distance (squared MMD); unbiased for few samples",
+        (_kernel("kid", "KID"),),
+        f"{_STATISTICS}:kernel_inception",
+        INCEPTION,
+        minimum=4,
+        notes=_SUBSETS,
+    ),
+    Metric(
+        "is",
+        "Inception score over ten splits of the samples",
+        (Score("is", "Inception score", "inception", higher_is_better=True, spread="is_std"),),
+        f"{_STATISTICS}:inception_score",
+        INCEPTION,
+        minimum=10,
+        notes=("is_limit",),
+    ),
+    # On Inception's pooled features, as in ADM's evaluation suite, whose numbers DiT reports;
+    # torch-fidelity's own default would be VGG16, another half gigabyte of weights.
+    Metric(
+        "precision_recall",
+        "precision and recall of 3-nearest-neighbour manifolds of Inception features",
+        (
+            Score("precision", "Precision of samples", "share", higher_is_better=True),
+            Score("recall", "Recall of samples", "share", higher_is_better=True),
+        ),
+        f"{_STATISTICS}:precision_recall",
+        INCEPTION,
+        minimum=4,
+        copies_matter=True,
+    ),
+)
+
+
+def _fault(metric: Metric) -> str | None:
+    """What is wrong with the columns of a metric of another package, which are found by the metric's name."""
+    for column in metric.columns:
+        own = column == metric.name or column.startswith(f"{metric.name}_")
+        if not own or not column.isidentifier():
+            return f"fills '{column}'; write {metric.name} or {metric.name}_ and letters, digits and underscores"
+        if any(column in other.columns for other in _BUILT_IN):
+            return f"fills '{column}', which is the column of a built-in metric; give the metric another name"
+    for note in metric.notes:
+        if not note.startswith("metric_"):
+            return f"fills '{note}'; the name of a note must begin with metric_"
+    return None
+
+
+METRICS = Registry("metric", "pdebench.metrics", Metric, _BUILT_IN, MetricError, _fault)
