@@ -60,9 +60,9 @@ class Family:
         handles: what operations cost that the counter does not know, by their names in `macs_uncounted`: a function
             in Python `prim::PythonOp.NAME`, an operator `package::name`. Each is given what the operation was given and
             what came out, tensors as objects with a `shape`, and returns MACs by kind: `lambda inputs, outputs:
-            {"scan": 3 * outputs[0].size * 16}`. A plan's predicted times ask them of operators too, forward and, where
-            `package::name_backward` has one, backward: `ops/operand.py` makes it of forward's. A function in Python
-            is there what it calls, which needs none.
+            {"scan": 3 * outputs[0].size * 16}`. Predicted times rest on the handles of operators too. There an operator
+            of the backward pass has one of its own, which `backward` in `ops/operand.py` makes of forward's; a function
+            in Python has none, but counts as the operators that it calls.
         colour: in charts, `#rrggbb`; None: one that no built-in family has, chosen by the name.
         mark: in charts, an SVG path within about 1 of the origin such as `M-1,-1H1V1H-1Z`; None: chosen by the name.
     """

@@ -1,6 +1,6 @@
 """Multiply-accumulates of a model: its forward pass, traced by fvcore on the meta device, operation by operation.
 
-1 MAC = 2 FLOPs. Counted, of one image's forward pass:
+1 MAC = 2 FLOPs. Counted, of one image's forward pass, by the formulas of `ops/macs.py`:
 
     linear      products of matrices: a MAC for each term of each sum, however operands are broadcast; einsum by pairs;
                 recurrent layers a matrix a token. Biases are not counted.
