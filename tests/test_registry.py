@@ -123,5 +123,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_or_why_that_is_not_to_be_h
     with pytest.raises(ShapeError, match=r"^unknown shape 'flats'; did you mean 'flat'\?$"):
         shapes.find("flats")
     assert "added_lost" not in sys.modules
-    with pytest.raises(ShapeError, match=r"^unknown shape 'Lost'; the nearest is not to be had: shape 'lost' of .*no_su"):
+    with pytest.raises(
+        ShapeError, match=r"^unknown shape 'Lost'; the nearest is not to be had: shape 'lost' of .*no_su"
+    ):
         shapes.find("Lost")
