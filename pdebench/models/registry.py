@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
 
-from pdebench.errors import DimensionError, ModelError, did_you_mean
+from pdebench.errors import FOREIGN, DimensionError, ModelError, did_you_mean, out_of_memory
 from pdebench.models import closed_form
 from pdebench.models.closed_form import Cost
 from pdebench.models.mixer_context import MixerContext
@@ -94,9 +94,19 @@ class Family:
             raise ModelError(f"family {self.name}: mark must be an SVG path, not '{self.mark}'")
 
     def mixer_class(self) -> type[Mixer]:
-        """Import and return the mixer's class."""
+        """Import and return the mixer's class.
+
+        Raises:
+            ModelError: it cannot be imported.
+        """
         module, _, attribute = self.mixer.partition(":")
-        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+        try:
+            return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+        except FOREIGN as error:
+            if out_of_memory(error):
+                raise
+            said = f"{type(error).__name__}: {error}"
+            raise ModelError(f"family '{self.name}': its mixer {self.mixer} cannot be imported: {said}") from error
 
     def size(self, name: str) -> Size:
         """Depth, width and heads that this family has at a size of the table."""
