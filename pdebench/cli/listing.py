@@ -12,6 +12,7 @@ from pdebench.errors import FOREIGN, PdebenchError
 
 if TYPE_CHECKING:
     from pdebench.data.source import Source
+    from pdebench.registry import Registry
 
 Rows = list[dict[str, Any]]
 
@@ -111,8 +112,19 @@ def metrics() -> Rows:
     """The registered metrics, those of other packages that are not to be had with why."""
     from pdebench.metrics.registry import METRICS
 
-    told = METRICS.broken() | {name: metric.summary for name, metric in METRICS.at_hand().items()}
-    return [{"metric": name, "what": what} for name, what in told.items()]
+    return _told("metric", METRICS)
+
+
+def tasks() -> Rows:
+    """The registered tasks, those of other packages that are not to be had with why."""
+    from pdebench.tasks.registry import TASKS
+
+    return _told("task", TASKS)
+
+
+def _told(title: str, registry: Registry[Any]) -> Rows:
+    told = registry.broken() | {name: thing.summary for name, thing in registry.at_hand().items()}
+    return [{title: name, "what": what} for name, what in told.items()]
 
 
 LISTS: dict[str, Callable[[], Rows]] = {
@@ -120,6 +132,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "models": lambda: list(models()),
     "data": data,
     "metrics": metrics,
+    "tasks": tasks,
 }
 
 

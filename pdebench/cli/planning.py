@@ -31,6 +31,7 @@ class Listed(StrEnum):
     models = "models"
     data = "data"
     metrics = "metrics"
+    tasks = "tasks"
 
 
 def validate(
@@ -101,7 +102,7 @@ def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     as_json: JsonOption = False,
 ) -> None:
-    """List suites, models, data sets or metrics.
+    """List suites, models, data sets, metrics or tasks.
 
     Of models: every family and size with its parameters and multiply-accumulates at 256 and 512 px, counted as the
     list is made.

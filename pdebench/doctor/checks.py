@@ -160,8 +160,9 @@ def added() -> Iterator[Check]:
     """Families and metrics of other packages; the built-in ones are always there."""
     from pdebench.metrics.registry import METRICS
     from pdebench.models.registry import FAMILIES
+    from pdebench.tasks.registry import TASKS
 
-    for title, registry in (("family", FAMILIES), ("metric", METRICS)):
+    for title, registry in (("family", FAMILIES), ("metric", METRICS), ("task", TASKS)):
         for name, thing in registry.added().items():
             yield Check(f"{title} {name}", "ok", thing.summary)
         yield from _broken(title, registry)

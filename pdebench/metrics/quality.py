@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from pdebench.data.source import Source
 from pdebench.errors import FOREIGN, CellWarning, MetricError, PdebenchError, out_of_memory
 from pdebench.metrics import extractor_weights
 from pdebench.metrics.metric import Metric
@@ -24,6 +25,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pdebench.metrics.samples import Samples
+
+
+def check_images(names: Iterable[str], source: Source) -> None:
+    """See that the metrics can look at a data set's images.
+
+    Raises:
+        MetricError: an extractor takes RGB, and they are not.
+    """
+    if source.channels == 3 and source.dtype == "uint8":
+        return
+    for metric in _chosen(names):
+        if metric.extractor is not None:
+            raise MetricError(
+                f"metric '{metric.name}' reads features of RGB images, but data set '{source.name}' has "
+                f"{source.channels} channel{'s' * (source.channels != 1)} of {source.dtype}: leave it out of "
+                "evaluate.metrics"
+            )
 
 
 def check(names: Iterable[str], samples: int) -> None:
@@ -76,13 +94,15 @@ def copies(images: NDArray[np.generic] | torch.Tensor) -> int:
 def evaluate(
     names: Iterable[str],
     generated: torch.Tensor,
-    reference: NDArray[np.uint8] | torch.Tensor,
+    reference: NDArray[np.generic] | torch.Tensor,
     *,
     reference_name: str,
     reference_checksum: str,
     device: torch.device,
 ) -> dict[str, float | int | str | bool]:
-    """Compute metrics of `generated` (N, 3, H, W) against `reference` (M, 3, H', W'), both uint8.
+    """Compute metrics of `generated` (N, C, H, W) against `reference` (M, C, H', W').
+
+    Where a metric reads an extractor's features both are uint8 RGB.
 
     `reference_checksum` is a checksum of the reference's content: its features are cached under it. Returns
     each metric's columns and those that say how they came about (`metric_*`); where two extractors were used,
@@ -102,8 +122,9 @@ def evaluate(
     from pdebench.metrics import features
     from pdebench.metrics.samples import Samples
 
-    features.require_uint8(generated)
-    features.require_uint8(reference)
+    if any(metric.extractor is not None for metric in chosen):
+        features.require_uint8(generated)
+        features.require_uint8(reference)
     few = min(len(generated), len(reference))
     for metric in chosen:
         if few < metric.minimum:

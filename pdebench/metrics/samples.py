@@ -16,13 +16,13 @@ class Samples:
     """Generated images and those of a reference. Features are computed when the first metric asks for them.
 
     Attributes:
-        generated: uint8 of shape (N, 3, H, W), 0..255.
-        reference: uint8 of shape (M, 3, H', W'), usually a read-only memory map.
+        generated: images (N, C, H, W) as their data set has them: uint8, 0..255, or floats.
+        reference: likewise (M, C, H', W'), usually a read-only memory map.
         checksum: of the reference's content; its features are kept under it.
     """
 
     def __init__(
-        self, generated: Tensor, reference: Tensor | NDArray[np.uint8], checksum: str, extractor: Extractor | None
+        self, generated: Tensor, reference: Tensor | NDArray[np.generic], checksum: str, extractor: Extractor | None
     ) -> None:
         self.generated, self.reference, self.checksum, self._extractor = generated, reference, checksum, extractor
 
@@ -50,7 +50,7 @@ class Samples:
     @cached_property
     def reference_features(self) -> Tensor:
         """Pooled features of the reference, (M, D) float32 on the CPU. Raises MetricError without extractor."""
-        return self.extractor.reference_features(self.reference, self.checksum)
+        return self.extractor.reference_features(self.reference, self.checksum)  # type: ignore[arg-type] (uint8: `evaluate`)
 
     @cached_property
     def _of_generated(self) -> dict[str, Tensor]:

@@ -264,6 +264,7 @@ OF_METRICS: dict[str, Column] = {
     "metric_reference_copies": Column("Int64", "reference images that are the same as others", evaluated=True),
     "metric_resize": Column("string", "how images were brought to the extractor's size", evaluated=True),
     "metric_extractor": Column("string", "the networks whose features were compared", evaluated=True),
+    "metric_source": Column("string", "digests of the code of other packages' metrics", evaluated=True),
     "metric_weights_sha256": Column("string", "their weights", evaluated=True),
     "metric_small_sample": Column("boolean", "fewer images than features have dimensions", evaluated=True),
 }

@@ -49,7 +49,7 @@ def identity_of(config: Mapping[str, Any]) -> str:
         decides["model"]["revision"] = family.revision
     for section, keys in {**NEUTRAL, "model": family.neutral}.items():
         for key, value in keys.items():
-            if decides[section].get(key) == value:
+            if key in decides[section] and decides[section][key] == value:
                 del decides[section][key]
         if not decides[section]:
             del decides[section]

@@ -60,6 +60,7 @@ class GenerationTask(Task):
         """See `Task`."""
         quality.check(evaluate.metrics, evaluate.samples)
         _refuse_meaningless(source, train, evaluate)
+        quality.check_images(evaluate.metrics, source)
         if (guided := evaluate.guidance_channels) is not None and guided > source.channels:
             raise DataError(
                 f"evaluate.guidance_channels is {guided}, but data set '{source.name}' has {source.channels} channels: "
