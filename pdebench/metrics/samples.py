@@ -50,7 +50,7 @@ class Samples:
     @cached_property
     def reference_features(self) -> Tensor:
         """Pooled features of the reference, (M, D) float32 on the CPU. Raises MetricError without extractor."""
-        return self.extractor.reference_features(self.reference, self.checksum)  # type: ignore[arg-type] (uint8: `evaluate`)
+        return self.extractor.reference_features(self.reference, self.checksum)  # type: ignore[arg-type]  # uint8 then
 
     @cached_property
     def _of_generated(self) -> dict[str, Tensor]:
