@@ -1,4 +1,4 @@
-"""A package outside adds a family, a data set, a metric and a task, a file each; one suite runs them together."""
+"""The guide's package adds a family, a data set, a metric and a task; one suite runs them together."""
 
 from __future__ import annotations
 
@@ -8,202 +8,34 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from runs import without_report
 
-FILES = {
-    "outside/__init__.py": "",
-    "outside/family.py": """\
-from pdebench.models.closed_form import Cost, none
-from pdebench.models.registry import Family
+from pdebench.files.yaml_source import read_text
 
-
-def cost(place, options):
-    return none(place, options) + Cost(0, place.tokens * place.width)
-
-
-PLUS = Family(
-    "Plus-DiT", "outside.mixer:Plus", "None-DiT times three", "", cost, colour="#123456", mark="M-1,-1H1L0,1Z",
-    handles={"prim::PythonOp.Triple": lambda inputs, outputs: {"triple": outputs[0].size}},
-)
-""",
-    "outside/mixer.py": """\
-from torch.autograd import Function
-
-from pdebench.models.mixers.none import PerToken
-
-
-class Triple(Function):
-    @staticmethod
-    def forward(ctx, x):
-        return 3 * x
-
-    @staticmethod
-    def backward(ctx, grad):
-        return 3 * grad
-
-
-class Plus(PerToken):
-    def forward(self, x, c):
-        return Triple.apply(super().forward(x, c))
-""",
-    "outside/data.py": """\
-from pdebench.data.source import ImageSet, Source
-
-
-class Stripes(Source):
-    name = "stripes"
-    summary = "grey stripes, three pixels high for five wide"
-    channels = 1
-    dtype = "float32"
-
-    def sides(self, config):
-        return config.resolution, config.resolution * 5 // 3
-
-    def check(self, config):
-        self.check_no_path(config)
-
-    def class_count(self, config):
-        return None
-
-    def load(self, config, split):
-        import numpy as np
-
-        (height, width), count = self.sides(config), {"train": 24, "validation": 8}[split]
-        random = np.random.default_rng(count)
-        draws = random.uniform(-1, 1, (count, 1, 1, width)) * random.uniform(0, 1, (count, 1, 1, 1))
-        images = np.broadcast_to(draws, (count, 1, height, width)).astype(np.float32)
-        return ImageSet(images, None, None, self.name, config.resolution, split, f"stripes-{split}-{height}")
-
-
-STRIPES = Stripes()
-""",
-    "outside/task.py": """\
-from pydantic import Field
-
-from pdebench.metrics.metric import Score
-from pdebench.tasks.task import Evaluation, Outputs, Task
-
-
-class HalvesEvaluation(Evaluation):
-    images: int = Field(default=8, gt=0, description="Held-out images to look at.")
-
-
-class Halves(Task):
-    name = "halves"
-    summary = "the mean of either half of an image"
-    evaluation = HalvesEvaluation
-    scores = (Score("halves_error", "Error of halves", "positive"),)
-
-    def outputs(self, classes, channels):
-        return Outputs(None, "vector", 2)
-
-    def learner(self, train):
-        from outside.halves import HalvesLearner
-
-        return HalvesLearner()
-
-
-HALVES = Halves()
-""",
-    "outside/halves.py": """\
-import numpy as np
-import torch
-
-from pdebench.files.picture import png_grid
-from pdebench.metrics import quality
-from pdebench.tasks.learner import Applied, Judged, Learner
-
-
-def halves(x):
-    return torch.stack([half.mean((1, 2, 3)) for half in x.chunk(2, -1)], 1)
-
-
-def predicted(model, x):
-    return model(x, torch.zeros(len(x), device=x.device), None)
-
-
-class HalvesLearner(Learner):
-    task = "halves"
-
-    def to_model(self, images):
-        return images.float()
-
-    def draw(self, shape, generator, *, labelled):
-        return torch.zeros(shape[0], device=generator.device)
-
-    def loss(self, model, x, labels, draws):
-        return (predicted(model, x) - halves(x)).square().mean()
-
-    def validation_loss(self, model, images, labels, *, batch_size, device, world):
-        return self.loss(model, images.to(device), None, None).item()
-
-    def apply(self, model, evaluate, reference, held_out, *, weights, world, arithmetic, watch):
-        x = torch.from_numpy(np.array(held_out.images[: evaluate.images]))
-        with arithmetic:
-            return Applied((x, predicted(model, x.to(world.device)).float().cpu()))
-
-    def judge(self, applied, evaluate, reference, *, meaningful, device):
-        x, found = applied.made
-        painted = found[:, None, None, :].repeat_interleave(x.shape[-1] // 2, -1).expand(-1, 1, x.shape[-2], -1)
-        columns = quality.evaluate(
-            ["flatness"], painted, np.asarray(reference.images),
-            reference_name="stripes", reference_checksum=reference.checksum, device=device,
-        )
-        picture = png_grid(((painted + 1) * 127.5).clamp(0, 255).byte(), columns=4)
-        error = (found - halves(x)).abs().mean().item()
-        return Judged({"halves_error": error, **columns}, {"samples.png": picture})
-""",
-    "outside/metric.py": """\
-from pdebench.metrics.metric import Metric, Score
-
-FLATNESS = Metric(
-    "flatness",
-    "how little neighbouring columns differ, as a share of what they may",
-    (Score("flatness", "Flatness", "share", higher_is_better=True, spread="flatness_std"),),
-    "outside.metric:flatness",
-    minimum=2,
-)
-
-
-def flatness(samples):
-    images = (samples.generated.float() + 1) / 2
-    flat = 1 - images.diff(dim=3).abs().mean(dim=(1, 2, 3))
-    return {"flatness": flat.mean(), "flatness_std": flat.std()}
-""",
-    "outside-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n",
-    "outside-1.0.dist-info/entry_points.txt": """\
-[pdebench.families]
-Plus-DiT = outside.family:PLUS
-[pdebench.data]
-stripes = outside.data:STRIPES
-[pdebench.metrics]
-flatness = outside.metric:FLATNESS
-[pdebench.tasks]
-halves = outside.task:HALVES
-""",
-}
-SUITE = {
-    "suite": "outside",
-    "task": "halves",
-    "data": {"name": "stripes", "resolution": 24, "flip": False},
-    "model": {"size": "XXS", "patch": 8, "depth": 1, "width": 64},
-    "train": {"steps": 30, "batch_size": 8, "lr": 2e-3, "ema": 0.5},
-    "evaluate": {"images": 8},
-    "measure": {"seconds": 0.01, "spatial": True, "operators": True},
-    "execution": {"isolation": "warm"},
-    "grid": {"model.family": ["Plus-DiT", "None-DiT"]},
-}
+GUIDE = Path(__file__).parents[2] / "docs" / "extending.md"
+FILES = dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL))
+"""The files that the guide shows, by their names."""
+SUITE = read_text(FILES.pop("outside.yaml"), "outside.yaml").data
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, as pip would install it, and the suite beside it."""
     folder = tmp_path_factory.mktemp("outside")
-    for name, text in FILES.items():
+    project = tomllib.loads(FILES["pyproject.toml"])["project"]
+    about = f"outside-{project['version']}.dist-info"
+    points = "".join(
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in named.items())
+        for group, named in project["entry-points"].items()
+    )
+    metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    made = {"outside/__init__.py": "", f"{about}/METADATA": metadata, f"{about}/entry_points.txt": points}
+    for name, text in {**FILES, **made}.items():
         path = folder / "site" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
