@@ -129,14 +129,14 @@ class YamlSource:
         return YamlSource(data, self.file, self.places)
 
     def replaced(self, where: Where, value: Any, place: SourceLocation) -> YamlSource:
-        """Return a copy with one value set, making the mappings on the way to it."""
+        """Return a copy with one value set, making the mappings on the way to it; lists on it are there."""
         data = copy.deepcopy(self.data)
-        inner = data
+        inner: Any = data
         for key in where[:-1]:
-            if not isinstance(inner.get(str(key)), dict):
-                inner[str(key)] = {}
-            inner = inner[str(key)]
-        inner[str(where[-1])] = value
+            if not isinstance(key, int) and not isinstance(inner.get(key), dict | list):
+                inner[key] = {}
+            inner = inner[key]
+        inner[where[-1]] = value
         places = {at: old for at, old in self.places.items() if at[: len(where)] != where}
         made = {where[:depth]: place for depth in range(1, len(where)) if where[:depth] not in places}
         return YamlSource(data, self.file, {**places, **made, where: place})

@@ -11,7 +11,7 @@ from pdebench.errors import SuiteError, did_you_mean
 from pdebench.files.yaml_source import Where, YamlSource, dotted, show
 from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.suite.config import GIVEN, ExecutionConfig, Header, LimitsConfig, MatchConfig
-from pdebench.suite.matrix import Entry, PlacedValue, identity
+from pdebench.suite.matrix import Entry, Grid, PlacedValue, identity
 from pdebench.suite.validation import (
     NESTED,
     OVERALL,
@@ -51,7 +51,7 @@ class Draft:
     execution: ExecutionConfig
     budgeted: bool
     sections: Mapping[str, Mapping[str, Any]]
-    grid: Mapping[str, Sequence[PlacedValue]]
+    grids: Sequence[Grid]
     include: Sequence[Entry]
     exclude: Sequence[Entry]
 
@@ -108,24 +108,32 @@ class _Checker:
             self.report(where, "budget chooses this for each cell; leave it out, or leave budget out")
         return True
 
-    def grid(self) -> dict[str, list[PlacedValue]]:
-        grid = self.source.data.get("grid", {})
-        if not isinstance(grid, dict) or (not grid and "grid" in self.source.data):
-            self.report(("grid",), f"must be keys with lists of values, not {show(grid)}; or leave grid out")
+    def grids(self) -> list[dict[str, list[PlacedValue]]]:
+        """The grids of a suite: none, one, or a list of them."""
+        if "grid" not in self.source.data:
+            return []
+        written = self.source.data["grid"]
+        if isinstance(written, list) and written:
+            return [self.grid(one, ("grid", index)) for index, one in enumerate(written)]
+        return [self.grid(written, ("grid",))]
+
+    def grid(self, grid: Any, where: Where) -> dict[str, list[PlacedValue]]:
+        if not isinstance(grid, dict) or not grid:
+            self.report(where, f"must be keys with lists of values, not {show(grid)}; or leave grid out")
             return {}
         settings: dict[str, list[PlacedValue]] = {}
         for key, values in grid.items():
             if isinstance(values, dict) and key in GIVEN:
-                self.report(("grid", key), _dotted_keys(key, values))
+                self.report((*where, key), _dotted_keys(key, values))
             elif not isinstance(values, list):
-                self.report(("grid", key), f"must be a list of values, such as [{show(values)}], not {show(values)}")
+                self.report((*where, key), f"must be a list of values, such as [{show(values)}], not {show(values)}")
             elif not values:
                 self.report(
-                    ("grid", key),
+                    (*where, key),
                     "is an empty list, which leaves nothing to run; list a value or drop the key",
                 )
             else:
-                settings[key] = [PlacedValue(value, ("grid", key, index)) for index, value in enumerate(values)]
+                settings[key] = [PlacedValue(value, (*where, key, index)) for index, value in enumerate(values)]
         return settings
 
     def entries(self, name: str) -> list[dict[str, PlacedValue]]:
@@ -154,14 +162,14 @@ class _Checker:
             for problem in check_section(section, {field: setting.value}, self.task, families, partial=True):
                 self.report((*setting.where, *problem.where[2:]), problem.message)
         elif not any(error.key == dotted(setting.where) for error in self.errors):
-            where = setting.where[:2] if setting.where[0] == "grid" else setting.where
+            where = setting.where[:-1] if setting.where[0] == "grid" else setting.where
             if isinstance(setting.value, dict) and key in GIVEN:
                 self.report(where, _dotted_keys(key, setting.value))
                 return
             if section in OVERALL:
                 self.report(where, f"{section} is the same for all of a suite; set it under '{section}:'")
                 return
-            self.report(where, f"there is no such key to set; {nearest_key(key, known_keys())}")
+            self.report(where, f"there is no such key to set; {nearest_key(key, known_keys(self.task))}")
 
 
 def check(source: YamlSource) -> Draft:
@@ -178,10 +186,9 @@ def check(source: YamlSource) -> Draft:
             checker.report((key,), f"unknown key; {hint}")
     for name, most in _MOST.items():
         held = source.data.get(name)
-        if isinstance(held, dict | list) and len(held) > most:
-            checker.report(
-                (name,), f"has {len(held):,} {'keys' if name == 'grid' else 'entries'}; the most is {most:,}"
-            )
+        count = sum(map(len, grids_of(source.data))) if name == "grid" else len(held) if isinstance(held, list) else 0
+        if count > most:
+            checker.report((name,), f"has {count:,} {'keys' if name == 'grid' else 'entries'}; the most is {most:,}")
             raise first(checker.errors)
     header = {key: source.data[key] for key in HEADER if key in source.data}
     for problem in check_header(header):
@@ -191,38 +198,44 @@ def check(source: YamlSource) -> Draft:
             checker.report(problem.where, "is missing; start with 'suite: NAME'")
 
     overall = {section: checker.overall(section) for section in OVERALL}
-    match, sections, grid = overall["match"], checker.sections(), checker.grid()
+    match, sections, grids = overall["match"], checker.sections(), checker.grids()
     include, exclude = checker.entries("include"), checker.entries("exclude")
-    families = _families(sections["model"], grid, include)
+    families = _families(sections["model"], grids, include)
     for section, raw in sections.items():
         for problem in check_section(section, raw, checker.task, families, partial=True):
             checker.report(problem.where, problem.message)
-    for key, settings in grid.items():
+    for key, settings in (swept for grid in grids for swept in grid.items()):
         seen = set()
         for setting in settings:
             checker.setting(key, setting, families)
             if identity(setting.value) in seen:
                 checker.report(setting.where, f"{show(setting.value)} is listed twice; keep one")
             seen.add(identity(setting.value))
-    written = source.data.get("grid")
-    swept = written if isinstance(written, dict) else {}  # keys with a wrong list too: they were meant
+    swept = grids_of(source.data)  # keys with a wrong list too: they were meant
+    swept_keys = {key for grid in swept for key in grid}
     for entry in (*include, *exclude):
         for key, setting in entry.items():
             checker.setting(key, setting, families)
-            if setting.where[0] == "exclude" and key not in swept and is_key(key, checker.task, families):
-                checker.report(setting.where, f"exclude matches keys of the grid only; {nearest_key(key, swept)}")
-    every = [setting for settings in grid.values() for setting in settings]
+            if setting.where[0] == "exclude" and key not in swept_keys and is_key(key, checker.task, families):
+                checker.report(setting.where, f"exclude matches keys of the grid only; {nearest_key(key, swept_keys)}")
+    every = [setting for grid in grids for settings in grid.values() for setting in settings]
     every += [setting for entry in include for setting in entry.values()]
     if match is not None:
         checker.sized_by_match(sections, every)
     budgeted = checker.stepped_by_budget(sections, every)
-    if (size := math.prod(map(len, grid.values()))) > _MOST_POINTS:
+    if (size := sum(math.prod(map(len, grid.values())) for grid in grids)) > _MOST_POINTS:
         checker.report(("grid",), f"has {size:,} combinations; the most is {_MOST_POINTS:,}")
     if checker.errors:
         raise first(checker.errors)
     matching = None if match is None else MatchConfig(**match)
     limits, execution = LimitsConfig(**overall["limits"] or {}), ExecutionConfig(**overall["execution"] or {})
-    return Draft(source, Header(**header), matching, limits, execution, budgeted, sections, grid, include, exclude)
+    return Draft(source, Header(**header), matching, limits, execution, budgeted, sections, grids, include, exclude)
+
+
+def grids_of(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The grids that a suite's data hold, as they are written; what is none is left out."""
+    written = data.get("grid")
+    return [grid for grid in (written if isinstance(written, list) else [written]) if isinstance(grid, dict)]
 
 
 def _dotted_keys(section: str, values: Mapping[str, Any]) -> str:
@@ -231,11 +244,9 @@ def _dotted_keys(section: str, values: Mapping[str, Any]) -> str:
     return f"keys are dotted here: write {written or f'{section}.KEY: [VALUES]'}"
 
 
-def _families(
-    model: Mapping[str, Any], grid: Mapping[str, Sequence[PlacedValue]], include: Sequence[Entry]
-) -> list[str]:
+def _families(model: Mapping[str, Any], grids: Sequence[Grid], include: Sequence[Entry]) -> list[str]:
     """The families that the model may be of; all of them where none is named yet."""
-    named = [model.get("family"), *(s.value for s in grid.get("model.family", ()))]
+    named = [model.get("family"), *(s.value for grid in grids for s in grid.get("model.family", ()))]
     named += [entry["model.family"].value for entry in include if "model.family" in entry]
     known = dict.fromkeys(name for name in named if isinstance(name, str) and FAMILIES.get(name) is not None)
     added = [family for family in known if family not in FAMILIES.built_in]

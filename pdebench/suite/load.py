@@ -68,7 +68,7 @@ class Suite:
         match: what the models are resized to, if they are.
         limits: what a cell may take.
         execution: how cells are run.
-        grid: dotted key to its values.
+        grids: each dotted keys to their values.
         include: entries of dotted keys and values.
         exclude: as `include`.
         file: where it was read from.
@@ -81,7 +81,7 @@ class Suite:
     match: MatchConfig | None
     limits: LimitsConfig
     execution: ExecutionConfig
-    grid: Mapping[str, Sequence[Any]]
+    grids: Sequence[Mapping[str, Sequence[Any]]]
     include: Sequence[Mapping[str, Any]]
     exclude: Sequence[Mapping[str, Any]]
     file: str
@@ -114,7 +114,7 @@ class Suite:
         matrix: dict[str, Any] = {key: section and section.model_dump() for key, section in overall.items()}
         matrix |= {
             "budget": document.pop("budget"),
-            "grid": self.grid,
+            "grid": self.grids[0] if len(self.grids) == 1 else list(self.grids),
             "include": self.include,
             "exclude": self.exclude,
         }
@@ -179,8 +179,15 @@ def _overridden(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
             raise place.error("must be KEY=VALUE, such as train.lr=1e-4")
         if key in places:
             raise place.error("is set twice; keep one", key)
-        if section == "grid" and dot:
-            where: Where = ("grid", field)
+        several = isinstance(source.data.get("grid"), list)
+        ways: list[Where] = []
+        if section == "grid" and dot and several:
+            ways = [("grid", index, field) for index, grid in enumerate(source.data["grid"]) if field in grid]
+            if not ways:
+                raise place.error("none of the suite's grids sweeps this key; set it in the file", key)
+            where: Where = ways[0]
+        elif section == "grid" and dot:
+            where = ("grid", field)
         elif key in HEADER:
             where = (key,)
         elif section in NESTED and dot:
@@ -194,19 +201,23 @@ def _overridden(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
             known += [f"grid.{swept}" for swept in known_keys(task_of(source.data))]
             raise place.error(f"there is no such key to set; {nearest_key(key, known)}", key)
         places[key] = place
-        source = source.replaced(where, from_here(where, read_value(value, place.file), Path.cwd()), place)
+        for way in ways or [where]:
+            source = source.replaced(way, from_here(way, read_value(value, place.file), Path.cwd()), place)
     _refuse_hidden(source, places)
     return source
 
 
 def _refuse_hidden(source: YamlSource, places: Mapping[str, SourceLocation]) -> None:
     """Refuse an override that the grid or an include would write over, unseen."""
-    grid, include = source.data.get("grid") or {}, source.data.get("include") or []
+    written, include = source.data.get("grid") or {}, source.data.get("include") or []
+    grids = enumerate(written) if isinstance(written, list) else [(None, written)]
+    ways: list[tuple[Where, Any]] = [(("grid",) if at is None else ("grid", at), grid) for at, grid in grids]
     for key, place in places.items():
-        if key in grid:
-            line = source.place(("grid", key)).line
-            at = f" on line {line}" if line else ""
-            raise place.error(f"the grid{at} sweeps this key; override grid.{key} instead, with a list", key)
+        for way, grid in ways:
+            if key in grid:
+                line = source.place((*way, key)).line
+                at = f" on line {line}" if line else ""
+                raise place.error(f"the grid{at} sweeps this key; override grid.{key} instead, with a list", key)
         for index, entry in enumerate(include):
             if key in entry:
                 line = source.place(("include", index, key)).line
@@ -220,16 +231,17 @@ def _finish(draft: Draft, written: Draft | None) -> Suite:
     dropped, while one that never had any is a mistake in the file.
     """
     include, exclude, errors = list(draft.include), list(draft.exclude), []
-    before = None if written is None else expand(written.grid, written.include, written.exclude)
+    before = None if written is None else expand(written.grids, written.include, written.exclude)
     lost = {i for i, extends in enumerate(before.extends) if extends} if before else set()
-    after = expand(draft.grid, include, exclude, only_extend=lost)
+    after = expand(draft.grids, include, exclude, only_extend=lost)
     for index, dropped in enumerate(after.excludes):
         if not dropped and not (before and before.excludes[index]):
             errors.append(
                 _error(draft, ("exclude", index), "matches no combination of the grid, so it excludes nothing")
             )
     for index, entry in enumerate(include):
-        if after.extends[index] and all(key in draft.grid for key in entry) and not before:
+        repeats = any(all(key in grid for key in entry) for grid in draft.grids)
+        if after.extends[index] and repeats and not before:
             errors.append(_error(draft, ("include", index), "repeats a combination of the grid and adds nothing to it"))
     if not after.points and not errors:
         errors.append(_error(draft, ("exclude",), "leaves no combination of the grid to run"))
@@ -244,7 +256,7 @@ def _finish(draft: Draft, written: Draft | None) -> Suite:
         match=draft.match,
         limits=draft.limits,
         execution=draft.execution,
-        grid={key: [setting.value for setting in settings] for key, settings in draft.grid.items()},
+        grids=[{key: [one.value for one in settings] for key, settings in grid.items()} for grid in draft.grids],
         include=[_plain(entry) for i, entry in enumerate(include) if after.extends[i] or i not in lost],
         exclude=[_plain(entry) for i, entry in enumerate(exclude) if after.excludes[i]],
         file=draft.source.file,

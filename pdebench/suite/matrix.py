@@ -1,8 +1,9 @@
-"""A grid with include and exclude, by the rules of a GitHub Actions matrix.
+"""Grids with include and exclude, by the rules of a GitHub Actions matrix.
 
-The grid's combinations come in its own order, the last key running fastest. An exclude entry drops every
-combination that has all its values. An include entry is then added to every combination of the grid whose
-values it does not change; where there is none, it becomes a combination, which later entries leave alone.
+The combinations of a grid come in its own order, the last key running fastest; those of several grids one grid after
+another. An exclude entry drops every combination that has all its values. An include entry is then added to every
+combination of the grids whose values it does not change; where there is none, it becomes a combination, which later
+entries leave alone.
 https://docs.github.com/actions/how-tos/write-workflows/choose-what-workflows-do/run-job-variations
 """
 
@@ -35,7 +36,7 @@ class Expansion:
     Attributes:
         points: dotted keys and their settings, in the order of running.
         excludes: for each exclude entry, whether it dropped something.
-        extends: for each include entry, whether it was added to combinations of the grid.
+        extends: for each include entry, whether it was added to combinations of a grid.
     """
 
     points: list[dict[str, PlacedValue]]
@@ -53,14 +54,16 @@ def identity(value: object) -> Hashable:
 
 
 def expand(
-    grid: Grid, include: Sequence[Entry], exclude: Sequence[Entry], only_extend: Collection[int] = ()
+    grids: Sequence[Grid], include: Sequence[Entry], exclude: Sequence[Entry], only_extend: Collection[int] = ()
 ) -> Expansion:
-    """Combine a grid with its include and exclude.
+    """Combine grids with their include and exclude; no grid at all is one without keys.
 
     The entries of `include` whose index is in `only_extend` never stand alone.
     """
-    combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    if not grid and include:
+    combinations = [
+        dict(zip(grid, values, strict=True)) for grid in grids or [{}] for values in itertools.product(*grid.values())
+    ]
+    if not grids and include:
         combinations = []  # as in GitHub's matrix, a suite of include entries alone is just these
     matched = [[_within(entry, combination) for combination in combinations] for entry in exclude]
     kept = [c for index, c in enumerate(combinations) if not any(row[index] for row in matched)]

@@ -15,7 +15,7 @@ def anchored(source: YamlSource) -> YamlSource:
     """The suite with every relative path in it made absolute, by the folder of its file."""
     folder = Path(source.file).absolute().parent
     ways: list[Where] = [("data", "path"), ("grid", KEY)]
-    for name in ("include", "exclude"):
+    for name in ("grid", "include", "exclude"):
         entries = source.data.get(name)
         ways += [(name, index, KEY) for index in range(len(entries) if isinstance(entries, list) else 0)]
     for way in ways:

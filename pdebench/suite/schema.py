@@ -40,10 +40,11 @@ def json_schema() -> Schema:
     properties["match"] = {**_object(match), "required": list(match), "description": _first_line(MatchConfig)}
     for section in ("limits", "execution"):
         properties[section] = {**_object(fields(OVERALL[section])), "description": _first_line(OVERALL[section])}
+    grid = {"$ref": "#/$defs/grid"}
     properties["grid"] = {
-        **_object(swept),
-        "minProperties": 1,
-        "description": "Every combination of these is a cell; keys are dotted, such as model.family.",
+        "anyOf": [grid, {"type": "array", "items": grid, "minItems": 1}],
+        "description": "Every combination of these is a cell; keys are dotted, such as model.family. Or a list of such "
+        "grids, whose combinations are run one grid after another.",
     }
     properties["include"] = _entries(
         entry,
@@ -57,6 +58,7 @@ def json_schema() -> Schema:
         "description": "A study: what to compare, on what data, for how long, measured how.",
         **_object(properties),
         "required": ["suite"],
+        "$defs": {"grid": {**_object(swept), "minProperties": 1}},
         "allOf": [_one_family(options), _sized_by_match(), _stepped_by_budget(), *_required()],
     }
 
@@ -100,7 +102,7 @@ def _one_family(options: Mapping[str, Schema]) -> Schema:
         }
         for family, keys in options.items()
     ]
-    changed = {"anyOf": [_has("grid", "model.family"), {"required": ["include"]}]}
+    changed = {"anyOf": [_sweeps("model.family"), {"required": ["include"]}]}
     return {"if": {"not": changed}, "then": {"properties": {"model": {"allOf": choices}}}}
 
 
@@ -111,7 +113,7 @@ def _sized_by_match() -> Schema:
     entry = {f"model.{key}": null for key, null in unset.items()}
     without = {
         "model": {"properties": unset},
-        "grid": {"properties": grid},
+        "grid": {"anyOf": [{"type": "object", "properties": grid}, {"type": "array", "items": {"properties": grid}}]},
         "include": {"items": {"properties": entry}},
     }
     return {"if": {"required": ["match"]}, "then": {"properties": without}}
@@ -119,7 +121,7 @@ def _sized_by_match() -> Schema:
 
 def _stepped_by_budget() -> Schema:
     """A budget chooses the steps of each cell, so that none are given."""
-    without = {"train": {"not": {"required": ["steps"]}}, "grid": {"not": {"required": ["train.steps"]}}}
+    without = {"train": {"not": {"required": ["steps"]}}, "grid": {"not": _swept("train.steps")}}
     return {"if": {"anyOf": _BUDGETS}, "then": {"properties": without}}
 
 
@@ -137,7 +139,7 @@ def _required() -> list[Schema]:
     return [
         {
             "anyOf": [
-                *(_has(section, key), _has("grid", f"{section}.{key}"), {"required": ["include"]}),
+                *(_has(section, key), _sweeps(f"{section}.{key}"), {"required": ["include"]}),
                 *(_BUDGETS if key == "steps" else []),
             ]
         }
@@ -149,7 +151,17 @@ def _has(section: str, key: str) -> Schema:
     return {"properties": {section: {"required": [key]}}, "required": [section]}
 
 
-_BUDGETS = [_has("budget", "train_flops"), _has("grid", "budget.train_flops")]
+def _sweeps(key: str) -> Schema:
+    """The grid, or one of several, has the key."""
+    return {"properties": {"grid": _swept(key)}, "required": ["grid"]}
+
+
+def _swept(key: str) -> Schema:
+    one = {"type": "object", "required": [key]}
+    return {"anyOf": [one, {"type": "array", "contains": one}]}
+
+
+_BUDGETS = [_has("budget", "train_flops"), _sweeps("budget.train_flops")]
 
 
 def _object(properties: Mapping[str, Any]) -> Schema:

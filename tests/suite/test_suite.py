@@ -85,7 +85,7 @@ def test_matrix_is_the_example_of_githubs_documentation():
         {"fruit": "banana"},
         {"fruit": "banana", "animal": "cat"},
     )
-    points = [{k: s.value for k, s in point.items()} for point in expand(grid, include, []).points]
+    points = [{k: s.value for k, s in point.items()} for point in expand([grid], include, []).points]
     assert points == [
         {"fruit": "apple", "animal": "cat", "color": "pink", "shape": "circle"},
         {"fruit": "apple", "animal": "dog", "color": "green", "shape": "circle"},

@@ -209,7 +209,7 @@ def test_the_baselines_are_every_family_at_one_cost(by):
     """As shipped, by parameters; and it can be asked for by MACs."""
     suite = load_suite("baselines", [f"match.by={by}"])
     assert yaml.safe_load(Path(suite.file).read_text())["match"] == {"by": "params", "to": "DiT"}
-    assert suite.grid["model.family"] == list(FAMILIES)
+    assert suite.grids[0]["model.family"] == list(FAMILIES)
     cells = suite.cells()
     assert len(cells) == 3 * len(FAMILIES)
     (reference,) = {cost(cell, by) for cell in cells if cell.model.family == "DiT"}
