@@ -12,6 +12,8 @@ from pathlib import Path
 from pdebench.data.source import SPLITS
 from pdebench.errors import CellWarning, DataError, MetricError, ResultsError, SlotError
 from pdebench.files.manifest import Manifest
+from pdebench.metrics.registry import METRICS
+from pdebench.results.record import COLUMNS
 from pdebench.results.store import PUBLISHED
 from pdebench.suite.config import Cell, DataConfig
 from pdebench.system.slots import gpus
@@ -26,7 +28,8 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     Raises:
         DataError: a data set is not installed, not there, or not offered at the resolution asked for; or it is yet to
             be decoded, and the cache of images cannot be written to, has no room or is a file.
-        MetricError: a metric's extractor or weights are missing, or it would say nothing.
+        MetricError: a metric's extractor, weights or function are missing, it fills a column that is taken, or it would
+            say nothing.
         ResultsError: the disk is full, or a file that is none of ours stands where the tables or the page go.
         SlotError: a model is to be compiled where there is no compiler.
     """
@@ -44,6 +47,7 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         _refuse_uncached(data)
     for evaluate in dict.fromkeys(cell.evaluate for cell in cells):
         quality.check(evaluate.metrics, evaluate.samples)
+        _refuse_taken_columns(evaluate.metrics)
     classes = cache(registry.class_count)
     for cell in cells:
         _refuse_meaningless(cell)
@@ -83,6 +87,16 @@ def _refuse_uncached(data: DataConfig) -> None:
             warnings.simplefilter("ignore", CellWarning)  # the cell says it
             for split in SPLITS:
                 registry.load(data, split)
+
+
+def _refuse_taken_columns(metrics: Sequence[str]) -> None:
+    """A metric of another package must not fill a column that says something else."""
+    for metric in map(METRICS.__getitem__, metrics):
+        taken = [column for column in metric.columns if column in COLUMNS]
+        if taken:
+            raise MetricError(
+                f"metric '{metric.name}' fills '{taken[0]}', which is a column of every record: give it another name"
+            )
 
 
 def _refuse_meaningless(cell: Cell) -> None:
