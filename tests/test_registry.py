@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -127,3 +128,24 @@ def test_an_unknown_name_is_answered_with_the_nearest_or_why_that_is_not_to_be_h
         ShapeError, match=r"^unknown shape 'Lost'; the nearest is not to be had: shape 'lost' of .*no_su"
     ):
         shapes.find("Lost")
+
+
+LOOKS_FOR_NONE = """
+import importlib.metadata, sys
+looked = importlib.metadata.entry_points
+def entry_points(*, group):
+    assert not group.startswith("pdebench."), group
+    return looked(group=group)
+importlib.metadata.entry_points = entry_points
+from pdebench.cli import main
+sys.argv = ["pdebench", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["validate", "quickstart"]])
+def test_where_no_package_is_meant_none_is_looked_for(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKS_FOR_NONE, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -6,7 +6,8 @@ A package adds one through the entry-point group `pdebench.data`, whose value na
     [project.entry-points."pdebench.data"]
     cells = "my_package.data:CELLS"
 
-`pdebench.registry` says what happens to one that is broken or takes a name that is taken.
+The entry point has the source's name. `pdebench.registry` says what happens to one that is broken or takes a name that
+is taken.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ from functools import cache
 from pathlib import Path
 
 from pdebench.data.source import SPLITS
-from pdebench.errors import CellWarning, ResultsError, SlotError
+from pdebench.errors import CellWarning, MetricError, ResultsError, SlotError
 from pdebench.files.manifest import Manifest
+from pdebench.metrics.metric import Score
+from pdebench.results.record import COLUMNS
 from pdebench.results.store import PUBLISHED
 from pdebench.suite.config import Cell, DataConfig
 from pdebench.system.slots import gpus
@@ -27,7 +29,8 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     Raises:
         DataError: a data set is not installed, not there, or not offered at the resolution asked for; or it is yet to
             be decoded, and the cache of images cannot be written to, has no room or is a file.
-        MetricError: a metric's extractor or weights are missing, or it would say nothing.
+        MetricError: a metric's extractor, weights or function are missing, it fills a column that is taken, or it would
+            say nothing.
         ResultsError: the disk is full, or a file that is none of ours stands where the tables or the page go.
         SlotError: a model is to be compiled where there is no compiler.
     """
@@ -45,6 +48,7 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     classes = cache(registry.class_count)
     for task, data, train, evaluate in dict.fromkeys((one.task, one.data, one.train, one.evaluate) for one in cells):
         TASKS[task].check(registry.SOURCES[data.name], classes(data), train, evaluate)
+        refuse_taken_columns(task, TASKS[task].fills(evaluate))
     if any(cell.train.compile != "eager" for cell in cells) and not (gpus() or any(map(shutil.which, COMPILERS))):
         raise SlotError(
             "train.compile on a CPU needs a C++ compiler, and there is none on the PATH: install g++, or set "
@@ -70,3 +74,16 @@ def _refuse_uncached(data: DataConfig) -> None:
             warnings.simplefilter("ignore", CellWarning)  # the cell says it
             for split in SPLITS:
                 registry.load(data, split)
+
+
+def refuse_taken_columns(task: str, scores: Sequence[Score]) -> None:
+    """What another package's metric or task finds must not fill a column that says something else.
+
+    Raises:
+        MetricError: it does.
+    """
+    taken = [column for score in scores for column in score.columns if column in COLUMNS]
+    if taken:
+        raise MetricError(
+            f"'{taken[0]}', which the task {task} or its metrics fill, is a column of every record: rename it"
+        )

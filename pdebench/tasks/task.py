@@ -6,7 +6,7 @@ A package outside this one adds a task with an entry point in the group `pdebenc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -145,6 +145,10 @@ class Task(ABC):
             DataError: the data cannot serve it.
             MetricError: a metric's extractor or weights are missing, or it would say nothing.
         """
+
+    def fills(self, evaluate: Any) -> Sequence[Score]:
+        """The scores that a cell fills: the task's own, and those of the metrics that are asked for."""
+        return self.scores
 
     def passes(self, evaluate: Any) -> Passes | None:
         """The forward passes that `evaluate:` asks of a trained model; None: none."""

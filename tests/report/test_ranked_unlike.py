@@ -219,18 +219,3 @@ def test_what_cells_warn_of_is_a_section(tmp_path: Path) -> None:
     text = section(page(frame, tmp_path), "warnings")
     assert "2 of 42 files are left out All 9 cells." in text
     assert "a kernel stands in 3 of 9 cells (DiT)." in text
-
-
-def test_families_of_other_packages_have_colours_and_shapes_of_their_own(tmp_path: Path) -> None:
-    from pdebench.report import palette
-    from pdebench.report.frame import FAMILIES
-
-    names = [f"Own{number}-DiT" for number in range(3)]
-    frame = pd.concat([synthetic.results()] + [synthetic.results(families=(name,)) for name in names])
-    html = page(frame, tmp_path)
-    key = dict(re.findall(r'fill="var\(--family-(\d+)\)"/></svg>([\w-]+)', html)[::-1])
-    places = {name: int(place) for place, name in key.items()}
-    assert {places[name] for name in names}.isdisjoint(range(len(FAMILIES)))
-    assert len({places[name] for name in names}) == 3
-    assert len(set(palette.LIGHT)) == len(palette.LIGHT) == len(palette.DARK) == len(palette.SHAPES)
-    assert palette.place_of(200) >= palette.BUILT_IN

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pdebench.data.source import Source
 from pdebench.errors import DataError, MetricError, printable
 from pdebench.metrics import quality
+from pdebench.metrics.metric import Score
+from pdebench.metrics.registry import METRICS
 from pdebench.tasks.generation.evaluation import GenerationEvaluation
 from pdebench.tasks.task import Conflict, LookedAt, Outputs, Passes, Task, Training
 
@@ -71,6 +73,10 @@ class GenerationTask(Task):
                 f"evaluate.guidance is {evaluate.guidance:g}, but data set '{source.name}' has no classes to guide by: "
                 "leave guidance out, or take labelled data"
             )
+
+    def fills(self, evaluate: GenerationEvaluation) -> Sequence[Score]:
+        """Those of the metrics."""
+        return [score for name in evaluate.metrics for score in METRICS[name].scores]
 
     def passes(self, evaluate: GenerationEvaluation) -> Passes | None:
         """Each sample goes through the network `nfe` times, twice with guidance."""
