@@ -7,19 +7,17 @@ import json
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
-from pdebench.errors import CellWarning, ModelError, out_of_memory, refused_by_system
-from pdebench.files import weights_file
-from pdebench.files.disk import open_plain
+from pdebench.errors import CellWarning
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
 from pdebench.measure.operators import graph_breaks, step_counts
@@ -27,14 +25,15 @@ from pdebench.measure.parts import measure_part
 from pdebench.measure.spatial.findings import SPATIAL
 from pdebench.measure.spatial.survey import IMAGES, survey
 from pdebench.models.backbone import Backbone, create_model
-from pdebench.models.grid import grid_of, sides_of
+from pdebench.models.grid import grid_of
 from pdebench.models.package_code import source_of
 from pdebench.models.registry import FAMILIES
 from pdebench.models.transfer import at_resolution
 from pdebench.ops.precision import cast_once, resolve_precision
 from pdebench.plan.closed_form_check import disagreement, idle_parameters
 from pdebench.plan.cost_cache import cached_cost
-from pdebench.results.store import replacing, write_atomic, write_json
+from pdebench.results.store import write_atomic, write_json
+from pdebench.run.checkpoint import write_checkpoint
 from pdebench.suite.build import build_of, input_size_of
 from pdebench.suite.config import Cell
 from pdebench.system.distributed import ALONE, World
@@ -144,7 +143,7 @@ def run_cell(
         timings["timed_from_step"] = trained.timed_from
         if world.first:
             _write_curve(trained, folder)
-            _write_checkpoint(subject, name, build, learner, folder)
+            write_checkpoint(subject, name, build, learner, folder)
     else:
         subject = model.eval()
     learnt = subject
@@ -254,102 +253,6 @@ def _write_curve(trained: Trained, folder: Path) -> None:
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     write_atomic(folder / "curve.parquet", buffer.getvalue())
-
-
-def _write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], learner: Learner, folder: Path) -> None:
-    """The averaged weights, with what `create_model` needs to take them up again and what its task has to know."""
-    weights = {key: value.contiguous() for key, value in ema.state_dict().items()}
-    about = {"model": name, "build": json.dumps(build), "task": learner.task}
-    about |= {key: json.dumps(value) for key, value in learner.about().items()}
-    with replacing(folder / "checkpoint.safetensors") as file:
-        weights_file.save(weights, about, file)
-
-
-_STORED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # what weights may be stored as
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A trained model and what is to be known to use it.
-
-    Attributes:
-        model: in eval mode.
-        name: as `create_model` takes it.
-        learner: the task that it was trained for.
-    """
-
-    model: Backbone
-    name: str
-    learner: Learner
-
-
-def load_checkpoint(path: Path) -> Backbone:
-    """The model of `read_checkpoint`."""
-    return read_checkpoint(path).model
-
-
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Rebuild a model from a cell's checkpoint; reading it runs no code from the file.
-
-    Raises:
-        ModelError: the file is no checkpoint of pdebench, or its weights are not finite.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        # before safetensors, which waits for a FIFO and calls any failure a missing file
-        with open_plain(path, follow=True) as file:
-            weights_file.refuse_altered(file)
-        with safe_open(path, framework="pt") as held:
-            about = held.metadata() or {}
-            weights = {key: held.get_tensor(key) for key in held.keys()}  # noqa: SIM118 (not a dict)
-        if odd := [key for key, held in weights.items() if held.dtype not in _STORED]:
-            raise ValueError(f"its tensor {odd[0]} is of {weights[odd[0]].dtype}")
-        name, build = about["model"], json.loads(about["build"])
-        _refuse_other_sizes(build, weights)
-        with torch.device("meta"):  # allocates nothing, whatever sizes the file claims
-            create_model(name, **build).load_state_dict(weights, assign=True)
-        model = create_model(name, **build)
-        model.load_state_dict(weights)
-        if (task := about.get("task", "generation")) not in TASKS:
-            raise ValueError(f"it was trained for the task {task[:40]!r}, and there is no such task here")
-        learner = TASKS[task].recall(about)
-    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, ArithmeticError) as error:
-        if why := refused_by_system(error):
-            raise ModelError(f"cannot read the checkpoint {path}: {why}") from None
-        if out_of_memory(error):
-            raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path} is not a checkpoint of pdebench ({reason})") from None
-    if burst := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
-        raise ModelError(
-            f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors, {burst[0]} "
-            "first): its training diverged, or the file was damaged; train its cell again"
-        )
-    return Checkpoint(model.eval(), name, learner)
-
-
-def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Refuse more layers, pixels or classes than the weights have, before as many are built.
-
-    Raises:
-        ValueError: what the file says of itself is not what it holds.
-    """
-    if not isinstance(build, dict):
-        raise ValueError("it does not say how its model is built")
-    patch = weights["x_embedder.proj.weight"].shape[-1]
-    held = {
-        "depth": sum(key.endswith(".adaLN_modulation.1.weight") and key.startswith("blocks.") for key in weights),
-        "width": weights["pos_embed"].shape[-1],
-    }
-    tokens = weights["pos_embed"].shape[1]
-    if math.prod(grid_of(build["input_size"], patch)) != tokens or any(
-        s % patch for s in sides_of(build["input_size"])
-    ):
-        raise ValueError(f"it claims images of {str(build['input_size'])[:20]} px, its weights have {tokens} tokens")
-    for key, value in held.items():
-        if build.get(key) != value:
-            raise ValueError(f"it claims {key} {str(build.get(key))[:20]}, its weights have {value}")
 
 
 def _judged(

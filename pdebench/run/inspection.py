@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -18,10 +17,8 @@ from pdebench.measure.spatial.findings import SPATIAL, Survey
 from pdebench.measure.spatial.survey import survey
 from pdebench.models.backbone import create_model
 from pdebench.results.store import make_folder, write_own
+from pdebench.run.checkpoint import Checkpoint, read_checkpoint
 from pdebench.tasks.generation.learner import GenerationLearner
-
-if TYPE_CHECKING:
-    from pdebench.run.cell import Checkpoint
 
 CHANNELS = 4  # of the latents that a model at initialisation is built for
 
@@ -38,8 +35,6 @@ def build(checkpoint: Path | None, model: str | None, resolution: int | None, se
     Raises:
         ModelError: neither is given, or both; or the one that is given is no model.
     """
-    from pdebench.run.cell import Checkpoint, read_checkpoint
-
     if (checkpoint is None) == (model is None):
         raise ModelError("inspect takes a CHECKPOINT, or --model such as PDE-SSM-DiT-S/2: give one of them")
     if checkpoint is not None:

@@ -9,7 +9,7 @@ import torch
 from pdebench.errors import ModelError
 from pdebench.files.picture import PNG, png_grid
 from pdebench.results.store import make_folder, refuse_unlike, write_atomic
-from pdebench.run.cell import read_checkpoint
+from pdebench.run.checkpoint import read_checkpoint
 from pdebench.tasks.generation.learner import GenerationLearner
 from pdebench.tasks.generation.pixels import not_finite, to_pixels
 from pdebench.tasks.generation.solver import sample

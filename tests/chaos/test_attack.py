@@ -36,7 +36,7 @@ from pdebench.measure.spatial.findings import read_survey
 from pdebench.plan.cost_cache import cached_cost
 from pdebench.regress import history
 from pdebench.results.store import LEFT_OUT, Results, load_curves, read_json, read_results, write_json
-from pdebench.run.cell import read_checkpoint
+from pdebench.run.checkpoint import read_checkpoint
 from pdebench.run.slurm import jobs
 from pdebench.run.slurm.allocation import read_cell
 from pdebench.run.status import status_of

@@ -10,7 +10,7 @@ import pytest
 from pdebench.data.labels import read_labels
 from pdebench.errors import PdebenchError
 from pdebench.regress import baseline, history
-from pdebench.run.cell import read_checkpoint
+from pdebench.run.checkpoint import read_checkpoint
 from pdebench.stats.source import read_table
 
 READERS: dict[str, Callable[[Path], object]] = {

@@ -20,9 +20,10 @@ from pdebench.models.backbone import create_model
 from pdebench.regress import history
 from pdebench.regress.formats import XML
 from pdebench.results.store import refuse_unlike
-from pdebench.run.cell import _write_checkpoint
+from pdebench.run.checkpoint import write_checkpoint
 from pdebench.stats.source import read_table
 from pdebench.suite.config import TrainConfig
+from pdebench.tasks.generation.task import GENERATION
 
 
 class Waits(BaseException):
@@ -89,8 +90,8 @@ NAMED: dict[str, tuple[str, tuple[object, ...]]] = {
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
     build = {"input_size": 16, "in_channels": 3, "num_classes": None, "depth": 1, "width": 32, "heads": 2}
-    config = TrainConfig(steps=1, batch_size=1, lr=1e-3)
-    _write_checkpoint(create_model("DiT-XXS/8", **build), "DiT-XXS/8", build, config, folder)
+    learner = GENERATION.learner(TrainConfig(steps=1, batch_size=1, lr=1e-3))
+    write_checkpoint(create_model("DiT-XXS/8", **build), "DiT-XXS/8", build, learner, folder)
     return folder / "checkpoint.safetensors"
 
 

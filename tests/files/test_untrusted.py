@@ -29,7 +29,7 @@ from pdebench.models.backbone import create_model
 from pdebench.report import write_report
 from pdebench.results.lease import held_elsewhere
 from pdebench.results.store import load_results, write_tables
-from pdebench.run.cell import _write_checkpoint
+from pdebench.run.checkpoint import write_checkpoint
 from pdebench.suite.config import TrainConfig
 from pdebench.suite.load import load_suite
 from pdebench.suite.validation import cell_from_yaml
@@ -104,9 +104,8 @@ def results(folder: Path, record: object = RECORD, plan: object = (CELL,)) -> Pa
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     build = {"input_size": 16, "in_channels": 3, "num_classes": 2, "depth": 1, "width": 32, "heads": 2}
-    _write_checkpoint(
-        create_model("DiT-XXS/8", **build), "DiT-XXS/8", build, TrainConfig(steps=1, batch_size=1, lr=1e-3), tmp_path
-    )
+    learner = GENERATION.learner(TrainConfig(steps=1, batch_size=1, lr=1e-3))
+    write_checkpoint(create_model("DiT-XXS/8", **build), "DiT-XXS/8", build, learner, tmp_path)
     return tmp_path / "checkpoint.safetensors"
 
 

@@ -20,7 +20,7 @@ print(json.dumps(largest_batch(Trial(**json.loads(sys.argv[1])), seconds=120)))
 
 
 def trial(start: int) -> Trial:
-    return Trial("DiT-XXS/2", BUILD, TRAIN, "fp32", start)
+    return Trial("DiT-XXS/2", BUILD, "generation", TRAIN, "fp32", start)
 
 
 def test_it_doubles_until_the_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +34,7 @@ def test_it_doubles_until_the_memory_is_full(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_is_no_want_of_memory_is_not_taken_for_one() -> None:
-    broken = Trial("DiT-XXS/2", BUILD | {"depth": -1}, TRAIN, "fp32", 1)
+    broken = Trial("DiT-XXS/2", BUILD | {"depth": -1}, "generation", TRAIN, "fp32", 1)
     found = largest_batch(broken, seconds=60)
     assert found["largest_batch"] is None
     assert found["largest_batch_bound"].startswith("error: the search ended with status 1: ")

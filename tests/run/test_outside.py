@@ -43,13 +43,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def python(site: Path, *command: object, installed: bool = True) -> str:
+def python(site: Path, *command: object, installed: bool = True, status: int = 0) -> str:
     path = [*([str(site / "site")] if installed else []), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PDEBENCH_CACHE": str(site / "cache")}
     asked = [sys.executable, *map(str, command)]
     done = subprocess.run(asked, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == status, done.stderr
+    return done.stderr if status else done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,13 @@ print(error.title, error.lower, worse("halves_error"), dtype_of("halves_error"))
         "-1 {'flatness'} True False",
         "Error of halves True 1 Float64",
     ]
+
+
+def test_its_checkpoint_is_inspected_and_draws_no_samples(site: Path, results: Path) -> None:
+    checkpoint = next(results.glob("cells/*/checkpoint.safetensors"))
+    assert "3 x 5 tokens" in python(site, "-m", "pdebench", "inspect", checkpoint)
+    said = python(site, "-m", "pdebench", "sample", checkpoint, "--out", site / "s.png", status=2)
+    assert " ".join(said.split()) == f"error: {checkpoint} was trained for the task halves, which draws no samples"
 
 
 def test_list_doctor_and_plan_know_them(site: Path) -> None:

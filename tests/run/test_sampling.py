@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 from pdebench.cli import main
 from pdebench.errors import ModelError
 from pdebench.models.backbone import create_model
-from pdebench.run.cell import _write_checkpoint, read_checkpoint
+from pdebench.run.checkpoint import read_checkpoint, write_checkpoint
 from pdebench.run.sampling import sample_checkpoint
 from pdebench.suite.config import TrainConfig
+from pdebench.tasks.generation.task import GENERATION
 
 TRAIN = TrainConfig(steps=1, batch_size=1, lr=1e-3)
 
@@ -33,7 +34,7 @@ def checkpoint_of(folder: Path, train: TrainConfig = TRAIN, **more: Any) -> Path
     for parameter in model.parameters():
         parameter.data.normal_(std=0.1)
     folder.mkdir(exist_ok=True)
-    _write_checkpoint(model, "DiT-XXS/8", build, train, folder)
+    write_checkpoint(model, "DiT-XXS/8", build, GENERATION.learner(train), folder)
     return folder / "checkpoint.safetensors"
 
 
@@ -85,7 +86,7 @@ def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
     size = int.from_bytes(content[:8], "little")
     assert size % 8 == 0
     header = json.loads(content[8 : 8 + size])
-    assert list(header["__metadata__"]) == ["build", "label_dropout", "model", "time_scale", "sha256"]
+    assert list(header["__metadata__"]) == ["build", "label_dropout", "model", "task", "time_scale", "sha256"]
     assert header["x_embedder.proj.weight"]["dtype"] == "F32"
 
 

@@ -27,6 +27,7 @@ from pdebench.system.descendants import MARK
 PRELOADED = (
     "pdebench.run.local.warm_server",
     "pdebench.run.cell",
+    "pdebench.tasks.generation.learner",
     "pdebench.system.machine",
     "pdebench.metrics.features",
     "safetensors.torch",

@@ -1,0 +1,110 @@
+"""A cell's trained model as a file: its averaged weights, and what has to be known to use them."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pdebench.errors import ModelError, out_of_memory, refused_by_system
+from pdebench.files import weights_file
+from pdebench.files.disk import open_plain
+from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.grid import sides_of
+from pdebench.results.store import replacing
+from pdebench.tasks.learner import Learner
+from pdebench.tasks.registry import TASKS
+
+
+def write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], learner: Learner, folder: Path) -> None:
+    """The averaged weights, with what `create_model` needs to take them up again and what its task has to know."""
+    weights = {key: value.contiguous() for key, value in ema.state_dict().items()}
+    about = {"model": name, "build": json.dumps(build), "task": learner.task}
+    about |= {key: json.dumps(value) for key, value in learner.about().items()}
+    with replacing(folder / "checkpoint.safetensors") as file:
+        weights_file.save(weights, about, file)
+
+
+_STORED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # what weights may be stored as
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model and what is to be known to use it.
+
+    Attributes:
+        model: in eval mode.
+        name: as `create_model` takes it.
+        learner: the task that it was trained for.
+    """
+
+    model: Backbone
+    name: str
+    learner: Learner
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Rebuild a model from a cell's checkpoint; reading it runs no code from the file.
+
+    Raises:
+        ModelError: the file is no checkpoint of pdebench, or its weights are not finite.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        # before safetensors, which waits for a FIFO and calls any failure a missing file
+        with open_plain(path, follow=True) as file:
+            weights_file.refuse_altered(file)
+        with safe_open(path, framework="pt") as held:
+            about = held.metadata() or {}
+            weights = {key: held.get_tensor(key) for key in held.keys()}  # noqa: SIM118 (not a dict)
+        if odd := [key for key, held in weights.items() if held.dtype not in _STORED]:
+            raise ValueError(f"its tensor {odd[0]} is of {weights[odd[0]].dtype}")
+        name, build = about["model"], json.loads(about["build"])
+        _refuse_other_sizes(build, weights)
+        with torch.device("meta"):  # allocates nothing, whatever sizes the file claims
+            create_model(name, **build).load_state_dict(weights, assign=True)
+        model = create_model(name, **build)
+        model.load_state_dict(weights)
+        if (task := about.get("task", "generation")) not in TASKS:
+            raise ValueError(f"it was trained for the task {task[:40]!r}, and there is no such task here")
+        learner = TASKS[task].recall(about)
+    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, ArithmeticError) as error:
+        if why := refused_by_system(error):
+            raise ModelError(f"cannot read the checkpoint {path}: {why}") from None
+        if out_of_memory(error):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path} is not a checkpoint of pdebench ({reason})") from None
+    if burst := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
+        raise ModelError(
+            f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors, {burst[0]} "
+            "first): its training diverged, or the file was damaged; train its cell again"
+        )
+    return Checkpoint(model.eval(), name, learner)
+
+
+def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Refuse more layers, pixels or classes than the weights have, before as many are built.
+
+    Raises:
+        ValueError: what the file says of itself is not what it holds.
+    """
+    if not isinstance(build, dict):
+        raise ValueError("it does not say how its model is built")
+    patch = weights["x_embedder.proj.weight"].shape[-1]
+    held = {
+        "depth": sum(key.endswith(".adaLN_modulation.1.weight") and key.startswith("blocks.") for key in weights),
+        "width": weights["pos_embed"].shape[-1],
+    }
+    sides, tokens = sides_of(build["input_size"]), weights["pos_embed"].shape[1]
+    if any(side < 1 or side % patch for side in sides) or math.prod(side // patch for side in sides) != tokens:
+        raise ValueError(f"it claims images of {str(build['input_size'])[:20]} px, its weights have {tokens} tokens")
+    for key, value in held.items():
+        if build.get(key) != value:
+            raise ValueError(f"it claims {key} {str(build.get(key))[:20]}, its weights have {value}")
