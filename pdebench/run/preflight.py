@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import warnings
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
+from pdebench.data import cache, registry
 from pdebench.data.source import SPLITS
 from pdebench.errors import CellWarning, MetricError, ResultsError, SlotError
 from pdebench.files.manifest import Manifest
@@ -34,8 +35,6 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         ResultsError: the disk is full, or a file that is none of ours stands where the tables or the page go.
         SlotError: a model is to be compiled where there is no compiler.
     """
-    from pdebench.data import registry
-
     if cells:
         Manifest(folder).refuse_foreign(PUBLISHED)
     wanted = [cell.data for cell in cells]
@@ -45,7 +44,7 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     for data in dict.fromkeys(wanted):
         registry.check(data)
         _refuse_uncached(data)
-    classes = cache(registry.class_count)
+    classes = functools.cache(registry.class_count)
     for task, data, train, evaluate in dict.fromkeys((one.task, one.data, one.train, one.evaluate) for one in cells):
         TASKS[task].check(registry.SOURCES[data.name], classes(data), train, evaluate)
         refuse_taken_columns(task, TASKS[task].fills(evaluate))
@@ -64,8 +63,6 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
 
 def _refuse_uncached(data: DataConfig) -> None:
     """Where the cache takes no images, those that are wanted must be there already."""
-    from pdebench.data import cache, registry
-
     if not (most := registry.SOURCES[data.name].most_cached(data)):
         return
     cache.check_cache()

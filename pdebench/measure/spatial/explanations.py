@@ -93,6 +93,8 @@ def _lengths(found: Survey, reach: float | None) -> str:
         text += f", {reach:.2g} without the token itself"
     if len(by_layer) > 1:
         text += f"; from the first layer to the last {by_layer[0]:.2g} to {by_layer[-1]:.2g}"
+    if len(by_time) == 1:  # there is no noise in this task
+        return text
     if max(by_time) - min(by_time) <= 0.01 * max(by_time):
         return f"{text}; the same at all times of the flow"
     span = f"from noise (t = {found.times[0]:g}) to image (t = {found.times[-1]:g})"
