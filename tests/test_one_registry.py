@@ -43,7 +43,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     for name, code in MODULES.items():
         (tmp_path / f"{name}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(sys.modules, "test_registry", sys.modules[__name__])
+    monkeypatch.setitem(sys.modules, "test_one_registry", sys.modules[__name__])
 
     def made(*points: str) -> Registry[Shape]:
         found = tuple(EntryPoint(*point.split("=", 1), "pdebench.shapes") for point in points)
