@@ -27,13 +27,13 @@ class ShapeError(PdebenchError):
 
 
 MODULES = {
-    "added_round": "from test_registry import Shape\nROUND, OTHER = Shape('round'), Shape('round', 'another')\n",
+    "added_round": "from test_one_registry import Shape\nROUND, OTHER = Shape('round'), Shape('round', 'another')\n",
     "added_three": "THREE = 3\n",
     "added_lost": "import no_such_module_anywhere\n",
     "added_script": "import sys\nsys.exit(3)\n",
     "added_hungry": "raise MemoryError('no room')\n",
-    "added_square": "from test_registry import Shape\nSQUARE = Shape('square', 'not the built-in one')\n",
-    "added_flat": "from test_registry import Shape\nFLAT = Shape('flat')\n",
+    "added_square": "from test_one_registry import Shape\nSQUARE = Shape('square', 'not the built-in one')\n",
+    "added_flat": "from test_one_registry import Shape\nFLAT = Shape('flat')\n",
 }
 
 
@@ -75,7 +75,7 @@ def test_an_added_thing_is_imported_when_it_is_asked_for_and_not_before(registry
         ("lost=added_lost:X", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module_anywhere'"),
         ("script=added_script:X", "cannot be imported: SystemExit: 3"),
         ("gone=added_round:GONE", "cannot be imported: AttributeError: module 'added_round' has no attribute 'GONE'"),
-        ("three=added_three:THREE", "is not an instance of test_registry.Shape, but of int"),
+        ("three=added_three:THREE", "is not an instance of test_one_registry.Shape, but of int"),
         ("disc=added_round:ROUND", "calls itself 'round'; the entry point needs that name too"),
     ],
 )
@@ -97,7 +97,9 @@ def test_memory_that_ran_out_is_not_remembered(registry, tmp_path: Path) -> None
     shapes = registry("hungry=added_hungry:X")
     with pytest.raises(MemoryError):
         shapes.get("hungry")
-    (tmp_path / "added_hungry.py").write_text("from test_registry import Shape\nX = Shape('hungry')\n# there is room\n")
+    (tmp_path / "added_hungry.py").write_text(
+        "from test_one_registry import Shape\nX = Shape('hungry')\n# there is room\n"
+    )
     assert shapes["hungry"].name == "hungry"
 
 
