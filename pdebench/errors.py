@@ -41,6 +41,9 @@ FOREIGN = (Exception, SystemExit)
 """What importing another package's module may raise: anything, and a script that is no module ends the process."""
 
 
+LONGEST_KEY = 120  # characters of a key in a message
+
+
 class SuiteError(PdebenchError):
     """A suite file, a key in it or an override on the command line is wrong.
 
@@ -49,6 +52,8 @@ class SuiteError(PdebenchError):
 
     def __init__(self, message: str, *, file: str | None = None, line: int | None = None, key: str | None = None):
         self.message, self.file, self.line, self.key = message, file, line, key
+        if key and len(key) > LONGEST_KEY:  # of a file that somebody else made
+            key = f"{key[:LONGEST_KEY]}…"
         place = "" if file is None else f"{file}:{line}: " if line is not None else f"{file}: "
         super().__init__(f"{place}{key}: {message}" if key else f"{place}{message}")
 

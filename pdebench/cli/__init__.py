@@ -78,7 +78,8 @@ def main() -> Any:
     try:
         return app()
     except PdebenchError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        said = printable(str(error)).replace("\n", "\\n")  # one sentence, whatever a path or a key has in it
+        print(f"error: {said}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if isinstance(error, FileNotFoundError):  # what is missing from the start is said where it is asked for

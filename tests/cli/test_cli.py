@@ -91,7 +91,8 @@ def test_a_path_that_cannot_be_is_named(tmp_path: Path, path: str) -> None:
     )
     typed = [sys.executable, "-m", "pdebench"]
     out, long = tmp_path / "out", "x" * 300
-    for verb in (["run", suite, "--results", out], ["status", long], ["run", suite, "--results", long]):
+    odd = ["status", "two\nlines"], ["validate", "two\nlines.yaml"]
+    for verb in (["run", suite, "--results", out], ["status", long], ["run", suite, "--results", long], *odd):
         done = subprocess.run([*typed, *map(str, verb)], capture_output=True, text=True, timeout=120)
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr

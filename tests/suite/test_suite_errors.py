@@ -223,6 +223,12 @@ def test_bad_overrides(suite_file, override, expected):
     assert message(suite_file, override).startswith(f"--set {override}: {expected}")
 
 
+def test_a_key_of_any_length_is_named_in_a_line(suite_file):
+    suite_file.write_text(GOOD.replace("task: generation", f"? {'k' * 50_000}\n: 1"))
+    assert message(suite_file).startswith("bad.yaml:2: kkk")
+    assert len(message(suite_file)) < 400
+
+
 def test_an_override_set_twice(suite_file):
     suite_file.write_text(GOOD)
     assert message(suite_file, "train.lr=1", "train.lr=2") == "--set train.lr=2: train.lr: is set twice; keep one"
