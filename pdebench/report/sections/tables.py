@@ -196,6 +196,8 @@ def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
             ("metric_source", "code"),
         ):
             values = sorted({cell(name, value).text for value in rows[name].dropna()})
+            if not values and name == "metric_source":  # it is a metric of ours
+                continue
             parts.append(f"{title} {formatting.listed(values) if values else formatting.MISSING}")
         facts.append((f"{score.title} ({score.column})", "; ".join(parts)))
     return facts
