@@ -17,6 +17,7 @@ from pdebench.ops.half_spectrum import HalfSpectrumProduct
 from pdebench.ops.matrices import MatrixProduct
 from pdebench.ops.operand import Handles, Macs
 from pdebench.ops.packed import PackedProduct
+from pdebench.ops.spectral_reference import reference_product
 
 # The largest side of a grid whose product goes by matrices, by device and precision; 0 elsewhere. On a CPU measured
 # with `python -m benchmarks --only roads`. On a GPU, an H200: in fp32 matrices took 1.5 to 2.8 times what transforms
@@ -29,7 +30,8 @@ BY_MATRICES = {
     ("cpu", torch.bfloat16): 8,
     ("cuda", torch.bfloat16): 64,
 }
-BACKENDS = {
+BY_DEFINITION = "rfftn"
+BACKENDS = {  # of grids of two axes; `reference_product` computes all others
     "matrices": MatrixProduct,
     "packed complex fft2": PackedProduct,
     "half spectra (rfft2)": HalfSpectrumProduct,
@@ -46,7 +48,9 @@ HANDLES: Handles = {f"prim::PythonOp.{backend.__name__}": _macs for backend in B
 
 
 def backend_of(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sample: bool = False) -> str:
-    """The name in BACKENDS of the one that a grid of tokens in a precision takes."""
+    """The name in BACKENDS of the one that a grid of tokens in a precision takes; of other axes than two `rfftn`."""
+    if len(grid) != 2:
+        return BY_DEFINITION
     if not by_sample and max(grid) <= BY_MATRICES.get((device, dtype), 0):
         return "matrices"
     return "half spectra (rfft2)" if by_sample or device == "cuda" else "packed complex fft2"
@@ -60,14 +64,15 @@ def backends_here(grid: tuple[int, ...], *, by_sample: bool = False) -> str:
 
 
 def spectral_product(x: Tensor, symbol: Tensor) -> Tensor:
-    """Circular convolution of real `x` (B, D, h, w) with the kernel whose half spectrum is `symbol`.
+    """Circular convolution of real `x` (B, D, *grid) with the kernel whose half spectrum is `symbol`.
 
-    `symbol` has real and imaginary parts, (D, h, w // 2 + 1, 2) or, one for each sample, (B, D, h, w // 2 + 1, 2), and
-    must be the transform of a real kernel: `G(-k) = conj G(k)`. `x` may lie channels last, which saves a change of
+    `symbol` has real and imaginary parts, (D, *grid[:-1], grid[-1] // 2 + 1, 2) or one for each sample, (B, D, ..., 2).
+    It must be the transform of a real kernel: `G(-k) = conj G(k)`. `x` may lie channels last, which saves a change of
     layout. Transforms run in float32 at least (FFTs have no bf16), matrices in the precision of `x`.
     """
-    h, w = x.shape[-2:]
-    name = backend_of(x.device.type, (h, w), x.dtype, by_sample=symbol.dim() == 5)
+    name = backend_of(x.device.type, tuple(x.shape[2:]), x.dtype, by_sample=symbol.dim() > x.dim())
     if name != "matrices":
         x = x.to(torch.promote_types(x.dtype, torch.float32))
+    if name == BY_DEFINITION:
+        return reference_product(x, symbol)
     return BACKENDS[name].apply(x, symbol)  # type: ignore[no-any-return]
