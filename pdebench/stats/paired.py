@@ -57,24 +57,6 @@ def paired(values: Mapping[float, float], reference: Mapping[float, float]) -> P
 @cache
 def student_t(freedom: int, confidence: float = 0.95) -> float:
     """The t that a Student variable with so many degrees of freedom stays within, either side, with that confidence."""
-    low, high = 0.0, 1.0
-    while _within(high, freedom) < confidence:
-        high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, freedom) < confidence else (low, middle)
-    return high
+    from scipy.special import stdtrit  # scipy.stats takes longer to import than pandas
 
-
-def _within(t: float, freedom: int) -> float:
-    """P(|T| < t), by the finite series of Abramowitz and Stegun 26.7.3 (odd) and 26.7.4 (even degrees of freedom)."""
-    angle = math.atan2(t, math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term, total = (cosine if odd else 1.0), 0.0
-    for power in range(1 + odd, freedom, 2):
-        total += term
-        term *= cosine**2 * power / (power + 1)
-    if odd:
-        return (angle + sine * total) * 2 / math.pi
-    return sine * total
+    return float(stdtrit(freedom, (1 + confidence) / 2))
