@@ -33,7 +33,7 @@ def list_images(path: Path | None) -> Listing:
     Raises:
         DataError: there is no such folder, nothing usable in it, or what can be read in two ways.
     """
-    if path is None:
+    if path in (None, Path()):  # an empty text is no folder; `.` is one, and has been made absolute
         raise DataError("data set 'folder' needs data.path, the folder that holds your images")
     root = expanded(path)
     try:

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +189,7 @@ def test_errors_say_what_is_wrong(data, tmp_path):
     (broken / "a.png").write_text("version https://git-lfs.example/spec/v1")
     for path, message in [
         (None, "needs data.path"),
+        (Path(), "needs data.path"),
         (tmp_path / "nowhere", "there is no folder"),
         (tmp_path / "file.png", "is a file, not a folder"),
         (tmp_path / "empty", "no images in"),
