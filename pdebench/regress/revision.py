@@ -23,6 +23,7 @@ from typing import Any
 
 from pdebench.errors import NotComparable, RevisionError
 from pdebench.files.yaml_source import dump_yaml
+from pdebench.regress.metrics import CHECKPOINT
 from pdebench.regress.samples import ProcessSample
 from pdebench.results.store import IDENTITY, read_record
 from pdebench.system.descendants import with_its_parent
@@ -91,7 +92,7 @@ class Revision:
                 f"asked to run {self.commit[:12]}, {self.python} ran {ran}: unset PYTHONPATH and the like"
             )
         checkpoint = folder / "checkpoint.safetensors"
-        size = {"checkpoint_bytes": checkpoint.stat().st_size} if checkpoint.exists() else {}
+        size = {CHECKPOINT: checkpoint.stat().st_size} if checkpoint.exists() else {}
         return ProcessSample(record | size, seconds)
 
     def _call(self, *arguments: str) -> subprocess.CompletedProcess[str]:

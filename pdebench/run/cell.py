@@ -6,7 +6,7 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import nn
 
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
-from pdebench.errors import CellWarning
+from pdebench.errors import CellWarning, ModelError
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
 from pdebench.measure.operators import graph_breaks, step_counts
@@ -159,13 +159,14 @@ def run_cell(
         subject, cell.evaluate, reference, held_out, weights="averaged" if cell.train.steps else "initial",
         world=world, arithmetic=cast_once(subject, precision, device), watch=watch,
     )  # fmt: skip
-    row |= applied.columns
+    row |= _own(row, applied.columns, learner.task)
     timings |= applied.seconds
     world.leave()
     if not world.first:
         return row
     if applied.made is not None:
-        row |= _judged(cell, learner, applied, reference, device, folder, watch)
+        judged = _judged(cell, learner, applied, reference, device, folder, watch)
+        row |= _own(row, judged, learner.task)
     for part in cell.measure.parts:
         watch({"stage": "measure", "part": part})
         columns, timings[f"{part}_seconds"] = measure_part(
@@ -268,6 +269,21 @@ def _judged(
     watch({"stage": "evaluate"})
     meaningful = data_registry.SOURCES[cell.data.name].meaningful
     judged = learner.judge(applied, cell.evaluate, reference, meaningful=meaningful, device=device)
+    if foreign := [name for name in judged.files if Path(name).suffix != ".png" or Path(name).name != name]:
+        raise ModelError(
+            f"the task {learner.task} leaves a file {foreign[0]!r}: a task leaves pictures alone, NAME.png"
+        )
     for name, content in judged.files.items():
         write_atomic(folder / name, content)
     return dict(judged.columns)
+
+
+def _own(row: Mapping[str, Any], columns: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """The columns of a task, which has none of those that every task's cells have.
+
+    Raises:
+        ModelError: it has.
+    """
+    if taken := sorted(row.keys() & columns.keys()):
+        raise ModelError(f"the task {task} fills {taken[0]!r}, which the cell has filled: give its column another name")
+    return columns

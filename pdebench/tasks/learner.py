@@ -41,7 +41,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found of what a model made: columns of the record, and files of the cell's folder."""
+    """What was found of what a model made: columns of the record that no cell has else, and pictures, `NAME.png`."""
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)

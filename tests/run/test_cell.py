@@ -9,13 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from pdebench.errors import CellWarning, DataError, MetricError, SlotError
+from pdebench.errors import CellWarning, DataError, MetricError, ModelError, SlotError
 from pdebench.measure.spatial.findings import SPATIAL, read_survey
 from pdebench.results.record import COLUMNS
 from pdebench.run.cell import run_cell
 from pdebench.run.preflight import COMPILERS, preflight
 from pdebench.suite.config import Cell, TrainConfig
 from pdebench.tasks.generation import path as flow
+from pdebench.tasks.generation.learner import GenerationLearner
+from pdebench.tasks.learner import Judged
 
 SECTIONS = {
     "suite": "one",
@@ -162,3 +164,21 @@ def test_guidance_without_classes_is_refused_before_the_run(tmp_path: Path) -> N
     asked = {"data": {"name": "photos", "resolution": 32}, "evaluate": {"samples": 8, "guidance": 4.0}}
     with pytest.raises(DataError, match="has no classes to guide by"):
         preflight([cell(**asked)], tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("judged", "said"),
+    [
+        (Judged({"val_loss": 0.0}), "fills 'val_loss', which the cell has filled"),
+        (Judged(files={"../samples.png": b""}), "leaves a file '../samples.png'"),
+        (Judged(files={"record.json": b""}), "leaves a file 'record.json'"),
+    ],
+)
+def test_a_task_fills_and_leaves_nothing_of_the_cells_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged: Judged, said: str
+) -> None:
+    monkeypatch.setattr(GenerationLearner, "judge", lambda *_, **__: judged)
+    with pytest.raises(ModelError, match=said):
+        run_cell(cell(evaluate={"samples": 2, "nfe": 2}), tmp_path)
+    assert not (tmp_path.parent / "samples.png").exists()
+    assert not (tmp_path / "record.json").exists()
