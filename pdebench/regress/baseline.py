@@ -18,7 +18,7 @@ from typing import Any
 
 from pdebench.errors import NotComparable, ResultsError
 from pdebench.measure.timing_stability import PROBES
-from pdebench.regress.metrics import COSTS, EXACT, chosen, qualities
+from pdebench.regress.metrics import chosen, exact, measured, qualities
 from pdebench.results.store import read_json, write_json
 
 FORMAT = 1
@@ -55,7 +55,7 @@ class Baseline:
 
 def kept(values: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of a record that a baseline keeps."""
-    return chosen(values, (*EXACT, *COSTS, *qualities(values), "train.seed"))
+    return chosen(values, (*exact(values), *measured(values), *qualities(values), "train.seed"))
 
 
 def check(path: Path) -> None:

@@ -24,7 +24,7 @@ from pdebench.regress import baseline as store
 from pdebench.regress import gates
 from pdebench.regress.baseline import Baseline, StoredCell
 from pdebench.regress.history import levels
-from pdebench.regress.metrics import COSTS, UNCALIBRATED, costs, same_measure
+from pdebench.regress.metrics import UNCALIBRATED, costs, measured, same_measure
 from pdebench.regress.outcome import GateFinding, GateOutcome
 from pdebench.regress.revision import Revision, here
 from pdebench.regress.revision_gate import SEED, make_plan
@@ -196,7 +196,8 @@ def speeds_of(
     tests = [
         (cell, column)
         for cell in timed if cell not in session.failures
-        for column in COSTS if _series(stored, session, cell, column, "matmul") is not None
+        for column in measured(session.samples[cell][0].values)
+        if _series(stored, session, cell, column, "matmul") is not None
     ]  # fmt: skip
     evidence = [_seen(stored, session, *test, rule, len(tests)) for test in tests]
     judgements = judge(evidence, rule)

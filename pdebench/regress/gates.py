@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pdebench.regress.metrics import EXACT, LEARNED, gated, qualities, words, worse
+from pdebench.regress.metrics import exact as exact_columns
+from pdebench.regress.metrics import gated, learned, qualities, words, worse
 from pdebench.regress.outcome import GateFinding, percent, share
 from pdebench.stats.paired import FEWEST_PAIRS, paired
 from pdebench.stats.regression import Evidence, Judgement, Rule
@@ -29,8 +30,8 @@ def exact(cell: str, base: Sequence[Values], head: Sequence[Values], accept: Col
     Where the two sides had other images, that is the finding, and losses are not compared.
     """
     same, alike = 0, same_data([*base, *head])
-    for column in EXACT:
-        if column in LEARNED and not alike:
+    for column in exact_columns(name for values in (*base, *head) for name in values):
+        if learned(column) and not alike:
             continue
         before, after = (_distinct(side, column) for side in (base, head))
         if not before or not after:

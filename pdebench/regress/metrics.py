@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pdebench.results.record import COLUMNS
+from pdebench.results.record import COLUMNS, declared_as
 from pdebench.tasks.scores import SCORES
 
 # Not of a record: the gate looks at the file.
@@ -18,8 +18,8 @@ LEARNED = tuple(name for name, column in COLUMNS.items() if column.gate == "lear
 # Deterministic on one machine: any difference is a change, to be undone or to be accepted by name.
 EXACT = (*(name for name, column in COLUMNS.items() if column.gate == "exact"), CHECKPOINT, *LEARNED)
 
-# Measured, each process another value. 1: more is worse, -1: less is worse.
-COSTS = {name: -1 if column.higher_is_better else 1 for name, column in COLUMNS.items() if column.gate == "cost"}
+# Measured, each process another value.
+COSTS = tuple(name for name, column in COLUMNS.items() if column.gate == "cost")
 
 UNCALIBRATED = ("peak_memory_bytes",)  # does not depend on how fast a machine is just now
 
@@ -27,10 +27,30 @@ UNCALIBRATED = ("peak_memory_bytes",)  # does not depend on how fast a machine i
 def costs(values: Mapping[str, Any]) -> dict[str, float]:
     """The logarithm of what each measured column says a thing costs: above another's is worse."""
     return {
-        column: sign * math.log(values[column])
-        for column, sign in COSTS.items()
-        if isinstance(values.get(column), int | float) and values[column] > 0
+        column: (-1 if declared.higher_is_better else 1) * math.log(values[column])
+        for column in measured(values)
+        if (declared := declared_as(column)) and isinstance(values.get(column), int | float) and values[column] > 0
     }
+
+
+def exact(columns: Iterable[str]) -> list[str]:
+    """Those gated by any difference: ours, and what tasks of other packages declare of these."""
+    return [*EXACT, *_added(columns, "exact", "learned")]
+
+
+def measured(columns: Iterable[str]) -> list[str]:
+    """Those gated by what they cost: ours, and what tasks of other packages declare of these."""
+    return [*COSTS, *_added(columns, "cost")]
+
+
+def learned(column: str) -> bool:
+    """Whether a column follows from the images."""
+    return (declared := declared_as(column)) is not None and declared.gate == "learned"
+
+
+def _added(columns: Iterable[str], *gates: str) -> list[str]:
+    added = ((column, declared_as(column)) for column in columns if column not in COLUMNS)
+    return [column for column, declared in added if declared is not None and declared.gate in gates]
 
 
 def same_measure(column: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -47,14 +67,15 @@ def qualities(values: Mapping[str, Any]) -> dict[str, float]:
 
 def gated(values: Mapping[str, Any]) -> set[str]:
     """The columns that have a value and a gate."""
-    return {name for name, value in values.items() if value is not None and (name in _NAMED or name in SCORES)}
+    named = {*exact(values), *measured(values)}
+    return {name for name, value in values.items() if value is not None and (name in named or name in SCORES)}
 
 
 def words(column: str) -> str:
     """A column as the table calls it."""
     if column == CHECKPOINT:
         return "checkpoint"
-    return (COLUMNS[column].title if column in COLUMNS else "") or column
+    return ((declared := declared_as(column)) is not None and declared.title) or column
 
 
 def chosen(values: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
@@ -65,6 +86,3 @@ def chosen(values: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
 def worse(column: str) -> int:
     """1 where more of a column of quality is worse, -1 where less is."""
     return -1 if column in SCORES and SCORES[column].higher_is_better else 1
-
-
-_NAMED = {*EXACT, *COSTS}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pdebench.regress.metrics import COSTS, costs, same_measure
+from pdebench.regress.metrics import costs, same_measure
 from pdebench.regress.samples import ABBA, BAAB, CellSamples, Measure, Side, Test
 from pdebench.stats import ranks
 from pdebench.stats.regression import LAST, LATE, Judgement, Rule, judge, looks
@@ -101,8 +101,8 @@ def run_sequential_test(
 def _columns(cell: CellSamples) -> list[str]:
     """The measured columns that both sides have, measured alike."""
     base, head = (samples[0].values for samples in cell.samples.values())
-    shared = costs(base).keys() & costs(head).keys()
-    return [column for column in COSTS if column in shared and same_measure(column, base, head)]
+    other = costs(head)
+    return [column for column in costs(base) if column in other and same_measure(column, base, head)]
 
 
 class _Race:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pdebench.errors import PdebenchError, did_you_mean
 from pdebench.regress import baseline_gate, formats, history, revision_gate
-from pdebench.regress.metrics import EXACT
+from pdebench.regress.metrics import exact
 from pdebench.regress.outcome import GateOutcome
 from pdebench.regress.sequential_test import Say
 from pdebench.regress.text import print_outcome
@@ -44,9 +44,9 @@ def run_gate(asked: GateRequest, form: Literal["table", "github", "json"] | str)
     if (asked.against is None) == (asked.baseline is None):
         raise PdebenchError("pass either --against REV or --baseline FILE")
     for column in asked.accept:
-        if column not in EXACT:
+        if column not in (known := exact(asked.accept)):
             raise PdebenchError(
-                f"--accept {column}: no deterministic quantity has that name; {did_you_mean(column, EXACT)}"
+                f"--accept {column}: no deterministic quantity has that name; {did_you_mean(column, known)}"
             )
     if asked.history is not None:
         history.read(asked.history)  # what is wrong with it is said before an hour is spent

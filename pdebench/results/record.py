@@ -1,5 +1,6 @@
 """The columns of a record: what a finished cell leaves, as one flat, typed row.
 
+Those that a task or a metric fills are declared there, and gathered here.
 Besides these, a record has every key of its cell's configuration, dotted as a suite writes it (`model.family`,
 `train.lr`). A number that was not measured is null, never 0. What may stand in one says `record_schema.py`. Importing
 this imports no pandas.
@@ -8,44 +9,18 @@ this imports no pandas.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
+from pdebench.column import Column
+from pdebench.metrics.columns import COLUMNS as OF_METRICS
+from pdebench.tasks.columns import of_other_packages
+from pdebench.tasks.generation.columns import COLUMNS as OF_GENERATION
 from pdebench.tasks.scores import is_metric
 
 # what a status may say of a cell that has its end, and needs no further run
 FAILED = ("diverged", "oom", "timeout", "error")
 SETTLED = ("done", *FAILED)
-
-
-@dataclass(frozen=True)
-class Column:
-    """A number, text or flag that cells leave: all that tables, pages and the gate know of it.
-
-    Attributes:
-        dtype: pandas'.
-        meaning: in a few words.
-        unit: `bytes`, where a reader wants prefixes.
-        title: as the gate's tables call it; empty: by its name.
-        gate: how regressions are judged by it. exact: deterministic on one machine, any difference is a change.
-            learned: likewise, of the same images. cost: measured, each process another value. None: not.
-        higher_is_better: the direction of a cost.
-        timed: says how fast something was: of a cell beside other work it would mislead.
-        evaluated: depends on how the trained model was evaluated, as `evaluate:` says.
-        signed: may be negative.
-    """
-
-    dtype: str
-    meaning: str
-    unit: str = ""
-    title: str = ""
-    gate: Literal["exact", "learned", "cost"] | None = None
-    higher_is_better: bool = False
-    timed: bool = False
-    evaluated: bool = False
-    signed: bool = False
-
 
 COLUMNS: dict[str, Column] = {
     "suite": Column("string", "name of the suite that ran the cell"),
@@ -112,26 +87,7 @@ COLUMNS: dict[str, Column] = {
     "compile_seconds": Column(
         "Float64", "the first step less the median one, where train.compile is not eager", timed=True, signed=True
     ),
-    "sampled_from": Column(
-        "string", "weights that samples were drawn from, and how often autocast cast them", evaluated=True
-    ),
-    "sample_seconds": Column(
-        "Float64", "seconds of generating all samples, in each round the slowest device's", timed=True, evaluated=True
-    ),
-    "sample_images_per_s": Column(
-        "Float64",
-        "generated images a second, median over rounds of a batch a device",
-        title="sampling",
-        gate="cost",
-        higher_is_better=True,
-        timed=True,
-        evaluated=True,
-    ),
-    "sample_images_per_s_q1": Column("Float64", "", timed=True, evaluated=True),
-    "sample_images_per_s_q3": Column("Float64", "", timed=True, evaluated=True),
-    "sample_images_per_s_n": Column(
-        "Int64", "rounds timed, the first left out where there are more", timed=True, evaluated=True
-    ),
+    **OF_GENERATION,
     "mixer_ms_median": Column(
         "Float64",
         "milliseconds of the first block's mixer, forward and backward, train.batch_size",
@@ -253,22 +209,6 @@ COLUMNS: dict[str, Column] = {
     "git_dirty": Column("boolean", "tracked files differed from the commit"),
 }
 
-# Of the metrics of samples: how their scores came about. Only tables of cells that have metrics have these columns.
-OF_METRICS: dict[str, Column] = {
-    "is_limit": Column("Float64", "what an Inception score of so few samples cannot pass"),
-    "metric_samples": Column("Int64", "images that the scores are of", evaluated=True),
-    "metric_reference": Column("string", "the images that they are measured against", evaluated=True),
-    "metric_reference_count": Column("Int64", "how many those are", evaluated=True),
-    "metric_kid_subset_size": Column("Int64", "images in each of KID's subsets", evaluated=True),
-    "metric_copies": Column("Int64", "samples that are the same as others", evaluated=True),
-    "metric_reference_copies": Column("Int64", "reference images that are the same as others", evaluated=True),
-    "metric_resize": Column("string", "how images were brought to the extractor's size", evaluated=True),
-    "metric_extractor": Column("string", "the networks whose features were compared", evaluated=True),
-    "metric_source": Column("string", "digests of the code of other packages' metrics", evaluated=True),
-    "metric_weights_sha256": Column("string", "their weights", evaluated=True),
-    "metric_small_sample": Column("boolean", "fewer images than features have dimensions", evaluated=True),
-}
-
 
 def timing_failed(record: Mapping[str, Any]) -> dict[str, str]:
     """What the record of a done cell says of a further run, for its timings, that ended with this record."""
@@ -280,7 +220,7 @@ STATUSES = ("done", "oom", "diverged", "timeout", "killed", "error", "interrupte
 
 def without_timings(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row without what it says of speed: measured beside other work, it would mislead."""
-    return {key: value for key, value in row.items() if key not in COLUMNS or not COLUMNS[key].timed}
+    return {key: value for key, value in row.items() if (column := declared_as(key)) is None or not column.timed}
 
 
 # What a cell ran on; `machine.json` and the report's environment show these columns.
@@ -308,8 +248,8 @@ DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 
 
 def declared_as(column: str) -> Column | None:
-    """What is declared of a column; None of a score, a key of the configuration, or another's column."""
-    return COLUMNS.get(column) or OF_METRICS.get(column)
+    """What is declared of a column; None of a score, a key of the configuration, or what nobody declares."""
+    return COLUMNS.get(column) or OF_METRICS.get(column) or of_other_packages(column)
 
 
 @lru_cache(maxsize=1000)  # asked of every value of thousands of records

@@ -19,7 +19,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from pdebench.results.record import COLUMNS, OF_METRICS, STATUSES, Column
+from pdebench.column import Column
+from pdebench.metrics.columns import COLUMNS as OF_METRICS
+from pdebench.results.record import COLUMNS, STATUSES, declared_as
 from pdebench.suite.config import DEFAULT_TASK, given
 from pdebench.tasks.scores import is_metric
 
@@ -194,7 +196,9 @@ def _rules() -> Mapping[str, _Rule]:
 
 @lru_cache(maxsize=1000)
 def _rule_of_name(key: str) -> _Rule:
-    """The rule of a column that no declaration names: a score, or another version's column."""
+    """The rule of a column that is not ours: a score, what another package's task fills, or another version's."""
+    if (declared := declared_as(key)) is not None:
+        return _rule_of_column(key, declared)
     return _Rule(_TYPES["Float64"]) if is_metric(key) else _ANY
 
 

@@ -13,9 +13,12 @@ from pdebench.tasks.task import Task
 
 def _fault(task: Task) -> str | None:
     """What is wrong with the columns of a task of another package, which are found by the task's name."""
-    for score in task.scores:
-        if not all(column.startswith(f"{task.name}_") and column.isidentifier() for column in score.columns):
-            return f"fills '{score.column}'; write {task.name}_ and letters, digits and underscores"
+    filled = [column for score in task.scores for column in score.columns] + [*task.columns]
+    for column in filled:
+        if not column.startswith(f"{task.name}_") or not column.isidentifier():
+            return f"fills '{column}'; write {task.name}_ and letters, digits and underscores"
+    if len(set(filled)) < len(filled):
+        return f"declares '{next(column for column in filled if filled.count(column) > 1)}' twice; keep one"
     return None
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pdebench.column import Column
 from pdebench.data.source import Source
 from pdebench.metrics.metric import Score
 from pdebench.models.shell import Head
@@ -109,12 +110,14 @@ class Task(ABC):
         summary: one line for lists.
         evaluation: what `evaluate:` may ask of it, with defaults.
         scores: what it fills of columns that judge a model beside its losses and the scores of metrics.
+        columns: what else it fills; of another package's task, all begin with the task's name.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     evaluation: ClassVar[type[Evaluation]] = Evaluation
     scores: ClassVar[tuple[Score, ...]] = ()
+    columns: ClassVar[Mapping[str, Column]] = {}
 
     @abstractmethod
     def outputs(self, classes: int | None, channels: int) -> Outputs:

@@ -75,6 +75,7 @@ def test_one_suite_runs_them_together_to_a_report(site: Path, results: Path) -> 
     assert table["metric_source"].str.fullmatch("flatness [0-9a-f]{12}").all()
     assert "metric_extractor" not in table
     assert (table["halves_error"] < 0.5).all()
+    assert (table["halves_ms"] > 0).all()
     assert (table["train_loss"] < table["val_loss"].max() + 1).all()
     assert table["tokens"].tolist() == [3 * 5] * 2
     plus, none = (table[table["model.family"] == name].iloc[0] for name in ("Plus-DiT", "None-DiT"))
@@ -100,7 +101,7 @@ from pdebench.tasks.scores import SCORES, is_metric
 from pdebench.regress.metrics import gated, worse
 from pdebench.report.compare import measures
 from pdebench.report.frame import finished, make_frame
-from pdebench.results.record import dtype_of
+from pdebench.results.record import dtype_of, without_timings
 done = finished(make_frame(pdebench.load_results(Path({str(results)!r}))))
 (flatness,) = [one for one in measures(done) if one.column == "flatness"]
 print(flatness.title, flatness.lower, flatness.kind)
@@ -108,12 +109,16 @@ print(dtype_of("flatness"), dtype_of("flatness_std"), is_metric("flatness_std"),
 print(worse("flatness"), gated({{"flatness": 1.0}}), "flatness" in SCORES, "flatness_std" in SCORES)
 (error,) = [one for one in measures(done) if one.column == "halves_error"]
 print(error.title, error.lower, worse("halves_error"), dtype_of("halves_error"))
+from pdebench.regress.metrics import costs
+took = {{"halves_ms": 1.0, "halves_error": 2.0}}
+print(costs(took), gated(took) == set(took), without_timings(took))
 """
     assert python(site, "-c", ask).splitlines() == [
         "Flatness False signed",
         "Float64 Float64 True False",
         "-1 {'flatness'} True False",
         "Error of halves True 1 Float64",
+        "{'halves_ms': 0.0} True {'halves_error': 2.0}",
     ]
 
 

@@ -12,6 +12,7 @@ from pdebench.errors import DataError, MetricError, printable
 from pdebench.metrics import quality
 from pdebench.metrics.metric import Score
 from pdebench.metrics.registry import METRICS
+from pdebench.tasks.generation.columns import COLUMNS
 from pdebench.tasks.generation.evaluation import GenerationEvaluation
 from pdebench.tasks.task import Conflict, LookedAt, Outputs, Passes, Task, Training
 
@@ -25,6 +26,7 @@ class GenerationTask(Task):
     name = "generation"
     summary = "images from noise by flow matching, given their class where there are classes"
     evaluation = GenerationEvaluation
+    columns = COLUMNS
 
     def outputs(self, classes: int | None, channels: int) -> Outputs:
         """A velocity for every value of an image, given the class."""

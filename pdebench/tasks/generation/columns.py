@@ -1,0 +1,28 @@
+"""The columns beside scores that generation fills: how samples were drawn, and how fast."""
+
+from __future__ import annotations
+
+from pdebench.column import Column
+
+COLUMNS: dict[str, Column] = {
+    "sampled_from": Column(
+        "string", "weights that samples were drawn from, and how often autocast cast them", evaluated=True
+    ),
+    "sample_seconds": Column(
+        "Float64", "seconds of generating all samples, in each round the slowest device's", timed=True, evaluated=True
+    ),
+    "sample_images_per_s": Column(
+        "Float64",
+        "generated images a second, median over rounds of a batch a device",
+        title="sampling",
+        gate="cost",
+        higher_is_better=True,
+        timed=True,
+        evaluated=True,
+    ),
+    "sample_images_per_s_q1": Column("Float64", "", timed=True, evaluated=True),
+    "sample_images_per_s_q3": Column("Float64", "", timed=True, evaluated=True),
+    "sample_images_per_s_n": Column(
+        "Int64", "rounds timed, the first left out where there are more", timed=True, evaluated=True
+    ),
+}
