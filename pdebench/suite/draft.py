@@ -38,7 +38,17 @@ _MOST_POINTS = 10_000  # a grid beyond this is a slip, and expanding it would lo
 
 
 @dataclass(frozen=True)
-class Draft:
+class Layout:
+    """A suite of which only the form is known to be right: sections of keys, grids of lists, entries of dotted keys."""
+
+    sections: Mapping[str, Mapping[str, Any]]
+    grids: Sequence[Grid]
+    include: Sequence[Entry]
+    exclude: Sequence[Entry]
+
+
+@dataclass(frozen=True)
+class Draft(Layout):
     """A suite whose every key and value is right by itself; combinations of them are not yet looked at.
 
     `budgeted`: each cell's steps follow from a budget.
@@ -50,10 +60,6 @@ class Draft:
     limits: LimitsConfig
     execution: ExecutionConfig
     budgeted: bool
-    sections: Mapping[str, Mapping[str, Any]]
-    grids: Sequence[Grid]
-    include: Sequence[Entry]
-    exclude: Sequence[Entry]
 
 
 class _Checker:
@@ -66,6 +72,24 @@ class _Checker:
 
     def report(self, where: Where, message: str) -> None:
         self.errors.append(self.source.place(where).error(message, dotted(where) or None))
+
+    def layout(self) -> Layout:
+        """The form of the whole.
+
+        Raises:
+            SuiteError: there is so much of it that checking or expanding it would look like a hang.
+        """
+        for name, most in _MOST.items():
+            held = self.source.data.get(name)
+            grids = grids_of(self.source.data)
+            count = sum(map(len, grids)) if name == "grid" else len(held) if isinstance(held, list) else 0
+            if count > most:
+                self.report((name,), f"has {count:,} {'keys' if name == 'grid' else 'entries'}; the most is {most:,}")
+                raise first(self.errors)
+        placed = self.grids()
+        if (size := sum(math.prod(map(len, grid.values())) for grid in placed)) > _MOST_POINTS:
+            self.report(("grid",), f"has {size:,} combinations; the most is {_MOST_POINTS:,}")
+        return Layout(self.sections(), placed, self.entries("include"), self.entries("exclude"))
 
     def sections(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
@@ -172,6 +196,19 @@ class _Checker:
             self.report(where, f"there is no such key to set; {nearest_key(key, known_keys(self.task))}")
 
 
+def layout(source: YamlSource) -> Layout:
+    """The form of a suite whose values are not looked at: an override may yet replace them.
+
+    Raises:
+        SuiteError: the first part in the file that has another form.
+    """
+    checker = _Checker(source)
+    found = checker.layout()
+    if checker.errors:
+        raise first(checker.errors)
+    return found
+
+
 def check(source: YamlSource) -> Draft:
     """Check every key and value by itself.
 
@@ -184,12 +221,8 @@ def check(source: YamlSource) -> Draft:
             section = next((s for s, m in NESTED.items() if key in fields(m) or key.startswith(f"{s}.")), None)
             hint = f"it belongs under '{section}:'" if section else did_you_mean(key, _TOP)
             checker.report((key,), f"unknown key; {hint}")
-    for name, most in _MOST.items():
-        held = source.data.get(name)
-        count = sum(map(len, grids_of(source.data))) if name == "grid" else len(held) if isinstance(held, list) else 0
-        if count > most:
-            checker.report((name,), f"has {count:,} {'keys' if name == 'grid' else 'entries'}; the most is {most:,}")
-            raise first(checker.errors)
+    form = checker.layout()
+    sections, grids, include, exclude = form.sections, form.grids, form.include, form.exclude
     header = {key: source.data[key] for key in HEADER if key in source.data}
     for problem in check_header(header):
         if not problem.missing:
@@ -198,8 +231,7 @@ def check(source: YamlSource) -> Draft:
             checker.report(problem.where, "is missing; start with 'suite: NAME'")
 
     overall = {section: checker.overall(section) for section in OVERALL}
-    match, sections, grids = overall["match"], checker.sections(), checker.grids()
-    include, exclude = checker.entries("include"), checker.entries("exclude")
+    match = overall["match"]
     families = _families(sections["model"], grids, include)
     for section, raw in sections.items():
         for problem in check_section(section, raw, checker.task, families, partial=True):
@@ -223,13 +255,17 @@ def check(source: YamlSource) -> Draft:
     if match is not None:
         checker.sized_by_match(sections, every)
     budgeted = checker.stepped_by_budget(sections, every)
-    if (size := sum(math.prod(map(len, grid.values())) for grid in grids)) > _MOST_POINTS:
-        checker.report(("grid",), f"has {size:,} combinations; the most is {_MOST_POINTS:,}")
     if checker.errors:
         raise first(checker.errors)
-    matching = None if match is None else MatchConfig(**match)
-    limits, execution = LimitsConfig(**overall["limits"] or {}), ExecutionConfig(**overall["execution"] or {})
-    return Draft(source, Header(**header), matching, limits, execution, budgeted, sections, grids, include, exclude)
+    return Draft(
+        **vars(form),
+        source=source,
+        header=Header(**header),
+        match=None if match is None else MatchConfig(**match),
+        limits=LimitsConfig(**overall["limits"] or {}),
+        execution=ExecutionConfig(**overall["execution"] or {}),
+        budgeted=budgeted,
+    )
 
 
 def grids_of(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:

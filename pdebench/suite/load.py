@@ -26,7 +26,7 @@ from pdebench.suite.config import (
     TrainConfig,
     given,
 )
-from pdebench.suite.draft import HEADER, Draft, check
+from pdebench.suite.draft import HEADER, Draft, Layout, check, layout
 from pdebench.suite.matrix import Entry, Expansion, PlacedValue, expand, identity
 from pdebench.suite.paths import anchored, from_here
 from pdebench.suite.resolved import as_here
@@ -142,10 +142,10 @@ def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite
         SuiteError: the first problem, with its file, line and key.
     """
     source = anchored(read_file(_find(str(path_or_name))))
-    draft = check(source)
     if not overrides:
-        return _finish(draft, None)
-    return _finish(check(_overridden(source, overrides)), draft)
+        return _finish(check(source), None)
+    written = layout(source)  # of the values only those that are left are looked at
+    return _finish(check(_overridden(source, overrides)), written)
 
 
 def _find(name: str) -> Path:
@@ -224,8 +224,8 @@ def _refuse_hidden(source: YamlSource, places: Mapping[str, SourceLocation]) -> 
                 raise place.error(f"an include sets this key on line {line}; edit it in the file", key)
 
 
-def _finish(draft: Draft, written: Draft | None) -> Suite:
-    """Expand a draft into cells. `written` is the draft before overrides, where there were any.
+def _finish(draft: Draft, written: Layout | None) -> Suite:
+    """Expand a draft into cells. `written` is the file's form before overrides, where there were any.
 
     An override narrows or widens the grid; entries of include and exclude that thereby lose their object are
     dropped, while one that never had any is a mistake in the file.

@@ -132,6 +132,14 @@ def test_a_narrowed_grid_drops_the_entries_that_lost_their_object(write):
     assert not suite.exclude
 
 
+def test_a_value_that_an_override_replaces_may_be_wrong(write):
+    path = write(train={"lr": "fast"}, grid={"train.seed": ["one"]})
+    suite = load_suite(path, ["train.lr=1e-4", "grid.train.seed=[1, 2]"])
+    assert [cell.train.seed for cell in suite.cells()] == [1, 2]
+    with pytest.raises(SuiteError, match=r"train\.lr"):
+        load_suite(path, ["grid.train.seed=[1, 2]"])
+
+
 def test_the_suite_as_run_loads_again(tmp_path, write):
     path = write(
         description="yes",  # text that YAML 1.1 reads as true
