@@ -17,7 +17,6 @@ import io
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -25,6 +24,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import platformdirs
 
 from pdebench.data import pixels
 from pdebench.data.source import SPLITS, Sample, Skipped, Split
@@ -76,14 +77,10 @@ def cache_folder() -> Path:
     """
     if own := os.environ.get("PDEBENCH_CACHE"):
         return disk.expanded(own)
-    if xdg := os.environ.get("XDG_CACHE_HOME"):
-        return Path(xdg) / "pdebench"
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "pdebench" / "Cache"
-    try:
-        return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "pdebench"
-    except RuntimeError:
-        raise DataError("you have no home folder to keep a cache in: set PDEBENCH_CACHE to a folder") from None
+    folder = platformdirs.user_cache_path("pdebench", appauthor=False)
+    if not folder.is_absolute():
+        raise DataError("you have no home folder to keep a cache in: set PDEBENCH_CACHE to a folder")
+    return folder
 
 
 def check_cache() -> None:

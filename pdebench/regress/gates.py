@@ -74,7 +74,7 @@ def speed(
         cell: its label.
         column: of the record.
         evidence: what was seen of it.
-        judgement: what that means beside the night's other tests.
+        judgement: what that means beside the other tests of the same run.
         rule: what was looked for.
         confirmed: whether a rerun said the same; None: there was none.
     """

@@ -1,7 +1,7 @@
-"""The history of a gate: a file of JSON lines, one a night, and the steps in it.
+"""The history of a gate: a file of JSON lines, one a run, and the steps in it.
 
-A line has the night, the revision, the machine's fingerprint, the verdict, and for each cell and column the logarithm
-of what it cost less the logarithm of what the two probes took beside it, so that a slower night is no step. Lines of
+A line has the time, the revision, the machine's fingerprint, the verdict, and for each cell and column the logarithm
+of what it cost less the logarithm of what the two probes took beside it, so that a slower machine is no step. Lines of
 other machines, and of other suites, are passed over.
 """
 
@@ -25,7 +25,7 @@ from pdebench.regress.outcome import GateOutcome, percent, share
 from pdebench.stats.regression import Rule
 from pdebench.stats.steps import steps
 
-LARGEST = 64 * 2**20  # bytes: a night a day of a large suite, for a century
+LARGEST = 64 * 2**20  # bytes: a run a day of a large suite, for a century
 _HIGHEST = 1e6  # of a level, a logarithm
 NEEDED = ("night", "suite", "head", "machine", "verdict", "levels")
 
@@ -47,14 +47,14 @@ def levels(cells: Mapping[str, Sequence[Mapping[str, Any]]], readings: Sequence[
     return found
 
 
-def append(path: Path, outcome: GateOutcome, night: str | None = None) -> None:
-    """Add tonight's line; where an editor took the end of the last one away, that is ended first.
+def append(path: Path, outcome: GateOutcome, when: str | None = None) -> None:
+    """Add this run's line; where an editor took the end of the last one away, that is ended first.
 
     Raises:
         ResultsError: the file cannot be written.
     """
     line = {
-        "night": night or datetime.now(UTC).isoformat(timespec="seconds"),
+        "night": when or datetime.now(UTC).isoformat(timespec="seconds"),
         "suite": outcome.suite,
         "head": outcome.head,
         "base": dict(outcome.base),
@@ -80,10 +80,10 @@ def _breaks_off(path: Path) -> bool:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All nights, first to last; none where there is no file.
+    """All runs, first to last; none where there is no file.
 
     Raises:
-        ResultsError: a line is not a night's.
+        ResultsError: a line is not a run's.
     """
     try:
         text = disk.read_plain(path, LARGEST, follow=True).decode()
@@ -93,34 +93,34 @@ def read(path: Path) -> list[dict[str, Any]]:
         raise ResultsError(f"cannot read {path}: {refused_by_system(error) or error}") from None
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path} is not a history: {error}; move it away") from None
-    nights = []
+    runs = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            night = json.loads(line)
-            night = unsealed(night) if isinstance(night, dict) else night
+            run = json.loads(line)
+            run = unsealed(run) if isinstance(run, dict) else run
         except (ValueError, RecursionError):
-            night = None
-        if not _is_night(night):
-            raise ResultsError(f"{path}:{number}: is not a night of a history: remove the line")
-        nights.append(night)
-    return nights
+            run = None
+        if not _is_run(run):
+            raise ResultsError(f"{path}:{number}: is no run of a history: remove the line")
+        runs.append(run)
+    return runs
 
 
-def _is_night(night: Any) -> bool:
+def _is_run(run: Any) -> bool:
     """Whether a line's value has what is read of it, of the types that were written."""
-    if not isinstance(night, dict) or not isinstance(night.get("levels"), dict):
+    if not isinstance(run, dict) or not isinstance(run.get("levels"), dict):
         return False
-    return all(isinstance(night.get(key), str) for key in NEEDED if key != "levels") and all(
-        isinstance(level, int | float) and abs(level) < _HIGHEST for level in night["levels"].values()
+    return all(isinstance(run.get(key), str) for key in NEEDED if key != "levels") and all(
+        isinstance(level, int | float) and abs(level) < _HIGHEST for level in run["levels"].values()
     )
 
 
 def found_steps(path: Path, outcome: GateOutcome, rule: Rule) -> Iterator[str]:
     """A sentence for each step in the suite's history on this machine: how much, since when, in which commits."""
-    nights = [n for n in read(path) if n["suite"] == outcome.suite and n["machine"] == outcome.machine]
+    runs = [run for run in read(path) if run["suite"] == outcome.suite and run["machine"] == outcome.machine]
     for key in outcome.levels:
-        having = [night for night in nights if isinstance(night["levels"].get(key), int | float)]
-        for step in steps([night["levels"][key] for night in having], tolerance=rule.tolerance):
+        having = [run for run in runs if isinstance(run["levels"].get(key), int | float)]
+        for step in steps([run["levels"][key] for run in having], tolerance=rule.tolerance):
             before, after = having[step.at - 1], having[step.at]
             cell, _, column = key.rpartition(": ")
             kind = "a regression" if step.size > 0 else "an improvement"
@@ -128,6 +128,6 @@ def found_steps(path: Path, outcome: GateOutcome, rule: Rule) -> Iterator[str]:
             if before["head"] == after["head"]:
                 commits = f"within {after['head'][:12]}: the machine changed, not the code"
             yield (
-                f"{cell}: {words(column)} costs {percent(share(step.size))} since the night of {after['night'][:10]}, "
+                f"{cell}: {words(column)} costs {percent(share(step.size))} since the run of {after['night'][:10]}, "
                 f"{kind} ({commits})"
             )

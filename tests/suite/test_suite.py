@@ -133,7 +133,7 @@ def test_a_narrowed_grid_drops_the_entries_that_lost_their_object(write):
 
 
 def test_a_value_that_an_override_replaces_may_be_wrong(write):
-    path = write(train={"lr": "fast"}, grid={"train.seed": ["one"]})
+    path = write(train={"lr": "fast", "steps": 1, "batch_size": 1}, grid={"train.seed": ["one"]})
     suite = load_suite(path, ["train.lr=1e-4", "grid.train.seed=[1, 2]"])
     assert [cell.train.seed for cell in suite.cells()] == [1, 2]
     with pytest.raises(SuiteError, match=r"train\.lr"):

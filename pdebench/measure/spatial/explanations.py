@@ -96,7 +96,7 @@ def _lengths(found: Survey, reach: float | None) -> str:
     if len(by_time) == 1:  # there is no noise in this task
         return text
     if max(by_time) - min(by_time) <= 0.01 * max(by_time):
-        return f"{text}; the same at all times of the flow"
+        return f"{text}; the same at all times"
     span = f"from noise (t = {found.times[0]:g}) to image (t = {found.times[-1]:g})"
     return f"{text}; {span} {by_time[0]:.2g} to {by_time[-1]:.2g}"
 

@@ -30,7 +30,7 @@ def pictures(found: Survey, title: str) -> dict[str, bytes]:
         "receptive_field.png": "where the centre token's gradient energy lies (share of it, logarithmic)",
         "impulse_response.png": "leading impulse response of the centre token to each token, signed",
         "frequency_response.png": "gain, and phase against the mean, by spatial frequency",
-        "mixing_length.png": "mixing length by layer and time of the flow (0 noise, 1 image)",
+        "mixing_length.png": "mixing length by layer and time (0 noise, 1 image)",
         "physics.png": "learned physics by layer, one dot a channel",
     }
     drawn = {}

@@ -286,7 +286,7 @@ def _changes(seen: Sequence[Seen]) -> list[Finding]:
         if first and last:
             told.append(f"{after.who} {formatting.number(first, 2)} to {formatting.number(last, 2)}")
     claim = f"Training moves the mixing length, in tokens: {formatting.listed(told)}."
-    return [Finding(claim, "mean over layers and times of the flow, one run a family and state")] if told else []
+    return [Finding(claim, "mean over layers and times, one run a family and state")] if told else []
 
 
 def _physics(seen: Sequence[Seen]) -> list[Finding]:

@@ -90,17 +90,21 @@ def _by_depth(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure |
         known = [(depth, length) for depth, length in known if length is not None]
         rows += _curve(one, [depth for depth, _ in known], [length for _, length in known if length is not None])
     title = f"Mixing length by depth, {where}"
-    sentence = f"{title}, in tokens, half way from noise to image: {_ends(rows, 'in the last layer')}."
+    noisy = any(len(one.found.times) > 1 for one in seen)  # else the task has no noise
+    at = ", half way from noise to image" if noisy else ""
+    sentence = f"{title}, in tokens{at}: {_ends(rows, 'in the last layer')}."
     return _figure("depth", where, title, sentence, rows, table, "depth: 0 first layer, 1 last", TOKENS)
 
 
 def _by_time(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure | None:
     rows = []
     for one in seen:
+        if len(one.found.times) < 2:
+            continue  # a task without noise has one time
         for place, time in enumerate(one.found.times):
             known = [length for mixer in one.found.mixers if (length := mixer.lengths[place]) is not None]
             rows += _curve(one, [time], [float(np.mean(known))]) if known else []
-    title = f"Mixing length by time of the flow, {where}"
+    title = f"Mixing length by time, {where}"
     sentence = f"{title}, in tokens, mean over layers: {_ends(rows, 'near the image')}. Linear mixers do not change."
     return _figure("time", where, title, sentence, rows, table, "t: 0 noise, 1 image", TOKENS)
 

@@ -17,7 +17,7 @@ from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import FAMILIES
 from pdebench.tasks.generation.learner import GenerationLearner
 
-CONVOLUTIONS = ("PDE-SSM-DiT", "GFNet-DiT", "S4D-DiT", "None-DiT")  # linear: the same at all times of the flow
+CONVOLUTIONS = ("PDE-SSM-DiT", "GFNet-DiT", "S4D-DiT", "None-DiT")  # linear: the same at all times
 
 
 def built(family: str, **changes: object) -> Backbone:
