@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +74,12 @@ def test_every_room_has_a_floor_and_nothing_else_lies_at_the_root() -> None:
 def test_suites_tables_and_pages_need_no_torch(room: str) -> None:
     found = [name for name, tree in modules() if name.startswith(f"{room}/") and "torch" in map(_top, imports(tree))]
     assert not found
+
+
+@pytest.mark.parametrize("module", ["pdebench.report.vega", "pdebench.measure.largest_batch", "pdebench.run.worker"])
+def test_what_starts_a_process_of_its_own_starts_with_little(module: str) -> None:
+    ask = f"import sys, {module}; print(*sorted({{'torch', 'pandas', 'altair', 'scipy'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split() == []
 
 
 def test_no_class_name_is_used_twice() -> None:

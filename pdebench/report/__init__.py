@@ -1,5 +1,4 @@
-"""From tables to one page: reads pandas frames, never runs a model, never imports torch."""
+"""From tables to one page: reads pandas frames, never runs a model, never imports torch.
 
-from pdebench.report.html import write_report
-
-__all__ = ["write_report"]
+Empty, since the process that draws (`vega.py`) imports it, and needs nothing of it.
+"""

@@ -184,7 +184,7 @@ def _publish(folder: Path, records: list[dict[str, Any]]) -> None:
     latest = max(records, key=lambda record: record["finished_at"])
     write_own(folder, "machine.json", as_json({key: latest.get(key) for key in MACHINE}))
     table, curves = write_tables(folder)
-    from pdebench.report import write_report
+    from pdebench.report.html import write_report
 
     write_report(table, curves, folder)
 

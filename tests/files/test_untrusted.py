@@ -26,7 +26,7 @@ from pdebench.errors import ResultsError, SuiteError, printable
 from pdebench.files import state_file
 from pdebench.metrics import features
 from pdebench.models.backbone import create_model
-from pdebench.report import write_report
+from pdebench.report.html import write_report
 from pdebench.results.lease import held_elsewhere
 from pdebench.results.store import load_results, write_tables
 from pdebench.run.checkpoint import write_checkpoint

@@ -15,8 +15,8 @@ from scipy import stats
 
 from pdebench.models import settings
 from pdebench.models.registry import FAMILIES
-from pdebench.report import write_report
 from pdebench.report.frame import DIMENSIONS, make_frame
+from pdebench.report.html import write_report
 from pdebench.report.papers import paper_tables
 from pdebench.report.sections import ablation
 from pdebench.report.sections.ablation import AblationRow, AblationTable

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import synthetic
 
-from pdebench.report import write_report
 from pdebench.report.charts import MOST_POINTS
 from pdebench.report.frame import make_frame, representatives
+from pdebench.report.html import write_report
 from pdebench.report.sections.curves import MOST_RUNS, loss_figure
 from pdebench.report.sections.tables import MOST_ROWS
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from pdebench.report import write_report
 from pdebench.report.build import write_base
+from pdebench.report.html import write_report
 from pdebench.report.section import SweepProgress
 
 pytestmark = [
