@@ -23,7 +23,8 @@ from pdebench.suite.config import TrainConfig
 from pdebench.tasks.generation import path as flow
 from pdebench.tasks.generation.pixels import to_model
 from pdebench.tasks.generation.task import GENERATION
-from pdebench.train.loop import READ_EVERY, Images, Progress, train
+from pdebench.train.batches import Images
+from pdebench.train.loop import READ_EVERY, Progress, train
 
 MODELS = ("PDE-SSM-DiT-XS/4", "DiT-XS/4")
 RESOLUTION, BATCH, CLASSES = 32, 64, 10

@@ -33,7 +33,9 @@ SOURCES: Registry[Source] = Registry(
 
 def check(config: SourceConfig) -> None:
     """Raise DataError for what can be known to fail before anything is decoded; takes well under a second."""
-    SOURCES.find(config.name).check(config)
+    source = SOURCES.find(config.name)
+    source.refuse_ignored(config)
+    source.check(config)
 
 
 def class_count(config: SourceConfig) -> int | None:
@@ -63,5 +65,6 @@ def verify(config: SourceConfig, expected: str | None) -> None:
 def load(config: SourceConfig, split: Split) -> ImageSet:
     """Check, decode where that has not been done, and return one split; raises DataError."""
     source = SOURCES.find(config.name)
+    source.refuse_ignored(config)
     source.check(config)
     return source.load(config, split)

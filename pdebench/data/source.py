@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pdebench.data.rows import Rows
+from pdebench.data.space import SeenRows, Space
 from pdebench.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,22 +36,47 @@ class SourceConfig(Protocol):
 
     @property
     def path(self) -> Path | None:
-        """The user's images; None for packaged sources."""
+        """Where the set lies; None for packaged sources."""
+
+    @property
+    def validation(self) -> Path | None:
+        """Where what is held out lies, where that is not in `path`."""
+
+    @property
+    def set(self) -> str | None:
+        """Which of a library's sets."""
+
+    @property
+    def download(self) -> bool:
+        """Whether that library may fetch it."""
+
+    @property
+    def autoencoder(self) -> str | None:
+        """What decodes latents, a folder or a name on a hub."""
+
+    @property
+    def scale(self) -> tuple[float, ...] | None:
+        """What latents are multiplied by, see `Space`; None: as the set or its autoencoder says."""
+
+    @property
+    def shift(self) -> tuple[float, ...] | None:
+        """What is subtracted from them before."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """One split of a data set, wholly decoded.
+    """One split of a data set.
 
-    `images` is (N, C, H, W), usually a read-only memory map: uint8, 0..255, three channels being RGB, or float32 in the
-    range that models see, about -1 to 1.
+    `images` is (N, C, H, W), an array or what is read when it is asked for: uint8, 0..255, three channels being RGB, or
+    floats in the range that models see, about -1 to 1; with a `space`, latents as that says. `mirrored`, of the same
+    shape, are those of the same images mirrored, where mirroring a row would not do it, as of latents.
     `labels` is int64 of shape (N,) with values in [0, len(class_names)), or None for a set without classes. The
     order is fixed and mixed: any leading slice is a fair sample. `checksum` is the sha256 (hex) of the images and
     labels; `skipped` counts what the source as a whole left out (broken files, photographs that are too small), each of
     which is named in a warning where it is a user's.
     """
 
-    images: NDArray[np.uint8] | NDArray[np.float32]
+    images: Rows
     labels: NDArray[np.int64] | None
     class_names: tuple[str, ...] | None
     name: str
@@ -57,9 +84,16 @@ class ImageSet:
     split: Split
     checksum: str
     skipped: int = 0
+    mirrored: Rows | None = None
+    space: Space | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def seen(self) -> Rows:
+        """As a model sees them, but that uint8 is yet to become floats; of latents that are drawn, one draw."""
+        return self.images if self.space is None else SeenRows(self.images, self.space)
 
 
 @dataclass(frozen=True)
@@ -91,7 +125,8 @@ class Source(ABC):
         name: in the registry.
         summary: what it holds, for lists.
         resolutions: the sides that it offers; None: any.
-        channels: of an image.
+        channels: of an image; see `channels_of`.
+        takes: which of the keys that a user may give beside name and resolution it reads, such as `path`.
         dtype: of its values, see `ImageSet`.
         meaningful: there is something to learn, so that a metric of samples says something.
     """
@@ -100,6 +135,7 @@ class Source(ABC):
     summary: str
     resolutions: tuple[int, ...] | None = None
     channels: int = 3
+    takes: tuple[str, ...] = ("path",)
     dtype: Literal["uint8", "float32"] = "uint8"
     meaningful: bool = True
 
@@ -118,6 +154,10 @@ class Source(ABC):
     def sides(self, config: SourceConfig) -> tuple[int, int]:
         """Height and width of the images, in pixels; `resolution` names them where they are not its square."""
         return config.resolution, config.resolution
+
+    def channels_of(self, config: SourceConfig) -> int:
+        """Channels of what a model sees."""
+        return self.channels
 
     def most_cached(self, config: SourceConfig) -> int:
         """How many images `load` keeps in the cache, at most; 0: it does without."""
@@ -142,6 +182,12 @@ class Source(ABC):
             )
         if config.resolution < 1:
             raise DataError(f"data.resolution is {config.resolution}: it must be at least 1 px")
+
+    def refuse_ignored(self, config: SourceConfig) -> None:
+        """Raise DataError when a key is given that this source would silently ignore."""
+        for key in ("validation", "set", "download", "autoencoder", "scale", "shift"):
+            if getattr(config, key) and key not in self.takes:
+                raise DataError(f"data set '{self.name}' does not read data.{key}: leave it out")
 
     def check_no_path(self, config: SourceConfig) -> None:
         """Raise DataError when a packaged source is given a path, which it would silently ignore."""

@@ -97,7 +97,8 @@ def main(text: str) -> None:
     from pdebench.models.grid import sides_of
     from pdebench.suite.config import TrainConfig
     from pdebench.tasks.registry import TASKS
-    from pdebench.train.loop import Images, compile_in_place, train
+    from pdebench.train.batches import Images
+    from pdebench.train.loop import compile_in_place, train
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _limit_memory(on_cpu=device.type == "cpu")

@@ -25,12 +25,13 @@ from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from pdebench.data.cache import cache_folder
+from pdebench.data.rows import Rows
 from pdebench.errors import out_of_memory
 from pdebench.files import disk
 from pdebench.metrics.metric import EFFICIENTNET, INCEPTION
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -114,7 +115,7 @@ if _NAMES[EFFICIENTNET] not in FEATURE_EXTRACTORS_REGISTRY:
     register_feature_extractor(_NAMES[EFFICIENTNET], EfficientNetLite0)
 
 
-def require_uint8(images: Tensor | NDArray) -> None:
+def require_uint8(images: Tensor | Rows) -> None:
     """Refuse anything but (N, 3, H, W) of 0..255: of floats an extractor silently makes wrong features."""
     if images.dtype not in (torch.uint8, np.uint8):
         raise TypeError(f"images must be uint8 with values 0..255, not {images.dtype}")
@@ -132,7 +133,7 @@ class Extractor:
         self.kind, self.weights, self.weights_sha256, self.device = kind, weights, weights_sha256, device
         self._network: FeatureExtractorBase | None = None
 
-    def features(self, images: Tensor | NDArray[np.uint8]) -> dict[str, Tensor]:
+    def features(self, images: Tensor | Rows) -> dict[str, Tensor]:
         """Features of uint8 (N, 3, H, W) images, each (N, ...) float32 on the CPU, by the layer's name."""
         require_uint8(images)
         cuda = self.device.type == "cuda"
@@ -149,7 +150,7 @@ class Extractor:
             )
         return features
 
-    def reference_features(self, images: Tensor | NDArray[np.uint8], checksum: str) -> Tensor:
+    def reference_features(self, images: Tensor | Rows, checksum: str) -> Tensor:
         """Pooled features (M, D) of a reference set of that content checksum, through the cache."""
         require_uint8(images)
         key = [_FORMAT, self.kind, self.weights_sha256, RESIZE[self.kind], checksum, list(images.shape)]
@@ -194,7 +195,7 @@ class Extractor:
 class _Images(Dataset[Tensor]):
     """Images one by one, whatever holds them; a read-only memory map is copied an image at a time."""
 
-    def __init__(self, images: Tensor | NDArray[np.uint8]) -> None:
+    def __init__(self, images: Tensor | Rows) -> None:
         self.images = images
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from pdebench.data.rows import Rows
 from pdebench.data.source import Source
 from pdebench.errors import FOREIGN, CellWarning, MetricError, PdebenchError, out_of_memory
 from pdebench.metrics import extractor_weights
@@ -20,9 +21,7 @@ from pdebench.metrics.registry import METRICS
 from pdebench.models.package_code import digest_of_package
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
     from pdebench.metrics.samples import Samples
 
@@ -62,7 +61,7 @@ def check(names: Iterable[str], samples: int) -> None:
             _function(metric)
 
 
-def warn_of_copies(names: Iterable[str], reference: NDArray[np.generic] | torch.Tensor) -> None:
+def warn_of_copies(names: Iterable[str], reference: Rows | torch.Tensor) -> None:
     """Warn where images of a reference are copies of each other and a metric falls with that; before anything trains.
 
     So do precision and recall: they ask how near the third neighbour is. Where that is a copy the neighbourhood has no
@@ -83,18 +82,21 @@ def warn_of_copies(names: Iterable[str], reference: NDArray[np.generic] | torch.
         )
 
 
-def copies(images: NDArray[np.generic] | torch.Tensor) -> int:
+def copies(images: Rows | torch.Tensor) -> int:
     """How many of uint8 images (N, C, H, W) are the same as an earlier one."""
     import numpy as np
 
-    seen = {hashlib.sha1(np.ascontiguousarray(image).data, usedforsecurity=False).digest() for image in images}
+    seen = {
+        hashlib.sha1(np.ascontiguousarray(image).data, usedforsecurity=False).digest()
+        for image in map(images.__getitem__, range(len(images)))
+    }
     return len(images) - len(seen)
 
 
 def evaluate(
     names: Iterable[str],
     generated: torch.Tensor,
-    reference: NDArray[np.generic] | torch.Tensor,
+    reference: Rows | torch.Tensor,
     *,
     reference_name: str,
     reference_checksum: str,

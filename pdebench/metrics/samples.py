@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from pdebench.data.rows import Rows
 from pdebench.errors import MetricError
 from pdebench.metrics.features import LOGITS, POOLED, Extractor
 
@@ -17,13 +16,11 @@ class Samples:
 
     Attributes:
         generated: images (N, C, H, W) as their data set has them: uint8, 0..255, or floats.
-        reference: likewise (M, C, H', W'), usually a read-only memory map.
+        reference: likewise (M, C, H', W'), read an image at a time.
         checksum: of the reference's content; its features are kept under it.
     """
 
-    def __init__(
-        self, generated: Tensor, reference: Tensor | NDArray[np.generic], checksum: str, extractor: Extractor | None
-    ) -> None:
+    def __init__(self, generated: Tensor, reference: Tensor | Rows, checksum: str, extractor: Extractor | None) -> None:
         self.generated, self.reference, self.checksum, self._extractor = generated, reference, checksum, extractor
 
     @property

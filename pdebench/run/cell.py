@@ -40,7 +40,8 @@ from pdebench.system.distributed import ALONE, World
 from pdebench.system.durations import after_warmup, spread
 from pdebench.tasks.learner import Applied, Learner
 from pdebench.tasks.registry import TASKS
-from pdebench.train.loop import Images, Progress, Trained, compile_in_place, train
+from pdebench.train.batches import Images, as_trained_on
+from pdebench.train.loop import Progress, Trained, compile_in_place, train
 from pdebench.train.state import Snapshots
 
 VALIDATION_BATCH = 64  # images at a time, at most
@@ -107,7 +108,7 @@ def run_cell(
 
     learner = TASKS[cell.task].learner(cell.train)
     learner.warn(cell.evaluate, training)
-    images, validation = _tensors(training), _tensors(held_out)  # before memory is looked at: it is to be the model's
+    images, validation = as_trained_on(training), as_trained_on(held_out)
     memory = PeakMemory(device)
     torch.manual_seed(cell.train.seed)
     model = create_model(name, **build).to(device)
@@ -122,7 +123,7 @@ def run_cell(
             return None
         with cast_once(candidate, precision, device):
             return learner.validation_loss(
-                candidate, held_out.pixels, held_out.labels, batch_size=at_once, device=device, world=world
+                candidate, held_out.seen, held_out.labels, batch_size=at_once, device=device, world=world
             )
 
     def report(progress: Progress) -> None:
@@ -154,7 +155,7 @@ def run_cell(
             reference, held_out = (data_registry.load(elsewhere, split) for split in ("train", "validation"))
         moved = input_size_of(data_registry.SOURCES[cell.data.name], elsewhere)
         subject = at_resolution(subject, name, build, moved)
-        row["val_loss_transfer"] = validate(subject, _tensors(held_out))
+        row["val_loss_transfer"] = validate(subject, as_trained_on(held_out))
     applied = learner.apply(
         subject, cell.evaluate, reference, held_out, weights="averaged" if cell.train.steps else "initial",
         world=world, arithmetic=cast_once(subject, precision, device), watch=watch,
@@ -186,12 +187,6 @@ def run_cell(
         row |= largest_batch(trial, cell.measure.search_seconds)
     write_json(folder / "timings.json", timings)
     return row
-
-
-def _tensors(images: ImageSet) -> Images:
-    """Copies: a cached set is a read-only memory map."""
-    labels = None if images.labels is None else torch.from_numpy(np.array(images.labels))
-    return Images(torch.from_numpy(np.array(images.images)), labels, images.checksum)
 
 
 def _learned(cell: Cell, trained: Trained) -> dict[str, Any]:
@@ -235,7 +230,7 @@ def _survey(learner: Learner, model: nn.Module, images: Images, folder: Path, wa
     """What the mixers do in space, on the first held-out images where there are any; the details go into a file."""
     assert isinstance(model, Backbone)
     watch({"stage": "measure", "part": "space"})
-    found = survey(model.eval(), learner.to_model(images.pixels[:IMAGES]), learner=learner)
+    found = survey(model.eval(), learner.to_model(torch.from_numpy(np.array(images.seen[:IMAGES]))), learner=learner)
     write_json(folder / SPATIAL, json.loads(found.model_dump_json()))
     return found.columns()
 

@@ -54,7 +54,29 @@ class DataConfig(Section):
     resolution: int = Field(gt=0, description="Side of the square images, in pixels.")
     path: Path | None = Field(
         default=None,
-        description="Folder of images; only for the data set `folder`. A relative path begins at the suite's file.",
+        description="Where a set of your own lies, a folder for most. A relative path begins at the suite's file.",
+    )
+    validation: Path | None = Field(
+        default=None,
+        description="Where what is held out lies, if not in `path`: of the same kind.",
+    )
+    set: str | None = Field(
+        default=None, min_length=1, description="Which set of a library: `CIFAR10` of torchvision, a name on the hub."
+    )
+    download: bool = Field(default=False, description="Let the library fetch a set that is not in `path` yet.")
+    autoencoder: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What decodes latents: a folder of a diffusers autoencoder, or its name on the hub.",
+    )
+    scale: tuple[float, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What latents are multiplied by after `shift`, one number, or one for each channel; null: as the "
+        "set or its autoencoder says.",
+    )
+    shift: tuple[float, ...] | None = Field(
+        default=None, min_length=1, description="What is subtracted from latents first, likewise."
     )
     flip: bool = Field(default=True, description="Mirror training images left to right at random.")
     content: str | None = Field(

@@ -18,7 +18,15 @@ from pdebench.models.registry import FAMILIES
 # At that value, which is not always the default, a key is left out of the digest: so results of then stay the results
 # of their cells, and a default that changes later changes no identity.
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
-    "data": {"content": None},
+    "data": {
+        "content": None,
+        "validation": None,
+        "set": None,
+        "download": False,
+        "autoencoder": None,
+        "scale": None,
+        "shift": None,
+    },
     "train": {"compile": "eager", "devices": 1, "accumulate": 1, "ema_warmup": True, "time_scale": 1000.0},
     "evaluate": {"guidance_channels": None},
     "measure": {
@@ -42,7 +50,8 @@ def identity_of(config: Mapping[str, Any]) -> str:
     decides = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
     del decides["suite"]
     if decides["data"]["content"] is not None:
-        decides["data"]["path"] = None
+        # where it lies, and how it came there; what decodes latents is of the content
+        decides["data"] |= {"path": None, "validation": None, "set": None, "download": False, "autoencoder": None}
     decides["train"]["precision"] = FORMERLY.get(precision := decides["train"]["precision"], precision)
     family = FAMILIES[decides["model"]["family"]]
     if family.revision > 1:

@@ -8,16 +8,18 @@ from typing import Any
 
 from pdebench.files.yaml_source import Where, YamlSource
 
-KEY = "data.path"
+KEYS = ("path", "validation", "autoencoder")  # of `data:`
 
 
 def anchored(source: YamlSource) -> YamlSource:
     """The suite with every relative path in it made absolute, by the folder of its file."""
     folder = Path(source.file).absolute().parent
-    ways: list[Where] = [("data", "path"), ("grid", KEY)]
-    for name in ("grid", "include", "exclude"):
-        entries = source.data.get(name)
-        ways += [(name, index, KEY) for index in range(len(entries) if isinstance(entries, list) else 0)]
+    ways: list[Where] = []
+    for key in KEYS:
+        ways += [("data", key), ("grid", f"data.{key}")]
+        for name in ("grid", "include", "exclude"):
+            entries = source.data.get(name)
+            ways += [(name, index, f"data.{key}") for index in range(len(entries) if isinstance(entries, list) else 0)]
     for way in ways:
         value = _at(source.data, way)
         if (made := from_here(way, value, folder)) != value:
@@ -27,16 +29,22 @@ def anchored(source: YamlSource) -> YamlSource:
 
 def from_here(where: Where, value: Any, folder: Path) -> Any:
     """A value at a way into a suite; a relative path, or each of a list of them, begins at `folder`."""
-    if where[-1] != KEY and where != ("data", "path"):
+    key = ".".join(map(str, where[-2:])) if where[0] == "data" else str(where[-1])
+    if key not in {f"data.{one}" for one in KEYS}:
         return value
     if isinstance(value, list):
-        return [_absolute(one, folder) for one in value]
-    return _absolute(value, folder)
+        return [_absolute(one, folder, key) for one in value]
+    return _absolute(value, folder, key)
 
 
-def _absolute(value: Any, folder: Path) -> Any:
-    """`~` is a home's, and stays for who reads the path; what is no text is for whoever checks the suite."""
+def _absolute(value: Any, folder: Path, key: str) -> Any:
+    """`~` is a home's, and stays for who reads the path; what is no text is for whoever checks the suite.
+
+    An autoencoder may be a name on a hub, which looks like a path: it is one where there is such a folder.
+    """
     if not isinstance(value, str) or not value or value.startswith("~"):
+        return value
+    if key == "data.autoencoder" and not os.path.isdir(folder / value):  # noqa: PTH112 (a text may hold a null byte)
         return value
     return os.path.normpath(folder / value)
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Generator, Tensor, nn
 
+from pdebench.data.rows import Rows
 from pdebench.data.source import ImageSet
 from pdebench.system.distributed import World
 
@@ -81,7 +82,7 @@ class Learner(ABC):
     def validation_loss(
         self,
         model: nn.Module,
-        images: Tensor,
+        images: Rows | Tensor,
         labels: Tensor | None,
         *,
         batch_size: int,
@@ -92,7 +93,7 @@ class Learner(ABC):
 
         Args:
             model: in eval mode, on `device`.
-            images: as a data set has them, on the host.
+            images: as a data set has them, on the host; they may be read as they are sliced.
             labels: (N,) or None.
             batch_size: images at a time, at most.
             device: where the model is, which is handed a batch at a time.

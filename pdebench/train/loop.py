@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import time
 import warnings
@@ -21,6 +20,7 @@ from pdebench.ops.precision import autocast
 from pdebench.suite.config import TrainConfig
 from pdebench.system.distributed import ALONE, World, local_gradients
 from pdebench.tasks.learner import Learner
+from pdebench.train.batches import Batches, BatchState, Images
 from pdebench.train.bits import bits_depend_on, differences
 from pdebench.train.optimizer import AdamW, Group
 from pdebench.train.state import Snapshots
@@ -70,55 +70,6 @@ class Progress:
     steps: int
     loss: float
     images_per_second: float
-
-
-@dataclass(frozen=True)
-class Images:
-    """The tensors of one split: images (N, C, H, W) as their data set has them, and int64 labels (N,) or None.
-
-    `checksum` is of both; `digest` counts it where nobody gave one.
-    """
-
-    pixels: Tensor
-    labels: Tensor | None
-    checksum: str | None = None
-
-    def digest(self) -> str:
-        """What tells these images and labels from all others."""
-        if self.checksum is not None:
-            return self.checksum
-        found = hashlib.sha256(repr((self.pixels.shape, self.pixels.dtype)).encode())
-        for tensor in (self.pixels, self.labels):
-            if tensor is not None:
-                found.update(tensor.contiguous().numpy().data)
-        return found.hexdigest()
-
-
-class Batches:
-    """Endless batches: every epoch in a new order, no image twice in an epoch, no batch short.
-
-    `left`, what is drawn and not yet given out, is all of its state besides the generator's. Of each batch only `part`
-    is given out.
-    """
-
-    def __init__(
-        self,
-        images: Images,
-        batch_size: int,
-        generator: Generator,
-        part: slice = slice(None),
-    ) -> None:
-        self.images, self.batch_size, self.generator, self.part = images, batch_size, generator, part
-        self.left = torch.empty(0, dtype=torch.int64)
-
-    def next(self) -> tuple[Tensor, Tensor | None]:
-        """Its part of the next batch: images (B, C, H, W), and its labels (B,) or None."""
-        pixels, labels = self.images.pixels, self.images.labels
-        while len(self.left) < self.batch_size:
-            self.left = torch.cat([self.left, torch.randperm(len(pixels), generator=self.generator)])
-        index, self.left = self.left[: self.batch_size], self.left[self.batch_size :]
-        index = index[self.part]
-        return pixels[index], None if labels is None else labels[index]
 
 
 def compile_in_place(model: nn.Module, mode: str) -> None:
@@ -196,20 +147,21 @@ def train(
     # One source of randomness for the order of the data and one for what the task draws: neither moves the other.
     order = Generator().manual_seed(config.seed)
     draws = Generator(device).manual_seed(config.seed + 1)
-    batches = Batches(data, config.batch_size, order, share := world.part(config.batch_size))
+    batches = Batches(
+        data, config.batch_size, order, world.part(config.batch_size), flip=flip, pin=device.type == "cuda"
+    )
     clock = _Clock(device)
     curve = Curve()
     waits: list[float] = []
     pending: list[tuple[Tensor, Tensor, float]] = []
-    sources = {"order": order, "draws": draws}
 
     def state() -> dict[str, Any]:
         return {
             "model": model.state_dict(),
             "ema": ema.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "random": {name: source.get_state() for name, source in sources.items()} | _global_random(device),
-            "left": batches.left.clone(),  # a view: saved whole, it would bring its epoch along
+            "random": {"order": batches.state().random, "draws": draws.get_state()} | _global_random(device),
+            "left": batches.state().left,
             "curve": asdict(curve),
             "step_seconds": clock.seconds(),
             "data_seconds": waits,
@@ -228,10 +180,10 @@ def train(
             model.load_state_dict(found["model"])
             ema.load_state_dict(found["ema"])
             optimizer.load_state_dict(found["optimizer"])
-            for name, source in sources.items():
-                source.set_state(found["random"][name])
+            draws.set_state(found["random"]["draws"])
+            batches.load(BatchState(found["left"], found["random"]["order"]), begin)
             _set_global_random(found["random"], device)
-            batches.left, curve, waits = found["left"], Curve(**found["curve"]), found["data_seconds"]
+            curve, waits = Curve(**found["curve"]), found["data_seconds"]
             clock.earlier = found["step_seconds"]
             spans = [(int(first), dict(conditions)) for first, conditions in found["conditions"]]
             bits = [dict(one) for one in found["bits"]]
@@ -262,18 +214,16 @@ def train(
     replica = world.replica(model)
     size = config.batch_size // world.size // config.accumulate
     micro_batches = [slice(at, at + size) for at in range(0, size * config.accumulate, size)]
+    batches.count = config.steps - begin
     for step in range(begin, config.steps):
         clock.begin()
         pixels, labels = batches.next()
-        if flip:
-            mirrored = torch.rand(config.batch_size, generator=order)[share] < 0.5
-            pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
         images = learner.to_model(pixels.to(device, non_blocking=True))
         labels = None if labels is None else labels.to(device, non_blocking=True)
         waits.append(clock.waited())
         rate = learning_rate(config, step)
         whole = torch.Size([config.batch_size, *images.shape[1:]])
-        drawn = learner.draw(whole, draws, labelled=labels is not None)[share]
+        drawn = learner.draw(whole, draws, labelled=labels is not None)[world.part(config.batch_size)]
         optimizer.zero_grad()
         value = torch.zeros((), device=device)
         for micro in micro_batches:

@@ -16,6 +16,12 @@ class Data:
     resolution: int = 32
     path: Path | None = None
     flip: bool = True
+    validation: Path | None = None
+    set: str | None = None
+    download: bool = False
+    autoencoder: str | None = None
+    scale: tuple[float, ...] | None = None
+    shift: tuple[float, ...] | None = None
 
 
 @pytest.fixture

@@ -35,7 +35,8 @@ from pdebench.suite.load import load_suite
 from pdebench.suite.validation import cell_from_yaml
 from pdebench.tasks.generation.task import GENERATION
 from pdebench.terminal.progress import LiveTable
-from pdebench.train.loop import Images, train
+from pdebench.train.batches import Images
+from pdebench.train.loop import train
 from pdebench.train.state import Snapshots
 
 CELL = "0123456789ab"

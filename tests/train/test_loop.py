@@ -22,7 +22,8 @@ from pdebench.tasks.generation.pixels import to_pixels
 from pdebench.tasks.generation.solver import sample
 from pdebench.tasks.generation.task import GENERATION
 from pdebench.train import loop
-from pdebench.train.loop import READ_EVERY, Batches, Images, Progress, Trained, learning_rate, train, update_ema
+from pdebench.train.batches import Batches, Images
+from pdebench.train.loop import READ_EVERY, Progress, Trained, learning_rate, train, update_ema
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,8 @@ from test_loop import data, model, run
 from pdebench.errors import CellWarning, Interrupted, ResultsError
 from pdebench.files import state_file
 from pdebench.train import bits
-from pdebench.train.loop import Images, Progress, Trained
+from pdebench.train.batches import Images
+from pdebench.train.loop import Progress, Trained
 from pdebench.train.state import KEPT, Snapshots
 
 STEPS = 13

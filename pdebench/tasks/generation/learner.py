@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from pdebench.data.rows import Rows
 from pdebench.data.source import ImageSet
 from pdebench.files.picture import png_grid
 from pdebench.metrics import quality
@@ -53,7 +53,7 @@ class GenerationLearner(Learner):
     def validation_loss(
         self,
         model: nn.Module,
-        images: Tensor,
+        images: Rows | Tensor,
         labels: Tensor | None,
         *,
         batch_size: int,
@@ -115,7 +115,7 @@ class GenerationLearner(Learner):
         if not evaluate.metrics:
             return Judged(files=files)
         columns = quality.evaluate(
-            evaluate.metrics, samples, np.asarray(reference.images),
+            evaluate.metrics, samples, reference.images,
             reference_name=f"{reference.name}/{reference.split}/{reference.resolution}px",
             reference_checksum=reference.checksum, device=device,
         )  # fmt: skip

@@ -9,14 +9,17 @@ learned variance the first half of the channels is the velocity, as in SiT.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from pdebench.data.rows import Rows
 from pdebench.system.distributed import ALONE, World
 from pdebench.tasks.generation.pixels import to_model
 
@@ -97,7 +100,7 @@ def loss(
 @torch.no_grad()
 def validation_loss(
     model: nn.Module,
-    images: Tensor,
+    images: Rows | Tensor,
     labels: Tensor | None,
     *,
     draws: int = 2,
@@ -111,7 +114,7 @@ def validation_loss(
 
     Args:
         model: called as `model(x, t, y)`.
-        images: uint8 (N, 3, H, W).
+        images: (N, C, H, W) as a data set has them, read a batch at a time.
         labels: (N,) or None; none is hidden.
         draws: times for each image, one in each of `draws` equal parts of [0, 1], so that the mean varies little.
         batch_size: images at a time.
@@ -121,7 +124,9 @@ def validation_loss(
         world: whose processes take turns at the batches; the sum is one process', bit for bit.
     """
     generator = Generator().manual_seed(seed)
-    count, device = len(images), images.device if device is None else device
+    count = len(images)
+    if device is None:
+        device = images.device if isinstance(images, Tensor) else torch.device("cpu")
     # one stratified time for each (image, draw): every model sees the same ones, whatever its batch size
     strata = (torch.arange(draws)[:, None] + torch.rand(draws, count, generator=generator)) / draws
     pieces = [(one, begin) for one in range(draws) for begin in range(0, count, batch_size)]
@@ -134,7 +139,7 @@ def validation_loss(
         if index in ours:
             part = slice(begin, begin + batch_size)
             given = None if labels is None else labels[part].to(device)
-            clean, t = to_model(images[part].to(device)), strata[one, part].to(device)
+            clean, t = to_model(_tensor(images[part]).to(device)), strata[one, part].to(device)
             sums.append(velocity_error(model, clean, given, t, noise.to(device), time_scale).sum().item())
     total = 0.0
     for turn in world.rounds(sums, len(pieces)):
@@ -143,7 +148,11 @@ def validation_loss(
     return total / (draws * count)
 
 
-def _in_batches(shape: torch.Size, batch_size: int, generator: Generator) -> Iterator[Tensor]:
+def _tensor(part: Any) -> Tensor:
+    return part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
+
+
+def _in_batches(shape: Sequence[int], batch_size: int, generator: Generator) -> Iterator[Tensor]:
     """The noise `torch.randn(shape)` a batch at a time, number for number.
 
     PyTorch draws normal numbers sixteen at a time. So what is drawn in blocks of sixteen images is what would be drawn

@@ -45,10 +45,10 @@ def samples(
     noise_of = Generator().manual_seed(NOISE_SEED)
     # the classes of the training set in its own (mixed, fixed) order: samples follow its class frequencies
     labels = None if reference.labels is None else torch.from_numpy(np.resize(reference.labels, count).copy())
-    kind = torch.from_numpy(np.empty(0, reference.images.dtype)).dtype
+    kind = torch.from_numpy(np.empty(0, reference.seen.dtype)).dtype
     made: list[tuple[Tensor, float, int]] = []
     for index, begin in enumerate(begins):
-        shape = (min(size, count - begin), *reference.images.shape[1:])
+        shape = (min(size, count - begin), *reference.seen.shape[1:])
         noise = torch.randn(shape, generator=noise_of)
         if index not in ours:
             continue
