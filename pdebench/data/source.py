@@ -55,6 +55,10 @@ class SourceConfig(Protocol):
         """What decodes latents, a folder or a name on a hub."""
 
     @property
+    def channels(self) -> int | None:
+        """Of a latent; None: as the set has it."""
+
+    @property
     def scale(self) -> tuple[float, ...] | None:
         """What latents are multiplied by, see `Space`; None: as the set or its autoencoder says."""
 
@@ -185,7 +189,7 @@ class Source(ABC):
 
     def refuse_ignored(self, config: SourceConfig) -> None:
         """Raise DataError when a key is given that this source would silently ignore."""
-        for key in ("validation", "set", "download", "autoencoder", "scale", "shift"):
+        for key in ("validation", "set", "download", "channels", "autoencoder", "scale", "shift"):
             if getattr(config, key) and key not in self.takes:
                 raise DataError(f"data set '{self.name}' does not read data.{key}: leave it out")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pdebench.data.rows import Rows
-from pdebench.data.source import Source
+from pdebench.data.source import Source, SourceConfig
 from pdebench.errors import FOREIGN, CellWarning, MetricError, PdebenchError, out_of_memory
 from pdebench.metrics import extractor_weights
 from pdebench.metrics.metric import Metric
@@ -26,20 +26,22 @@ if TYPE_CHECKING:
     from pdebench.metrics.samples import Samples
 
 
-def check_images(names: Iterable[str], source: Source) -> None:
+def check_images(names: Iterable[str], source: Source, data: SourceConfig) -> None:
     """See that the metrics can look at a data set's images.
 
     Raises:
         MetricError: an extractor takes RGB, and they are not.
     """
-    if source.channels == 3 and source.dtype == "uint8":
+    channels = source.channels_of(data)
+    if (channels == 3 and source.dtype == "uint8") or data.autoencoder:
         return
     for metric in _chosen(names):
         if metric.extractor is not None:
             raise MetricError(
                 f"metric '{metric.name}' reads features of RGB images, but data set '{source.name}' has "
-                f"{source.channels} channel{'s' * (source.channels != 1)} of {source.dtype}: leave it out of "
-                "evaluate.metrics"
+                f"{channels} channel{'s' * (channels != 1)} of {source.dtype}: leave it out of evaluate.metrics"
+                + ", or name what decodes them as data.autoencoder"
+                * ("autoencoder" in source.takes)
             )
 
 

@@ -46,7 +46,7 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         _refuse_uncached(data)
     classes = functools.cache(registry.class_count)
     for task, data, train, evaluate in dict.fromkeys((one.task, one.data, one.train, one.evaluate) for one in cells):
-        TASKS[task].check(registry.SOURCES[data.name], classes(data), train, evaluate)
+        TASKS[task].check(registry.SOURCES[data.name], data, classes(data), train, evaluate)
         refuse_taken_columns(task, TASKS[task].fills(evaluate))
     if any(cell.train.compile != "eager" for cell in cells) and not (gpus() or any(map(shutil.which, COMPILERS))):
         raise SlotError(

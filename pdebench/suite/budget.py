@@ -28,10 +28,10 @@ def flops_of_step(cell: Cell) -> float:
     options = family.options(**model.options)
     dimensions = family.dimensions(model.size, options, **model.dimensions)
     source = SOURCES[cell.data.name]
-    outputs = TASKS[cell.task].outputs(None, source.channels)
+    outputs = TASKS[cell.task].outputs(None, source.channels_of(cell.data))
     cost = backbone_cost(
         family, dimensions, model.patch, options,
-        input_size=input_size_of(source, cell.data), in_channels=source.channels, **outputs._asdict(),
+        input_size=input_size_of(source, cell.data), in_channels=source.channels_of(cell.data), **outputs._asdict(),
     )  # fmt: skip
     return 3 * 2 * cost.macs * cell.train.batch_size
 

@@ -22,10 +22,11 @@ IMAGES = ("input_size", "in_channels", "num_classes", "learn_sigma", "head", "ou
 def build_of(cell: Cell, classes: int | None) -> tuple[str, dict[str, Any]]:
     """The model's name and its arguments, which are plain data; `classes` are those of the cell's images, if any."""
     model, source = cell.model, registry.SOURCES[cell.data.name]
-    outputs = TASKS[cell.task].outputs(classes, source.channels)
+    channels = source.channels_of(cell.data)
+    outputs = TASKS[cell.task].outputs(classes, channels)
     return f"{model.family}-{model.size}/{model.patch}", {
         "input_size": input_size_of(source, cell.data),
-        "in_channels": source.channels,
+        "in_channels": channels,
         "num_classes": outputs.num_classes,
         # what is as it would be without being said is not said: names of counts that are kept, and checkpoints
         **{key: value for key, value in outputs._asdict().items() if value != Outputs._field_defaults.get(key, value)},

@@ -23,6 +23,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "validation": None,
         "set": None,
         "download": False,
+        "channels": None,
         "autoencoder": None,
         "scale": None,
         "shift": None,
@@ -51,7 +52,8 @@ def identity_of(config: Mapping[str, Any]) -> str:
     del decides["suite"]
     if decides["data"]["content"] is not None:
         # where it lies, and how it came there; what decodes latents is of the content
-        decides["data"] |= {"path": None, "validation": None, "set": None, "download": False, "autoencoder": None}
+        decides["data"] |= {"path": None, "validation": None, "set": None, "download": False}
+        decides["data"] |= {"channels": None, "autoencoder": None}
     decides["train"]["precision"] = FORMERLY.get(precision := decides["train"]["precision"], precision)
     family = FAMILIES[decides["model"]["family"]]
     if family.revision > 1:

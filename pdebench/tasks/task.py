@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from pdebench.column import Column
-from pdebench.data.source import Source
+from pdebench.data.source import Source, SourceConfig
 from pdebench.metrics.metric import Score
 from pdebench.models.shell import Head
 
@@ -140,7 +140,7 @@ class Task(ABC):
         return None
 
     def check(  # noqa: B027 (most ask for nothing)
-        self, source: Source, classes: int | None, train: Training, evaluate: Any
+        self, source: Source, data: SourceConfig, classes: int | None, train: Training, evaluate: Any
     ) -> None:
         """See that what is asked of cells can be done with these data, before anything is trained.
 

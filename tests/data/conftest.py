@@ -19,6 +19,7 @@ class Data:
     validation: Path | None = None
     set: str | None = None
     download: bool = False
+    channels: int | None = None
     autoencoder: str | None = None
     scale: tuple[float, ...] | None = None
     shift: tuple[float, ...] | None = None

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pdebench.data.source import Source
+from pdebench.data.source import Source, SourceConfig
 from pdebench.errors import DataError, MetricError, printable
 from pdebench.metrics import quality
 from pdebench.metrics.metric import Score
@@ -60,14 +60,17 @@ class GenerationTask(Task):
             (("train", "label_dropout"),),
         )
 
-    def check(self, source: Source, classes: int | None, train: Training, evaluate: GenerationEvaluation) -> None:
+    def check(
+        self, source: Source, data: SourceConfig, classes: int | None, train: Training, evaluate: GenerationEvaluation
+    ) -> None:
         """See `Task`."""
         quality.check(evaluate.metrics, evaluate.samples)
         _refuse_meaningless(source, train, evaluate)
-        quality.check_images(evaluate.metrics, source)
-        if (guided := evaluate.guidance_channels) is not None and guided > source.channels:
+        channels = source.channels_of(data)
+        quality.check_images(evaluate.metrics, source, data)
+        if (guided := evaluate.guidance_channels) is not None and guided > channels:
             raise DataError(
-                f"evaluate.guidance_channels is {guided}, but data set '{source.name}' has {source.channels} channels: "
+                f"evaluate.guidance_channels is {guided}, but data set '{source.name}' has {channels} channels: "
                 f"guide at most so many, or all with null"
             )
         if evaluate.guidance != 1 and evaluate.samples and classes is None:
