@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pdebench.cli.data import data
 from pdebench.cli.gate import regress, save_baseline
 from pdebench.cli.planning import doctor, list_, plan, schema, validate
 from pdebench.cli.results import fit, inspect, report, sample
@@ -65,6 +66,7 @@ for name, verb in VERBS.items():
     app.command(name=name)(verb)
 baselines.command(name="save")(save_baseline)
 app.add_typer(baselines, name="baseline")
+app.add_typer(data, name="data")
 
 
 # what is wrong with a disk or a path of the user's, and with no code

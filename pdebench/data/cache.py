@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from pdebench.data import pixels
+from pdebench.data.arrays import LABELS, PIXELS, ArrayWriter, header, read_array
 from pdebench.data.source import SPLITS, Sample, Skipped, Split
 from pdebench.data.split import RECIPE
 from pdebench.errors import DataError, out_of_memory
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FORMAT = "cache-3"  # another one also where files are read or refused otherwise than before
-_PIXELS, _LABELS = "|u1", "<i8"  # as numpy's files name their kinds
 _ABANDONED_AFTER = 24 * 3600.0
 _LARGEST = 2**28  # bytes of a description, which names every image that was left out
 
@@ -196,8 +195,8 @@ def _open(base: Path, resolution: int, split: Split) -> CachedSplit | None:
     try:
         count = about["counts"][split]
         if count:
-            images = _array(_file(base, f".{split}.npy"), _PIXELS, (count, 3, resolution, resolution), mapped=True)
-            labels = _array(_file(base, f".{split}.labels.npy"), _LABELS, (count,))
+            images = read_array(_file(base, f".{split}.npy"), PIXELS, (count, 3, resolution, resolution), mapped=True)
+            labels = read_array(_file(base, f".{split}.labels.npy"), LABELS, (count,))
         else:  # an empty file cannot be mapped
             images = np.empty((0, 3, resolution, resolution), np.uint8)
             labels = np.empty(0, np.int64)
@@ -219,32 +218,6 @@ def _open(base: Path, resolution: int, split: Split) -> CachedSplit | None:
         return None
 
 
-def _array(path: Path, kind: str, shape: tuple[int, ...], *, mapped: bool = False) -> NDArray[Any]:
-    """The array that was written to a file; its header must be ours, byte for byte.
-
-    Raises:
-        ValueError: it holds anything else.
-    """
-    import numpy as np
-
-    header = _header(kind, shape)
-    with disk.open_plain(path) as file:
-        if file.read(len(header)) != header:
-            raise ValueError("it holds another array")
-        if mapped:
-            return np.memmap(file, np.dtype(kind), "r", len(header), shape)
-        return np.frombuffer(file.read(), np.dtype(kind)).reshape(shape).copy()
-
-
-def _header(kind: str, shape: tuple[int, ...]) -> bytes:
-    """How an .npy file begins; the length is the same for any number of images, which numpy pads it for."""
-    import numpy as np
-
-    stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(stream, {"descr": kind, "fortran_order": False, "shape": shape})
-    return stream.getvalue()
-
-
 def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> None:
     """Decode everything, a split a file, without holding more than one image in memory."""
     import numpy as np
@@ -254,7 +227,7 @@ def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> 
     enlarged = paged = 0
     shape = (3, resolution, resolution)
     with contextlib.ExitStack() as stack:
-        writers = {split: stack.enter_context(_ArrayWriter(_file(base, f".{split}.npy"), shape)) for split in SPLITS}
+        writers = {split: stack.enter_context(ArrayWriter(_file(base, f".{split}.npy"), shape)) for split in SPLITS}
         for sample in samples:
             if isinstance(sample, Skipped):
                 skipped.append(sample)
@@ -265,9 +238,9 @@ def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> 
             paged += sample.paged
     checksums = {}
     for split in SPLITS:
-        array = np.asarray(labels[split], _LABELS)
+        array = np.asarray(labels[split], LABELS)
         with disk.replacing(_file(base, f".{split}.labels.npy")) as stream:
-            stream.write(_header(_LABELS, array.shape) + array.tobytes())
+            stream.write(header(LABELS, array.shape) + array.tobytes())
         checksums[split] = _finish(writers[split].digest, array, (len(array), *shape))
     about = {
         "counts": {split: len(labels[split]) for split in SPLITS},
@@ -278,34 +251,6 @@ def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> 
         "classes": {split: Counter(labels[split]) for split in SPLITS},
     }
     write_sealed(_file(base, ".json"), about)
-
-
-class _ArrayWriter:
-    """Appends images to an .npy file of yet unknown length; the file appears, whole, when the block ends."""
-
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self._replacing = disk.replacing(path)
-        self._shape = shape
-        self._count = 0
-        self.digest = hashlib.sha256()
-
-    def __enter__(self) -> _ArrayWriter:
-        self._stream = self._replacing.__enter__()
-        self._stream.write(_header(_PIXELS, (0, *self._shape)))
-        return self
-
-    def append(self, image: NDArray[np.uint8]) -> None:
-        """Add one image, C-contiguous, of the shape given."""
-        block = image.reshape(self._shape).tobytes()
-        self._stream.write(block)
-        self.digest.update(block)
-        self._count += 1
-
-    def __exit__(self, *exception: Any) -> None:
-        if exception[0] is None:
-            self._stream.seek(0)
-            self._stream.write(_header(_PIXELS, (self._count, *self._shape)))
-        self._replacing.__exit__(*exception)
 
 
 def _remove_abandoned(folder: Path) -> None:

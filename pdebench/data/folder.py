@@ -33,6 +33,14 @@ _READERS = 8  # threads: a disk is waited for, and hashing lets go of the interp
 _SETTLED = 2.0  # seconds after which a file that was written again has another time of change
 
 
+class Known(NamedTuple):
+    """An image of a listing: its file, what it is called there, and the sha256 of its bytes."""
+
+    file: File
+    name: str
+    digest: bytes
+
+
 class FolderSource(Source):
     """A folder of images, with its sub-folders as classes, at any resolution."""
 
@@ -63,21 +71,21 @@ class FolderSource(Source):
     def content(self, config: SourceConfig) -> str:
         """A digest of every image's bytes with its class and split, read afresh: names and times do not matter."""
         listing = list_images(config.path)
-        return _content(listing, _digests(listing))
+        return content_of(listing, digests_of(listing))
 
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split; warns, once a text, of what was left out or is not as its owner may think."""
         listing = list_images(config.path)
-        digests = _digests(listing)
+        digests = digests_of(listing)
         entry = cached(
-            self.name, config.resolution, _content(listing, digests), split,
+            self.name, config.resolution, content_of(listing, digests), split,
             lambda: _decode(listing, digests, config.resolution), len(listing.files),
         )  # fmt: skip
-        left_out = (*listing.left_out, *_unreadable(listing, digests), *entry.skipped)
+        left_out = (*listing.left_out, *unreadable(listing, digests), *entry.skipped)
         for remark in remarks(listing, digests, entry, left_out, config.resolution):
             warnings.warn(remark, CellWarning, stacklevel=2)
         if not entry.decoded:
-            broken = [*_unreadable(listing, digests), *entry.skipped]
+            broken = [*unreadable(listing, digests), *entry.skipped]
             raise DataError(
                 f"data.path: none of the {len(broken)} images in {listing.root} can be decoded, "
                 f"the first being {broken[0].name} ({broken[0].reason})"
@@ -102,7 +110,7 @@ _known: tuple[tuple[_Signature, ...], list[bytes | None]] | None = None
 """The digests that this process read last, and what they are of."""
 
 
-def _digests(listing: Listing) -> list[bytes | None]:
+def digests_of(listing: Listing) -> list[bytes | None]:
     """sha256 of each file; None for one that may not be read.
 
     A process that asks again, of files none of which was touched since or just before, is not made to read them again:
@@ -143,7 +151,7 @@ def _digest(path: Path) -> bytes | None:
     return None
 
 
-def _content(listing: Listing, digests: Sequence[bytes | None]) -> str:
+def content_of(listing: Listing, digests: Sequence[bytes | None]) -> str:
     """What decides the arrays that are made of a listing at a resolution, 32 hexadecimal digits."""
     about = [_RECIPE, SPLIT_RECIPE, pixels.DECODE_RECIPE, listing.class_names]
     found = hashlib.sha256(json.dumps(about).encode())
@@ -195,29 +203,44 @@ def _reading(file: Path) -> Iterator[None]:
 
 def _decode(listing: Listing, digests: Sequence[bytes | None], resolution: int) -> Iterator[Sample | Skipped]:
     """All images in the order of their content: classes are mixed, and the order survives a renaming."""
+    for one in in_order(listing, digests):
+        yield decoded(one, resolution)
+
+
+def in_order(listing: Listing, digests: Sequence[bytes | None]) -> list[Known]:
+    """The images that can be read, in the order of their content."""
     of: list[tuple[bytes, File]] = [(d, file) for d, file in zip(digests, listing.files, strict=True) if d is not None]
-    for digest, file in sorted(of, key=lambda item: item[0]):
-        name, data = listing.name(file), _read(file.path)
-        if data is None or hashlib.sha256(data).digest() != digest:
-            raise DataError(
-                f"data.path: {file.path} was changed while the images were being read: run again once nobody writes "
-                "there"
-            )
-        try:
-            image, pages = pixels.read(data)
-        except pixels.Damaged as error:
-            yield Skipped(name, str(error))
-            continue
-        except MemoryError as error:
-            raise MemoryError(
-                f"memory ran out while {name} was decoded, which is tried again by the next run"
-            ) from error
-        small = min(image.size) < resolution
-        split = file.split or split_of(data)
-        yield Sample(split, pixels.centre_crop(image, resolution), file.label, small, pages > 1)
+    return [Known(file, listing.name(file), digest) for digest, file in sorted(of, key=lambda item: item[0])]
 
 
-def _unreadable(listing: Listing, digests: Sequence[bytes | None]) -> list[Skipped]:
+def decoded(one: Known, resolution: int) -> Sample | Skipped:
+    """An image, or why it is left out.
+
+    Raises:
+        DataError: the file holds something else by now.
+        MemoryError: memory ran out, which says nothing of the image.
+    """
+    data = _read(one.file.path)
+    if data is None or hashlib.sha256(data).digest() != one.digest:
+        raise DataError(
+            f"data.path: {one.file.path} was changed while the images were being read: run again once nobody writes "
+            "there"
+        )
+    try:
+        image, pages = pixels.read(data)
+    except pixels.Damaged as error:
+        return Skipped(one.name, str(error))
+    except MemoryError as error:
+        raise MemoryError(
+            f"memory ran out while {one.name} was decoded, which is tried again by the next run"
+        ) from error
+    small = min(image.size) < resolution
+    split = one.file.split or split_of(data)
+    return Sample(split, pixels.centre_crop(image, resolution), one.file.label, small, pages > 1)
+
+
+def unreadable(listing: Listing, digests: Sequence[bytes | None]) -> list[Skipped]:
+    """The images that have no digest."""
     return [
         Skipped(listing.name(file), "the file cannot be read")
         for digest, file in zip(digests, listing.files, strict=True) if digest is None

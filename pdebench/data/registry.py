@@ -15,6 +15,7 @@ from __future__ import annotations
 from pdebench.data.emoji import EmojiSource
 from pdebench.data.folder import FolderSource
 from pdebench.data.noise import LATENTS, NOISE
+from pdebench.data.packed.source import PackedSource
 from pdebench.data.photos import PhotosSource
 from pdebench.data.source import ImageSet, Source, SourceConfig, Split
 from pdebench.errors import DataError
@@ -26,7 +27,7 @@ SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (EmojiSource(), PhotosSource(), FolderSource(), NOISE, LATENTS),
+    (EmojiSource(), PhotosSource(), FolderSource(), PackedSource(), NOISE, LATENTS),
     DataError,
 )
 

@@ -163,6 +163,10 @@ class Source(ABC):
         """Channels of what a model sees."""
         return self.channels
 
+    def drawable(self, config: SourceConfig) -> bool:
+        """Whether what a model makes of it becomes RGB of 8 bits, to be looked at and measured."""
+        return (self.channels_of(config) == 3 and self.dtype == "uint8") or bool(config.autoencoder)
+
     def most_cached(self, config: SourceConfig) -> int:
         """How many images `load` keeps in the cache, at most; 0: it does without."""
         return 0

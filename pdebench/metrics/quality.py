@@ -32,9 +32,9 @@ def check_images(names: Iterable[str], source: Source, data: SourceConfig) -> No
     Raises:
         MetricError: an extractor takes RGB, and they are not.
     """
-    channels = source.channels_of(data)
-    if (channels == 3 and source.dtype == "uint8") or data.autoencoder:
+    if source.drawable(data):
         return
+    channels = source.channels_of(data)
     for metric in _chosen(names):
         if metric.extractor is not None:
             raise MetricError(

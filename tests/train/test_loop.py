@@ -6,6 +6,7 @@ import copy
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pdebench.data.space import Space
 from pdebench.errors import Diverged
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.ops.precision import cast_once, resolve_precision
@@ -198,6 +200,42 @@ def test_every_image_comes_once_an_epoch(count: int, batch_size: int, seed: int)
     stream = torch.cat([pixels.flatten() for pixels, _ in batches])
     for epoch in range(epochs):
         assert sorted(stream[epoch * count : (epoch + 1) * count].tolist()) == list(range(count))
+
+
+@given(st.integers(3, 12), st.integers(1, 7), st.integers(0, 9), st.booleans())
+def test_batches_go_on_after_any_of_them(count: int, batch_size: int, after: int, flip: bool) -> None:
+    moments = np.random.default_rng(0).normal(size=(count, 2, 1, 2)).astype(np.float32) ** 2
+    images = Images(moments, torch.arange(count), mirrored=-moments[:, :, :, ::-1], space=Space(spread="std"))
+
+    def batches() -> Batches:
+        return Batches(images, batch_size, torch.Generator().manual_seed(5), flip=flip)
+
+    whole, broken, resumed = batches(), batches(), batches()
+    expected = [whole.next() for _ in range(after + 6)]
+    for _ in range(after):
+        broken.next()
+    resumed.load(broken.state(), after)
+    for batch in expected[after:]:
+        again = resumed.next()
+        assert torch.equal(again.images, batch.images)
+        assert torch.equal(again.labels, batch.labels)  # type: ignore[arg-type]
+
+
+def test_latents_are_drawn_anew_in_each_epoch_and_mirrored_ones_are_their_own() -> None:
+    moments = np.concatenate([np.zeros((4, 1, 2, 2)), np.ones((4, 1, 2, 2))], 1).astype(np.float32)
+    mirrored = moments + np.float32([1000, 0]).reshape(1, 2, 1, 1)
+    images = Images(moments, torch.arange(4), mirrored=mirrored, space=Space(spread="std"))
+    source = Batches(images, 4, torch.Generator().manual_seed(0), flip=True)
+    epochs = []
+    for _ in range(8):
+        drawn, labels = source.next()
+        assert labels is not None
+        epochs.append(drawn[labels.argsort()])
+    drawn = torch.stack(epochs)
+    assert len(drawn[drawn < 900].unique()) == (drawn < 900).sum()
+    turned = (drawn > 900).flatten(2)
+    assert torch.equal(turned.all(2), turned.any(2))
+    assert 6 < turned.all(2).sum() < 26
 
 
 def test_epochs_come_in_new_orders() -> None:

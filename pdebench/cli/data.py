@@ -1,0 +1,235 @@
+"""`pdebench data`: look at data sets, and pack them for training."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pdebench.cli.options import JsonOption
+from pdebench.errors import CellWarning, DataError
+
+if TYPE_CHECKING:
+    from pdebench.data.source import ImageSet, Split
+    from pdebench.suite.config import DataConfig
+
+data = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Look at data sets; pack them once, and train from there."
+)
+
+WhatArgument = Annotated[
+    str, typer.Argument(metavar="WHAT", help="A folder of images, a packed folder, or a suite, whose data it is.")
+]
+SideOption = Annotated[int | None, typer.Option("--resolution", min=1, help="Side of the square images, in pixels.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="The source: see `pdebench data list`.")]
+KeyOption = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Another key of `data:`, e.g. `set=CIFAR10`. Repeatable."),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The folder that is made, or gone on with.")]
+
+
+@data.command("list")
+def list_sets(as_json: JsonOption = False) -> None:
+    """List the sources of data.
+
+    Example: `pdebench data list`
+    """
+    from pdebench.cli.listing import LISTS, print_rows
+
+    rows = LISTS["data"]()
+    typer.echo(json.dumps(rows, indent=1)) if as_json else print_rows(rows)
+
+
+@data.command()
+def stats(
+    what: WhatArgument, resolution: SideOption = None, name: NameOption = None, keys: KeyOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Count images, classes and copies, and say each channel's mean and deviation.
+
+    Copies are images that are the same byte for byte, within a split and across the two.
+
+    Example: `pdebench data stats ~/photos --resolution 64`
+    """
+    from pdebench.data.statistics import statistics
+
+    for config in _configs(what, resolution, name, keys):
+        with _remarks():
+            found = statistics(_sets(config))
+        if as_json:
+            typer.echo(json.dumps({"data": config.model_dump(mode="json"), **asdict(found)}, indent=1))
+        else:
+            _print_statistics(config, found)
+
+
+@data.command()
+def show(
+    what: WhatArgument,
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("data.png"),
+    count: Annotated[int, typer.Option(min=1, max=1024, help="How many images.")] = 64,
+    split: Annotated[str, typer.Option(help="`train` or `validation`.")] = "train",
+    resolution: SideOption = None, name: NameOption = None, keys: KeyOption = [],  # noqa: B006
+) -> None:  # fmt: skip
+    """Write images of a data set side by side, as a model is shown them.
+
+    Example: `pdebench data show ~/photos --resolution 64 --out photos.png`
+    """
+    import numpy as np
+    import torch
+
+    from pdebench.data import registry
+    from pdebench.files.picture import png_grid
+    from pdebench.results.store import write_atomic
+
+    if split not in ("train", "validation"):
+        raise DataError(f"--split {split}: take train or validation")
+    config = _configs(what, resolution, name, keys)[0]
+    with _remarks():
+        images = registry.load(config, split)  # type: ignore[arg-type]
+    if images.images.shape[1] not in (1, 3) or images.images.dtype != np.uint8:
+        raise DataError(
+            f"data set '{config.name}' has {images.images.shape[1]} channels of {images.images.dtype}, which are no "
+            "picture: `pdebench data stats` says what they hold"
+        )
+    rows = torch.from_numpy(np.array(images.images[:count]))
+    write_atomic(out, png_grid(rows, columns=max(1, round(len(rows) ** 0.5))))
+    typer.echo(f"wrote {out}: {len(rows)} of {len(images):,} images of the {split} split")
+
+
+@data.command()
+def pack(
+    what: WhatArgument, out: OutOption, resolution: SideOption = None, name: NameOption = None,
+    keys: KeyOption = [],  # noqa: B006
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode; default: one a core.")] = None,
+) -> None:  # fmt: skip
+    """Decode and resize a data set once, into arrays that training reads from the disk.
+
+    Images are cropped to their centred square and resized as ADM does it. Interrupted, the same command goes on where
+    it was. Train on it with `data: {name: packed, path: FOLDER, resolution: R}`.
+
+    Example: `pdebench data pack /data/imagenet --resolution 256 --out /data/imagenet256`
+    """
+    import os
+
+    from pdebench.data.packed.images import pack as make
+
+    (config,) = _configs(what, resolution, name, keys)[:1]
+    with _remarks(), _progress("packing", "parts") as said:
+        index = make(config, out, workers or len(os.sched_getaffinity(0)), said)
+    rows = {split: sum(len(part.splits[split].labels) for part in index.parts if split in part.splits)
+            for split in ("train", "validation")}  # fmt: skip
+    left = sum(len(part.skipped) for part in index.parts)
+    typer.echo(
+        f"wrote {out}: {rows['train']:,} images to train on, {rows['validation']:,} held out"
+        + (f", {left:,} left out: `pdebench data stats {out}` names some" if left else "")
+    )
+
+
+# ---- which set
+
+
+def _configs(what: str, resolution: int | None, name: str | None, keys: list[str]) -> list[DataConfig]:
+    """The data sections that are meant: of a folder, or of a suite."""
+    from pdebench.data.packed.index import INDEX, read_index
+    from pdebench.files.disk import expanded
+    from pdebench.files.yaml_source import read_value
+    from pdebench.suite.config import DataConfig
+
+    given: dict[str, Any] = {}
+    for text in keys:
+        key, equals, value = text.partition("=")
+        if not equals or key not in DataConfig.model_fields:
+            raise DataError(f"--set {text}: must be KEY=VALUE, KEY one of {', '.join(DataConfig.model_fields)}")
+        given[key] = read_value(value, f"--set {text}")
+    folder = expanded(what)
+    if name is None and not folder.is_dir():
+        return _of_suite(what, resolution, given)
+    packed = (folder / INDEX).is_file()
+    side = resolution or (read_index(folder).shape[-1] if packed and name in (None, "packed") else None)
+    if side is None:
+        raise DataError(f"{what}: say the side of the images with --resolution")
+    about = {"name": name or ("packed" if packed else "folder"), "resolution": side, "path": folder.absolute()}
+    return [_config(about | given)]
+
+
+def _of_suite(what: str, resolution: int | None, given: dict[str, Any]) -> list[DataConfig]:
+    from pdebench.suite.load import load_suite
+
+    found = dict.fromkeys(cell.data for cell in load_suite(what).planned())
+    changed = {**given, **({"resolution": resolution} if resolution else {})}
+    return list(dict.fromkeys(_config(one.model_dump() | changed) for one in found))
+
+
+def _config(values: dict[str, Any]) -> DataConfig:
+    from pydantic import ValidationError
+
+    from pdebench.suite.config import DataConfig
+
+    try:
+        return DataConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"data.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _sets(config: DataConfig) -> dict[Split, ImageSet]:
+    from pdebench.data import registry
+    from pdebench.data.source import SPLITS
+
+    return {split: registry.load(config, split) for split in SPLITS}
+
+
+# ---- what is said
+
+
+@contextmanager
+def _remarks() -> Iterator[None]:
+    """What a source has to say of its set, once each, on standard error."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CellWarning)
+        yield
+    for text in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, CellWarning)):
+        typer.echo(f"note: {text}", err=True)
+
+
+@contextmanager
+def _progress(doing: str, what: str) -> Iterator[Any]:
+    """A bar on standard error; what comes of it is told how much is done, of how much."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(what),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_statistics(config: DataConfig, found: Any) -> None:
+    where = f" in {config.path}" if config.path else ""
+    typer.echo(f"data set '{config.name}'{where}: {' x '.join(map(str, found.shape))} of {found.dtype}")
+    for split, one in found.splits.items():
+        typer.echo(f"{split}: {one.images:,} images, {one.copies:,} of them copies of others")
+        numbers = ", ".join(f"{mean:.4g} +- {std:.4g}" for mean, std in zip(one.mean, one.std, strict=True))
+        typer.echo(f"  channels, mean +- deviation: {numbers}")
+        if one.classes is not None:
+            sizes = sorted(one.classes.values())
+            typer.echo(f"  {len(sizes):,} classes of {sizes[0]:,} to {sizes[-1]:,} images")
+            shown = list(one.classes.items())[:10]
+            more = f", and {len(one.classes) - 10:,} more" if len(one.classes) > 10 else ""
+            typer.echo("  in order: " + ", ".join(f"{name} {count:,}" for name, count in shown) + more)
+    skipped = max(one.skipped for one in found.splits.values())
+    typer.echo(f"{found.shared:,} held-out images are trained on, too; {skipped:,} files were left out")

@@ -1,0 +1,178 @@
+"""`packed`: what `pdebench data pack` and `encode` made, read at random from the disk and never held in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from itertools import chain
+from pathlib import Path
+
+from pdebench.data.arrays import header
+from pdebench.data.digests import file_digests
+from pdebench.data.list_phrases import by_reason
+from pdebench.data.packed.index import Files, Index, read_index
+from pdebench.data.rows import Extent, FileRows
+from pdebench.data.source import SPLITS, ImageSet, Source, SourceConfig, Split
+from pdebench.data.space import Space
+from pdebench.errors import CellWarning, DataError
+from pdebench.files.disk import expanded
+
+
+class PackedSource(Source):
+    """A folder that `pdebench data` packed."""
+
+    name = "packed"
+    summary = "what `pdebench data pack` or `encode` made: decoded once, read from the disk, never held in memory"
+    takes = ("path", "channels", "autoencoder", "scale", "shift")
+
+    def check(self, config: SourceConfig) -> None:
+        """Raise DataError where there is no packed set, or one of another side or without a split."""
+        self.check_resolution(config)
+        folder, index = _opened(config)
+        height, width = index.shape[1:]
+        if (height, width) != (config.resolution, config.resolution):
+            made = f"{height} px" if height == width else f"{height} x {width} px"
+            raise DataError(
+                f"data.resolution is {config.resolution}, and {folder} was packed at {made}: set it to that"
+            )
+        if index.space is None and (given := _given(config)):
+            raise DataError(f"data.{given}: {folder} holds images, not latents: leave it out")
+        if config.channels is not None and config.channels != self.channels_of(config):
+            raise DataError(f"data.channels is {config.channels}, and {folder} has {self.channels_of(config)}")
+        space_of(index, config)
+        for split in SPLITS:
+            if not any(len(part.splits[split].labels) for part in index.parts if split in part.splits):
+                raise DataError(f"data.path: the {split} split of {folder} is empty: pack it again with more images")
+
+    def class_count(self, config: SourceConfig) -> int | None:
+        """Number of classes; None for a set without."""
+        names = _opened(config)[1].class_names
+        return None if names is None else len(names)
+
+    def channels_of(self, config: SourceConfig) -> int:
+        """Those of the images, or of a latent."""
+        if config.channels is not None and config.path is None:
+            return config.channels
+        index = _opened(config)[1]
+        space = space_of(index, config)
+        return index.shape[0] if space is None else space.channels(index.shape[0])
+
+    def drawable(self, config: SourceConfig) -> bool:
+        """Whether what models make of it can be looked at as RGB."""
+        index = _opened(config)[1]
+        return index.space is not None or (index.dtype == "|u1" and index.shape[0] == 3)
+
+    def content(self, config: SourceConfig) -> str:
+        """A digest of every file, of the labels and of the space. Files that are not touched are not read again."""
+        folder, index = _opened(config)
+        found = hashlib.sha256(repr((index.shape, index.dtype, index.class_names, space_of(index, config))).encode())
+        if index.space is not None:
+            found.update(index.space.autoencoder_sha256.encode())
+        _verify(folder, index)
+        for part in index.parts:
+            for split in SPLITS:
+                if (one := part.splits.get(split)) is not None:
+                    found.update(f"{split} {one.sha256} {one.mirrored_sha256} {one.labels}\n".encode())
+        return found.hexdigest()[:32]
+
+    def load(self, config: SourceConfig, split: Split) -> ImageSet:
+        """Return one split; warns, once a text, of what was left out or is not as its owner may think."""
+        import numpy as np
+
+        folder, index = _opened(config)
+        for remark in (*_of_skipped(index), *index.remarks):
+            warnings.warn(remark, CellWarning, stacklevel=2)
+        parts = [(Files(folder, n), part.splits[split]) for n, part in enumerate(index.parts) if split in part.splits]
+        labels = np.fromiter(chain.from_iterable(part.labels for _, part in parts), np.int64)
+
+        def rows(*, mirrored: bool) -> FileRows:
+            extents = []
+            for files, part in parts:
+                begin = len(header(index.dtype, (len(part.labels), *index.shape)))
+                extents.append(Extent(files.rows(split, mirrored=mirrored), begin, len(part.labels)))
+            return FileRows(extents, index.shape, index.dtype)
+
+        names = index.class_names
+        checksum = hashlib.sha256(repr((index.shape, index.dtype)).encode())
+        for _, part in parts:
+            checksum.update(f"{part.sha256} {part.mirrored_sha256} {part.labels}\n".encode())
+        return ImageSet(
+            rows(mirrored=False),
+            labels if names is not None else None,
+            None if names is None else tuple(names),
+            self.name,
+            config.resolution,
+            split,
+            checksum.hexdigest(),
+            sum(len(part.skipped) for part in index.parts),
+            rows(mirrored=True) if index.mirrored else None,
+            space_of(index, config),
+        )
+
+
+def space_of(index: Index, config: SourceConfig) -> Space | None:
+    """The space of latents, as the index has it or as it is given; None for images.
+
+    Raises:
+        DataError: numbers are given for another number of channels.
+    """
+    if (found := index.space) is None:
+        return None
+    channels = index.shape[0] // (2 if found.spread else 1)
+    for key in ("scale", "shift"):
+        if (given := getattr(config, key)) is not None and len(given) not in (1, channels):
+            raise DataError(
+                f"data.{key} has {len(given)} numbers, and the latents {channels} channels: give one or all"
+            )
+    return Space(
+        config.shift or found.shift,
+        config.scale or found.scale,
+        found.spread,  # type: ignore[arg-type]  # one of the two, by its pattern
+        config.autoencoder or found.autoencoder,
+    )
+
+
+def _opened(config: SourceConfig) -> tuple[Path, Index]:
+    if config.path in (None, Path()):
+        raise DataError("data set 'packed' needs data.path, the folder that `pdebench data pack` made")
+    folder = expanded(config.path)  # type: ignore[arg-type]
+    if not folder.is_dir():
+        raise DataError(f"data.path: there is no folder {folder}; a relative path begins at its suite's file")
+    return folder, read_index(folder)
+
+
+def _given(config: SourceConfig) -> str | None:
+    return next((key for key in ("autoencoder", "scale", "shift") if getattr(config, key)), None)
+
+
+def _verify(folder: Path, index: Index) -> None:
+    """See that every file holds what was packed.
+
+    Raises:
+        DataError: one does not.
+    """
+    expected: dict[Path, str] = {}
+    for number, part in enumerate(index.parts):
+        files = Files(folder, number)
+        for split, one in part.splits.items():
+            expected[files.rows(split)] = one.sha256
+            if one.mirrored_sha256 is not None:
+                expected[files.rows(split, mirrored=True)] = one.mirrored_sha256
+    for path, found in zip(expected, file_digests(list(expected)), strict=True):
+        if found != expected[path]:
+            raise DataError(
+                f"data.path: {path} is not as it was packed: remove it, and run the same `pdebench data` command again"
+            )
+
+
+def _of_skipped(index: Index) -> list[str]:
+    names: dict[str, list[str]] = {}
+    for part in index.parts:
+        for name, reason in part.skipped:
+            names.setdefault(reason, []).append(name)
+    left_out = sum(map(len, names.values()))
+    said = [f"{left_out} images of {index.made_from} were left out: {by_reason(names)}"] if left_out else []
+    if enlarged := sum(part.enlarged for part in index.parts):
+        side = index.shape[-1]
+        said.append(f"{enlarged} images of {index.made_from} are smaller than {side} px and were enlarged")
+    return said

@@ -1,0 +1,91 @@
+"""What a data set holds, counted: images, classes, values by channel, and copies within and across its splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pdebench.data.source import SPLITS, ImageSet, Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+AT_ONCE = 64  # images that are read at a time
+
+
+@dataclass(frozen=True)
+class SplitStatistics:
+    """Of one split.
+
+    Attributes:
+        images: how many.
+        classes: how many of each class, by its name; None: there are none.
+        mean, std: of each channel, as a model sees it: of uint8 from 0 to 255.
+        copies: images that are the same as an earlier one of the split, byte for byte.
+        skipped: what the source left out, of both splits.
+    """
+
+    images: int
+    classes: dict[str, int] | None
+    mean: list[float]
+    std: list[float]
+    copies: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class SetStatistics:
+    """Of a data set; `shared` are held-out images that are trained on, too, byte for byte."""
+
+    splits: dict[Split, SplitStatistics]
+    shared: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def statistics(sets: dict[Split, ImageSet]) -> SetStatistics:
+    """Read a data set once, a few images at a time."""
+    seen: dict[Split, set[bytes]] = {}
+    found = {}
+    for split, images in sets.items():
+        digests: Counter[bytes] = Counter()
+        total, squares, count = _zeros(images), _zeros(images), 0
+        for rows in _blocks(images):
+            values = rows.astype("f8")
+            total += values.sum((0, 2, 3))
+            squares += (values**2).sum((0, 2, 3))
+            count += len(rows) * rows.shape[2] * rows.shape[3]
+            digests.update(hashlib.sha1(row.tobytes(), usedforsecurity=False).digest() for row in rows)
+        mean = total / max(count, 1)
+        deviation = (squares / max(count, 1) - mean**2).clip(0) ** 0.5
+        seen[split] = set(digests)
+        found[split] = SplitStatistics(
+            len(images), _classes(images), mean.tolist(), deviation.tolist(), len(images) - len(digests), images.skipped
+        )
+    shared = len(seen[SPLITS[0]] & seen[SPLITS[1]])
+    first = sets[SPLITS[0]].seen
+    return SetStatistics(found, shared, tuple(first.shape[1:]), str(first.dtype))
+
+
+def _zeros(images: ImageSet) -> NDArray[Any]:
+    import numpy as np
+
+    return np.zeros(images.seen.shape[1])
+
+
+def _blocks(images: ImageSet) -> Iterator[NDArray[Any]]:
+    import numpy as np
+
+    rows = images.seen
+    for begin in range(0, len(rows), AT_ONCE):
+        yield np.asarray(rows[begin : begin + AT_ONCE])
+
+
+def _classes(images: ImageSet) -> dict[str, int] | None:
+    if images.labels is None or images.class_names is None:
+        return None
+    counts = Counter(images.labels.tolist())
+    return {name: counts.get(label, 0) for label, name in enumerate(images.class_names)}
