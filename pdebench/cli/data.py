@@ -132,6 +132,53 @@ def pack(
     )
 
 
+@data.command()
+def encode(
+    what: WhatArgument,
+    out: OutOption,
+    autoencoder: Annotated[str, typer.Option(help="A folder of a diffusers autoencoder, or its name on the hub.")],
+    resolution: SideOption = None, name: NameOption = None, keys: KeyOption = [],  # noqa: B006
+    devices: Annotated[
+        list[str] | None, typer.Option("--device", help="`cuda:0`, `cpu`; repeatable. Default: all GPUs, else the CPU.")
+    ] = None,
+    flip: Annotated[bool, typer.Option(help="Encode the mirrored images, too, to be trained on.")] = True,
+    precision: Annotated[str, typer.Option(help="`fp16` or `fp32`, of what is kept.")] = "fp16",
+    download: Annotated[bool, typer.Option("--download", help="Fetch the autoencoder from the hub.")] = False,
+) -> None:  # fmt: skip
+    """Encode the images of a set with an autoencoder, once, to train on their latents.
+
+    The mean and the log-variance are kept where the autoencoder has them, so that latents are drawn anew in each epoch.
+    Scale and shift are those of its configuration. Interrupted, the same command goes on where it was. Train on it with
+    `data: {name: packed, path: FOLDER, resolution: SIDE OF A LATENT}`; samples are decoded.
+
+    Example: `pdebench data encode /data/imagenet256 --autoencoder stabilityai/sd-vae-ft-ema --out /data/latents256`
+    """
+    import torch
+
+    from pdebench.run.encoding import encode as make
+
+    if precision not in ("fp16", "fp32"):
+        raise DataError(f"--precision {precision}: take fp16 or fp32")
+    every = [f"cuda:{n}" for n in range(torch.cuda.device_count())] or ["cpu"]
+    try:
+        chosen = [torch.device(one) for one in devices or every]
+    except RuntimeError:
+        raise DataError(f"--device {devices}: take cpu, or cuda:0 and so on") from None
+    config = _configs(what, resolution, name, keys)[0]
+    with _remarks(), _progress("encoding", "parts") as said:
+        index = make(
+            config, out, autoencoder, devices=chosen, flip=flip, precision=precision, download=download, said=said
+        )
+    assert index.space is not None
+    rows = sum(len(one.labels) for part in index.parts for one in part.splits.values())
+    channels = index.shape[0] // (2 if index.space.spread else 1)
+    typer.echo(
+        f"wrote {out}: {rows:,} latents of {channels} x {index.shape[1]} x {index.shape[2]}"
+        f"{', and those of the mirrored images' if flip else ''}; train on it with data.name: packed, "
+        f"data.resolution: {index.shape[2]}"
+    )
+
+
 # ---- which set
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pdebench.data.rows import Rows
+from pdebench.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,6 +72,44 @@ class Space:
             random = np.random.Generator(np.random.Philox(key=[int(row), int(turn)]))
             found[at] = random.standard_normal(shape[1:], np.float32)
         return found
+
+
+LEAST, MOST, FARTHEST = 0.25, 4.0, 3.0
+"""Standard deviations, and distance of a mean from 0, between which latents are as a model expects them."""
+
+_LOOKED_AT = 256  # rows
+
+
+def refuse_wrong_scale(rows: Rows, space: Space, where: object) -> None:
+    """See that a model is shown latents of about unit variance: the wrong scale is learned without a complaint.
+
+    Args:
+        rows: as they lie there.
+        space: what is said of them.
+        where: they lie, for the message.
+
+    Raises:
+        DataError: they are not, with the numbers and what to do.
+    """
+    import numpy as np
+
+    seen = SeenRows(rows, space)[: min(_LOOKED_AT, len(rows))]
+    if not np.isfinite(seen).all():
+        raise DataError(f"data.path: {where} holds latents that are not finite: encode the images again")
+    each, spread = seen.mean((0, 2, 3)), float(seen.std())
+    far = float(np.abs(each).max())
+    if LEAST <= spread <= MOST and far <= FARTHEST:
+        return
+    given = f"scale {_few(space.scale)}, shift {_few(space.shift)}"
+    raise DataError(
+        f"data.path: with {given} the latents in {where} have a standard deviation of {spread:.3g} and a channel's "
+        f"mean of up to {far:.3g}, where a model expects about 1 and 0: set data.scale and data.shift to what their "
+        "autoencoder's authors give"
+    )
+
+
+def _few(values: tuple[float, ...]) -> str:
+    return f"{values[0]:.4g}" if len(values) == 1 else f"{values[0]:.4g}, ... ({len(values)} channels)"
 
 
 class SeenRows:

@@ -13,7 +13,7 @@ from pdebench.data.list_phrases import by_reason
 from pdebench.data.packed.index import Files, Index, read_index
 from pdebench.data.rows import Extent, FileRows
 from pdebench.data.source import SPLITS, ImageSet, Source, SourceConfig, Split
-from pdebench.data.space import Space
+from pdebench.data.space import Space, refuse_wrong_scale
 from pdebench.errors import CellWarning, DataError
 from pdebench.files.disk import expanded
 
@@ -92,12 +92,14 @@ class PackedSource(Source):
                 extents.append(Extent(files.rows(split, mirrored=mirrored), begin, len(part.labels)))
             return FileRows(extents, index.shape, index.dtype)
 
-        names = index.class_names
+        images, space, names = rows(mirrored=False), space_of(index, config), index.class_names
+        if space is not None:
+            refuse_wrong_scale(images, space, folder)
         checksum = hashlib.sha256(repr((index.shape, index.dtype)).encode())
         for _, part in parts:
             checksum.update(f"{part.sha256} {part.mirrored_sha256} {part.labels}\n".encode())
         return ImageSet(
-            rows(mirrored=False),
+            images,
             labels if names is not None else None,
             None if names is None else tuple(names),
             self.name,
@@ -106,7 +108,7 @@ class PackedSource(Source):
             checksum.hexdigest(),
             sum(len(part.skipped) for part in index.parts),
             rows(mirrored=True) if index.mirrored else None,
-            space_of(index, config),
+            space,
         )
 
 

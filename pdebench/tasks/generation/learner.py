@@ -15,7 +15,7 @@ from pdebench.data.source import ImageSet
 from pdebench.files.picture import png_grid
 from pdebench.metrics import quality
 from pdebench.system.distributed import World
-from pdebench.tasks.generation import path, sampling
+from pdebench.tasks.generation import decoding, path, sampling
 from pdebench.tasks.generation.evaluation import GenerationEvaluation
 from pdebench.tasks.generation.path import TIME_SCALE, FlowDraws
 from pdebench.tasks.generation.pixels import to_model, to_pixels
@@ -75,7 +75,13 @@ class GenerationLearner(Learner):
         return {"time_scale": self.time_scale, "label_dropout": self.label_dropout}
 
     def warn(self, evaluate: GenerationEvaluation, training: ImageSet) -> None:
-        """Of copies among the reference images."""
+        """Of copies among the reference images, and of latents that decode to no images.
+
+        Raises:
+            ModelError: what decodes latents cannot be loaded.
+        """
+        if training.space is not None and training.space.autoencoder and evaluate.samples:
+            decoding.warn_of_other_latents(training)
         quality.warn_of_copies(evaluate.metrics, training.images)
 
     def apply(
@@ -107,16 +113,20 @@ class GenerationLearner(Learner):
         meaningful: bool,
         device: torch.device,
     ) -> Judged:
-        """A picture of the samples, and their metrics against the training images."""
-        samples: Tensor = applied.made
+        """A picture of the samples, and their metrics against the training images; latents are decoded for both."""
+        samples, images = applied.made, reference.images
+        if reference.space is not None and reference.space.autoencoder:
+            decoder = decoding.Decoder(reference.space, device)
+            samples, images = decoder.images(samples), decoder.decoded(reference.seen)
         shown = to_pixels(to_model(samples[: GRID * GRID]))
         drawable = meaningful and shown.shape[1] in (1, 3)
         files = {"samples.png": png_grid(shown, columns=GRID)} if drawable else {}
         if not evaluate.metrics:
             return Judged(files=files)
         columns = quality.evaluate(
-            evaluate.metrics, samples, reference.images,
-            reference_name=f"{reference.name}/{reference.split}/{reference.resolution}px",
+            evaluate.metrics, samples, images,
+            reference_name=f"{reference.name}/{reference.split}/{reference.resolution}px"
+            + ", decoded" * (images is not reference.images),
             reference_checksum=reference.checksum, device=device,
         )  # fmt: skip
         return Judged(columns, files)
