@@ -111,8 +111,11 @@ def sample(
     ] = None,
     nfe: Annotated[int, typer.Option(min=2, help="Evaluations of the network (Heun: even).")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    autoencoder: Annotated[
+        str | None, typer.Option(help="What decodes latents. Default: what the checkpoint names.")
+    ] = None,
 ) -> None:
-    """Generate images from a trained cell.
+    """Generate images from a trained cell; latents are decoded.
 
     Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`
     """
@@ -120,7 +123,7 @@ def sample(
 
     page = sample_checkpoint(
         checkpoint, out, count=count, label=label, guidance=guidance, guidance_channels=guidance_channels, nfe=nfe,
-        seed=seed,
+        seed=seed, autoencoder=autoencoder,
     )  # fmt: skip
     typer.echo(f"wrote {page}")
 

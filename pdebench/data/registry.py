@@ -37,11 +37,18 @@ def check(config: SourceConfig) -> None:
     source = SOURCES.find(config.name)
     source.refuse_ignored(config)
     source.check(config)
+    if config.classes is not None and (found := source.class_count(config)) != config.classes:
+        raise DataError(f"data.classes is {config.classes}, and data set '{config.name}' has {found or 'none'}")
 
 
 def class_count(config: SourceConfig) -> int | None:
-    """Number of classes without decoding anything; None for images without labels."""
-    return SOURCES.find(config.name).class_count(config)
+    """Number of classes without decoding anything, or as it is given where there is no set; None: no labels."""
+    try:
+        return SOURCES.find(config.name).class_count(config)
+    except DataError:
+        if config.classes is None:
+            raise
+        return config.classes
 
 
 def content(config: SourceConfig) -> str | None:

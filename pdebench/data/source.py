@@ -55,6 +55,10 @@ class SourceConfig(Protocol):
         """What decodes latents, a folder or a name on a hub."""
 
     @property
+    def classes(self) -> int | None:
+        """How many there are; None: as the set has it."""
+
+    @property
     def channels(self) -> int | None:
         """Of a latent; None: as the set has it."""
 

@@ -5,6 +5,7 @@ A model sees `(z - shift) * scale`, a channel at a time, which should be of abou
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,6 +73,23 @@ class Space:
             random = np.random.Generator(np.random.Philox(key=[int(row), int(turn)]))
             found[at] = random.standard_normal(shape[1:], np.float32)
         return found
+
+
+def space_from(found: Any) -> Space:
+    """A space from the plain data that `dataclasses.asdict` makes of one, as JSON has it.
+
+    Raises:
+        ValueError: it is of none.
+    """
+    try:
+        numbers = {key: tuple(map(float, found[key])) for key in ("shift", "scale")}
+        spread, autoencoder = found["spread"], found["autoencoder"]
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"its space of latents is none: {error}") from None
+    usable = all(values and all(map(math.isfinite, values)) for values in numbers.values()) and all(numbers["scale"])
+    if not usable or spread not in (None, "std", "logvar") or not isinstance(autoencoder, str | None):
+        raise ValueError("its space of latents is none")
+    return Space(**numbers, spread=spread, autoencoder=autoencoder)
 
 
 LEAST, MOST, FARTHEST = 0.25, 4.0, 3.0

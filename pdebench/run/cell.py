@@ -144,7 +144,7 @@ def run_cell(
         timings["timed_from_step"] = trained.timed_from
         if world.first:
             _write_curve(trained, folder)
-            write_checkpoint(subject, name, build, learner, folder)
+            write_checkpoint(subject, name, build, learner, folder, training.space)
     else:
         subject = model.eval()
     learnt = subject

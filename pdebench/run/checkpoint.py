@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pdebench.data.space import Space, space_from
 from pdebench.errors import ModelError, out_of_memory, refused_by_system
 from pdebench.files import weights_file
 from pdebench.files.disk import open_plain
@@ -21,11 +22,18 @@ from pdebench.tasks.learner import Learner
 from pdebench.tasks.registry import TASKS
 
 
-def write_checkpoint(ema: nn.Module, name: str, build: dict[str, Any], learner: Learner, folder: Path) -> None:
-    """The averaged weights, with what `create_model` needs to take them up again and what its task has to know."""
+def write_checkpoint(
+    ema: nn.Module, name: str, build: dict[str, Any], learner: Learner, folder: Path, space: Space | None = None
+) -> None:
+    """The averaged weights, with what `create_model` needs to take them up again and what its task has to know.
+
+    `space` is that of the latents that it was trained on, if any.
+    """
     weights = {key: value.contiguous() for key, value in ema.state_dict().items()}
     about = {"model": name, "build": json.dumps(build), "task": learner.task}
     about |= {key: json.dumps(value) for key, value in learner.about().items()}
+    if space is not None:
+        about["space"] = json.dumps(asdict(space))
     with replacing(folder / "checkpoint.safetensors") as file:
         weights_file.save(weights, about, file)
 
@@ -41,11 +49,13 @@ class Checkpoint:
         model: in eval mode.
         name: as `create_model` takes it.
         learner: the task that it was trained for.
+        space: of the latents that it was trained on; None: images.
     """
 
     model: Backbone
     name: str
     learner: Learner
+    space: Space | None = None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -74,6 +84,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if (task := about.get("task", "generation")) not in TASKS:
             raise ValueError(f"it was trained for the task {task[:40]!r}, and there is no such task here")
         learner = TASKS[task].recall(about)
+        space = space_from(json.loads(about["space"])) if "space" in about else None
     except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, ArithmeticError) as error:
         if why := refused_by_system(error):
             raise ModelError(f"cannot read the checkpoint {path}: {why}") from None
@@ -86,7 +97,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors, {burst[0]} "
             "first): its training diverged, or the file was damaged; train its cell again"
         )
-    return Checkpoint(model.eval(), name, learner)
+    return Checkpoint(model.eval(), name, learner, space)
 
 
 def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
 
+from pdebench.data.space import Space
 from pdebench.errors import ModelError
 from pdebench.files.picture import PNG, png_grid
 from pdebench.results.store import make_folder, refuse_unlike, write_atomic
-from pdebench.run.checkpoint import read_checkpoint
+from pdebench.run.checkpoint import Checkpoint, read_checkpoint
+from pdebench.tasks.generation.decoding import Decoder
 from pdebench.tasks.generation.learner import GenerationLearner
 from pdebench.tasks.generation.pixels import not_finite, to_pixels
 from pdebench.tasks.generation.solver import sample
@@ -27,8 +30,11 @@ def sample_checkpoint(
     nfe: int,
     seed: int,
     guidance_channels: int | None = None,
+    autoencoder: str | None = None,
 ) -> Path:
     """Draw `count` images from the averaged weights in `checkpoint` and write them as one PNG.
+
+    Latents are decoded by `autoencoder`, or by what the checkpoint names.
 
     Raises:
         ModelError: the file is no checkpoint, or of another task, the label is none of its classes, nothing is there to
@@ -55,6 +61,7 @@ def sample_checkpoint(
         known = "it was trained without classes" if classes is None else f"its classes are 0 to {classes - 1}"
         raise ModelError(f"{checkpoint} has no class {label}: {known}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    decoder = _decoder(checkpoint, found, autoencoder, device)
     model = model.to(device)
     noise = torch.randn(count, model.in_channels, *model.sides, generator=torch.Generator().manual_seed(seed))
     labels = None
@@ -74,7 +81,27 @@ def sample_checkpoint(
     ]
     if burst := not_finite(together := torch.cat(drawn)):
         raise ModelError(f"{burst} of {count} images came out NaN or infinite; a guidance nearer to 1 may help")
-    images = to_pixels(together).cpu()
+    images = to_pixels(together).cpu() if decoder is None else decoder.images(together.cpu())
     make_folder(out.parent)
     write_atomic(out, png_grid(images, columns=max(1, round(count**0.5))))
     return out
+
+
+def _decoder(checkpoint: Path, found: Checkpoint, autoencoder: str | None, device: torch.device) -> Decoder | None:
+    """What decodes its latents; None for a model of images.
+
+    Raises:
+        ModelError: nobody says what does, or it cannot be loaded.
+    """
+    channels = found.model.in_channels
+    if found.space is None and autoencoder is None:
+        if channels not in (1, 3):
+            raise ModelError(
+                f"{checkpoint} was trained on {channels} channels, which are no picture, and does not say what decodes "
+                "them: name it with --autoencoder"
+            )
+        return None
+    space = found.space or Space()
+    if (where := autoencoder or space.autoencoder) is None:
+        raise ModelError(f"{checkpoint} does not say what decodes its latents: name it with --autoencoder")
+    return Decoder(dataclasses.replace(space, autoencoder=where), device)

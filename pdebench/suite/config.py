@@ -64,6 +64,9 @@ class DataConfig(Section):
         default=None, min_length=1, description="Which set of a library: `CIFAR10` of torchvision, a name on the hub."
     )
     download: bool = Field(default=False, description="Let the library fetch a set that is not in `path` yet.")
+    classes: int | None = Field(
+        default=None, gt=0, description="Number of classes, to plan without the set; null: as the set has it."
+    )
     channels: int | None = Field(
         default=None, gt=0, description="Channels of a latent; null: as the set has it, which has to be there then."
     )

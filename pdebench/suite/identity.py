@@ -23,6 +23,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "validation": None,
         "set": None,
         "download": False,
+        "classes": None,
         "channels": None,
         "autoencoder": None,
         "scale": None,
@@ -53,7 +54,7 @@ def identity_of(config: Mapping[str, Any]) -> str:
     if decides["data"]["content"] is not None:
         # where it lies, and how it came there; what decodes latents is of the content
         decides["data"] |= {"path": None, "validation": None, "set": None, "download": False}
-        decides["data"] |= {"channels": None, "autoencoder": None}
+        decides["data"] |= {"classes": None, "channels": None, "autoencoder": None}
     decides["train"]["precision"] = FORMERLY.get(precision := decides["train"]["precision"], precision)
     family = FAMILIES[decides["model"]["family"]]
     if family.revision > 1:

@@ -20,6 +20,7 @@ class Data:
     set: str | None = None
     download: bool = False
     channels: int | None = None
+    classes: int | None = None
     autoencoder: str | None = None
     scale: tuple[float, ...] | None = None
     shift: tuple[float, ...] | None = None

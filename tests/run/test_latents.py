@@ -89,6 +89,15 @@ def test_a_suite_of_latents_trains_samples_decodes_and_measures(made: Path, enco
     assert "decoded" in row["metric_reference"]
     with Image.open(next((tmp_path / "out").glob("cells/*/samples.png"))) as picture:
         assert picture.size[0] == 6 * 18 + 2
+    checkpoint = next((tmp_path / "out").glob("cells/*/checkpoint.safetensors"))
+    out = tmp_path / "drawn.png"
+    done = pdebench_run("sample", checkpoint, "--out", out, "--count", 4, "--nfe", 2)
+    assert done.returncode == 0, done.stderr
+    with Image.open(out) as picture:
+        assert picture.size == (2 * 18 + 2, 2 * 18 + 2)
+    done = pdebench_run("sample", checkpoint, "--out", out, "--autoencoder", tmp_path / "gone")
+    assert done.returncode == 2
+    assert "there is no autoencoder that can be loaded at" in done.stderr
 
 
 def test_the_wrong_scale_is_refused_before_training_with_its_numbers(encoded: Path) -> None:

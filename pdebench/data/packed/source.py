@@ -37,8 +37,8 @@ class PackedSource(Source):
             )
         if index.space is None and (given := _given(config)):
             raise DataError(f"data.{given}: {folder} holds images, not latents: leave it out")
-        if config.channels is not None and config.channels != self.channels_of(config):
-            raise DataError(f"data.channels is {config.channels}, and {folder} has {self.channels_of(config)}")
+        if config.channels not in (None, _channels(index)):
+            raise DataError(f"data.channels is {config.channels}, and {folder} has {_channels(index)}")
         space_of(index, config)
         for split in SPLITS:
             if not any(len(part.splits[split].labels) for part in index.parts if split in part.splits):
@@ -51,11 +51,7 @@ class PackedSource(Source):
 
     def channels_of(self, config: SourceConfig) -> int:
         """Those of the images, or of a latent."""
-        if config.channels is not None and config.path is None:
-            return config.channels
-        index = _opened(config)[1]
-        space = space_of(index, config)
-        return index.shape[0] if space is None else space.channels(index.shape[0])
+        return _channels(_opened(config)[1]) if config.channels is None else config.channels
 
     def drawable(self, config: SourceConfig) -> bool:
         """Whether what models make of it can be looked at as RGB."""
@@ -120,7 +116,7 @@ def space_of(index: Index, config: SourceConfig) -> Space | None:
     """
     if (found := index.space) is None:
         return None
-    channels = index.shape[0] // (2 if found.spread else 1)
+    channels = _channels(index)
     for key in ("scale", "shift"):
         if (given := getattr(config, key)) is not None and len(given) not in (1, channels):
             raise DataError(
@@ -132,6 +128,12 @@ def space_of(index: Index, config: SourceConfig) -> Space | None:
         found.spread,  # type: ignore[arg-type]  # one of the two, by its pattern
         config.autoencoder or found.autoencoder,
     )
+
+
+def _channels(index: Index) -> int:
+    """Of what a model sees."""
+    spread = index.space is not None and index.space.spread is not None
+    return index.shape[0] // 2 if spread else index.shape[0]
 
 
 def _opened(config: SourceConfig) -> tuple[Path, Index]:
