@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import signal
+import sys
+from pathlib import Path
 
 # Two torch threads that share a core with others' wait for each other, spinning: beside another worker a test has one,
 # and so have the processes that it starts. A worker's environment is that of the process that began it, which has two.
@@ -32,6 +35,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+def pytest_configure() -> None:
+    """Compile the package once: where nobody may write bytecode each process would again, for a second each.
+
+    What tests write and change is compiled as before, by whoever imports it.
+    """
+    if sys.dont_write_bytecode and "PYTEST_XDIST_WORKER" not in os.environ:
+        compileall.compile_dir(Path(__file__).parents[1] / "pdebench", quiet=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
