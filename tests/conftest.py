@@ -28,8 +28,15 @@ torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nothing is read from the user's cache or left there, and no test waits for a run that has the device."""
-    os.environ["PDEBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Nothing is read from the user's cache or left there, and no test waits for a run that has the device.
+
+    What models cost is counted once for all workers: each count takes a process that imports a compiler.
+    """
+    cache, base = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp()
+    counts = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "counts"
+    counts.mkdir(exist_ok=True)
+    (cache / "counts").symlink_to(counts)
+    os.environ["PDEBENCH_CACHE"] = str(cache)
 
 
 @pytest.fixture(autouse=True)
