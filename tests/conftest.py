@@ -17,6 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
+import runs
 import tally
 import torch
 from hypothesis import settings
@@ -37,6 +38,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     counts.mkdir(exist_ok=True)
     (cache / "counts").symlink_to(counts)
     os.environ["PDEBENCH_CACHE"] = str(cache)
+    runs.ordinary.update(runs.environment())
 
 
 @pytest.fixture(autouse=True)
