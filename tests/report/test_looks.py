@@ -84,5 +84,5 @@ def test_the_page_and_the_files_draw_them_so(tmp_path: Path) -> None:
     table = make_frame(frame)
     figure = quality_figures(table)[0][1][0][0]
     assert isinstance(figure.chart, alt.LayerChart)
-    drawn = figure_files([figure], family_order(table), ["svg"])[f"{figure.name}.svg"]().decode()
+    drawn = figure_files([figure], family_order(table), ["svg"])[0][f"{figure.name}.svg"]().decode()
     assert all(expected[name][0] in drawn for name in names)
