@@ -50,12 +50,13 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
     Manifest(target).refuse_foreign(BASE)  # before all is made ready
     ready = _made_ready(folders)
     shown = [figure for part in ready.parts for figure in part.figures]
-    drawn = drawings.figure_files(shown, family_order(ready.page.table), formats)
+    drawn, begin = drawings.figure_files(shown, family_order(ready.page.table), formats)
     figures = {f"{FIGURES}/{name}": draw for name, draw in drawn.items()}
     tables = {
         f"{TABLES}/{name}": text for name, text in papers.table_files(ready.page.table, ready.page.comparisons).items()
     }
     Manifest(make_folder(target)).refuse_foreign([*BASE, *figures, *tables])
+    begin()  # beside the page
     report = _write(ready, target)
     for place_of in (FIGURES, TABLES):
         make_folder(target / place_of)

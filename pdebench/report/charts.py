@@ -20,7 +20,28 @@ from pdebench.report import formatting
 from pdebench.report.frame import families_in, family_order, records
 
 Row = dict[str, Any]
-Chart = alt.LayerChart | alt.FacetChart
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Charts of the same rows on top of each other, as wide as their place.
+
+    Altair's own layers copy each chart several times, which takes as long as all else that a page is made of.
+    """
+
+    charts: Sequence[alt.Chart]
+    height: int
+
+    def to_dict(self, validate: bool = True) -> dict[str, Any]:
+        """Vega-Lite, without the rows."""
+        told = [chart.to_dict(validate=validate) for chart in self.charts]
+        once = ("$schema", "config", "data", "datasets")
+        layers = [{key: part for key, part in one.items() if key not in once} for one in told]
+        around = {"width": "container", "height": self.height, "autosize": {"type": "fit-x"}}
+        return {"$schema": told[0]["$schema"], "layer": layers, **around}
+
+
+Chart = alt.LayerChart | alt.FacetChart | Layers
 
 
 @dataclass(frozen=True)
@@ -175,15 +196,14 @@ def layers(
         ),
         crossing.mark_rule(strokeWidth=1.5, strokeDash=[5, 4]).encode(x=x_field, tooltip=told),
     ]
-    chart = alt.layer(
+    drawn = [
         *(marked if crossings else []),
         only("line").mark_line(strokeWidth=1.6, opacity=0.75).encode(detail="curve:N"),
         bars.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
         only("run").mark_point(filled=True, size=36, opacity=0.4).encode(shape=shape_of(table), tooltip=tooltip),
         only("median").mark_point(filled=True, size=95, opacity=1).encode(shape=shape_of(table), tooltip=tooltip),
-        data=alt.NamedData(name="rows"),
-    )
-    return sized(chart, 230), rows
+    ]
+    return Layers(drawn, 230), rows
 
 
 def drawn_of(points: Sequence[Row], medians: Sequence[Row], line: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
@@ -241,7 +261,7 @@ def round_ticks(points: Sequence[Row]) -> list[float]:
     return shown if len(shown) >= 3 else []
 
 
-def sized(chart: Chart, height: int) -> Chart:
+def sized(chart: alt.LayerChart | alt.FacetChart, height: int) -> alt.LayerChart | alt.FacetChart:
     """As wide as its place, so many pixels high."""
     return chart.properties(width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -32,21 +32,31 @@ def formats(text: str) -> tuple[str, ...]:
 
 def figure_files(
     figures: Sequence[Figure], families: Sequence[str], wanted: Sequence[str] = USUAL
-) -> dict[str, Callable[[], bytes]]:
-    """What gives each figure in each of the formats wanted, by the name of its file.
+) -> tuple[Mapping[str, Callable[[], bytes]], Callable[[], object]]:
+    """What gives each figure in each of the formats wanted, by the name of its file; and what begins to draw them.
 
     `families` are those of the table, in the order of `frame.family_order`.
-    Another process draws them meanwhile. What is called raises ResultsError where they could not be drawn.
+    Another process draws, from when it is asked to begin, or else from when the first file is asked for: where the
+    names may not be written to it need not. What gives a file raises ResultsError where they could not be drawn.
     """
     named = [(name, spec) for figure in figures for name, spec in drawings(figure)]
-    if not named:
-        return {}
-    drawn = cache(vega.drawings([spec for _, spec in named], palette.paper_config(looks_of(families)), wanted).result)
-    return {
+
+    @cache
+    def begin() -> vega.Job | None:
+        config = palette.paper_config(looks_of(families))
+        return vega.drawings([spec for _, spec in named], config, wanted) if named else None
+
+    @cache
+    def drawn() -> list[dict[str, str]]:
+        job = begin()
+        return job.result() if job else []
+
+    files = {
         f"{file_name(name)}.{kind}": partial(_file, drawn, place, kind)
         for place, (name, _) in enumerate(named)
         for kind in wanted
     }
+    return files, begin
 
 
 def _file(drawn: Callable[[], list[dict[str, str]]], place: int, kind: str) -> bytes:

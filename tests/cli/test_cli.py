@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pdebench.cli import app
 from pdebench.models.registry import FAMILIES
 from pdebench.models.sizes import SIZES
 
@@ -42,7 +44,9 @@ def test_lists_fit_80_columns_and_have_json(what: str) -> None:
 
 
 def test_the_models_are_listed_with_every_size_and_cost() -> None:
-    rows = json.loads(pdebench("list", "models", "--json").stdout)
+    rows = json.loads(
+        CliRunner().invoke(app, ["list", "models", "--json"]).stdout
+    )  # a process would import for seconds
     shown = {(row["family"], row["size"], row["resolution"]) for row in rows}
     assert shown == {(family, size, px) for family in FAMILIES for size in SIZES for px in (256, 512)}
     assert all(row["params"] > 0 and row["macs"] > 0 for row in rows)

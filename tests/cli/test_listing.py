@@ -9,7 +9,8 @@ import pytest
 from pdebench.cli import listing
 from pdebench.models.registry import FAMILIES
 from pdebench.models.sizes import SIZES
-from pdebench.plan.cost import count_by_name, count_one_block
+from pdebench.plan import cost
+from pdebench.plan.cost import CountedCost, count_by_name, count_one_block
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -36,6 +37,8 @@ def test_a_familys_options_are_told_with_their_defaults(
     family: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
+    large = CountedCost({"linear": 999_999_999_999}, {}), 999_999_999  # the options do not depend on what a size costs
+    monkeypatch.setattr(cost, "count_one_block", lambda *_, **__: large)
     listing.print_models(listing.models_of(family))
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80

@@ -23,6 +23,13 @@ from pdebench.system.stop_signals import ASKS
 os.environ["PDEBENCH_TESTS"] = f"of-{os.getpid()}"  # everything that is started from here has it, orphans too
 OURS = f"PDEBENCH_TESTS=of-{os.getpid()}\0".encode()
 
+ordinary: dict[str, str] = {}  # the environment of a session's tests, but for what one of them changes
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
 SUITE = """\
 suite: tiny
 data: {{name: folder, path: {images}, resolution: 16, flip: false}}
@@ -63,10 +70,18 @@ def pdebench_run(*arguments: object) -> subprocess.CompletedProcess[str]:
     """A command from its beginning to its end, its cells in processes of their own.
 
     The command itself runs here: a process of its own spends most of its time on importing what a report is made of.
+    Its cells are forks of one warm process: a fresh one imports for seconds what it trains with for tenths. They are
+    fresh where that is asked for, or where a test has changed the environment, which the warm process does not see.
     """
     told, complained = io.StringIO(), io.StringIO()
     handlers = {ask: signal.getsignal(ask) for ask in (signal.SIGINT, *ASKS)}
     typed = ["pdebench", *map(str, arguments)]
+    if (
+        typed[1] == "run"
+        and environment() == ordinary
+        and not any(word.startswith("execution.isolation=") for word in typed)
+    ):
+        typed += ["--set", "execution.isolation=warm"]
     code: int | str | None = 0
     try:
         with patch.object(sys, "argv", typed), redirect_stdout(told), redirect_stderr(complained):

@@ -169,7 +169,8 @@ def _try(
 ) -> list[int]:
     """The exit statuses of verbs, each of which was well behaved."""
     statuses = []
-    monkeypatch.setattr(build.drawings, "figure_files", lambda *_: {})  # they read nothing, and take a second each
+    # they read nothing, and take a second each
+    monkeypatch.setattr(build.drawings, "figure_files", lambda *_: ({}, list))
     (identity,) = Results(made / "out").plan()
     out, far = tmp_path / "out", tmp_path / "far"
     shutil.copytree(made / "out", out)

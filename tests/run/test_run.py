@@ -25,8 +25,8 @@ def identities(results: Path) -> dict[str, float]:
 def test_a_run_leaves_records_tables_and_a_report_and_the_same_command_does_nothing(
     suite: Path, tmp_path: Path
 ) -> None:
-    results = tmp_path / "out"
-    first = pdebench_run("run", suite, "--results", results)
+    results, fresh = tmp_path / "out", ("--set", "execution.isolation=fresh")
+    first = pdebench_run("run", suite, "--results", results, *fresh)
     assert first.returncode == 0, first.stdout + first.stderr
     table = pdebench.load_results(results)
     assert list(table["status"]) == ["done", "done"]

@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 import pdebench
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes under /proc")
-ONE = ("--set", "grid.model.family=[DiT]")
+FRESH = ("--set", "execution.isolation=fresh")  # its process is found by its command, and imports within its memory
+ONE = ("--set", "grid.model.family=[DiT]", *FRESH)
 
 
 def states(results: Path) -> list[Path]:
@@ -101,7 +102,7 @@ def test_a_crash_and_a_hang_are_told_apart_and_the_sweep_goes_on(suite: Path, tm
 def test_a_cell_that_takes_too_much_memory_is_recorded_and_the_next_one_runs(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
     write_suite(tmp_path, more="include: [{model.family: DiT, train.batch_size: 400000}]\n")
-    run = pdebench_run("run", suite, "--results", results, "--set", "limits.memory_gb=2")
+    run = pdebench_run("run", suite, "--results", results, "--set", "limits.memory_gb=2", *FRESH)
     assert run.returncode == 4, run.stdout + run.stderr
     table = pdebench.load_results(results)
     assert list(table["status"]) == ["oom", "done"]
@@ -111,7 +112,7 @@ def test_a_cell_that_takes_too_much_memory_is_recorded_and_the_next_one_runs(sui
 @pytest.mark.parametrize("limit", ["0.2", "0.45", "0.75"])  # it runs out here and there while libraries are loaded
 def test_a_cell_whose_memory_ends_while_it_imports_is_out_of_memory(suite: Path, tmp_path: Path, limit: str) -> None:
     results = tmp_path / "out"
-    run = pdebench_run("run", suite, "--results", results, "--set", f"limits.memory_gb={limit}")
+    run = pdebench_run("run", suite, "--results", results, "--set", f"limits.memory_gb={limit}", *FRESH)
     assert run.returncode == 4, run.stdout + run.stderr
     table = pdebench.load_results(results)
     assert set(table["status"]) == {"oom"}, list(table["message"])

@@ -12,10 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from law_tables import NAMED, fit, law_table, said, with_text, written
+from law_tables import NAMED, fit, law_table, left, only, said, with_text, written
 
 from pdebench.errors import PdebenchError, ResultsError
 from pdebench.regress import history
+
+pytestmark = pytest.mark.usefixtures("few_resamples")  # what is left out, or refused, is so before any fit
 
 
 def one_sentence(path: str | Path, *more: str, named: tuple[str, ...] = NAMED) -> str:
@@ -110,8 +112,14 @@ def test_a_csv_of_any_size_is_refused_in_a_sentence(tmp_path: Path, text: str, w
     ],
 )
 def test_a_number_beyond_all_sense_is_one_row_that_is_left_out(tmp_path: Path, column: str, number: object) -> None:
-    table = with_text(law_table(), column, 3, number)
-    assert f"1 rows were left out of 50: line 5: {column} is" in said(written(tmp_path, table))
+    (left_out,) = left(only(written(tmp_path, with_text(law_table(), column, 3, number))))
+    assert left_out[0] == "line 5"
+    assert left_out[1].startswith(f"{column} is")
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    table = with_text(law_table(), "val_loss", 3, 1e-310)
+    assert "1 rows were left out of 50: line 5: val_loss is" in said(written(tmp_path, table))
 
 
 @pytest.mark.parametrize("count", [5e-324, 1e-310, 1e-101])

@@ -13,7 +13,6 @@ import pandas as pd
 from pdebench.report import formatting
 from pdebench.report.charts import (
     TOLD,
-    Chart,
     Figure,
     Row,
     color_of,
@@ -92,7 +91,7 @@ def loss_figure(table: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
     y = alt.Y("y:Q", title="loss", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format=",f"))
     tooltip = tooltip_of([("run", "run", ""), ("kind", "curve", ""), ("x", "step", ","), ("y", "loss", ".4g")])
     base = alt.Chart().encode(x=x, y=y, color=color_of(table), detail="cell:N", tooltip=tooltip)
-    chart: Chart = alt.layer(
+    chart: alt.LayerChart | alt.FacetChart = alt.layer(
         base.transform_filter("datum.kind !== 'validation'").mark_line(strokeWidth=1.2, opacity=0.4, clip=True),
         base.transform_filter("datum.kind === 'validation'").mark_line(strokeWidth=1.7, clip=True),
         base.transform_filter("datum.kind === 'validation'")

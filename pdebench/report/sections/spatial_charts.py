@@ -15,7 +15,7 @@ from PIL import Image
 from pdebench.measure.spatial.findings import Map
 from pdebench.measure.spatial.pictures import heat
 from pdebench.report import formatting
-from pdebench.report.charts import Chart, Figure, Row, color_of, digits, sized
+from pdebench.report.charts import Chart, Figure, Layers, Row, color_of, digits
 from pdebench.report.frame import family_order
 from pdebench.report.sections.spatial_runs import Seen
 
@@ -180,8 +180,7 @@ def _figure(
 
 
 def _layered(*layers: alt.Chart) -> Chart:
-    chart: Chart = alt.layer(*layers, data=alt.NamedData(name="rows"))
-    return sized(chart, 230)
+    return Layers(layers, 230)
 
 
 def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:

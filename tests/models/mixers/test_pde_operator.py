@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -382,14 +382,24 @@ def test_every_backend_compiles_whole(backend: str) -> None:
     torch.testing.assert_close(outcome(compiled), outcome(BACKENDS[backend].apply))
 
 
-@pytest.mark.parametrize("grid", [(3, 4), (4, 5), (1, 6)])
-@pytest.mark.parametrize("options", [
+GRIDS = ((3, 4), (4, 5), (1, 6))
+COMPILED = (
     {},
     {"diffusion": "full", "states": 2, "padding": "zero"},
     {"diffusion": "diagonal", "states": 2},
     {"diffusion": "isotropic", "convection": False},
     {"diffusion": "off", "reaction": False},
-])  # fmt: skip
+)
+
+
+def pairs() -> Iterator[object]:
+    """All options on all grids; always run are each of the options once and each of the grids."""
+    for i, options in enumerate(COMPILED):
+        for j, grid in enumerate(GRIDS):
+            yield pytest.param(options, grid, marks=[pytest.mark.exhaustive] if i % len(GRIDS) != j else [])
+
+
+@pytest.mark.parametrize(("options", "grid"), pairs())
 def test_a_compiled_symbol_is_the_symbol(options: dict[str, object], grid: tuple[int, int]) -> None:
     """Also for a `tau` a sample."""
     torch.compiler.reset()

@@ -69,9 +69,9 @@ def test_equals_the_recurrence_with_all_gradients(length: int, batch: int, dt: f
         torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-9)
 
 
-def test_16384_tokens_with_all_gradients() -> None:
-    length = 16_384
-    built = operator(channels=1, dt=1e-4)  # remembers most of them
+@pytest.mark.parametrize("length", [4096, pytest.param(16_384, marks=pytest.mark.exhaustive)])
+def test_thousands_of_tokens_with_all_gradients(length: int) -> None:
+    built = operator(channels=1, dt=1.6 / length)  # remembers most of them
     u = torch.randn(1, 1, length, dtype=torch.float64, requires_grad=True)
     oracle = recurrence(built, u)
     weights = torch.randn_like(oracle) / length**0.5
