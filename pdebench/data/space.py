@@ -24,12 +24,14 @@ class Space:
         spread: what the second half of a row's channels is, beside the mean in the first: the standard deviation, or
             the logarithm of the variance. Latents are then drawn anew in every epoch. None: a row is a latent.
         autoencoder: what decodes them: a folder, or a name on a hub; None: nobody said.
+        black: what it gives for black, white being 1. Most are given images from -1 to 1, and EDM2's from 0 to 1.
     """
 
     shift: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
     spread: Literal["std", "logvar"] | None = None
     autoencoder: str | None = None
+    black: float = -1.0
 
     def channels(self, stored: int) -> int:
         """Channels of a latent of which a row has `stored`."""
