@@ -7,6 +7,7 @@ was written a moment ago may be written again without another time, so its diges
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,3 +70,12 @@ def _digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, disk.NotPlain) as error:
         raise DataError(f"cannot read {path}: {refused_by_system(error) or error}") from None
+
+
+def of_autoencoder(named: str | None) -> object:
+    """An autoencoder's name, or where it is a folder its files by name: a decoder of other weights is another set."""
+    folder = None if named is None else disk.expanded(named)
+    if folder is None or not folder.is_dir():
+        return named
+    paths = sorted(Path(at) / name for at, _, names in os.walk(folder) for name in names if not name.startswith("."))
+    return [(path.relative_to(folder).as_posix(), one) for path, one in zip(paths, file_digests(paths), strict=True)]

@@ -13,6 +13,7 @@ is taken.
 from __future__ import annotations
 
 from pdebench.data.emoji import EmojiSource
+from pdebench.data.encoded.source import EncodedSource
 from pdebench.data.folder import FolderSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.packed.source import PackedSource
@@ -27,7 +28,7 @@ SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (EmojiSource(), PhotosSource(), FolderSource(), PackedSource(), NOISE, LATENTS),
+    (EmojiSource(), PhotosSource(), FolderSource(), PackedSource(), EncodedSource(), NOISE, LATENTS),
     DataError,
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -45,10 +46,17 @@ class Rows(Protocol):
         """The rows of a slice, or of an array of whole numbers, as an array; of one number, that row."""
 
 
-class Extent(NamedTuple):
-    """Rows that lie one after another in a file: `rows` of them from byte `offset` on."""
+MOST_OPEN = 48
+"""Files that rows keep open: a set may be of a million, and a process may often have 256 open, or 1,024."""
 
-    path: Path
+
+class Extent(NamedTuple):
+    """Rows that lie one after another in a file: `rows` of them from byte `offset` on.
+
+    Where files are very many their paths may be texts, which take a third of the memory.
+    """
+
+    path: Path | str
     offset: int
     rows: int
 
@@ -59,9 +67,17 @@ class FileRows:
     Attributes:
         shape: (N, C, H, W).
         dtype: of the values as they lie in the files.
+        head: what every file begins with; a file that does not is refused when it is opened. Empty: it is not looked.
     """
 
-    def __init__(self, extents: Sequence[Extent], shape: tuple[int, ...], dtype: str) -> None:
+    def __init__(
+        self,
+        extents: Sequence[Extent],
+        shape: tuple[int, ...],
+        dtype: str,
+        head: bytes = b"",
+        most_open: int = MOST_OPEN,
+    ) -> None:
         """`shape` is of one row; `dtype` as numpy writes it, such as `<f4`."""
         import numpy as np
 
@@ -70,7 +86,8 @@ class FileRows:
         self.shape = (int(self.begins[-1]), *shape)
         self.dtype = np.dtype(dtype)
         self._size = self.dtype.itemsize * int(np.prod(shape))
-        self._open: dict[Path, int] = {}
+        self.head, self.most_open = head, most_open
+        self._open: OrderedDict[Path | str, _Opened] = OrderedDict()  # the one that was used last is the last
         self._opening = threading.Lock()
 
     def __len__(self) -> int:
@@ -85,7 +102,7 @@ class FileRows:
         """See `Rows`.
 
         Raises:
-            DataError: a file is gone, or ends before them.
+            DataError: a file is gone, ends before them, or is of another kind than the others.
             IndexError: there are no such rows.
         """
         import numpy as np
@@ -99,6 +116,10 @@ class FileRows:
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {len(self)}")
         found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+        if (wanted[1:] < wanted[:-1]).any():  # in the order of the files: each is opened once, and read forwards
+            order = np.argsort(wanted, kind="stable")
+            found[order] = self[wanted[order]]
+            return found
         places = np.searchsorted(self.begins, wanted, "right") - 1
         at = 0
         while at < len(wanted):  # rows that lie side by side are read at once
@@ -111,25 +132,32 @@ class FileRows:
             at = end
         return found
 
-    def _read(self, path: Path, offset: int, into: NDArray[np.generic]) -> None:
+    def _read(self, path: Path | str, offset: int, into: NDArray[np.generic]) -> None:
         block = memoryview(into.reshape(-1).view("u1"))  # type: ignore[arg-type]
         done = 0
         try:
+            opened = self._opened(path)
             while done < len(block):
-                got = os.preadv(self._descriptor(path), [block[done:]], offset + done)
+                got = os.preadv(opened.descriptor, [block[done:]], offset + done)
                 if not got:
                     raise DataError(f"{path} ends before byte {offset + len(block):,}: it was cut short")
                 done += got
         except (OSError, disk.NotPlain) as error:
             raise DataError(f"cannot read {path}: {refused_by_system(error) or error}") from error
 
-    def _descriptor(self, path: Path) -> int:
-        if (known := self._open.get(path)) is not None:
-            return known
+    def _opened(self, path: Path | str) -> _Opened:
+        """A file, which stays open while anybody reads it, whoever else opens others meanwhile."""
         with self._opening:
             if path not in self._open:
-                with disk.open_plain(path, follow=True) as file:
-                    self._open[path] = os.dup(file.fileno())
+                with disk.open_plain(Path(path), follow=True) as file:
+                    if self.head and file.read(len(self.head)) != self.head:
+                        raise DataError(
+                            f"{path} begins in another way than the files beside it: write it again as they are"
+                        )
+                    self._open[path] = _Opened(os.dup(file.fileno()))
+                while len(self._open) > self.most_open:
+                    self._open.popitem(last=False)
+            self._open.move_to_end(path)
             return self._open[path]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -138,8 +166,64 @@ class FileRows:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._open, self._opening = {}, threading.Lock()
+        self._open, self._opening = OrderedDict(), threading.Lock()
+
+
+class _Opened:
+    """A file that is open for as long as somebody has this."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
 
     def __del__(self) -> None:
-        for descriptor in vars(self).get("_open", {}).values():
-            os.close(descriptor)
+        os.close(self.descriptor)
+
+
+class Subset:
+    """Some rows of others, in an order of their own."""
+
+    def __init__(self, rows: Rows, index: NDArray[np.int64]) -> None:
+        """`index` (N,) is of `rows`."""
+        self.rows, self.index = rows, index
+        self.shape, self.dtype = (len(index), *rows.shape[1:]), rows.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def ndim(self) -> int:
+        """4."""
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """See `Rows`."""
+        found: NDArray[Any] = self.rows[self.index[index]]
+        return found
+
+
+class Widened:
+    """Rows of bfloat16, which numpy has none of, as float32 of the same values.
+
+    A bfloat16 is the upper half of a float32, so nothing is rounded.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        """`rows` have the 16 bits of each value as `<u2`."""
+        import numpy as np
+
+        self.rows, self.shape, self.dtype = rows, rows.shape, np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def ndim(self) -> int:
+        """4."""
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """See `Rows`."""
+        import numpy as np
+
+        found: NDArray[Any] = (np.asarray(self.rows[index], np.uint32) << 16).view(np.float32)
+        return found

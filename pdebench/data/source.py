@@ -24,7 +24,7 @@ SPLITS: tuple[Split, Split] = ("train", "validation")
 
 
 class SourceConfig(Protocol):
-    """The part of a suite's `data:` section that a source reads; flipping is the training loop's business."""
+    """The part of a suite's `data:` section that a source reads."""
 
     @property
     def name(self) -> str:
@@ -69,6 +69,10 @@ class SourceConfig(Protocol):
     @property
     def shift(self) -> tuple[float, ...] | None:
         """What is subtracted from them before."""
+
+    @property
+    def flip(self) -> bool:
+        """Whether training images are mirrored at random: the training loop's business, where the set can be."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pdebench.data.rows import Rows
-from pdebench.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,12 +25,14 @@ class Space:
         spread: what the second half of a row's channels is, beside the mean in the first: the standard deviation, or
             the logarithm of the variance. Latents are then drawn anew in every epoch. None: a row is a latent.
         autoencoder: what decodes them: a folder, or a name on a hub; None: nobody said.
+        black: what it gives for black, white being 1. Most are given images from -1 to 1, and EDM2's from 0 to 1.
     """
 
     shift: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
     spread: Literal["std", "logvar"] | None = None
     autoencoder: str | None = None
+    black: float = -1.0
 
     def channels(self, stored: int) -> int:
         """Channels of a latent of which a row has `stored`."""
@@ -83,51 +84,14 @@ def space_from(found: Any) -> Space:
     """
     try:
         numbers = {key: tuple(map(float, found[key])) for key in ("shift", "scale")}
-        spread, autoencoder = found["spread"], found["autoencoder"]
+        spread, autoencoder, black = found["spread"], found["autoencoder"], float(found.get("black", -1))
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"its space of latents is none: {error}") from None
     usable = all(values and all(map(math.isfinite, values)) for values in numbers.values()) and all(numbers["scale"])
+    usable = usable and math.isfinite(black) and black < 1
     if not usable or spread not in (None, "std", "logvar") or not isinstance(autoencoder, str | None):
         raise ValueError("its space of latents is none")
-    return Space(**numbers, spread=spread, autoencoder=autoencoder)
-
-
-LEAST, MOST, FARTHEST = 0.25, 4.0, 3.0
-"""Standard deviations, and distance of a mean from 0, between which latents are as a model expects them."""
-
-_LOOKED_AT = 256  # rows
-
-
-def refuse_wrong_scale(rows: Rows, space: Space, where: object) -> None:
-    """See that a model is shown latents of about unit variance: the wrong scale is learned without a complaint.
-
-    Args:
-        rows: as they lie there.
-        space: what is said of them.
-        where: they lie, for the message.
-
-    Raises:
-        DataError: they are not, with the numbers and what to do.
-    """
-    import numpy as np
-
-    seen = SeenRows(rows, space)[: min(_LOOKED_AT, len(rows))]
-    if not np.isfinite(seen).all():
-        raise DataError(f"data.path: {where} holds latents that are not finite: encode the images again")
-    each, spread = seen.mean((0, 2, 3)), float(seen.std())
-    far = float(np.abs(each).max())
-    if LEAST <= spread <= MOST and far <= FARTHEST:
-        return
-    given = f"scale {_few(space.scale)}, shift {_few(space.shift)}"
-    raise DataError(
-        f"data.path: with {given} the latents in {where} have a standard deviation of {spread:.3g} and a channel's "
-        f"mean of up to {far:.3g}, where a model expects about 1 and 0: set data.scale and data.shift to what their "
-        "autoencoder's authors give"
-    )
-
-
-def _few(values: tuple[float, ...]) -> str:
-    return f"{values[0]:.4g}" if len(values) == 1 else f"{values[0]:.4g}, ... ({len(values)} channels)"
+    return Space(numbers["shift"], numbers["scale"], spread, autoencoder, black)
 
 
 class SeenRows:

@@ -143,8 +143,9 @@ def data() -> Iterator[Check]:
     from pdebench.suite.config import DataConfig
 
     for name, source in SOURCES.at_hand().items():
-        if name == "folder":
-            yield Check("data folder", "ok", "your own images, wherever data.path says")
+        if name in ("folder", "encoded"):
+            what = "images" if name == "folder" else "latents"
+            yield Check(f"data {name}", "ok", f"your own {what}, wherever data.path says")
             continue
         try:
             source.check(DataConfig(name=name, resolution=(source.resolutions or (64,))[0]))

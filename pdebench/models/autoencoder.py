@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from pdebench.errors import ModelError
 
 INSTALL = "python -m pip install 'pdebench-mixers[latents]'"
 KINDS = ("AutoencoderKL", "AutoencoderDC", "AutoencoderTiny")
-_CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -57,13 +55,14 @@ class Autoencoder:
         return rows.float().cpu()
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, black: float = -1.0) -> Tensor:
         """Latents (B, C, h, w), neither scaled nor shifted, to uint8 images (B, 3, H, W) on the host.
 
-        Rounded and clipped, as pixels are wherever else images are made.
+        Rounded and clipped, as pixels are wherever else images are made. `black` is what it gives for black, white
+        being 1.
         """
         found: Tensor = self.network.decode(latents.to(self.device).float()).sample  # type: ignore[operator]
-        return found.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8).cpu()
+        return found.float().sub(black).mul_(255 / (1 - black)).round_().clamp_(0, 255).to(torch.uint8).cpu()
 
 
 def load(where: str, device: torch.device, *, download: bool = False) -> Autoencoder:
@@ -95,26 +94,6 @@ def load(where: str, device: torch.device, *, download: bool = False) -> Autoenc
         hint = "" if folder.is_dir() else "; give a folder, or let `pdebench data encode --download` fetch it"
         raise ModelError(f"there is no autoencoder that can be loaded at {where} ({said}){hint}") from None
     return Autoencoder(where, network.eval().requires_grad_(False).to(device), _space(where, config), _digest(network))
-
-
-def digest_of_folder(folder: Path) -> str:
-    """The sha256 of an autoencoder's files, without loading it: of its configuration and its weights.
-
-    Raises:
-        ModelError: there is none.
-    """
-    if not (folder / _CONFIG).is_file():
-        raise ModelError(f"there is no autoencoder in {folder}: it has no {_CONFIG}")
-    found = hashlib.sha256()
-    for path in (folder / _CONFIG, *sorted(folder.glob("*.safetensors"))):
-        with path.open("rb") as file:
-            found.update(hashlib.file_digest(file, "sha256").digest())
-    return found.hexdigest()
-
-
-def in_batches(rows: Tensor, size: int) -> Iterator[Tensor]:
-    """So many rows at a time."""
-    yield from rows.split(size)
 
 
 def _space(where: str, config: dict[str, Any]) -> Space:

@@ -14,7 +14,7 @@ from runs import pdebench_run
 from pdebench.data import registry
 from pdebench.data.packed.index import read_index
 from pdebench.errors import DataError, ModelError
-from pdebench.models.autoencoder import digest_of_folder, load
+from pdebench.models.autoencoder import load
 from pdebench.results.store import load_results
 from pdebench.suite.config import DataConfig
 
@@ -102,7 +102,7 @@ def test_a_suite_of_latents_trains_samples_decodes_and_measures(made: Path, enco
 
 def test_the_wrong_scale_is_refused_before_training_with_its_numbers(encoded: Path) -> None:
     config = DataConfig(name="packed", resolution=8, path=encoded, scale=(0.01,))
-    with pytest.raises(DataError, match=r"scale 0\.01, .*standard deviation of 0\.0.*set data\.scale"):
+    with pytest.raises(DataError, match=r"data\.scale 0\.01 .*standard deviation of 0\.0"):
         registry.load(config, "train")
     with pytest.raises(DataError, match=r"data\.shift has 3 numbers, and the latents 4 channels"):
         registry.check(DataConfig(name="packed", resolution=8, path=encoded, shift=(0.0, 0.0, 0.0)))
@@ -161,8 +161,6 @@ def test_what_is_no_autoencoder_is_said(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel"}))
     with pytest.raises(ModelError, match="is of the class UNet2DModel: take one of AutoencoderKL"):
         load(str(tmp_path), torch.device("cpu"))
-    with pytest.raises(ModelError, match="it has no config"):
-        digest_of_folder(tmp_path / "elsewhere")
 
 
 def test_its_index_names_the_autoencoder_by_its_whole_path(made: Path, encoded: Path) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from pdebench.data.arrays import header
-from pdebench.data.digests import file_digests
+from pdebench.data.digests import file_digests, of_autoencoder
 from pdebench.data.list_phrases import by_reason
 from pdebench.data.packed.index import Files, Index, read_index
 from pdebench.data.rows import Extent, FileRows
 from pdebench.data.source import SPLITS, ImageSet, Source, SourceConfig, Split
-from pdebench.data.space import Space, refuse_wrong_scale
+from pdebench.data.space import Space
+from pdebench.data.unit_variance import refuse_odd
 from pdebench.errors import CellWarning, DataError
 from pdebench.files.disk import expanded
 
@@ -37,6 +39,11 @@ class PackedSource(Source):
             )
         if index.space is None and (given := _given(config)):
             raise DataError(f"data.{given}: {folder} holds images, not latents: leave it out")
+        if index.space is not None and config.flip and not index.mirrored:
+            raise DataError(
+                f"data.flip: {folder} has no latents of mirrored images, and a mirrored latent is none of a mirrored "
+                "image: set data.flip: false, or encode the images again with --flip"
+            )
         if config.channels not in (None, _channels(index)):
             raise DataError(f"data.channels is {config.channels}, and {folder} has {_channels(index)}")
         space_of(index, config)
@@ -61,9 +68,10 @@ class PackedSource(Source):
     def content(self, config: SourceConfig) -> str:
         """A digest of every file, of the labels and of the space. Files that are not touched are not read again."""
         folder, index = _opened(config)
-        found = hashlib.sha256(repr((index.shape, index.dtype, index.class_names, space_of(index, config))).encode())
-        if index.space is not None:
-            found.update(index.space.autoencoder_sha256.encode())
+        found = hashlib.sha256(repr((index.shape, index.dtype, index.class_names)).encode())
+        if (space := space_of(index, config)) is not None and index.space is not None:
+            own = index.space.autoencoder_sha256 if config.autoencoder is None else of_autoencoder(config.autoencoder)
+            found.update(repr((replace(space, autoencoder=None), own)).encode())
         _verify(folder, index)
         for part in index.parts:
             for split in SPLITS:
@@ -90,7 +98,7 @@ class PackedSource(Source):
 
         images, space, names = rows(mirrored=False), space_of(index, config), index.class_names
         if space is not None:
-            refuse_wrong_scale(images, space, folder)
+            refuse_odd(images, space, folder, "packed latents")
         checksum = hashlib.sha256(repr((index.shape, index.dtype)).encode())
         for _, part in parts:
             checksum.update(f"{part.sha256} {part.mirrored_sha256} {part.labels}\n".encode())

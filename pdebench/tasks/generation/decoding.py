@@ -39,7 +39,8 @@ class Decoder:
         """What a model made, (N, C, h, w), as uint8 images (N, 3, H, W)."""
         made = []
         for rows in seen.split(AT_ONCE):
-            made.append(self.network.decode(torch.from_numpy(self.space.latents(rows.numpy()).astype(np.float32))))
+            latents = torch.from_numpy(self.space.latents(rows.numpy()).astype(np.float32))
+            made.append(self.network.decode(latents, self.space.black))
         return torch.cat(made)
 
     def decoded(self, seen: Rows) -> DecodedRows:
