@@ -6,12 +6,15 @@ import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pdebench.cli.options import JsonOption, SetOption, SuiteArgument
 from pdebench.errors import PdebenchError, SchedulerError, printable
+
+if TYPE_CHECKING:
+    from pdebench.suite.load import Suite
 
 
 class Retry(StrEnum):
@@ -53,6 +56,10 @@ def run(
     track: Annotated[
         list[Tracker], typer.Option(help="Also write each cell that is done now for this tracker. Repeatable.")
     ] = [],  # noqa: B006
+    smoke: Annotated[
+        bool,
+        typer.Option("--smoke", help="Try each kind of cell once at toy length, on made-up data of the same shape."),
+    ] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines on standard output.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,6 +67,8 @@ def run(
 
     The same command again resumes, inside a cell too; several at once share the cells. Exit status: 0 all cells done,
     2 the suite cannot run, 4 some cell failed, 130 interrupted.
+
+    `--smoke` shows in minutes whether a suite works from end to end, before its data are here: its numbers mean nothing.
 
     Example: `pdebench run quickstart --set train.steps=50 --results /tmp/try`
     """
@@ -77,6 +86,8 @@ def run(
         raise SchedulerError("--profile and --wait are for SLURM: add --executor slurm, or leave them out")
     stop_signals.interrupt_once()
     study = load_suite(suite, override)
+    if smoke:
+        study, results = _at_toy_length(study, results)
     trackers = list(dict.fromkeys(tracker.value for tracker in track))
     # with --json, or --log-json, standard output is for programs alone
     console = Console(stderr=as_json or log_json)
@@ -119,6 +130,19 @@ def run(
         typer.echo(json.dumps(outcome.records, indent=1))
     print_outcome(console, outcome, suite)
     raise typer.Exit(outcome.exit_code)
+
+
+def _at_toy_length(study: Suite, results: Path | None) -> tuple[Suite, Path]:
+    """The suite that tries another one, in a results folder of its own."""
+    from pdebench.results.store import make_folder, write_atomic
+    from pdebench.suite.load import load_suite
+    from pdebench.suite.smoke import smoke_document
+
+    folder = results or Path("results") / f"{study.name}-smoke"
+    make_folder(folder)
+    file = folder / "smoke.yaml"
+    write_atomic(file, smoke_document(study, folder / "made_up"))
+    return load_suite(str(file)), folder
 
 
 def status(

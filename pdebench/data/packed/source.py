@@ -134,7 +134,7 @@ def space_of(index: Index, config: SourceConfig) -> Space | None:
         config.shift or found.shift,
         config.scale or found.scale,
         found.spread,  # type: ignore[arg-type]  # one of the two, by its pattern
-        config.autoencoder or found.autoencoder,
+        config.autoencoder or found.autoencoder or None,  # of made-up latents there is none
     )
 
 

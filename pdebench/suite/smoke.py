@@ -1,0 +1,93 @@
+"""A suite at toy length: each of its kinds of cells once, for some steps, tiny, on data that are made up.
+
+What a suite says of data, models and evaluation that may not work shows in minutes, before real data are there. Its
+numbers mean nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pdebench.data import made_up
+from pdebench.data.registry import SOURCES
+from pdebench.errors import DataError
+from pdebench.files.yaml_source import dump_yaml
+from pdebench.metrics.registry import METRICS
+from pdebench.models.registry import FAMILIES
+from pdebench.suite.config import Cell, DataConfig
+from pdebench.suite.load import Suite
+
+TOKENS_A_SIDE = 8  # at most: a CPU is to be done in minutes
+STEPS, BATCH = 4, 4
+SAMPLES = 8
+PACKAGED = ("emoji", "photos", "noise", "latents")  # which come with packages, and are taken as they are
+
+
+def smoke_document(suite: Suite, data: Path) -> str:
+    """The suite that tries another one, in YAML.
+
+    Args:
+        suite: the one to try.
+        data: the folder for what is made up.
+
+    Raises:
+        DataError, OSError: that cannot be written.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    for cell in suite.planned():
+        entry = _entry(cell, data)
+        entries.setdefault(repr(sorted(entry.items(), key=str)), entry)
+    about = {"suite": f"{suite.name[:58]}-smoke", "description": f"{suite.name} at toy length", "task": suite.task}
+    execution = {"timing": "shared", "isolation": "warm"}
+    return dump_yaml({**about, "execution": execution, "include": list(entries.values())})
+
+
+def _entry(cell: Cell, data: Path) -> dict[str, Any]:
+    """What is left of a cell, as dotted keys."""
+    side = min(cell.data.resolution, cell.model.patch * TOKENS_A_SIDE)
+    packaged = cell.data.name in PACKAGED
+    if packaged and (offered := SOURCES[cell.data.name].resolutions):
+        side = min(offered)
+    found: dict[str, Any] = {"data.name": cell.data.name, "data.resolution": side, "data.flip": cell.data.flip}
+    if not packaged:
+        found |= _made_up(cell.data, side, data)
+    family = FAMILIES[cell.model.family]
+    found |= {"model.family": cell.model.family, "model.size": "XXS", "model.patch": cell.model.patch}
+    found |= {f"model.{key}": value for key, value in cell.model.options.items()}
+    if family.heads:
+        found["model.depth"] = 2
+    train = cell.train.model_dump(mode="json")
+    short: dict[str, Any] = {
+        "steps": min(STEPS, cell.train.steps),
+        "batch_size": BATCH,
+        "devices": 1,
+        "accumulate": 1,
+        "warmup": 0,
+    }
+    short |= {"precision": "auto", "compile": "eager", "seed": 0}
+    found |= {f"train.{key}": value for key, value in (train | short).items()}
+    evaluate = cell.evaluate.model_dump(mode="json")
+    small: dict[str, Any] = {"batch_size": BATCH, "resolution": None, "every": None}
+    if evaluate.get("samples"):
+        # weights of an extractor may not be here, and what is made up is no picture
+        metrics = [METRICS.find(name) for name in evaluate.get("metrics", ())]
+        asked = [one.name for one in metrics if one.minimum <= SAMPLES and one.extractor is None]
+        small |= {"samples": SAMPLES, "nfe": 2, "metrics": asked}
+    found |= {f"evaluate.{key}": value for key, value in (evaluate | small).items()}
+    measure = cell.measure.model_dump(mode="json") | {"seconds": 0.1, "search_seconds": 1.0}
+    return found | {f"measure.{key}": value for key, value in measure.items()}
+
+
+def _made_up(config: DataConfig, side: int, data: Path) -> dict[str, Any]:
+    """The keys of a made-up set in the place of one that has to be brought."""
+    source = SOURCES[config.name]
+    try:
+        channels = config.channels or source.channels_of(config)
+    except DataError:
+        channels = source.channels
+    latents = bool(config.channels and config.channels != 3) or source.dtype == "float32"
+    folder = data / f"{'latents' if latents else 'images'}-{channels}x{side}"
+    made_up.make_up(folder, side, channels, latents=latents)
+    keys: dict[str, Any] = {"data.name": "packed", "data.path": str(folder.absolute()), "data.resolution": side}
+    return keys | ({"data.flip": False} if latents else {})  # a mirrored latent is none of a mirrored image

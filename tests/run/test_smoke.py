@@ -1,0 +1,36 @@
+"""Any suite can be tried at toy length without its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from runs import pdebench_run
+
+from pdebench.results.store import load_results
+from pdebench.suite.load import load_suite, shipped_suites
+from pdebench.suite.smoke import smoke_document
+
+
+@pytest.mark.parametrize("name", sorted(shipped_suites()))
+def test_every_shipped_suite_has_a_toy_of_all_its_families(name: str, tmp_path: Path) -> None:
+    suite = load_suite(name)
+    file = tmp_path / "smoke.yaml"
+    file.write_text(smoke_document(suite, tmp_path / "data"))
+    toy = load_suite(str(file)).planned()
+    assert {cell.model.family for cell in toy} == {cell.model.family for cell in suite.planned()}
+    assert all(cell.train.steps <= 4 and cell.model.size == "XXS" for cell in toy)
+    assert len(toy) <= len(suite.planned())
+
+
+def test_a_suite_whose_data_are_not_here_runs_from_end_to_end(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    only = ("--set", "grid.model.family=[DiT]")
+    done = pdebench_run("run", "imagenet256_latent", "--smoke", *only, "--results", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = load_results(out).to_dict("records")
+    assert (row["status"], row["suite"], row["train.time_scale"]) == ("done", "imagenet256_latent-smoke", 1)
+    assert "made up" in row["warnings"]
+    missing = pdebench_run("run", "imagenet256_latent", *only, "--results", tmp_path / "real")
+    assert missing.returncode == 2
+    assert "there is no folder" in missing.stderr
