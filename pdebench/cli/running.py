@@ -68,7 +68,7 @@ def run(
     The same command again resumes, inside a cell too; several at once share the cells. Exit status: 0 all cells done,
     2 the suite cannot run, 4 some cell failed, 130 interrupted.
 
-    `--smoke` shows in minutes whether a suite works from end to end, before its data are here: its numbers mean nothing.
+    `--smoke` shows in minutes whether a suite works from end to end before its data are here. Its numbers mean nothing.
 
     Example: `pdebench run quickstart --set train.steps=50 --results /tmp/try`
     """

@@ -45,6 +45,7 @@ class FolderSource(Source):
     """A folder of images, with its sub-folders as classes, at any resolution."""
 
     name = "folder"
+    brought = "images"
     summary = "your own images: data.path is a folder, its sub-folders are classes, train/ and val/ are splits"
     resolutions = None
 

@@ -140,6 +140,7 @@ class Source(ABC):
         channels: of an image; see `channels_of`.
         takes: which of the keys that a user may give beside name and resolution it reads, such as `path`.
         dtype: of its values, see `ImageSet`.
+        brought: what of the user's own it reads, in a word or two; empty: it comes with a package.
         meaningful: there is something to learn, so that a metric of samples says something.
     """
 
@@ -149,6 +150,7 @@ class Source(ABC):
     channels: int = 3
     takes: tuple[str, ...] = ("path",)
     dtype: Literal["uint8", "float32"] = "uint8"
+    brought: str = ""
     meaningful: bool = True
 
     @abstractmethod

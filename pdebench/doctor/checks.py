@@ -143,9 +143,8 @@ def data() -> Iterator[Check]:
     from pdebench.suite.config import DataConfig
 
     for name, source in SOURCES.at_hand().items():
-        if name in ("folder", "encoded"):
-            what = "images" if name == "folder" else "latents"
-            yield Check(f"data {name}", "ok", f"your own {what}, wherever data.path says")
+        if source.brought:
+            yield Check(f"data {name}", "ok", f"your own {source.brought}, wherever data.path says")
             continue
         try:
             source.check(DataConfig(name=name, resolution=(source.resolutions or (64,))[0]))

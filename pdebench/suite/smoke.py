@@ -21,7 +21,6 @@ from pdebench.suite.load import Suite
 TOKENS_A_SIDE = 8  # at most: a CPU is to be done in minutes
 STEPS, BATCH = 4, 4
 SAMPLES = 8
-PACKAGED = ("emoji", "photos", "noise", "latents")  # which come with packages, and are taken as they are
 
 
 def smoke_document(suite: Suite, data: Path) -> str:
@@ -46,7 +45,7 @@ def smoke_document(suite: Suite, data: Path) -> str:
 def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     """What is left of a cell, as dotted keys."""
     side = min(cell.data.resolution, cell.model.patch * TOKENS_A_SIDE)
-    packaged = cell.data.name in PACKAGED
+    packaged = not SOURCES[cell.data.name].brought
     if packaged and (offered := SOURCES[cell.data.name].resolutions):
         side = min(offered)
     found: dict[str, Any] = {"data.name": cell.data.name, "data.resolution": side, "data.flip": cell.data.flip}

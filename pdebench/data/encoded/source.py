@@ -33,6 +33,7 @@ class EncodedSource(Source):
     """Latents in files, of any number of channels and any side."""
 
     name = "encoded"
+    brought = "latents"
     summary = (
         "latents that an autoencoder made, as LightningDiT, EDM2, REPA or fast-DiT keep them: data.path is their folder"
     )

@@ -24,6 +24,7 @@ class PackedSource(Source):
     """A folder that `pdebench data` packed."""
 
     name = "packed"
+    brought = "packed images or latents"
     summary = "what `pdebench data pack` or `encode` made: decoded once, read from the disk, never held in memory"
     takes = ("path", "channels", "autoencoder", "scale", "shift")
 
