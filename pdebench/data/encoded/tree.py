@@ -65,6 +65,11 @@ class NpyTree:
         return _made(files, Alike(found.header, kept, left_out), labels)
 
 
+def _listed(name: str) -> str:
+    """A file's name as `dataset.json` has it: as it is here, but for a backslash; a million are asked several times."""
+    return listed_name(name) if "\\" in name else name
+
+
 def _has_arrays(there: Sequence[Path]) -> bool:
     return any(one.name.endswith(".npy") for one in there)
 
@@ -76,14 +81,14 @@ def _others(files: Files) -> list[Skipped]:
 
 def _labelled(labels: Mapping[str, int], found: Alike, folder: Path) -> tuple[list[str], list[Skipped]]:
     """The files with a label, and what is left out because it has none or is not there."""
-    kept = [name for name in found.names if listed_name(name) in labels]
+    kept = [name for name in found.names if _listed(name) in labels]
     if not kept:
         raise DataError(
             f"data.path: {folder / LABELS} lists none of the {len(found.names):,} .npy files beside it (there is "
             f"{found.names[0]}): names begin at its folder"
         )
-    there = {listed_name(name) for name in found.names} | {listed_name(one.name) for one in found.left_out}
-    left_out = [Skipped(name, f"not in {LABELS}") for name in found.names if listed_name(name) not in labels]
+    there = {_listed(name) for name in found.names} | {_listed(one.name) for one in found.left_out}
+    left_out = [Skipped(name, f"not in {LABELS}") for name in found.names if _listed(name) not in labels]
     left_out += [Skipped(name, f"in {LABELS}, but there is no such file") for name in labels if name not in there]
     return kept, left_out
 
@@ -94,7 +99,7 @@ def _made(files: Files, found: Alike, labels: Mapping[str, int] | None) -> Laten
     header, names, left_out = found
     head = len(header.head)
     rows = FileRows([Extent(files.path(name), head, 1) for name in names], header.shape, header.dtype, header.head)
-    known = None if labels is None else np.asarray([labels[listed_name(name)] for name in names], np.int64)
+    known = None if labels is None else np.asarray([labels[_listed(name)] for name in names], np.int64)
 
     def digest() -> str:
         about = hashlib.sha256(digest_of(files, names).encode())
