@@ -78,7 +78,7 @@ class DataConfig(Section):
     scale: tuple[float, ...] | None = Field(
         default=None,
         min_length=1,
-        description="What latents are multiplied by after `shift`, one number, or one for each channel; null: as the "
+        description="What latents are multiplied by after `shift`: a list of one number, or of each channel's; null: as the "
         "set or its autoencoder says.",
     )
     shift: tuple[float, ...] | None = Field(
