@@ -4,8 +4,8 @@
     ROOT/latents_stats.pt                       {"mean": (1, C, 1, 1), "std": (1, C, 1, 1)}
 
 Read from `extract_features.py`, `datasets/img_latent_dataset.py` and `configs/` of hustvl/LightningDiT at 2725fed4. A
-model sees `(z - mean) / std * latent_multiplier`, a multiplier that is 1 in the configuration that was read. `latents` and
-`latents_flip` are drawn with equal chances there, which is what `data.flip` does here.
+model sees `(z - mean) / std * latent_multiplier`, a multiplier that is 1 in the configuration that was read. `latents`
+and `latents_flip` are drawn with equal chances there, which is what `data.flip` does here.
 """
 
 from __future__ import annotations
