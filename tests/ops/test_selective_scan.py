@@ -54,8 +54,9 @@ def test_equals_the_sequential_scan_with_all_gradients(batch: int, length: int, 
         torch.testing.assert_close(got, wanted)
 
 
-def test_16384_tokens_in_float32() -> None:
-    exact = inputs(1, 16_384, width=3, states=2, step=0.02)
+@pytest.mark.parametrize("length", [4096, pytest.param(16_384, marks=pytest.mark.exhaustive)])
+def test_thousands_of_tokens_in_float32(length: int) -> None:
+    exact = inputs(1, length, width=3, states=2, step=0.02)
     # the oracle sees what the scan sees: inputs that float32 holds
     exact = [tensor.detach().float().double().requires_grad_() for tensor in exact]
     for got, wanted in zip(outcomes(selective_scan, single(exact)), outcomes(sequential, exact), strict=True):

@@ -115,9 +115,9 @@ def test_a_strided_input_is_as_good_as_a_contiguous_one() -> None:
 # ---- float32, long and extreme
 
 
-def test_sixteen_thousand_tokens_in_float32() -> None:
+@pytest.mark.parametrize("length", [4096, pytest.param(16_384, marks=pytest.mark.exhaustive)])
+def test_thousands_of_tokens_in_float32(length: int) -> None:
     """Steps as a Mamba-2 is initialised with: some states remember a thousand tokens."""
-    length = 16_384
     arguments = inputs(1, length, heads=2, size=2, states=2)
     with torch.no_grad():
         arguments[1].copy_(torch.logspace(-3, -1, length).unsqueeze(-1)[torch.randperm(length)])

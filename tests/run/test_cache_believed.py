@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from runs import pdebench_run, write_images, write_suite
+from runs import ordinary, pdebench_run, write_images, write_suite
 
 from pdebench.data import cache as image_cache
 from pdebench.data.cache import CachedSplit, cached
@@ -247,6 +247,10 @@ def test_a_cache_that_takes_nothing_is_noticed_before_the_first_cell_unless_all_
     said: str,
 ) -> None:
     results = tmp_path / "out"
+    cache.mkdir()
+    (cache / "counts").symlink_to(
+        Path(ordinary["PDEBENCH_CACHE"]) / "counts"
+    )  # of all tests: it is images that there is to be no room for
     with monkeypatch.context() as patched:
         how(cache, patched)
         refused = pdebench_run("run", suite, "--results", results, *ONE)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
-from runs import command, pdebench_run, wait_for, workers, write_suite
+from runs import pdebench_run, wait_for, without_report, workers, write_suite
 
 import pdebench
 
@@ -126,7 +126,7 @@ def test_a_failing_cell_is_recorded_and_the_sweep_goes_on(suite: Path, tmp_path:
 def test_interrupting_and_killing_lose_nothing(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
     write_suite(tmp_path, steps=100_000)
-    run = command("run", suite, "--results", results)
+    run = without_report("run", suite, "--results", results)
 
     # Ctrl-C, or TERM: the cell's process saves its state and ends, nothing is half written, and the way on is said
     for way in (signal.SIGINT, signal.SIGTERM):

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from runs import command, pdebench_run, wait_for, workers, write_images
+from runs import command, pdebench_run, wait_for, without_report, workers, write_images
 
 import pdebench
 from pdebench.data import pixels, registry
@@ -208,7 +208,7 @@ def test_asking_twice_at_once_is_asking_and_a_reader_that_is_gone_is_no_matter(
 ) -> None:
     results = tmp_path / "out"
     run = ("run", suite, "--results", results, *LONG)
-    process = subprocess.Popen(command(*run), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(without_report(*run), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     wait_for(trains(results))
     assert process.stdout is not None
     process.stdout.close()  # as `| tee log` is, which was asked too
@@ -220,7 +220,7 @@ def test_asking_twice_at_once_is_asking_and_a_reader_that_is_gone_is_no_matter(
 
 def test_a_run_under_nohup_outlives_its_terminal(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
-    run = command("run", suite, "--results", results, *LONG)
+    run = without_report("run", suite, "--results", results, *LONG)
     with (tmp_path / "printed").open("w") as printed:
         process = subprocess.Popen(["nohup", *run], stdin=subprocess.DEVNULL, stdout=printed, stderr=printed)
     wait_for(trains(results))
@@ -233,7 +233,7 @@ def test_a_run_under_nohup_outlives_its_terminal(suite: Path, tmp_path: Path) ->
 def test_a_cell_that_is_asked_itself_saves_its_state(suite: Path, tmp_path: Path, ask: signal.Signals) -> None:
     results = tmp_path / "out"
     run = ("run", suite, "--results", results, *LONG)
-    process = subprocess.Popen(command(*run), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(without_report(*run), stdout=subprocess.DEVNULL)
     wait_for(trains(results))
     for cell in workers():
         os.kill(cell, ask)
