@@ -16,6 +16,7 @@ from pdebench.data.emoji import EmojiSource
 from pdebench.data.folder import FolderSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.photos import PhotosSource
+from pdebench.data.shards.source import ShardsSource
 from pdebench.data.source import ImageSet, Source, SourceConfig, Split
 from pdebench.errors import DataError
 from pdebench.registry import Registry
@@ -26,7 +27,7 @@ SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (EmojiSource(), PhotosSource(), FolderSource(), NOISE, LATENTS),
+    (EmojiSource(), PhotosSource(), FolderSource(), ShardsSource(), NOISE, LATENTS),
     DataError,
 )
 
