@@ -18,6 +18,7 @@ from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.photos import PhotosSource
 from pdebench.data.shards.source import ShardsSource
 from pdebench.data.source import ImageSet, Source, SourceConfig, Split
+from pdebench.data.torchvision import TorchvisionSource
 from pdebench.errors import DataError
 from pdebench.registry import Registry
 
@@ -27,7 +28,7 @@ SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (EmojiSource(), PhotosSource(), FolderSource(), ShardsSource(), NOISE, LATENTS),
+    (EmojiSource(), PhotosSource(), FolderSource(), TorchvisionSource(), ShardsSource(), NOISE, LATENTS),
     DataError,
 )
 
