@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from pdebench.data.emoji import EmojiSource
 from pdebench.data.folder import FolderSource
+from pdebench.data.hf import HfSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.photos import PhotosSource
 from pdebench.data.shards.source import ShardsSource
@@ -28,7 +29,7 @@ SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (EmojiSource(), PhotosSource(), FolderSource(), TorchvisionSource(), ShardsSource(), NOISE, LATENTS),
+    (EmojiSource(), PhotosSource(), FolderSource(), TorchvisionSource(), HfSource(), ShardsSource(), NOISE, LATENTS),
     DataError,
 )
 

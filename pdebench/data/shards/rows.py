@@ -22,7 +22,7 @@ _MOST_THREADS = 8
 _KEPT_OPEN = 256  # files: a process may have about a thousand
 
 
-class Table(NamedTuple):
+class MemberTable(NamedTuple):
     """Where the bytes of each row lie, of N rows.
 
     Attributes:
@@ -54,7 +54,7 @@ class _MemberRows:
     shape: tuple[int, ...]
     dtype: Any
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: MemberTable) -> None:
         self.table = table
         self._start()
 
@@ -149,7 +149,7 @@ class ArrayRows(_MemberRows):
         dtype: float16 or float32.
     """
 
-    def __init__(self, table: Table, shape: tuple[int, ...], kind: str) -> None:
+    def __init__(self, table: MemberTable, shape: tuple[int, ...], kind: str) -> None:
         """`shape` is of one row; `kind` as numpy writes it, such as `<f4`."""
         import numpy as np
 
@@ -174,7 +174,7 @@ class DecodedRows(_MemberRows):
         dtype: uint8.
     """
 
-    def __init__(self, table: Table, resolution: int) -> None:
+    def __init__(self, table: MemberTable, resolution: int) -> None:
         import numpy as np
 
         self.resolution = resolution

@@ -16,7 +16,7 @@ from pdebench.data.list_phrases import by_reason, few
 from pdebench.data.pieces import Piece, Pieces, find
 from pdebench.data.shards import archive
 from pdebench.data.shards.index import Arrays, ShardIndex, first_arrays, index_of
-from pdebench.data.shards.rows import ArrayRows, DecodedRows, Table
+from pdebench.data.shards.rows import ArrayRows, DecodedRows, MemberTable
 from pdebench.data.source import ImageSet, Source, SourceConfig, Split
 from pdebench.data.space import Space
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
@@ -189,7 +189,7 @@ def _left_out(shards: Sequence[Shard], *, labelled: bool) -> _LeftOut:
     return _LeftOut(counts.total(), (f"{counts.total():,} members are left out, such as {told}",))
 
 
-def _table(shards: Sequence[Shard], split: Split, *, labelled: bool) -> Table:
+def _table(shards: Sequence[Shard], split: Split, *, labelled: bool) -> MemberTable:
     """The rows of one split in their order, by a hash of the shard's name and the key."""
     import numpy as np
 
@@ -209,7 +209,7 @@ def _table(shards: Sequence[Shard], split: Split, *, labelled: bool) -> Table:
         whole = np.concatenate([getattr(shard.holds, name) for shard in shards])
         return np.asarray(whole[order], np.int64)
 
-    return Table(
+    return MemberTable(
         [shard.piece.path for shard in shards],
         [shard.stamp for shard in shards],
         numbers,
