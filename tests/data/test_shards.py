@@ -17,6 +17,7 @@ from PIL import Image
 
 from pdebench.data import pixels, registry
 from pdebench.data.shards.index import index_of
+from pdebench.data.shards.rows import DecodedRows, usable_threads
 from pdebench.errors import CellWarning, DataError
 
 SIDE = 8
@@ -458,3 +459,9 @@ def test_any_thread_may_read_and_warnings_stay_as_they_are(data, shards):
         thread.join()
     assert not wrong
     assert warnings.filters == before
+
+
+def test_how_many_threads_decode_changes_nothing(data, shards):
+    rows = registry.load(data("shards", SIDE, shards), "train").images
+    assert np.array_equal(DecodedRows(rows.table, SIDE, 1)[:], rows[:])
+    assert 1 <= usable_threads() <= 8

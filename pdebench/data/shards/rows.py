@@ -174,10 +174,11 @@ class DecodedRows(_MemberRows):
         dtype: uint8.
     """
 
-    def __init__(self, table: MemberTable, resolution: int) -> None:
+    def __init__(self, table: MemberTable, resolution: int, threads: int | None = None) -> None:
+        """`threads` decode; None: see `usable_threads`."""
         import numpy as np
 
-        self.resolution = resolution
+        self.resolution, self.threads = resolution, threads
         self.shape, self.dtype = (len(table.offsets), 3, resolution, resolution), np.dtype(np.uint8)
         super().__init__(table)
 
@@ -193,15 +194,19 @@ class DecodedRows(_MemberRows):
         def one(at: int) -> None:
             found[at] = self._decoded(int(wanted[at]))
 
-        if len(wanted) == 1:
-            one(0)
+        if len(wanted) == 1 or self.threads == 1:
+            for at in range(len(wanted)):
+                one(at)
         else:
             list(self._threads().map(one, range(len(wanted))))
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._pool is None or self._process != os.getpid():  # a fork has none of its parent's threads
-                self._process, self._pool = os.getpid(), ThreadPoolExecutor(threads(), "decoding")
+                self._process, self._pool = (
+                    os.getpid(),
+                    ThreadPoolExecutor(self.threads or usable_threads(), "decoding"),
+                )
             return self._pool
 
     def _decoded(self, row: int) -> NDArray[np.uint8]:
@@ -242,7 +247,7 @@ class DecodedRows(_MemberRows):
         return None
 
 
-def threads() -> int:
+def usable_threads() -> int:
     """As many as this process may use, 8 at most."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(_MOST_THREADS, allowed)
