@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,12 +30,12 @@ from pdebench.data.hf_tables import (
     table_of,
 )
 from pdebench.data.left_out import warn_of
-from pdebench.data.pieces import Piece, find
+from pdebench.data.pieces import Piece, Pieces, find
 from pdebench.data.shards.samples import MOST_CLASSES
 from pdebench.data.source import ImageSet, Sample, Skipped, Source, SourceConfig, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import split_of
-from pdebench.errors import DataError
+from pdebench.errors import CellWarning, DataError
 
 _RECIPE = "hf-1"
 INSTALL = "python -m pip install 'pdebench-mixers[hf]'"
@@ -97,6 +98,9 @@ class HfSource(Source):
         entry = cached(
             self.name, config.resolution, key, split, lambda: _decode(config, columns), self.most_cached(config)
         )
+        if config.path is not None:
+            for remark in _found(config).remarks:
+                warnings.warn(f"{config.path}: {remark}", CellWarning, stacklevel=2)
         warn_of(str(config.path or config.set), entry.skipped, entry.decoded)
         if not len(entry.images):
             raise DataError(f"data.path: the {split} split of {config.path or config.set} is empty: add images")
@@ -111,11 +115,13 @@ class HfSource(Source):
 
 def _pieces(config: SourceConfig) -> tuple[Piece, ...]:
     """The files of a path, without those that `datasets` itself keeps beside them of what was made of them."""
+    return tuple(piece for piece in _found(config).files if not piece.path.name.startswith("cache-"))
+
+
+def _found(config: SourceConfig) -> Pieces:
     assert config.path is not None
-    found = find(
-        config.path, config.validation, (".parquet", ".arrow"), "parquet or arrow files", test_is_held_out=True
-    ).files
-    return tuple(piece for piece in found if not piece.path.name.startswith("cache-"))
+    suffixes = (".parquet", ".arrow")
+    return find(config.path, config.validation, suffixes, "parquet or arrow files", test_is_held_out=True)
 
 
 def _hub(config: SourceConfig) -> list[ImageTable]:
