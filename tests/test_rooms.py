@@ -19,7 +19,8 @@ FLOORS = (
     ("errors", "column"),
     ("registry",),  # of families, data sets, metrics and tasks, which lie in rooms that know nothing of each other
     ("files", "ops"),
-    ("system", "models", "data"),
+    ("system", "data"),
+    ("models",),
     ("metrics",),
     ("tasks",),
     ("suite",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from pdebench.data.packed.index import FORMAT, Files, Index, Part, SpaceFound, read_part, write_index
+from pdebench.data.packed.index import FORMAT, Index, Part, PartFiles, SpaceFound, read_part, write_index
 from pdebench.data.packed.writer import PartWriter, prepared
 from pdebench.data.source import SPLITS, Split
 
@@ -30,7 +30,7 @@ def make_up(folder: Path, side: int, channels: int, *, latents: bool, labelled: 
     of = hashlib.sha256(repr(("made up", FORMAT, shape, kind, labelled)).encode()).hexdigest()[:32]
     random = np.random.default_rng([side, channels])
     if prepared(folder, of, 1):
-        with PartWriter(Files(folder, 0), of, shape, kind) as part:
+        with PartWriter(PartFiles(folder, 0), of, shape, kind) as part:
             for split in SPLITS:
                 for number in range(COUNTS[split]):
                     label = number % CLASSES
@@ -39,7 +39,7 @@ def make_up(folder: Path, side: int, channels: int, *, latents: bool, labelled: 
                         coarse = random.integers(0, 256, (channels, 4, 4)).repeat(-(-side // 4), 1)
                         rows = coarse.repeat(-(-side // 4), 2)[:, :side, :side].astype(np.uint8)
                     part.append(split, label if labelled else -1, rows)
-    made: Part | None = read_part(Files(folder, 0), of)
+    made: Part | None = read_part(PartFiles(folder, 0), of)
     assert made is not None
     space = SpaceFound(shift=(0.0,), scale=(1.0,), spread=None, autoencoder="", autoencoder_sha256="")
     names = [str(label) for label in range(CLASSES)] if labelled else None

@@ -151,32 +151,59 @@ def decode(data: bytes) -> Image.Image:
     return read(data).image
 
 
-def read(data: bytes) -> Decoded:
+def read(data: bytes, *, among_threads: bool = False) -> Decoded:
     """RGB image, upright by its EXIF orientation, with transparency laid on white and more bits scaled to 8.
+
+    Args:
+        data: what a file holds.
+        among_threads: other threads decode too, or warn. The filters of warnings are the process's and not a thread's,
+            so they are left alone; see `quiet`.
 
     Raises:
         Damaged: the file is broken, or the range of its pixels is not known.
         MemoryError, DataError: it cannot be told here and now; see `_judged`.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    with _judged() as sizes, _strict(), Image.open(io.BytesIO(data), formats=formats()) as opened:
+    strict = contextlib.nullcontext() if among_threads else _strict()
+    with _judged() as sizes, strict, Image.open(io.BytesIO(data), formats=formats()) as opened:
         sizes.append(opened.size)
+        if Image.MAX_IMAGE_PIXELS is not None and opened.width * opened.height > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombWarning
         pages = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # a phone's previews are no pages
         depth = deep.stated(opened, data)
         opened.load()
-        image = ImageOps.exif_transpose(opened)
+        image = upright(opened)
         if image.mode.startswith(("I", "F")):
             return Decoded(deep.grey(image, opened.format, depth), pages)
         deep.refuse_shallow_colours(image, depth)
-        if not image.has_transparency_data:
-            return Decoded(image.convert("RGB"), pages)
-        image = image.convert("RGBA")
-        # Composite before any resize: interpolating straight alpha would mix in the hidden colour of clear pixels
-        # and leave dark halos.
-        white = Image.new("RGBA", image.size, "white")
-        white.alpha_composite(image)
-        return Decoded(white.convert("RGB"), pages)
+        return Decoded(on_white(image), pages)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned by its EXIF orientation."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """An image of 8 bits as RGB, with what is transparent laid on white."""
+    from PIL import Image
+
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    # Composite before any resize: interpolating straight alpha would mix in the hidden colour of clear pixels
+    # and leave dark halos.
+    white = Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image)
+    return white.convert("RGB")
+
+
+def quiet() -> None:
+    """Pillow keeps remarks on metadata to itself from now on, in all threads of this process."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def resize(image: Image.Image, resolution: int, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:

@@ -15,20 +15,25 @@ from __future__ import annotations
 from pdebench.data.emoji import EmojiSource
 from pdebench.data.encoded.source import EncodedSource
 from pdebench.data.folder import FolderSource
+from pdebench.data.hf import HfSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.packed.source import PackedSource
 from pdebench.data.photos import PhotosSource
+from pdebench.data.shards.source import ShardsSource
 from pdebench.data.source import ImageSet, Source, SourceConfig, Split
+from pdebench.data.torchvision import TorchvisionSource
 from pdebench.errors import DataError
 from pdebench.registry import Registry
 
 __all__ = ["SOURCES", "ImageSet", "Source", "SourceConfig", "check", "class_count", "content", "load", "verify"]
 
+IMAGES = (EmojiSource(), PhotosSource(), FolderSource(), TorchvisionSource(), HfSource(), ShardsSource())
+
 SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (EmojiSource(), PhotosSource(), FolderSource(), PackedSource(), EncodedSource(), NOISE, LATENTS),
+    (*IMAGES, PackedSource(), EncodedSource(), NOISE, LATENTS),
     DataError,
 )
 

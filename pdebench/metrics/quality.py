@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from pdebench.metrics.samples import Samples
 
+_AT_ONCE = 256  # images: several are decoded at once, where they are decoded when they are read
+
 
 def check_images(names: Iterable[str], source: Source, data: SourceConfig) -> None:
     """See that the metrics can look at a data set's images.
@@ -90,7 +92,8 @@ def copies(images: Rows | torch.Tensor) -> int:
 
     seen = {
         hashlib.sha1(np.ascontiguousarray(image).data, usedforsecurity=False).digest()
-        for image in map(images.__getitem__, range(len(images)))
+        for begin in range(0, len(images), _AT_ONCE)
+        for image in images[begin : begin + _AT_ONCE]
     }
     return len(images) - len(seen)
 

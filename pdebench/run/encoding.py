@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from pdebench.data import registry
-from pdebench.data.packed.index import FORMAT, Files, Index, SpaceFound, read_part, write_index
+from pdebench.data.packed.index import FORMAT, Index, PartFiles, SpaceFound, read_part, write_index
 from pdebench.data.packed.writer import PartWriter, Said, prepared, rows_of_a_part
 from pdebench.data.source import SPLITS, ImageSet, SourceConfig, Split
 from pdebench.errors import CellWarning, DataError, out_of_memory, refused_by_system
@@ -96,7 +96,7 @@ def encode(
     def make(number: int) -> None:
         encoder, (split, begin) = idle.get(), spans[number]
         try:
-            with PartWriter(Files(out, number), of, shape, kind, flip) as part:
+            with PartWriter(PartFiles(out, number), of, shape, kind, flip) as part:
                 _encoded(encoder, sets[split], split, range(begin, min(begin + size, len(sets[split]))), part)
         finally:
             idle.put(encoder)
@@ -109,7 +109,7 @@ def encode(
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        parts = [read_part(Files(out, number), of) for number in range(len(spans))]
+        parts = [read_part(PartFiles(out, number), of) for number in range(len(spans))]
         if None in parts:
             raise DataError(f"{out} was changed while it was written: run the same command again")
         space, names = network.space, sets["train"].class_names

@@ -78,8 +78,8 @@ class DataConfig(Section):
     scale: tuple[float, ...] | None = Field(
         default=None,
         min_length=1,
-        description="What latents are multiplied by after `shift`: a list of one number, or of each channel's; null: as "
-        "the set or its autoencoder says.",
+        description="What latents are multiplied by after `shift`: a list of one number, or of each channel's; null: "
+        "as the set or its autoencoder says.",
     )
     shift: tuple[float, ...] | None = Field(
         default=None, min_length=1, description="What is subtracted from latents first, likewise."

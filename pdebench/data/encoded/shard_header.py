@@ -28,14 +28,14 @@ class StoredTensor(NamedTuple):
     offset: int
 
 
-class Shard(NamedTuple):
+class LatentShard(NamedTuple):
     """A file, and its tensors by name."""
 
     path: Path
     tensors: Mapping[str, StoredTensor]
 
 
-def read_shard(path: Path) -> Shard:
+def read_shard(path: Path) -> LatentShard:
     """Read the header of a safetensors file.
 
     Raises:
@@ -63,7 +63,7 @@ def read_shard(path: Path) -> Shard:
                 "again, or "
                 "move it away"
             )
-    return Shard(path, tensors)
+    return LatentShard(path, tensors)
 
 
 def _tensor(about: Any, begin: int) -> StoredTensor:

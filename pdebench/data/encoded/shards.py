@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pdebench.data.digests import file_digests
 from pdebench.data.encoded.layout import Declared, Latents
-from pdebench.data.encoded.shard_header import Shard, read_shard
+from pdebench.data.encoded.shard_header import LatentShard, read_shard
 from pdebench.data.encoded.whole import whole_labels
 from pdebench.data.list_phrases import few
 from pdebench.data.rows import Extent, FileRows, Rows, Widened
@@ -76,7 +76,7 @@ class Shards:
         )
 
 
-def _of_all(shards: Sequence[Shard]) -> tuple[tuple[int, ...], str]:
+def _of_all(shards: Sequence[LatentShard]) -> tuple[tuple[int, ...], str]:
     """Shape of a latent and the dtype of all shards, which is one.
 
     Raises:
@@ -109,7 +109,7 @@ def _of_all(shards: Sequence[Shard]) -> tuple[tuple[int, ...], str]:
     return first[1].shape[1:], first[1].dtype
 
 
-def _have(shards: Sequence[Shard], name: str) -> bool:
+def _have(shards: Sequence[LatentShard], name: str) -> bool:
     """Whether the shards have a tensor.
 
     Raises:
@@ -121,13 +121,13 @@ def _have(shards: Sequence[Shard], name: str) -> bool:
     return not without
 
 
-def _rows(shards: Sequence[Shard], name: str, shape: tuple[int, ...], dtype: str) -> Rows:
+def _rows(shards: Sequence[LatentShard], name: str, shape: tuple[int, ...], dtype: str) -> Rows:
     extents = [Extent(shard.path, shard.tensors[name].offset, shard.tensors[name].shape[0]) for shard in shards]
     rows = FileRows(extents, shape, _FLOATS[dtype])
     return Widened(rows) if dtype == "BF16" else rows
 
 
-def _labels(shards: Sequence[Shard]) -> NDArray[np.int64] | None:
+def _labels(shards: Sequence[LatentShard]) -> NDArray[np.int64] | None:
     """int64 (N,), or None where no shard has any."""
     import numpy as np
 

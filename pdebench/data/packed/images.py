@@ -14,7 +14,7 @@ from pathlib import Path
 from pdebench.data import registry
 from pdebench.data.folder import Known, content_of, decoded, digests_of, in_order, unreadable
 from pdebench.data.layout import list_images
-from pdebench.data.packed.index import FORMAT, Files, Index, Part, read_part, write_index
+from pdebench.data.packed.index import FORMAT, Index, Part, PartFiles, read_part, write_index
 from pdebench.data.packed.writer import PartWriter, Said, prepared, rows_of_a_part
 from pdebench.data.pixels import DECODE_RECIPE
 from pdebench.data.source import SPLITS, ImageSet, SourceConfig
@@ -57,7 +57,7 @@ def pack(config: SourceConfig, out: Path, workers: int, said: Said) -> Index:
 class _Work:
     """Images that become one part."""
 
-    files: Files
+    files: PartFiles
     of: str
     images: list[Known]
     resolution: int
@@ -71,7 +71,7 @@ def _of_folder(config: SourceConfig, out: Path, workers: int, said: Said) -> Ind
     size = rows_of_a_part(shape, 1)
     of = _key(content_of(listing, digests), shape)
     work = [
-        _Work(Files(out, number), of, images[begin : begin + size], config.resolution)
+        _Work(PartFiles(out, number), of, images[begin : begin + size], config.resolution)
         for number, begin in enumerate(range(0, len(images), size))
     ]
     missing = prepared(out, of, len(work))
@@ -140,7 +140,7 @@ def _of_rows(config: SourceConfig, out: Path, said: Said) -> Index:
     missing = prepared(out, of, len(spans))
     for done, number in enumerate(missing, len(spans) - len(missing) + 1):
         split, begin = spans[number]
-        with PartWriter(Files(out, number), of, shape, kind) as part:
+        with PartWriter(PartFiles(out, number), of, shape, kind) as part:
             for row, label in _rows(sets[split], begin, min(begin + size, len(sets[split]))):
                 part.append(split, label, row)
         said(done, len(spans))
@@ -167,7 +167,7 @@ def _key(content: str, shape: tuple[int, ...]) -> str:
 
 
 def _parts(out: Path, of: str, count: int) -> list[Part]:
-    found = [read_part(Files(out, number), of) for number in range(count)]
+    found = [read_part(PartFiles(out, number), of) for number in range(count)]
     if None in found:
         raise DataError(f"{out} was changed while it was packed: run the same command again")
     return [part for part in found if part is not None]

@@ -83,7 +83,7 @@ class Index(_Model):
 
 
 @dataclass(frozen=True)
-class Files:
+class PartFiles:
     """Where the rows of a part lie."""
 
     folder: Path
@@ -99,7 +99,7 @@ class Files:
         return self.folder / f"{split}-{self.number:05}{'-mirrored' * mirrored}.npy"
 
 
-def read_part(files: Files, of: str) -> Part | None:
+def read_part(files: PartFiles, of: str) -> Part | None:
     """A part that is there already; None where it is not, or is of something else."""
     found = read_sealed(files.about, _LARGEST)
     try:
@@ -157,7 +157,7 @@ def write_index(folder: Path, index: Index) -> None:
     write_sealed(folder / INDEX, index.model_dump(mode="json"))
 
 
-def write_part(files: Files, part: Part) -> None:
+def write_part(files: PartFiles, part: Part) -> None:
     """Say that a part is done.
 
     Raises:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pdebench.data.arrays import header
 from pdebench.data.digests import file_digests, of_autoencoder
 from pdebench.data.list_phrases import by_reason
-from pdebench.data.packed.index import Files, Index, read_index
+from pdebench.data.packed.index import Index, PartFiles, read_index
 from pdebench.data.rows import Extent, FileRows
 from pdebench.data.source import SPLITS, ImageSet, Source, SourceConfig, Split
 from pdebench.data.space import Space
@@ -67,7 +67,7 @@ class PackedSource(Source):
         return index.space is not None or (index.dtype == "|u1" and index.shape[0] == 3)
 
     def content(self, config: SourceConfig) -> str:
-        """A digest of every file, of the labels and of the space. Files that are not touched are not read again."""
+        """A digest of every file, of the labels and of the space. PartFiles that are not touched are not read again."""
         folder, index = _opened(config)
         found = hashlib.sha256(repr((index.shape, index.dtype, index.class_names)).encode())
         if (space := space_of(index, config)) is not None and index.space is not None:
@@ -87,7 +87,9 @@ class PackedSource(Source):
         folder, index = _opened(config)
         for remark in (*_of_skipped(index), *index.remarks):
             warnings.warn(remark, CellWarning, stacklevel=2)
-        parts = [(Files(folder, n), part.splits[split]) for n, part in enumerate(index.parts) if split in part.splits]
+        parts = [
+            (PartFiles(folder, n), part.splits[split]) for n, part in enumerate(index.parts) if split in part.splits
+        ]
         labels = np.fromiter(chain.from_iterable(part.labels for _, part in parts), np.int64)
 
         def rows(*, mirrored: bool) -> FileRows:
@@ -166,7 +168,7 @@ def _verify(folder: Path, index: Index) -> None:
     """
     expected: dict[Path, str] = {}
     for number, part in enumerate(index.parts):
-        files = Files(folder, number)
+        files = PartFiles(folder, number)
         for split, one in part.splits.items():
             expected[files.rows(split)] = one.sha256
             if one.mirrored_sha256 is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdebench.data.arrays import PIXELS, ArrayWriter
-from pdebench.data.packed.index import INDEX, Files, Part, SplitPart, read_part, write_part
+from pdebench.data.packed.index import INDEX, Part, PartFiles, SplitPart, read_part, write_part
 from pdebench.data.source import SPLITS, Sample, Skipped, Split
 from pdebench.errors import DataError
 from pdebench.files import disk
@@ -37,7 +37,7 @@ class PartWriter:
         mirrored: each row comes with that of the mirrored image.
     """
 
-    files: Files
+    files: PartFiles
     of: str
     shape: tuple[int, int, int]
     kind: str = PIXELS
@@ -104,7 +104,7 @@ def prepared(folder: Path, of: str, parts: int) -> list[int]:
             left.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"cannot write to {error.filename or folder}: {error.strerror or error}") from None
-    done = {number for number in range(parts) if read_part(Files(folder, number), of) is not None}
+    done = {number for number in range(parts) if read_part(PartFiles(folder, number), of) is not None}
     if there and not done and not _begun(folder, there):
         raise DataError(
             f"{folder} is not empty, and holds no packed set of these images at this side: choose another folder"
@@ -115,7 +115,7 @@ def prepared(folder: Path, of: str, parts: int) -> list[int]:
 
 def _begun(folder: Path, there: list[Path]) -> bool:
     """Whether nothing but the arrays of an interrupted first part lies there."""
-    ours = {Files(folder, 0).rows(split, mirrored=turned) for split in SPLITS for turned in (False, True)}
+    ours = {PartFiles(folder, 0).rows(split, mirrored=turned) for split in SPLITS for turned in (False, True)}
     return all(path in ours for path in there)
 
 

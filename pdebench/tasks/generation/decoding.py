@@ -43,12 +43,12 @@ class Decoder:
             made.append(self.network.decode(latents, self.space.black))
         return torch.cat(made)
 
-    def decoded(self, seen: Rows) -> DecodedRows:
+    def decoded(self, seen: Rows) -> LatentPictures:
         """Latents of a set as images."""
-        return DecodedRows(self, seen)
+        return LatentPictures(self, seen)
 
 
-class DecodedRows:
+class LatentPictures:
     """Latents of a set as a model sees them, as uint8 images (N, 3, H, W), decoded when they are asked for."""
 
     def __init__(self, decoder: Decoder, seen: Rows) -> None:

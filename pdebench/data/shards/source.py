@@ -1,0 +1,221 @@
+"""The data set `shards`; see the package."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pdebench.data import pixels
+from pdebench.data.digests import file_digests
+from pdebench.data.list_phrases import by_reason, few
+from pdebench.data.pieces import Piece, Pieces, find
+from pdebench.data.shards import archive
+from pdebench.data.shards.index import Arrays, ShardIndex, first_arrays, index_of
+from pdebench.data.shards.rows import ArrayRows, DecodedRows, MemberTable
+from pdebench.data.source import ImageSet, Source, SourceConfig, Split
+from pdebench.data.space import Space
+from pdebench.data.split import RECIPE as SPLIT_RECIPE
+from pdebench.data.split import split_of
+from pdebench.errors import CellWarning, DataError
+from pdebench.files import disk
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_RECIPE = "shards-1"
+_NO_LABEL = "no label beside it, as others have"
+
+
+class Shard(NamedTuple):
+    """A file of the set, as it lies there, its sha256 and what is in it."""
+
+    piece: Piece
+    stamp: disk.Stamp
+    digest: str
+    holds: ShardIndex
+
+
+class ShardsSource(Source):
+    """Tar shards of pictures, decoded when they are asked for, or of latents."""
+
+    name = "shards"
+    brought = "tar shards"
+    summary = "webdataset's tar files, read where they lie: data.path is a folder, a pattern or a file"
+    takes = ("path", "validation", "channels", "scale", "shift")
+
+    def check(self, config: SourceConfig) -> None:
+        """Raise DataError where a file is missing, compressed or cut short; looks at how each begins and ends."""
+        self.check_resolution(config)
+        for piece in _pieces(config).files:
+            archive.check(piece.path)
+        arrays = first_arrays(_pieces(config).files[0].path)
+        if arrays is None:
+            given = [key for key in ("channels", "scale", "shift") if getattr(config, key) is not None]
+            if given:
+                raise DataError(
+                    f"data.{given[0]} is of latents, and the shards in {config.path} hold pictures: leave it out"
+                )
+            return
+        channels, *sides = arrays.shape
+        if sides != [config.resolution, config.resolution]:
+            raise DataError(
+                f"data.resolution is {config.resolution}, and the latents in {config.path} are "
+                f"{sides[0]} x {sides[1]}: it has to be their side"
+            )
+        if config.channels not in (None, channels):
+            raise DataError(f"data.channels is {config.channels}, and the latents in {config.path} have {channels}")
+        for key in ("scale", "shift"):
+            if (given_values := getattr(config, key)) is not None and len(given_values) not in (1, channels):
+                raise DataError(
+                    f"data.{key} has {len(given_values)} numbers: give one, or one for each of {channels} channels"
+                )
+
+    def class_count(self, config: SourceConfig) -> int | None:
+        """One more than the largest label; None for a set without labels. The first time, every shard is read."""
+        return _classes([shard.holds for shard in _shards(config)])
+
+    def channels_of(self, config: SourceConfig) -> int:
+        """Three, or those of the latents."""
+        if config.channels is not None:
+            return config.channels
+        arrays = first_arrays(_pieces(config).files[0].path)
+        return 3 if arrays is None else arrays.shape[0]
+
+    def content(self, config: SourceConfig) -> str:
+        """A digest of every shard's bytes with its name and split: the order of rows is by the names of shards."""
+        pieces = _pieces(config).files
+        about = [_RECIPE, SPLIT_RECIPE, pixels.DECODE_RECIPE]
+        files = zip(pieces, file_digests([piece.path for piece in pieces]), strict=True)
+        held = sorted((piece.split or "", piece.name, digest) for piece, digest in files)
+        return hashlib.sha256(json.dumps([about, held]).encode()).hexdigest()[:32]
+
+    def load(self, config: SourceConfig, split: Split) -> ImageSet:
+        """Return one split; warns of what is left out."""
+        shards = _shards(config)
+        arrays = _arrays(shards)
+        classes = _classes([shard.holds for shard in shards])
+        left_out = _left_out(shards, labelled=classes is not None)
+        for remark in (*_pieces(config).remarks, *left_out.sentences):
+            warnings.warn(f"{config.path}: {remark}", CellWarning, stacklevel=2)
+        table = _table(shards, split, labelled=classes is not None)
+        if not len(table.offsets):
+            raise DataError(
+                f"data.path: the {split} split of {config.path} is empty: a hash of each key sends a tenth of the "
+                "samples to validation; add samples, or name shards to hold out as data.validation"
+            )
+        rows = DecodedRows(table, config.resolution) if arrays is None else ArrayRows(table, *arrays)
+        names = None if classes is None else tuple(map(str, range(classes)))
+        space = None if arrays is None else Space(config.shift or (0.0,), config.scale or (1.0,))
+        checksum = self._checksum(config, split)
+        return ImageSet(
+            rows, table.labels, names, self.name, config.resolution, split, checksum, left_out.number, space=space
+        )
+
+    def _checksum(self, config: SourceConfig, split: Split) -> str:
+        """sha256 (hex) of all that decides the rows, Pillow's version too: another may round otherwise."""
+        import PIL
+
+        about = [self.content(config), split, config.resolution, PIL.__version__, pixels.missing_decoders()]
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def _pieces(config: SourceConfig) -> Pieces:
+    if config.path in (None, Path()):
+        raise DataError(
+            "data set 'shards' needs data.path: a folder of tar files, a pattern such as 'a-{000..146}.tar', or one"
+        )
+    return find(config.path, config.validation, (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz"), "tar shards")
+
+
+def _shards(config: SourceConfig) -> list[Shard]:
+    pieces = _pieces(config).files
+    stamps = [disk.stamp(piece.path.resolve()) or () for piece in pieces]  # before they are read: a change is seen
+    digests = file_digests([piece.path for piece in pieces])
+    return [
+        Shard(piece, stamp, digest, index_of(piece.path, digest))
+        for piece, stamp, digest in zip(pieces, stamps, digests, strict=True)
+    ]
+
+
+def _arrays(shards: Sequence[Shard]) -> Arrays | None:
+    """What all shards hold: arrays of one kind, or pictures."""
+    full = [shard for shard in shards if shard.holds.keys]
+    if not full:
+        raise DataError(f"data.path: no picture or array is in {few(str(shard.piece.path) for shard in shards)}")
+    for shard in full:
+        if shard.holds.arrays != full[0].holds.arrays:
+            raise DataError(
+                f"data.path: {shard.piece.name} holds {_said(shard.holds.arrays)} and {full[0].piece.name} "
+                f"{_said(full[0].holds.arrays)}: keep them apart"
+            )
+    return full[0].holds.arrays
+
+
+def _said(arrays: Arrays | None) -> str:
+    return "pictures" if arrays is None else f"arrays {arrays.shape} of {arrays.kind[1:]}"
+
+
+def _classes(indexes: Sequence[ShardIndex]) -> int | None:
+    largest = max((int(index.labels.max()) for index in indexes if len(index.labels)), default=-1)
+    return largest + 1 or None
+
+
+class _LeftOut(NamedTuple):
+    number: int
+    sentences: tuple[str, ...]
+
+
+def _left_out(shards: Sequence[Shard], *, labelled: bool) -> _LeftOut:
+    """How much is not used, and why."""
+    counts: Counter[str] = Counter()
+    names: dict[str, list[str]] = {}
+    for shard in shards:
+        reasons = {reason: (these.number, these.names) for reason, these in shard.holds.left_out.items()}
+        if labelled and (
+            bare := [key for key, label in zip(shard.holds.keys, shard.holds.labels, strict=True) if label < 0]
+        ):
+            reasons[_NO_LABEL] = (len(bare), tuple(bare[:1]))
+        for reason, (count, some) in reasons.items():
+            counts[reason] += count
+            names.setdefault(reason, []).extend(f"{name} of {shard.piece.name}" for name in some)
+    if not counts:
+        return _LeftOut(0, ())
+    told = by_reason({f"{reason}: {counts[reason]:,}": names[reason][:1] for reason in counts})
+    return _LeftOut(counts.total(), (f"{counts.total():,} members are left out, such as {told}",))
+
+
+def _table(shards: Sequence[Shard], split: Split, *, labelled: bool) -> MemberTable:
+    """The rows of one split in their order, by a hash of the shard's name and the key."""
+    import numpy as np
+
+    rows: list[tuple[bytes, int, int]] = []
+    for number, (piece, _, _, index) in enumerate(shards):
+        for at, key in enumerate(index.keys):
+            if labelled and index.labels[at] < 0:
+                continue
+            if (piece.split or split_of(f"shards {key}".encode())) == split:
+                rows.append((hashlib.sha256(f"{piece.name}/{key}".encode()).digest(), number, at))
+    rows.sort()
+    begins = np.cumsum([0, *(len(shard.holds.keys) for shard in shards)])
+    numbers = np.asarray([number for _, number, _ in rows], np.int64)
+    order = begins[numbers] + np.asarray([at for _, _, at in rows], np.int64)
+
+    def column(name: Literal["offsets", "sizes", "labels"]) -> NDArray[np.int64]:
+        whole = np.concatenate([getattr(shard.holds, name) for shard in shards])
+        return np.asarray(whole[order], np.int64)
+
+    return MemberTable(
+        [shard.piece.path for shard in shards],
+        [shard.stamp for shard in shards],
+        numbers,
+        column("offsets"),
+        column("sizes"),
+        [shards[number].holds.keys[at] for _, number, at in rows],
+        column("labels") if labelled else None,
+    )
