@@ -158,8 +158,18 @@ def _take_place(limits: CellLimits) -> None:
     """Keep to the slot's cores and to the memory limit; before torch starts a thread."""
     if limits.cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, limits.cores)
-    if limits.memory is not None:  # of what is allocated: of address space a GPU's driver maps any amount
+    if limits.memory is not None and not _exceeded(limits):
+        # of what is allocated: of address space a GPU's driver maps any amount
         resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
+
+
+def _exceeded(limits: CellLimits) -> bool:
+    """Whether a fork of a warm process has more from the start than its limit: under it no thread could begin."""
+    if not limits.warm or limits.memory is None:
+        return False
+    import psutil
+
+    return bool(getattr(psutil.Process().memory_info(), "data", 0) >= limits.memory)
 
 
 def _run(
@@ -169,6 +179,8 @@ def _run(
     watch({"stage": "start"})
     row: dict[str, Any] = {}
     try:
+        if _exceeded(limits):
+            raise MemoryError("the warm process that cells are forks of has more already; raise the limit")
         import torch
 
         from pdebench.run.cell import run_cell

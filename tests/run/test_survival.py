@@ -106,7 +106,7 @@ def test_a_cell_that_takes_too_much_memory_is_recorded_and_the_next_one_runs(sui
     assert run.returncode == 4, run.stdout + run.stderr
     table = pdebench.load_results(results)
     assert list(table["status"]) == ["oom", "done"]
-    assert "memory" in table["message"][0]
+    assert "memory" in table["message"][0].lower()
 
 
 @pytest.mark.parametrize("limit", ["0.2", "0.45", "0.75"])  # it runs out here and there while libraries are loaded
@@ -116,6 +116,16 @@ def test_a_cell_whose_memory_ends_while_it_imports_is_out_of_memory(suite: Path,
     assert run.returncode == 4, run.stdout + run.stderr
     table = pdebench.load_results(results)
     assert set(table["status"]) == {"oom"}, list(table["message"])
+
+
+def test_a_warm_cell_whose_limit_is_less_than_it_begins_with_is_out_of_memory(suite: Path, tmp_path: Path) -> None:
+    results = tmp_path / "out"
+    warm = ("--set", "execution.isolation=warm", "--set", "limits.memory_gb=0.2")
+    run = pdebench_run("run", suite, "--results", results, *warm)
+    assert run.returncode == 4, run.stdout + run.stderr
+    table = pdebench.load_results(results)
+    assert set(table["status"]) == {"oom"}
+    assert "warm process" in table["message"][0]
 
 
 def test_two_runs_share_the_cells_and_none_is_run_twice(
