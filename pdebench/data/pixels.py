@@ -181,10 +181,11 @@ def read(data: bytes, *, among_threads: bool = False) -> Decoded:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turned by its EXIF orientation."""
+    """The same image, turned in its place by its EXIF orientation."""
     from PIL import ImageOps
 
-    return ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def on_white(image: Image.Image) -> Image.Image:
