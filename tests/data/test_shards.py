@@ -402,7 +402,7 @@ def npy(array: np.ndarray) -> bytes:
 def test_latents_are_read_as_they_are(data, tmp_path, kind):
     latents = np.random.default_rng(0).normal(size=(50, 4, SIDE, SIDE)).astype(kind)
     tar(tmp_path / "a.tar", [e for n in range(50) for e in ((f"{n}.npy", npy(latents[n])), (f"{n}.cls", b"1"))])
-    config = data("shards", SIDE, tmp_path, scale=(0.5,), shift=(1.0, 0.0, 0.0, 0.0))
+    config = data("shards", SIDE, tmp_path, flip=False, scale=(0.5,), shift=(1.0, 0.0, 0.0, 0.0))
     registry.check(config)
     assert registry.SOURCES["shards"].channels_of(config) == 4
     for part in both(config):
@@ -412,12 +412,14 @@ def test_latents_are_read_as_they_are(data, tmp_path, kind):
         shifted = (wanted.astype(np.float32) - np.array([1, 0, 0, 0], np.float32)[:, None, None]) * 0.5
         assert np.allclose(part.seen[:], shifted)
         assert part.seen.dtype == np.float32
+    refused(data("shards", SIDE, tmp_path, flip=False, scale=(0.01,)), r"a standard deviation of 0\.0")
 
 
 def test_latents_of_another_shape_or_kind_are_refused(data, tmp_path):
     good = npy(np.zeros((4, SIDE, SIDE), np.float32))
     path = tar(tmp_path / "a.tar", [("a.npy", good), ("b.npy", npy(np.zeros((4, 4, 4), np.float32)))])
-    refused(data("shards", SIDE, path), r"b\.npy in .* is \(4, 4, 4\) of f4, and others are \(4, 8, 8\)")
+    refused(data("shards", SIDE, path), r"data\.flip: .*set data\.flip: false")
+    refused(data("shards", SIDE, path, flip=False), r"b\.npy in .* is \(4, 4, 4\) of f4, and others are \(4, 8, 8\)")
     refused(data("shards", 16, path), "it has to be their side")
     refused(data("shards", SIDE, path, channels=3), "have 4")
     refused(data("shards", SIDE, path, scale=(1.0, 2.0)), "give one, or one for each of 4")
@@ -434,7 +436,7 @@ def test_latents_of_another_shape_or_kind_are_refused(data, tmp_path):
     tar(path, [("a.npy", good[:-1])])
     refused(data("shards", SIDE, path), "not that of its shape")
     tar(path, [("a.npy", good), ("b.png", picture(1))])
-    refused(data("shards", SIDE, path), "pictures beside arrays")
+    refused(data("shards", SIDE, path, flip=False), "pictures beside arrays")
     refused(data("shards", SIDE, tar(path, pairs(0, 40)), channels=4), "is of latents")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pdebench.data import pixels
-from pdebench.data.digests import file_digests
+from pdebench.data.digests import file_digests, of_autoencoder
 from pdebench.data.list_phrases import by_reason, few
 from pdebench.data.pieces import Piece, Pieces, find
 from pdebench.data.shards import archive
@@ -21,6 +21,7 @@ from pdebench.data.source import ImageSet, Source, SourceConfig, Split
 from pdebench.data.space import Space
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import split_of
+from pdebench.data.unit_variance import refuse_odd
 from pdebench.errors import CellWarning, DataError
 from pdebench.files import disk
 
@@ -47,7 +48,7 @@ class ShardsSource(Source):
     name = "shards"
     brought = "tar shards"
     summary = "webdataset's tar files, read where they lie: data.path is a folder, a pattern or a file"
-    takes = ("path", "validation", "channels", "scale", "shift")
+    takes = ("path", "validation", "channels", "autoencoder", "scale", "shift")
 
     def check(self, config: SourceConfig) -> None:
         """Raise DataError where a file is missing, compressed or cut short; looks at how each begins and ends."""
@@ -56,7 +57,7 @@ class ShardsSource(Source):
             archive.check(piece.path)
         arrays = first_arrays(_pieces(config).files[0].path)
         if arrays is None:
-            given = [key for key in ("channels", "scale", "shift") if getattr(config, key) is not None]
+            given = [key for key in ("channels", "autoencoder", "scale", "shift") if getattr(config, key) is not None]
             if given:
                 raise DataError(
                     f"data.{given[0]} is of latents, and the shards in {config.path} hold pictures: leave it out"
@@ -75,6 +76,11 @@ class ShardsSource(Source):
                 raise DataError(
                     f"data.{key} has {len(given_values)} numbers: give one, or one for each of {channels} channels"
                 )
+        if config.flip:
+            raise DataError(
+                f"data.flip: the latents in {config.path} are of images as they were, and a mirrored latent is none of "
+                "a mirrored image: set data.flip: false"
+            )
 
     def class_count(self, config: SourceConfig) -> int | None:
         """One more than the largest label; None for a set without labels. The first time, every shard is read."""
@@ -87,13 +93,18 @@ class ShardsSource(Source):
         arrays = first_arrays(_pieces(config).files[0].path)
         return 3 if arrays is None else arrays.shape[0]
 
+    def drawable(self, config: SourceConfig) -> bool:
+        """Pictures are; latents where something decodes them."""
+        return first_arrays(_pieces(config).files[0].path) is None or config.autoencoder is not None
+
     def content(self, config: SourceConfig) -> str:
         """A digest of every shard's bytes with its name and split: the order of rows is by the names of shards."""
         pieces = _pieces(config).files
         about = [_RECIPE, SPLIT_RECIPE, pixels.DECODE_RECIPE]
         files = zip(pieces, file_digests([piece.path for piece in pieces]), strict=True)
         held = sorted((piece.split or "", piece.name, digest) for piece, digest in files)
-        return hashlib.sha256(json.dumps([about, held]).encode()).hexdigest()[:32]
+        decoder = [] if config.autoencoder is None else [of_autoencoder(config.autoencoder)]
+        return hashlib.sha256(json.dumps([about, held, *decoder]).encode()).hexdigest()[:32]
 
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split; warns of what is left out."""
@@ -111,7 +122,10 @@ class ShardsSource(Source):
             )
         rows = DecodedRows(table, config.resolution) if arrays is None else ArrayRows(table, *arrays)
         names = None if classes is None else tuple(map(str, range(classes)))
-        space = None if arrays is None else Space(config.shift or (0.0,), config.scale or (1.0,))
+        space = None
+        if arrays is not None:
+            space = Space(config.shift or (0.0,), config.scale or (1.0,), None, config.autoencoder)
+            refuse_odd(rows, space, Path(str(config.path)), "latents in shards")
         checksum = self._checksum(config, split)
         return ImageSet(
             rows, table.labels, names, self.name, config.resolution, split, checksum, left_out.number, space=space
