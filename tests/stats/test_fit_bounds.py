@@ -137,10 +137,10 @@ def test_a_history_of_something_else_is_named_by_its_line(tmp_path: Path, change
     night = dict.fromkeys(history.NEEDED, "x") | {"levels": {"a": 0.5}}
     path = tmp_path / "history.jsonl"
     path.write_text(json.dumps(night) + "\n" + json.dumps(night | change) + "\n")
-    with pytest.raises(ResultsError, match=r"history\.jsonl:2: is not a night"):
+    with pytest.raises(ResultsError, match=r"history\.jsonl:2: is no run"):
         history.read(path)
     path.write_text("[" * 100_000)
-    with pytest.raises(ResultsError, match=r"history\.jsonl:1: is not a night"):
+    with pytest.raises(ResultsError, match=r"history\.jsonl:1: is no run"):
         history.read(path)
 
 
