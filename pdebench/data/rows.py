@@ -86,6 +86,7 @@ class FileRows:
         self.shape = (int(self.begins[-1]), *shape)
         self.dtype = np.dtype(dtype)
         self._size = self.dtype.itemsize * int(np.prod(shape))
+        self._starts = np.array([extent.offset for extent in self.extents], np.int64)
         self.head, self.most_open = head, most_open
         self._open: OrderedDict[Path | str, _Opened] = OrderedDict()  # the one that was used last is the last
         self._opening = threading.Lock()
@@ -116,45 +117,57 @@ class FileRows:
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {len(self)}")
         found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
-        if (wanted[1:] < wanted[:-1]).any():  # in the order of the files: each is opened once, and read forwards
-            order = np.argsort(wanted, kind="stable")
-            found[order] = self[wanted[order]]
-            return found
-        places = np.searchsorted(self.begins, wanted, "right") - 1
-        at = 0
-        while at < len(wanted):  # rows that lie side by side are read at once
-            end = at + 1
-            while end < len(wanted) and wanted[end] == wanted[end - 1] + 1 and places[end] == places[at]:
+        into = found.view("u1").reshape(len(wanted), self._size)
+        # in the order of the files: each is opened once, and read forwards
+        order = np.argsort(wanted, kind="stable")
+        places = np.searchsorted(self.begins, wanted[order], "right") - 1
+        starts = self._starts[places] + (wanted[order] - self.begins[places]) * self._size
+        # a loop over plain numbers: over numpy's it takes longer than reading does
+        rows, extents, offsets = order.tolist(), places.tolist(), starts.tolist()
+        at, held = 0, -1
+        while at < len(rows):
+            end = at + 1  # rows that lie side by side, there and here, are read at once
+            while (
+                end < len(rows)
+                and rows[end] == rows[end - 1] + 1
+                and offsets[end] == offsets[end - 1] + self._size
+                and extents[end] == extents[at]
+            ):
                 end += 1
-            extent = self.extents[places[at]]
-            first = int(wanted[at] - self.begins[places[at]])
-            self._read(extent.path, extent.offset + first * self._size, found[at:end])
+            if extents[at] != held:
+                held = extents[at]
+                opened = self._opened(self.extents[held].path)
+            self._read(opened, offsets[at], into[rows[at] : rows[at] + end - at])
             at = end
         return found
 
-    def _read(self, path: Path | str, offset: int, into: NDArray[np.generic]) -> None:
-        block = memoryview(into.reshape(-1).view("u1"))  # type: ignore[arg-type]
-        done = 0
+    @staticmethod
+    def _read(opened: _Opened, offset: int, into: NDArray[np.uint8]) -> None:
+        """Fill rows of bytes, which lie side by side."""
         try:
-            opened = self._opened(path)
-            while done < len(block):
-                got = os.preadv(opened.descriptor, [block[done:]], offset + done)
-                if not got:
-                    raise DataError(f"{path} ends before byte {offset + len(block):,}: it was cut short")
-                done += got
-        except (OSError, disk.NotPlain) as error:
-            raise DataError(f"cannot read {path}: {refused_by_system(error) or error}") from error
+            if (got := os.preadv(opened.descriptor, [into], offset)) == into.nbytes:  # type: ignore[list-item]
+                return
+            block = memoryview(into.reshape(-1))  # type: ignore[arg-type]
+            while got < len(block):
+                if not (more := os.preadv(opened.descriptor, [block[got:]], offset + got)):
+                    raise DataError(f"{opened.path} ends before byte {offset + len(block):,}: it was cut short")
+                got += more
+        except OSError as error:
+            raise DataError(f"cannot read {opened.path}: {refused_by_system(error) or error}") from error
 
     def _opened(self, path: Path | str) -> _Opened:
         """A file, which stays open while anybody reads it, whoever else opens others meanwhile."""
         with self._opening:
             if path not in self._open:
-                with disk.open_plain(Path(path), follow=True) as file:
-                    if self.head and file.read(len(self.head)) != self.head:
-                        raise DataError(
-                            f"{path} begins in another way than the files beside it: write it again as they are"
-                        )
-                    self._open[path] = _Opened(os.dup(file.fileno()))
+                try:
+                    with disk.open_plain(Path(path), follow=True) as file:
+                        if self.head and file.read(len(self.head)) != self.head:
+                            raise DataError(
+                                f"{path} begins in another way than the files beside it: write it again as they are"
+                            )
+                        self._open[path] = _Opened(path, os.dup(file.fileno()))
+                except (OSError, disk.NotPlain) as error:
+                    raise DataError(f"cannot read {path}: {refused_by_system(error) or error}") from error
                 while len(self._open) > self.most_open:
                     self._open.popitem(last=False)
             self._open.move_to_end(path)
@@ -172,8 +185,8 @@ class FileRows:
 class _Opened:
     """A file that is open for as long as somebody has this."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self, path: Path | str, descriptor: int) -> None:
+        self.path, self.descriptor = path, descriptor
 
     def __del__(self) -> None:
         os.close(self.descriptor)

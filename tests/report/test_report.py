@@ -18,8 +18,9 @@ from scipy import stats
 
 from pdebench.errors import ResultsError
 from pdebench.files.manifest import MANIFEST
-from pdebench.report import formatting, write_report
+from pdebench.report import formatting
 from pdebench.report.frame import make_frame
+from pdebench.report.html import write_report
 from pdebench.report.papers import paper_tables
 from pdebench.report.sections import costs, curves, quality
 from pdebench.report.sections.summary import summarise
