@@ -43,8 +43,8 @@ def check(config: SourceConfig) -> None:
     source = SOURCES.find(config.name)
     source.refuse_ignored(config)
     source.check(config)
-    if config.classes is not None and (found := source.class_count(config)) != config.classes:
-        raise DataError(f"data.classes is {config.classes}, and data set '{config.name}' has {found or 'none'}")
+    if config.classes is not None and (found := source.class_count(config) or 0) != config.classes:
+        raise DataError(f"data.classes is {config.classes}, and data set '{config.name}' has {found}")
 
 
 def class_count(config: SourceConfig) -> int | None:
@@ -54,7 +54,7 @@ def class_count(config: SourceConfig) -> int | None:
     except DataError:
         if config.classes is None:
             raise
-        return config.classes
+        return config.classes or None
 
 
 def content(config: SourceConfig) -> str | None:

@@ -56,7 +56,7 @@ class SourceConfig(Protocol):
 
     @property
     def classes(self) -> int | None:
-        """How many there are; None: as the set has it."""
+        """How many there are, 0: none; None: as the set has it."""
 
     @property
     def channels(self) -> int | None:

@@ -65,7 +65,7 @@ class DataConfig(Section):
     )
     download: bool = Field(default=False, description="Let the library fetch a set that is not in `path` yet.")
     classes: int | None = Field(
-        default=None, gt=0, description="Number of classes, to plan without the set; null: as the set has it."
+        default=None, ge=0, description="Number of classes, 0: none, to plan without the set; null: as the set has it."
     )
     channels: int | None = Field(
         default=None, gt=0, description="Channels of a latent; null: as the set has it, which has to be there then."

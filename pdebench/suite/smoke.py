@@ -86,7 +86,7 @@ def _made_up(config: DataConfig, side: int, data: Path) -> dict[str, Any]:
     except DataError:
         channels = source.channels
     latents = bool(config.channels and config.channels != 3) or source.dtype == "float32"
-    folder = data / f"{'latents' if latents else 'images'}-{channels}x{side}"
-    made_up.make_up(folder, side, channels, latents=latents)
+    folder = data / f"{'latents' if latents else 'images'}-{channels}x{side}{'-unlabelled' * (config.classes == 0)}"
+    made_up.make_up(folder, side, channels, latents=latents, labelled=config.classes != 0)
     keys: dict[str, Any] = {"data.name": "packed", "data.path": str(folder.absolute()), "data.resolution": side}
     return keys | ({"data.flip": False} if latents else {})  # a mirrored latent is none of a mirrored image

@@ -87,10 +87,13 @@ class ShardsSource(Source):
         return _classes([shard.holds for shard in _shards(config)])
 
     def channels_of(self, config: SourceConfig) -> int:
-        """Three, or those of the latents."""
+        """Three, or those of the latents. Where there are no shards yet, they are to be pictures."""
         if config.channels is not None:
             return config.channels
-        arrays = first_arrays(_pieces(config).files[0].path)
+        try:
+            arrays = first_arrays(_pieces(config).files[0].path)
+        except DataError:  # which `check` raises
+            return 3
         return 3 if arrays is None else arrays.shape[0]
 
     def drawable(self, config: SourceConfig) -> bool:
