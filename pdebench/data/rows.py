@@ -50,6 +50,20 @@ MOST_OPEN = 48
 """Files that rows keep open: a set may be of a million, and a process may often have 256 open, or 1,024."""
 
 
+class ShapedRows:
+    """What all rows of ours have in common: `shape` says how many there are."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def ndim(self) -> int:
+        """4."""
+        return len(self.shape)
+
+
 class Extent(NamedTuple):
     """Rows that lie one after another in a file: `rows` of them from byte `offset` on.
 
@@ -61,7 +75,7 @@ class Extent(NamedTuple):
     rows: int
 
 
-class FileRows:
+class FileRows(ShapedRows):
     """Rows in files, one file after another.
 
     Attributes:
@@ -90,14 +104,6 @@ class FileRows:
         self.head, self.most_open = head, most_open
         self._open: OrderedDict[Path | str, _Opened] = OrderedDict()  # the one that was used last is the last
         self._opening = threading.Lock()
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    @property
-    def ndim(self) -> int:
-        """4."""
-        return len(self.shape)
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """See `Rows`.
@@ -192,7 +198,7 @@ class _Opened:
         os.close(self.descriptor)
 
 
-class Subset:
+class Subset(ShapedRows):
     """Some rows of others, in an order of their own."""
 
     def __init__(self, rows: Rows, index: NDArray[np.int64]) -> None:
@@ -200,21 +206,13 @@ class Subset:
         self.rows, self.index = rows, index
         self.shape, self.dtype = (len(index), *rows.shape[1:]), rows.dtype
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    @property
-    def ndim(self) -> int:
-        """4."""
-        return len(self.shape)
-
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """See `Rows`."""
         found: NDArray[Any] = self.rows[self.index[index]]
         return found
 
 
-class Widened:
+class Widened(ShapedRows):
     """Rows of bfloat16, which numpy has none of, as float32 of the same values.
 
     A bfloat16 is the upper half of a float32, so nothing is rounded.
@@ -225,14 +223,6 @@ class Widened:
         import numpy as np
 
         self.rows, self.shape, self.dtype = rows, rows.shape, np.dtype(np.float32)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    @property
-    def ndim(self) -> int:
-        """4."""
-        return len(self.shape)
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """See `Rows`."""

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pdebench.data.rows import Rows
+from pdebench.data.rows import Rows, ShapedRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +94,7 @@ def space_from(found: Any) -> Space:
     return Space(numbers["shift"], numbers["scale"], spread, autoencoder, black)
 
 
-class SeenRows:
+class SeenRows(ShapedRows):
     """Rows as a model sees them, read and drawn when they are asked for; of what is drawn, one draw."""
 
     def __init__(self, rows: Rows, space: Space) -> None:
@@ -104,14 +104,6 @@ class SeenRows:
         count, stored, *grid = rows.shape
         self.shape = (count, space.channels(stored), *grid)
         self.dtype = np.dtype(np.float32)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    @property
-    def ndim(self) -> int:
-        """4."""
-        return len(self.shape)
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """See `Rows`."""

@@ -260,6 +260,7 @@ def train(
             snapshots.training = not last
             if world.any(snapshots.ending):
                 raise Interrupted(f"asked to end, after step {step + 1} of {config.steps}")
+    batches.close()
     seconds = clock.seconds()
     first = _alike_from(spans, conditions, config.steps)
     curve.seconds = [None] * first if first else []  # seconds of unlike machines have no sum

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pdebench.data import pixels
+from pdebench.data.rows import ShapedRows
 from pdebench.errors import CellWarning, DataError, refused_by_system
 from pdebench.files import disk
 
@@ -48,7 +49,7 @@ class MemberTable(NamedTuple):
         return f"{self.keys[row]} in {self.paths[self.shards[row]]}"
 
 
-class _MemberRows:
+class _MemberRows(ShapedRows):
     """What rows of pictures and of latents share: the interface of `Rows`, and reading bytes; any thread may read."""
 
     shape: tuple[int, ...]
@@ -61,14 +62,6 @@ class _MemberRows:
     def _start(self) -> None:
         self._files: dict[int, int] = {}
         self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    @property
-    def ndim(self) -> int:
-        """4."""
-        return len(self.shape)
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """See `Rows`.

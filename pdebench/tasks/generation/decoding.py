@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdebench.data.rows import Rows
+from pdebench.data.rows import Rows, ShapedRows
 from pdebench.data.source import ImageSet
 from pdebench.data.space import Space
 from pdebench.errors import CellWarning
@@ -48,7 +48,7 @@ class Decoder:
         return LatentPictures(self, seen)
 
 
-class LatentPictures:
+class LatentPictures(ShapedRows):
     """Latents of a set as a model sees them, as uint8 images (N, 3, H, W), decoded when they are asked for."""
 
     def __init__(self, decoder: Decoder, seen: Rows) -> None:
@@ -56,14 +56,6 @@ class LatentPictures:
         self._kept: tuple[int, NDArray[np.uint8]] = (0, self._decode(0))
         self.shape = (len(seen), *self._kept[1].shape[1:])
         self.dtype = np.dtype(np.uint8)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def ndim(self) -> int:
-        """4."""
-        return 4
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         """See `Rows`."""
