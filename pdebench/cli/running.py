@@ -74,6 +74,7 @@ def run(
     """
     from rich.console import Console
 
+    from pdebench.run.nodes import torchrun
     from pdebench.run.summary import print_outcome
     from pdebench.run.sweep import run_suite
     from pdebench.suite.load import load_suite
@@ -117,15 +118,16 @@ def run(
             return
         outcome = finish(submitted.cells, folder, say)
     else:
-        outcome = run_suite(
-            study,
-            folder,
-            lambda cells, skipped: watcher(console, cells, skipped),
-            workers=workers,
-            retry_failed=retry is Retry.failed,
-            trackers=trackers,
-            say=say,
-        )
+        with torchrun.together():
+            outcome = run_suite(
+                study,
+                folder,
+                lambda cells, skipped: watcher(console, cells, skipped),
+                workers=workers,
+                retry_failed=retry is Retry.failed,
+                trackers=trackers,
+                say=say,
+            )
     if as_json:
         typer.echo(json.dumps(outcome.records, indent=1))
     print_outcome(console, outcome, suite)

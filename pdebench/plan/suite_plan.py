@@ -154,7 +154,7 @@ def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
             predicted = _step(found.steps[training], cell, device)
         if sampling is not None and (asked := TASKS[cell.task].passes(evaluate)) is not None:
             forward = sum(seconds_by_kind(found.steps[sampling].forward, rates).values())
-            sample_seconds = forward / sampling.batch_size * (asked.images / train.devices) * asked.evaluations
+            sample_seconds = forward / sampling.batch_size * (asked.images / train.processes) * asked.evaluations
         yield Prediction(
             cell=cell.id,
             planned_as=cell.planned_as,
@@ -183,7 +183,7 @@ def _asked(cell: Cell, classes: int | None, device: Device) -> _Asked:
     train, precision = cell.train, device.arithmetic(cell.train.precision)
     evaluation = TASKS[cell.task].passes(cell.evaluate)
     name, arguments = build_of(cell, classes)
-    micro_batch = train.batch_size // (train.devices * train.accumulate)
+    micro_batch = train.batch_size // (train.processes * train.accumulate)
     return _Asked(
         Model(name, tuple(arguments.items())),
         Pass(micro_batch, precision, cell.task) if train.steps else None,
@@ -198,7 +198,10 @@ def _step(step: TrainingStep, cell: Cell, device: Device) -> dict[str, Any]:
     operations += step.optimiser
     by_kind = seconds_by_kind(operations, rates)
     # micro-batches add to gradients that are there already, and so do the buffers in which devices exchange them
-    extra = step.gradient_bytes * ((train.accumulate > 1) + (train.devices > 1))
+    extra = step.gradient_bytes * ((train.accumulate > 1) + (train.processes > 1 and not train.shard))
+    if train.shard:  # two blocks' weights and gradients are together at a time, of all else each device has its part
+        shared = (step.parameter_bytes + step.gradient_bytes) * (1 - 1 / train.processes)
+        extra += 4 * step.gradient_bytes // max(1, cell.model.depth or 1) - int(shared)
     memory = step.peak_bytes + extra
     fits = memory <= device.memory
     left = device.memory - step.parameter_bytes - extra

@@ -32,6 +32,8 @@ STEP = (
     "train.precision",
     "train.compile",
     "train.devices",
+    "train.nodes",
+    "train.shard",
     "train.accumulate",
     "machine_fingerprint",
 )
@@ -43,6 +45,8 @@ EVALUATION = (
     "train.precision",
     "train.compile",
     "train.devices",
+    "train.nodes",
+    "train.shard",
     "sampled_from",
     "machine_fingerprint",
 )

@@ -116,7 +116,7 @@ def run_cell(
     row |= {"mixer_implementation": model.mixer_implementation, **analytic_bytes(model)}
     watch({"stage": "model", "mixer_implementation": model.mixer_implementation})
     # no more than training has at once: the peak of memory is training's, and what can be trained can be validated
-    at_once = min(VALIDATION_BATCH, cell.train.batch_size // (cell.train.devices * cell.train.accumulate))
+    at_once = min(VALIDATION_BATCH, cell.train.batch_size // (cell.train.processes * cell.train.accumulate))
 
     def validate(candidate: nn.Module, held_out: Images = validation) -> float | None:
         if not len(held_out.pixels):  # random data hold nothing out: there is nothing to be found in them

@@ -19,12 +19,13 @@ from pdebench.results.record import FAILED, MACHINE
 from pdebench.results.store import LARGEST, Results, as_json, write_own, write_tables
 from pdebench.run.limits import CellLimits
 from pdebench.run.local.executor import Watcher, pending, run_cells, settles
+from pdebench.run.nodes import launch
 from pdebench.run.preflight import preflight
 from pdebench.suite.config import Cell
 from pdebench.suite.load import Suite
 from pdebench.suite.precision import Precision, precision_here
 from pdebench.suite.resolved import resolved
-from pdebench.system.slots import slots
+from pdebench.system.slots import Slot, slots
 
 MakeWatcher = Callable[[Sequence[Cell], Sequence[Cell]], AbstractContextManager[Watcher]]
 
@@ -87,7 +88,7 @@ def run_suite(
     """
     tracking.check(trackers)
     results = Results(folder)
-    places = slots(workers, max(cell.train.devices for cell in suite.planned()))
+    places = _places(suite, workers)
     if len(places) > 1 and places[0].cores is not None and suite.execution.timing == "alone":
         raise SlotError(
             f"--workers {workers} on a CPU: cells side by side slow each other down, and this suite's are timed; set "
@@ -114,6 +115,21 @@ def run_suite(
             except KeyboardInterrupt:
                 interrupted = True
     return outcome(cells, results, ran=len(todo), changed=changed, interrupted=interrupted, timed=limits.timed)
+
+
+def _places(suite: Suite, workers: int | None) -> list[Slot]:
+    """The slots of this machine; where a cell takes several machines, one, which is the same on each.
+
+    Raises:
+        SlotError: fewer machines, GPUs or cores than the suite takes.
+    """
+    nodes, devices = (max(getattr(cell.train, name) for cell in suite.planned()) for name in ("nodes", "devices"))
+    launch.require(nodes)
+    if nodes == 1:
+        return slots(workers, devices)
+    if (workers or 1) > 1:
+        raise SlotError(f"--workers {workers}: cells of train.nodes {nodes} run one at a time; leave it out")
+    return slots(1, devices)
 
 
 def _described(folder: Path) -> list[bytes | None]:

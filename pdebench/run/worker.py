@@ -1,4 +1,4 @@
-"""The process of one cell: `python -m pdebench.run.worker CELL_FOLDER LIMITS [RANK PORT]`.
+"""The process of one cell: `python -m pdebench.run.worker CELL_FOLDER LIMITS [PLACE]`.
 
 Reads `config.yaml`, leaves a record whatever happens short of being ended from outside, and tells the parent of its
 progress in lines of JSON on standard output. Standard input is the parent's hand: when it lets go, however it ended, so
@@ -6,8 +6,8 @@ does this. TERM, HUP and USR2 ask it to save its state and end without a record:
 its parent was asleep and another run took the cell over, it ends and writes nothing more.
 
 What the parent starts is the cell's keeper, and what works a fork of it: see `keeper.py`. A cell on several devices has
-a process for each. The first starts the others, which have a rank and a port to meet at, and say nothing unless they
-fail.
+a process for each. The first starts the others, which have a place and where to meet, and say nothing unless they fail:
+see `rendezvous.py`. On each of several nodes the leading process has a keeper.
 """
 
 from __future__ import annotations
@@ -48,19 +48,26 @@ from pdebench.system.machine import describe
 from pdebench.system.stop_signals import ASKS, hear
 
 PATIENCE = 2.0  # seconds in which a process that fails because another did is ended with that one
+PATIENCE_BETWEEN_NODES = 20.0  # the same where SLURM or torchrun has to notice first
 
 
-def main(cell_folder: str, limits_json: str, rank: str = "0", port: str = "0") -> None:
-    """Run the cell in a folder and write its record."""
-    folder, limits = Path(cell_folder), CellLimits.from_json(limits_json)
-    if rank == "0":
+def main(cell_folder: str, limits_json: str, place: str = "{}") -> None:
+    """Run the cell in a folder and write its record.
+
+    Args:
+        cell_folder: the cell's, with its `config.yaml`.
+        limits_json: of `CellLimits`.
+        place: of `Rendezvous`, as JSON; the cell's first process has none.
+    """
+    folder, limits, rendezvous = Path(cell_folder), CellLimits.from_json(limits_json), Rendezvous(**json.loads(place))
+    if rendezvous.local == 0:
         stay_behind(limits.memory)
     _take_place(limits)
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever prints goes to the log
     faulthandler.enable()
     threading.Thread(target=_follow_parent, daemon=True).start()
-    first = rank == "0"
+    first = rendezvous.rank == 0
     check = partial(_check, folder, limits)
     check()
     if first:
@@ -71,9 +78,10 @@ def main(cell_folder: str, limits_json: str, rank: str = "0", port: str = "0") -
         cell = read_config(folder)
     except FileNotFoundError:
         sys.exit(f"{folder / 'config.yaml'} was removed while the cell began: run the same command again")
-    rendezvous = Rendezvous(int(rank), cell.train.devices, int(port))
     if first:
-        rendezvous = start_others(rendezvous.size, (cell_folder, limits_json), events.fileno())
+        rendezvous = Rendezvous(nodes=cell.train.nodes, devices=cell.train.devices)
+    if rendezvous.local == 0:
+        rendezvous = start_others(rendezvous, (cell_folder, limits_json), events.fileno())
 
     def watch(event: dict[str, Any]) -> None:
         if not first:
@@ -184,7 +192,7 @@ def _run(
         import torch
 
         from pdebench.run.cell import run_cell
-        from pdebench.system.distributed import join
+        from pdebench.system.distributed import connection_lost, join
         from pdebench.train.state import Snapshots
 
         if threads := int(os.environ.get("OMP_NUM_THREADS", 0)):
@@ -208,7 +216,10 @@ def _run(
             "isolation": "warm" if limits.warm else "fresh",
             "devices": rendezvous.size,
         }
-        world = join(rendezvous.rank, rendezvous.size, rendezvous.port, rendezvous.listener)
+        world = join(
+            rendezvous.rank, rendezvous.size, rendezvous.port, rendezvous.listener,
+            address=rendezvous.address, local=rendezvous.local,
+        )  # fmt: skip
         row |= run_cell(cell, folder, told, snapshots, world)
         row, lost = _finite(row)
         row = without_timings(row) if limits.shared else row
@@ -217,7 +228,13 @@ def _run(
         return row, "diverged", str(error)
     except Exception as error:  # the boundary: whatever a cell does, the sweep gets a record of it
         if rendezvous.size > 1:  # where all fail alike the first is to say so
-            time.sleep(PATIENCE if rendezvous.rank == 0 else 2 * PATIENCE)
+            patience = PATIENCE if rendezvous.nodes == 1 else PATIENCE_BETWEEN_NODES
+            time.sleep(patience if rendezvous.rank == 0 else 2 * patience)
+        if rendezvous.nodes > 1 and connection_lost(error):  # nobody has failed by now: a machine did, or its network
+            traceback.print_exc()
+            raise Interrupted(
+                "another machine of the cell is lost: the next run goes on from the saved state"
+            ) from None
         traceback.print_exc()
         text = str(error).strip().splitlines()
         message = f"{type(error).__name__}: {text[0] if text else 'no message'}"

@@ -180,7 +180,17 @@ class TrainConfig(Section):
         description="How the model runs, in sampling too: as written, through torch.compile, or with its autotuning.",
     )
     devices: int = Field(
-        default=1, ge=1, description="GPUs, or processes on a CPU, that share each batch, and the sampling."
+        default=1,
+        ge=1,
+        description="GPUs, or processes on a CPU, that share each batch, and the sampling; of each node.",
+    )
+    nodes: int = Field(
+        default=1, ge=1, description="Machines of so many devices each, that SLURM or torchrun gives a run together."
+    )
+    shard: bool = Field(
+        default=False,
+        description="Share weights, their averages, gradients and moments out over the devices, by fully_shard, where "
+        "they do not fit on each.",
     )
     accumulate: int = Field(
         default=1, ge=1, description="Micro-batches that a device takes its share of a batch in, to save memory."
@@ -188,11 +198,28 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _batch_is_shared_out(self) -> Self:
-        if self.batch_size % (parts := self.devices * self.accumulate):
-            product = f"devices x accumulate, {self.devices} x {self.accumulate}"
+        if self.batch_size % (parts := self.processes * self.accumulate):
+            of_nodes = ("nodes x ", f"{self.nodes} x ") if self.nodes > 1 else ("", "")
+            product = f"{of_nodes[0]}devices x accumulate, {of_nodes[1]}{self.devices} x {self.accumulate}"
             message = f"batch_size {self.batch_size} is not divisible by {product}; take a multiple of {parts}"
             raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "batch_size"})
         return self
+
+    @model_validator(mode="after")
+    def _weights_can_be_shared_out(self) -> Self:
+        why = None
+        if self.shard and self.processes == 1:
+            why = "shard: true shares weights out among devices, but train.devices is 1; give it several"
+        elif self.shard and self.compile != "eager":
+            why = f"shard: true runs as written, not by {self.compile}; leave one of shard and compile out"
+        if why is not None:
+            raise PydanticCustomError("cross_field", "{message}", {"message": why, "field": "shard"})
+        return self
+
+    @property
+    def processes(self) -> int:
+        """Those of a cell, on all nodes together."""
+        return self.nodes * self.devices
 
 
 class MeasureConfig(Section):
@@ -272,7 +299,7 @@ SlurmWord = Annotated[str, _written(_WORD, "one word, as sbatch takes it")]
 
 
 class SlurmConfig(Section):
-    """What a cell asks of SLURM; one of `train.devices` N asks for N times the gres, cpus and mem."""
+    """What a cell asks of SLURM; one of `train.devices` N asks for N times the gres, cpus and mem, on each node."""
 
     partition: SlurmWord | None = Field(default=None, description="Partition; null: the cluster's default.")
     account: SlurmWord | None = Field(default=None, description="Account that is charged.")

@@ -29,7 +29,15 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "scale": None,
         "shift": None,
     },
-    "train": {"compile": "eager", "devices": 1, "accumulate": 1, "ema_warmup": True, "time_scale": 1000.0},
+    "train": {
+        "compile": "eager",
+        "devices": 1,
+        "nodes": 1,
+        "shard": False,
+        "accumulate": 1,
+        "ema_warmup": True,
+        "time_scale": 1000.0,
+    },
     "evaluate": {"guidance_channels": None},
     "measure": {
         "parts": [],

@@ -61,6 +61,8 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
         "steps": min(STEPS, cell.train.steps),
         "batch_size": BATCH,
         "devices": 1,
+        "nodes": 1,
+        "shard": False,
         "accumulate": 1,
         "warmup": 0,
     }

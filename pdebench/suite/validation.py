@@ -164,10 +164,12 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
             of = "resolution" if side == cell.data.resolution else f"resolution {cell.data.resolution}: a side of"
             message = f"{of} {side} is not divisible by patch {cell.model.patch}"
             return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
-    if cell.train.devices > 1 and (cell.measure.parts or cell.measure.largest_batch):
+    if cell.train.processes > 1 and (cell.measure.parts or cell.measure.largest_batch):
         where = ("measure", "parts" if cell.measure.parts else "largest_batch")
-        message = f"is measured on one device, but train.devices is {cell.train.devices}; give it cells of one device"
-        return [Problem(where, message, shared=(("train", "devices"),))]
+        several = "devices" if cell.train.devices > 1 else "nodes"
+        count = getattr(cell.train, several)
+        message = f"is measured on one device, but train.{several} is {count}; give it cells of one device"
+        return [Problem(where, message, shared=(("train", several),))]
     if (conflict := TASKS[cell.task].conflict(cell.train, cell.evaluate)) is not None:
         return [Problem(conflict.where, conflict.message, shared=conflict.shared)]
     if (elsewhere := cell.evaluate.resolution) is not None:

@@ -10,13 +10,16 @@ import os
 import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+import psutil
 import torch
 from torch import nn
+
+from pdebench.errors import SlotError, out_of_memory
 
 # None in practice: a process that is lost is noticed by its end, and one that hangs by the cell's time limit.
 PATIENCE = timedelta(days=7)
@@ -30,10 +33,12 @@ class World:
     Attributes:
         rank: which of them this is; the first, 0, alone writes files.
         size: how many they are.
+        local: which of those on this machine this is.
     """
 
     rank: int = 0
     size: int = 1
+    local: int = 0
 
     @property
     def first(self) -> bool:
@@ -45,7 +50,7 @@ class World:
         """The device of this process: a GPU of its own, or the CPU that all share."""
         if not torch.cuda.is_available():
             return torch.device("cpu")
-        return torch.device("cuda") if self.size == 1 else torch.device("cuda", self.rank)
+        return torch.device("cuda") if self.size == 1 else torch.device("cuda", self.local)
 
     def part(self, count: int) -> slice:
         """This process' part of a batch of `count`, which `size` divides."""
@@ -128,36 +133,78 @@ class World:
 ALONE = World()
 
 
-def local_gradients(model: nn.Module) -> AbstractContextManager[None]:
+@contextmanager
+def local_gradients(model: nn.Module) -> Iterator[None]:
     """Backward passes in here add to the gradients of this process; the next one outside shares the sum."""
-    share: Callable[[], AbstractContextManager[None]] = getattr(model, "no_sync", nullcontext)
-    return share()
+    sharing: Callable[[bool], None] | None = getattr(model, "set_requires_gradient_sync", None)
+    if sharing is None:
+        with getattr(model, "no_sync", nullcontext)():
+            yield
+        return
+    sharing(False)
+    try:
+        yield
+    finally:
+        sharing(True)
 
 
-def join(rank: int, size: int, port: int, listener: int | None = None) -> World:
-    """Meet the other processes of a cell on this machine.
+def join(
+    rank: int,
+    size: int,
+    port: int,
+    listener: int | None = None,
+    *,
+    address: str = "127.0.0.1",
+    local: int | None = None,
+) -> World:
+    """Meet the other processes of a cell.
 
     Args:
         rank: of this process.
         size: of the world; of one, nothing is imported or opened.
         port: where they meet.
         listener: in the first process, the file descriptor of a socket that listens there.
+        address: of the first process' machine.
+        local: which of those on this machine this is; None: all are on it.
+
+    Raises:
+        SlotError: they do not meet.
     """
     if size == 1:
         return ALONE
     import torch.distributed as dist
 
-    # a name of this machine may lead to a network that it is not on
-    names = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
-    if names:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", names[0])
-    store = dist.TCPStore(  # type: ignore[attr-defined]
-        "127.0.0.1", port, size, is_master=rank == 0, master_listen_fd=listener
-    )
-    world = World(rank, size)
+    # a name of this machine, by which gloo would choose, may lead to a network that it is not on
+    if (interface := _interface(address)) is not None:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    try:
+        store = dist.TCPStore(  # type: ignore[attr-defined]
+            address, port, size, is_master=rank == 0, master_listen_fd=listener
+        )
+    except dist.DistError as error:
+        raise SlotError(f"the processes of the cell did not meet at {address}, port {port}: {error}") from error
+    world = World(rank, size, rank if local is None else local)
     if world.device.type == "cuda":
         torch.cuda.set_device(world.device)
         dist.init_process_group("cpu:gloo,cuda:nccl", store=store, rank=rank, world_size=size, timeout=PATIENCE)
     else:
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
     return world
+
+
+def connection_lost(error: BaseException) -> bool:
+    """Whether it says that another process, or the way to it, is gone."""
+    import torch.distributed as dist
+
+    known = isinstance(error, dist.DistError) and not out_of_memory(error)
+    return known or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))
+
+
+def _interface(address: str) -> str | None:
+    """The name of this machine's network interface on the way to an address."""
+    family, kind, _, _, target = socket.getaddrinfo(address, 9, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.connect(target)  # of datagrams: nothing is sent
+        own = probe.getsockname()[0]
+    addresses = psutil.net_if_addrs().items()
+    return next((name for name, known in addresses if any(one.address == own for one in known)), None)

@@ -24,6 +24,7 @@ from pdebench.train.batches import Batches, BatchState, Images
 from pdebench.train.bits import bits_depend_on, differences
 from pdebench.train.optimizer import AdamW, Group
 from pdebench.train.state import Snapshots
+from pdebench.train.weights import SharedOut, Whole
 
 # Losses are read back this often: on a GPU each read waits for the device.
 READ_EVERY = 10
@@ -142,6 +143,7 @@ def train(
     """
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     model.train()
+    weights = SharedOut(world, model, ema) if config.shard else Whole(world)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = AdamW(_groups(model, config), config.betas)
     # One source of randomness for the order of the data and one for what the task draws: neither moves the other.
@@ -177,9 +179,9 @@ def train(
     if snapshots is not None and (found := snapshots.load()) is not None:
         try:
             begin = _checked_step(found, config.steps, len(data.pixels))
-            model.load_state_dict(found["model"])
-            ema.load_state_dict(found["ema"])
-            optimizer.load_state_dict(found["optimizer"])
+            model.load_state_dict(weights.of_disk(found["model"], model.state_dict()))
+            ema.load_state_dict(weights.of_disk(found["ema"], ema.state_dict()))
+            optimizer.load_state_dict(weights.of_disk(found["optimizer"], optimizer.state_dict()))
             draws.set_state(found["random"]["draws"])
             batches.load(BatchState(found["left"], found["random"]["order"]), begin)
             _set_global_random(found["random"], device)
@@ -211,7 +213,7 @@ def train(
     conditions = {} if snapshots is None else snapshots.conditions
     if begin < config.steps:
         spans.append((begin, conditions))
-    replica = world.replica(model)
+    called = weights.called(model)
     size = config.batch_size // world.size // config.accumulate
     micro_batches = [slice(at, at + size) for at in range(0, size * config.accumulate, size)]
     batches.count = config.steps - begin
@@ -227,10 +229,10 @@ def train(
         optimizer.zero_grad()
         value = torch.zeros((), device=device)
         for micro in micro_batches:
-            with nullcontext() if micro is micro_batches[-1] else local_gradients(replica):
+            with nullcontext() if micro is micro_batches[-1] else local_gradients(called):
                 with autocast(precision, device):
                     given = None if labels is None else labels[micro]
-                    loss = learner.loss(replica, images[micro], given, drawn[micro])
+                    loss = learner.loss(called, images[micro], given, drawn[micro])
                     loss = loss / config.accumulate
                 loss.backward()
             value += loss.detach()
@@ -239,6 +241,7 @@ def train(
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         else:
             norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+        norm = weights.number(norm)
         optimizer.step(rate)
         update_ema(ema, model, config.ema, step, config.ema_warmup)
         clock.end()
@@ -249,12 +252,14 @@ def train(
             _read(pending, curve, config, world)
             watch(Progress(step + 1, config.steps, curve.train_loss[-1], config.batch_size / clock.last()))
         if due and validate is not None:
-            curve.val_loss[-1] = validate(model.eval())
+            curve.val_loss[-1] = validate(weights.whole(model.eval()))
             model.train()
         if snapshots is not None and (last or world.any(snapshots.due(step + 1))):
             _read(pending, curve, config, world)
+            kept = weights.for_disk(state())
             if world.first:
-                snapshots.save(step + 1, state())
+                snapshots.save(step + 1, kept)
+            del kept
             world.wait()  # whoever ends before the state is on disk ends all
             snapshots.saved = time.monotonic()  # of every process, whoever wrote it: each asks when the next is due
             snapshots.training = not last
@@ -268,7 +273,9 @@ def train(
     for one in seconds[first:]:
         total += one
         curve.seconds.append(None if first else total)
-    return Trained(model.eval(), ema, curve, seconds, waits, begin or None, first, bit_exact)
+    return Trained(
+        weights.whole(model.eval()), weights.whole(ema), curve, seconds, waits, begin or None, first, bit_exact
+    )
 
 
 def _common(data: Images, config: TrainConfig, flip: bool) -> dict[str, Any]:

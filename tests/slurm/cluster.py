@@ -1,4 +1,6 @@
-"""A real SLURM of one node on this machine, in directories of its own; needs root and Debian's packages.
+"""A real SLURM of two nodes on this machine, in directories of its own; needs root and Debian's packages.
+
+The partition that jobs go to by default has the first node alone, `pair` has both.
 
     python tests/slurm/cluster.py      starts it, says how to reach it, and stops it at the end of its input
 
@@ -20,6 +22,7 @@ from pathlib import Path
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 NEEDED = ("slurmctld", "slurmd", "sbatch", "munged")
+NODES = ("one", "two")
 PATH = "/usr/sbin:/sbin"  # daemons are not on everybody's
 
 # Without cgroups: process groups are signalled, and nobody is bound to a core. `sacct` has no database and says so.
@@ -27,17 +30,16 @@ CONFIGURATION = """\
 ClusterName=pdebench
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={node}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -49,8 +51,10 @@ ReturnToService=2
 JobRequeue=1
 KillWait=30
 InactiveLimit=0
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory={memory} State=UNKNOWN
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={one} CPUs={cores} RealMemory={memory} State=UNKNOWN
+NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={two} CPUs={cores} RealMemory={memory} State=UNKNOWN
+PartitionName=main Nodes=one Default=YES MaxTime=INFINITE State=UP
+PartitionName=pair Nodes=one,two MaxTime=INFINITE State=UP
 """
 
 
@@ -68,7 +72,7 @@ def cluster(cores: int = 2) -> Iterator[dict[str, str]]:
     daemons: list[subprocess.Popen[bytes]] = []
 
     def start(*command: str) -> None:
-        log = (folder / f"{command[0]}.out").open("wb")
+        log = (folder / f"{command[0]}{len(daemons)}.out").open("wb")
         daemons.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
     try:
@@ -77,11 +81,12 @@ def cluster(cores: int = 2) -> Iterator[dict[str, str]]:
         start("munged", "--foreground", *(f"--{option}={folder}/munge.{end}" for option, end in files.items()))
         _until(lambda: (folder / "munge.socket").exists(), "munged", folder)
         start("slurmctld", "-D")
-        start("slurmd", "-D")
-        _until(lambda: "idle" in _sinfo(environment), "slurmctld and slurmd", folder)
+        for name in NODES:
+            start("slurmd", "-D", "-N", name)
+        _until(lambda: _sinfo(environment).split() == ["idle"] * len(NODES), "slurmctld and slurmd", folder)
         yield {"SLURM_CONF": environment["SLURM_CONF"], "PATH": environment["PATH"]}
     finally:
-        if len(daemons) == 3:
+        if len(daemons) == 2 + len(NODES):
             subprocess.run(["scancel", "--quiet", "--user=root"], env=environment)
             subprocess.run(["scancel", "--quiet", "--full", "--signal=KILL", "--user=root"], env=environment)
         for daemon in reversed(daemons):
@@ -97,15 +102,16 @@ def cluster(cores: int = 2) -> Iterator[dict[str, str]]:
 
 def _configure(folder: Path, cores: int) -> None:
     (folder / "state").mkdir()
-    (folder / "spool").mkdir()
+    for name in NODES:
+        (folder / f"spool-{name}").mkdir()
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
-    controller, node = _free_ports(2)
+    controller, one, two = _free_ports(3)
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     (folder / "slurm.conf").write_text(
         CONFIGURATION.format(
-            folder=folder, host=socket.gethostname().partition(".")[0], controller=controller, node=node,
+            folder=folder, host=socket.gethostname().partition(".")[0], controller=controller, one=one, two=two,
             cores=cores, memory=int(pages * size / 2**20 * 0.8),
         )
     )  # fmt: skip
@@ -122,7 +128,12 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _sinfo(environment: dict[str, str]) -> str:
-    found = subprocess.run(["sinfo", "--noheader", "--format=%t"], env=environment, capture_output=True, text=True)
+    found = subprocess.run(
+        ["sinfo", "--noheader", "--Node", "--partition=pair", "--format=%t"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     return found.stdout
 
 

@@ -1,91 +1,16 @@
-"""Suites on a real SLURM of one node: `nox -s slurm`, as root."""
+"""Suites on a real SLURM: `nox -s slurm`, as root."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import cluster
-import numpy as np
 import pandas as pd
-import pytest
-from PIL import Image
-from runs import pdebench_run, wait_for, write_suite
-from safetensors.torch import load_file
+from runs import pdebench_run, wait_for
+from submitted import OFTEN, ONE, control, only, run_again_now, states, statuses, submit, weights
 
 import pdebench
 from pdebench.run.slurm.jobs import log_of
-from pdebench.run.status import State, status_of
-
-pytestmark = pytest.mark.skipif(
-    os.environ.get("PDEBENCH_SLURM") != "1", reason="starts SLURM's daemons as root: nox -s slurm"
-)
-ONE = ("--set", "grid.model.family=[DiT]")
-OFTEN = ("--set", "execution.checkpoint_seconds=0", "--set", "execution.timing=shared")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def slurm() -> Iterator[None]:
-    """A cluster for all tests of this file."""
-    if lacking := cluster.missing():
-        pytest.fail(f"not here: {', '.join(lacking)}; apt-get install {' '.join(cluster.PACKAGES)}")
-    before = dict(os.environ)
-    with cluster.cluster() as environment:
-        os.environ.update(environment)
-        yield
-    os.environ.clear()
-    os.environ.update(before)
-
-
-@pytest.fixture
-def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A suite file of two cells on 40 small generated images."""
-    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "cache"))
-    rng = np.random.default_rng(0)
-    (tmp_path / "images").mkdir()
-    for i in range(40):
-        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(tmp_path / "images" / f"{i}.png")
-    return write_suite(tmp_path)
-
-
-def submit(suite: Path, results: Path, *more: object) -> None:
-    done = pdebench_run("run", suite, "--results", results, "--executor", "slurm", *more)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def statuses(results: Path) -> list[str]:
-    return [state.status for state in status_of(results).cells]
-
-
-def only(results: Path) -> State:
-    (state,) = status_of(results).cells
-    return state
-
-
-def control(*arguments: str) -> None:
-    subprocess.run(["scontrol", *arguments], check=True)
-
-
-def run_again_now(task: str) -> None:
-    """A requeued job waits for two minutes, which a test need not, unless it was still ending when this was asked.
-
-    It has to wait until its old credential's second is over: slurmd refuses a new one of the same as revoked.
-    """
-    time.sleep(5)
-    control("update", f"JobId={task}", "StartTime=now")
-
-
-def states(results: Path) -> list[str]:
-    return sorted(path.name for path in results.glob("cells/*/state/*.pt"))
-
-
-def weights(results: Path) -> dict[str, bytes]:
-    (checkpoint,) = results.glob("cells/*/checkpoint.safetensors")
-    return {name: tensor.numpy().tobytes() for name, tensor in load_file(checkpoint).items()}
 
 
 def test_an_array_runs_one_cell_at_a_time_in_order_and_every_stage_shows(suite: Path, tmp_path: Path) -> None:

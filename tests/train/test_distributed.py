@@ -116,12 +116,22 @@ def test_all_see_that_the_training_diverged(found: Found) -> None:
     assert found[0]["diverged"] == found[1]["diverged"]
 
 
-def test_where_one_is_asked_to_end_all_do_after_the_same_step_and_go_on_to_the_same_bits(found: Found) -> None:
+def test_weights_that_are_shared_out_are_held_once(found: Found) -> None:
+    held, whole = [mine["held"] for mine in found], found[0]["whole"]
+    assert sum(held) == whole
+    assert max(held) < 0.6 * whole
+
+
+@pytest.mark.parametrize("name", two_processes.RESUMED)
+def test_where_one_is_asked_to_end_all_do_after_the_same_step_and_go_on_to_the_same_bits(
+    found: Found, name: str
+) -> None:
     for mine in found:
-        assert mine["interrupted"] == f"asked to end, after step {two_processes.ENDED_AFTER} of {two_processes.STEPS}"
-        assert mine["states"] == [f"{two_processes.ENDED_AFTER:08}.pt"]
-        assert mine["resumed_from"] == two_processes.ENDED_AFTER
-        whole, resumed = mine["clipped"], mine["resumed"]
+        again = mine[f"resumed {name}"]
+        assert again["interrupted"] == f"asked to end, after step {two_processes.ENDED_AFTER} of {two_processes.STEPS}"
+        assert again["states"] == [f"{two_processes.ENDED_AFTER:08}.pt"]
+        assert again["from"] == two_processes.ENDED_AFTER
+        whole, resumed = mine[name], again["found"]
         for column in ("train_loss", "val_loss", "grad_norm"):
             assert whole[column] == resumed[column]
         for kind in ("model", "ema"):

@@ -20,6 +20,7 @@ from pdebench.tasks.generation import path as flow
 from pdebench.tasks.generation.task import GENERATION
 from pdebench.train.loop import Trained, train
 from pdebench.train.state import Snapshots
+from pdebench.train.weights import SharedOut
 
 CPU = torch.device("cpu")
 BATCH = 8
@@ -28,8 +29,10 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "shared": ("DiT", {}),
     "micro-batches": ("PDE-SSM-DiT", {"accumulate": 2}),
     "clipped": ("PDE-SSM-DiT", {"clip": 0.1, "label_dropout": 0.5}),
+    "shared out": ("PDE-SSM-DiT", {"shard": True, "accumulate": 2, "clip": 0.1}),
     "one image at a time": ("Mamba-DiT", {"steps": 3, "accumulate": 4}),
 }
+RESUMED = ("clipped", "shared out")
 STEPS = 6
 ENDED_AFTER = 4
 
@@ -39,7 +42,7 @@ def trained(name: str, world: World = ALONE, snapshots: Snapshots | None = None,
     family, changes = TRAININGS[name]
     asked = {"steps": STEPS, "batch_size": BATCH, "devices": world.size} | changes | more
     if world.size == 1:
-        asked["accumulate"] = 1
+        asked |= {"accumulate": 1, "shard": False}
 
     def validate(net: nn.Module) -> float:
         return flow.validation_loss(net, data().pixels, data().labels, batch_size=5, world=world)
@@ -102,19 +105,27 @@ def main(rank: int, port: int, listener: int, folder: Path) -> None:
     trained("shared", world, counted)
     found["saves"] = counted.count
 
-    snapshots = EndedElsewhere(folder / "state", seconds=1e9)
-    snapshots.folder.mkdir(exist_ok=True)
-    snapshots.world = world
-    try:
-        trained("clipped", world, snapshots)
-    except Interrupted as error:
-        found["interrupted"] = str(error)
-    world.wait()
-    found["states"] = sorted(path.name for path in snapshots.folder.iterdir())
-    world.wait()
-    resumed = trained("clipped", world, Snapshots(folder / "state"))
-    found["resumed"] = found_of(resumed)
-    found["resumed_from"] = resumed.resumed_from
+    SharedOut(world, shared := model("PDE-SSM-DiT"))
+    found["whole"] = sum(one.numel() for one in shared.parameters())
+    found["held"] = sum(one.to_local().numel() for one in shared.parameters())
+    for name in RESUMED:
+        snapshots = EndedElsewhere(folder / name, seconds=1e9)
+        snapshots.folder.mkdir(exist_ok=True)
+        snapshots.world = world
+        try:
+            trained(name, world, snapshots)
+        except Interrupted as error:
+            interrupted = str(error)
+        world.wait()
+        states = sorted(path.name for path in snapshots.folder.iterdir())
+        world.wait()
+        resumed = trained(name, world, Snapshots(folder / name))
+        found[f"resumed {name}"] = {
+            "interrupted": interrupted,
+            "states": states,
+            "from": resumed.resumed_from,
+            "found": found_of(resumed),
+        }
     world.leave()
     torch.save(found, folder / f"{rank}.pt")
 

@@ -46,7 +46,7 @@ class Child:
         log = folder / "log.txt"
         self.log_began = log.stat().st_size if log.exists() else 0  # what stands there is of an earlier process
         devices = cell.train.devices
-        warm = limits.warm and devices == 1  # its processes would be one fork and the rest fresh
+        warm = limits.warm and cell.train.processes == 1  # its processes would be one fork and the rest fresh
         arguments = (str(folder), replace(limits, cores=slot.cores, warm=warm).to_json())
         self._mark = f"{control_group.PREFIX}{uuid.uuid4().hex}"
         environment = {**shared_out(slot.environment, devices), MARK: self._mark}

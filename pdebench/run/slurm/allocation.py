@@ -18,6 +18,7 @@ from pdebench.results.record import SETTLED
 from pdebench.results.store import Results, read_config
 from pdebench.run.limits import CellLimits
 from pdebench.run.local.executor import Watcher, pending, run_cells
+from pdebench.run.nodes import launch
 from pdebench.run.slurm import scheduler
 from pdebench.suite.config import Cell
 from pdebench.suite.draft import check
@@ -52,6 +53,7 @@ def run_one(
     `limits` are those of its submission; None: those that the suite has now.
     """
     asked_for = limits or _asked_for(results.folder)
+    launch.require(cell.train.nodes)
     if not pending([cell], results, retry_failed=retry_failed, timed=asked_for.timed):
         return 0
     stop_signals.interrupt_once()

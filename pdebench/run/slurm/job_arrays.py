@@ -74,7 +74,7 @@ def submit(
     at_once: int | None,
     retry_failed: bool = False,
 ) -> list[Submission]:
-    """Submit cells, those with equally many devices as one array; the caller holds `jobs.alone`.
+    """Submit cells, those with equally many nodes and devices as one array; the caller holds `jobs.alone`.
 
     Args:
         cells: their folders have a `config.yaml`.
@@ -89,14 +89,14 @@ def submit(
         SchedulerError: sbatch refuses.
     """
     worker = ["--conditions", limits.to_json(), *(["--retry", "failed"] if retry_failed else [])]
-    by_devices: dict[int, list[Cell]] = defaultdict(list)
+    by_devices: dict[tuple[int, int], list[Cell]] = defaultdict(list)
     for cell in cells:
-        by_devices[cell.train.devices].append(cell)
+        by_devices[cell.train.nodes, cell.train.devices].append(cell)
     made = []
-    for devices, group in by_devices.items():
+    for (nodes, devices), group in by_devices.items():
         for begin in range(0, len(group), LARGEST_ARRAY):
             array = group[begin : begin + LARGEST_ARRAY]
-            parameters = _parameters(config, devices, exclusive=not limits.shared)
+            parameters = _parameters(config, nodes, devices, exclusive=not limits.shared)
             job = _submit_array(array, folder.resolve(), parameters, at_once, worker)
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
             made.append(Submission(job, tuple(cell.id for cell in array), at))
@@ -141,8 +141,11 @@ def _scripts(folder: Path) -> Iterator[Path]:
     return (folder / jobs.LOGS).glob(".submission_file_*")
 
 
-def _parameters(config: SlurmConfig, devices: int, *, exclusive: bool) -> dict[str, Any]:
-    """The options of sbatch, in submitit's words, for a cell of so many devices."""
+def _parameters(config: SlurmConfig, nodes: int, devices: int, *, exclusive: bool) -> dict[str, Any]:
+    """The options of sbatch, in submitit's words, for a cell of so many nodes of so many devices.
+
+    The script runs on the first node alone; its cell has SLURM start what runs on the others.
+    """
     more: dict[str, Any] = {"signal": f"B:USR2@{config.notice}", "requeue": True}
     on_cpu = config.gres is None
     if on_cpu and exclusive:
@@ -156,7 +159,7 @@ def _parameters(config: SlurmConfig, devices: int, *, exclusive: bool) -> dict[s
         "gres": None if config.gres is None else _times(config.gres, devices),
         "cpus_per_task": None if config.cpus is None else config.cpus * devices,
         "mem": None if config.mem is None else _memory(str(config.mem), devices),
-        "nodes": 1,
+        "nodes": nodes,
         "ntasks_per_node": 1,
         "wckey": None,
         "use_srun": False,

@@ -82,6 +82,18 @@ def preempted(task: str) -> bool:
     return found is not None and found[1] not in ("None", "Unknown", "N/A")
 
 
+def address_of(node: str) -> str:
+    """Where SLURM's daemons reach a node.
+
+    Raises:
+        SchedulerError: they do not say.
+    """
+    found = re.search(r"\bNodeAddr=(\S+)", _ask("scontrol", "--oneliner", "show", "node", node))
+    if found is None:
+        raise SchedulerError(f"scontrol does not know the address of node {node}: ask who runs the cluster")
+    return found[1]
+
+
 def requeue(task: str) -> None:
     """End a running task and queue it again."""
     _ask("scontrol", "requeue", task)
