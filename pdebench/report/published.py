@@ -197,6 +197,7 @@ def _number(row: Row, column: str) -> float | None:
 
 
 def _comparable(value: Any) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else value  # numpy's, of a table that was read from Parquet
     if isinstance(value, list | tuple):
         return tuple(float(part) for part in value)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value

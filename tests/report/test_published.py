@@ -172,6 +172,15 @@ def test_each_difference_is_told_by_itself(case: str) -> None:
     assert beside("18.04", **changes).differences == (said,)
 
 
+def test_a_table_that_was_written_and_read_says_the_same(tmp_path: Path) -> None:
+    frame = pd.DataFrame([cell()])
+    frame.to_parquet(tmp_path / "table.parquet")
+    again = published(make_frame(pd.read_parquet(tmp_path / "table.parquet")))
+    assert again == published(make_frame(frame))
+    assert again is not None
+    assert again.groups[0].rows[0].differences == ()
+
+
 def test_guidance_is_compared_in_scale_and_channels() -> None:
     guided = {"evaluate.guidance": 1.5, "train.steps": 7_000_000}
     assert beside("2.15", **guided).differences == ("guided channels 4, published 3",)
