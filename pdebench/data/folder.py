@@ -8,6 +8,7 @@ folders say that. What the set is, is what its files hold and not where they lie
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
 import warnings
@@ -174,7 +175,7 @@ def _splits_seen(listing: Listing) -> set[Split]:
         if file.split is not None and file.split in seen:
             continue
         data = _read(file.path)
-        if data is not None and pixels.has_image_header(data):
+        if data is not None and pixels.refusal(io.BytesIO(data)) is None:
             seen.add(file.split or split_of(data))
         if len(seen) == len(SPLITS):
             break
