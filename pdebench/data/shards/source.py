@@ -47,7 +47,7 @@ class Shard(NamedTuple):
     holds: ShardIndex
 
 
-class Damaged(NamedTuple):
+class Undecodable(NamedTuple):
     """A picture that cannot be decoded: its row in the table of its split, what it is called, and why."""
 
     row: int
@@ -149,7 +149,9 @@ class ShardsSource(Source):
             rows, table.labels, names, self.name, config.resolution, split, checksum, left_out.number, space=space
         )
 
-    def _damaged(self, config: SourceConfig, shards: Sequence[Shard], *, labelled: bool) -> dict[Split, list[Damaged]]:
+    def _damaged(
+        self, config: SourceConfig, shards: Sequence[Shard], *, labelled: bool
+    ) -> dict[Split, list[Undecodable]]:
         """Pictures that are known to be damaged before any is asked for, by split; remembered in the cache.
 
         These are those that `DecodedRows` would find no other of their class for, which would end a training.
@@ -168,7 +170,7 @@ class ShardsSource(Source):
             with suppress(OSError):  # it takes time again, and no more
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 write_sealed(kept, known)
-        return {split: [Damaged(*one) for one in known[split]] for split in SPLITS}
+        return {split: [Undecodable(*one) for one in known[split]] for split in SPLITS}
 
     def _checksum(self, config: SourceConfig, split: Split) -> str:
         """sha256 (hex) of all that decides the rows, Pillow's version too: another may round otherwise."""
@@ -224,7 +226,7 @@ class _LeftOut(NamedTuple):
     sentences: tuple[str, ...]
 
 
-def _left_out(shards: Sequence[Shard], damaged: Sequence[Damaged], *, labelled: bool) -> _LeftOut:
+def _left_out(shards: Sequence[Shard], damaged: Sequence[Undecodable], *, labelled: bool) -> _LeftOut:
     """How much is not used, and why."""
     counts: Counter[str] = Counter()
     names: dict[str, list[str]] = {}
