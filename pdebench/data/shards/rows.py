@@ -53,6 +53,8 @@ class MemberTable(NamedTuple):
         """The other rows."""
         import numpy as np
 
+        if not rows:
+            return self
         kept = np.delete(np.arange(len(self.offsets)), rows)
         return self._replace(
             shards=self.shards[kept],
