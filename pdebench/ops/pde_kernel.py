@@ -1,8 +1,8 @@
 """The PDE operator as one Triton kernel forward and one backward: tokens are read once and written once.
 
 A program holds a tile in its registers: one image and a few of its channels, which lie side by side in memory. It takes
-the tile to Fourier space by two products with a small real DFT matrix, multiplies by the symbol and takes it back. The
-symbol is formed in the kernel from its parameters and never stored.
+the tile to Fourier space by two products with a small real DFT matrix, multiplies by the symbol and takes it back, and
+goes on to the next image. The symbol is formed in the kernel from its parameters and never stored.
 
 **Transforms.** Tokens are real, so a side of n tokens has n real coefficients, in a basis that is orthogonal:
 
@@ -21,7 +21,7 @@ at a Nyquist frequency is the mean over both of its signs (`symbol.py` says why)
 
 **Backward** takes the tokens and the output's gradient to Fourier space, and needs nothing else of what forward knew.
 The gradients of a state's parameters are read off six moments over its frequencies (`symbol.py`): a program writes
-those of its image, and a sum over the images follows.
+those of its images, and a sum over the programs follows.
 
 **Padding** by zeros is a torus of twice the image's side: R has twice as many rows as columns, and no zero is stored,
 moved or multiplied.
@@ -284,35 +284,39 @@ def _matrix(matrix, S: tl.constexpr, N: tl.constexpr):
 
 @triton.jit
 def forward(
-    x, y, matrix, log_length, shear, velocity, reaction, readout, skip, tau, channels, groups,
+    x, y, matrix, log_length, shear, velocity, reaction, readout, skip, tau, batch, images, channels, groups,
     SIDE: tl.constexpr, S: tl.constexpr, N: tl.constexpr, C: tl.constexpr, STATES: tl.constexpr,
     NYQUIST: tl.constexpr, DOMAIN: tl.constexpr, LENGTHS: tl.constexpr, SHEAR: tl.constexpr,
     CONVECTION: tl.constexpr, REACTION: tl.constexpr, SELECTIVE: tl.constexpr, OPERANDS: tl.constexpr,
 ):  # fmt: skip
-    """`y` of `x`, both (B, SIDE, SIDE, D) and contiguous; a program for each image and group of C channels."""
-    image, group = tl.program_id(0) // groups, tl.program_id(0) % groups
+    """`y` of `x`, both (B, SIDE, SIDE, D) and contiguous.
+
+    A program for each group of C channels and as many `images` as one symbol serves, which it takes one after another.
+    """
+    first, group = tl.program_id(0) // groups * images, tl.program_id(0) % groups
     place, there = _tile(group, SIDE, S, C, channels)
-    start = image.to(tl.int64) * SIDE * SIDE * channels
-    r = _matrix(matrix, S, N)
-    tokens = tl.load(x + start + place, mask=there, other=0.0).to(tl.float32)
-    p, q, s, t = _transform(tokens, r, S, N, C, OPERANDS)
-    _, _, first_y, first_x = _frequencies(N)
-    a, b, c, d = _paired(p, q, s, t, first_y, first_x)
     channel = group * C + tl.arange(0, C)
     inside = channel < channels
-    time = _time(tau, image, channel, channels, inside, C, SELECTIVE)
+    r = _matrix(matrix, S, N)
+    _, _, first_y, first_x = _frequencies(N)
+    time = _time(tau, first, channel, channels, inside, C, SELECTIVE)
     g_real, g_imaginary, h_real, h_imaginary, corner_x, corner = _symbol(
         log_length, shear, velocity, reaction, readout, skip, time, channel, channels, inside,
         N, STATES, NYQUIST, DOMAIN, LENGTHS, SHEAR, CONVECTION, REACTION,
     )  # fmt: skip
-    both = first_y & first_x
-    ya = g_real * a + g_imaginary * b
-    yb = tl.where(both, corner_x, g_real) * b - g_imaginary * a
-    yc = h_real * c + h_imaginary * d
-    yd = tl.where(both, corner, h_real) * d - h_imaginary * c
-    p, q, s, t = _unpaired(ya, yb, yc, yd, first_y, first_x)
-    mixed = _inverse(p, q, s, t, r, S, N, C, OPERANDS)
-    tl.store(y + start + place, mixed.to(y.dtype.element_ty), mask=there)
+    g_mirrored = tl.where(first_y & first_x, corner_x, g_real)
+    h_mirrored = tl.where(first_y & first_x, corner, h_real)
+    start = first.to(tl.int64) * SIDE * SIDE * channels
+    for _ in range(first, tl.minimum(first + images, batch)):
+        tokens = tl.load(x + start + place, mask=there, other=0.0).to(tl.float32)
+        p, q, s, t = _transform(tokens, r, S, N, C, OPERANDS)
+        a, b, c, d = _paired(p, q, s, t, first_y, first_x)
+        ya, yb = g_real * a + g_imaginary * b, g_mirrored * b - g_imaginary * a
+        yc, yd = h_real * c + h_imaginary * d, h_mirrored * d - h_imaginary * c
+        p, q, s, t = _unpaired(ya, yb, yc, yd, first_y, first_x)
+        mixed = _inverse(p, q, s, t, r, S, N, C, OPERANDS)
+        tl.store(y + start + place, mixed.to(y.dtype.element_ty), mask=there)
+        start += SIDE * SIDE * channels
 
 
 @triton.jit
@@ -342,51 +346,68 @@ def _within(x, LEAST: tl.constexpr, MOST: tl.constexpr):
 
 @triton.jit
 def backward(
-    x, dy, dx, matrix, log_length, shear, velocity, reaction, readout, skip, tau, partial, dtau, channels, groups,
+    x, dy, dx, matrix, log_length, shear, velocity, reaction, readout, skip, tau, partial, dtau,
+    batch, images, channels, groups,
     SIDE: tl.constexpr, S: tl.constexpr, N: tl.constexpr, C: tl.constexpr, STATES: tl.constexpr,
     NYQUIST: tl.constexpr, DOMAIN: tl.constexpr, LENGTHS: tl.constexpr, SHEAR: tl.constexpr,
     CONVECTION: tl.constexpr, REACTION: tl.constexpr, SELECTIVE: tl.constexpr, OPERANDS: tl.constexpr,
 ):  # fmt: skip
-    """`dx`, `dtau` (B, D) where there is a tau, and each image's share of the parameters' gradients, `partial`.
+    """`dx`, `dtau` (B, D) where there is a tau, and each program's share of the parameters' gradients, `partial`.
 
-    `partial` is (B, planes D STATES + D): planes of log_length, shear, velocity, reaction and readout, as far as they
-    are, and then skip's.
+    `partial` is (ceil(B / images), planes D STATES + D): planes of log_length, shear, velocity, reaction and readout,
+    as far as they are, and then skip's.
     """
-    image, group = tl.program_id(0) // groups, tl.program_id(0) % groups
+    first, group = tl.program_id(0) // groups * images, tl.program_id(0) % groups
     place, there = _tile(group, SIDE, S, C, channels)
-    start = image.to(tl.int64) * SIDE * SIDE * channels
-    r = _matrix(matrix, S, N)
-    fy, fx, first_y, first_x = _frequencies(N)
-    tokens = tl.load(x + start + place, mask=there, other=0.0).to(tl.float32)
-    p, q, s, t = _transform(tokens, r, S, N, C, OPERANDS)
-    a, b, c, d = _paired(p, q, s, t, first_y, first_x)
-    tokens = tl.load(dy + start + place, mask=there, other=0.0).to(tl.float32)
-    p, q, s, t = _transform(tokens, r, S, N, C, OPERANDS)
-    ga, gb, gc, gd = _paired(p, q, s, t, first_y, first_x)
-
     channel = group * C + tl.arange(0, C)
     inside = channel < channels
-    time = _time(tau, image, channel, channels, inside, C, SELECTIVE)
+    r = _matrix(matrix, S, N)
+    fy, fx, first_y, first_x = _frequencies(N)
+    both = first_y & first_x
+    time = _time(tau, first, channel, channels, inside, C, SELECTIVE)
+    g_real, g_imaginary, h_real, h_imaginary, corner_x, corner = _symbol(
+        log_length, shear, velocity, reaction, readout, skip, time, channel, channels, inside,
+        N, STATES, NYQUIST, DOMAIN, LENGTHS, SHEAR, CONVECTION, REACTION,
+    )  # fmt: skip
+    g_mirrored, h_mirrored = tl.where(both, corner_x, g_real), tl.where(both, corner, h_real)
+    # The gradients of the symbol's real and imaginary parts. Where both frequencies are 0 the symbol is real, and what
+    # stands in the place of the imaginary part's is that of B's factor.
+    dg_real, dg_imaginary = tl.zeros_like(g_real), tl.zeros_like(g_real)
+    dh_real, dh_imaginary = tl.zeros_like(g_real), tl.zeros_like(g_real)
+    start = first.to(tl.int64) * SIDE * SIDE * channels
+    for _ in range(first, tl.minimum(first + images, batch)):
+        tokens = tl.load(x + start + place, mask=there, other=0.0).to(tl.float32)
+        p, q, s, t = _transform(tokens, r, S, N, C, OPERANDS)
+        a, b, c, d = _paired(p, q, s, t, first_y, first_x)
+        tokens = tl.load(dy + start + place, mask=there, other=0.0).to(tl.float32)
+        p, q, s, t = _transform(tokens, r, S, N, C, OPERANDS)
+        ga, gb, gc, gd = _paired(p, q, s, t, first_y, first_x)
+        dg_real += a * ga + tl.where(both, 0.0, b * gb)
+        dg_imaginary += tl.where(both, b * gb, b * ga - a * gb)
+        dh_real += c * gc + tl.where(both, 0.0, d * gd)
+        dh_imaginary += tl.where(both, d * gd, d * gc - c * gd)
+        ya, yb = g_real * ga - g_imaginary * gb, g_mirrored * gb + g_imaginary * ga
+        yc, yd = h_real * gc - h_imaginary * gd, h_mirrored * gd + h_imaginary * gc
+        p, q, s, t = _unpaired(ya, yb, yc, yd, first_y, first_x)
+        mixed = _inverse(p, q, s, t, r, S, N, C, OPERANDS)
+        tl.store(dx + start + place, mixed.to(dx.dtype.element_ty), mask=there)
+        start += SIDE * SIDE * channels
+
     apart = channels * STATES
     PLANES: tl.constexpr = LENGTHS + SHEAR + 2 * CONVECTION + REACTION + 1
-    share = partial + image.to(tl.int64) * (PLANES * apart + channels)
-
-    # the gradients of the symbol's real and imaginary parts, at the first pair, the second, and where that is Nyquist's
-    both = first_y & first_x
-    g_real, g_imaginary = a * ga, b * ga - a * gb
-    h_real, h_imaginary = c * gc, d * gc - c * gd
-    along, across = b * gb, d * gd
-    tl.store(share + PLANES * apart + channel, tl.sum(tl.sum(g_real + along + h_real + across, 0), 0), mask=inside)
-    g_real += tl.where(both, 0.0, along)
-    h_real += tl.where(both, 0.0, across)
-    of_corner_x = tl.sum(tl.sum(tl.where(both, along, 0.0), 0, keep_dims=True), 1, keep_dims=True)
-    of_corner = 0.5 * tl.sum(tl.sum(tl.where(both, across, 0.0), 0, keep_dims=True), 1, keep_dims=True)
-    row_real = 0.5 * tl.sum(tl.where(first_y, h_real, 0.0), 1, keep_dims=True)
-    row_imaginary = 0.5 * tl.sum(tl.where(first_y, h_imaginary, 0.0), 1, keep_dims=True)
-    column_real = 0.5 * tl.sum(tl.where(first_x & (fy > 0), h_real, 0.0), 0, keep_dims=True)
-    column_imaginary = 0.5 * tl.sum(tl.where(first_x & (fy > 0), h_imaginary, 0.0), 0, keep_dims=True)
-    h_real = tl.where(first_y | first_x, 0.0, h_real)
-    h_imaginary = tl.where(first_y | first_x, 0.0, h_imaginary)
+    share = partial + (tl.program_id(0) // groups).to(tl.int64) * (PLANES * apart + channels)
+    of_skip = dg_real + dh_real + tl.where(both, dg_imaginary + dh_imaginary, 0.0)
+    tl.store(share + PLANES * apart + channel, tl.sum(tl.sum(of_skip, 0), 0), mask=inside)
+    of_corner_x = tl.sum(tl.sum(tl.where(both, dg_imaginary, 0.0), 0, keep_dims=True), 1, keep_dims=True)
+    of_corner = 0.5 * tl.sum(tl.sum(tl.where(both, dh_imaginary, 0.0), 0, keep_dims=True), 1, keep_dims=True)
+    # the second pair's gradients where it is at a Nyquist frequency, half for either sign
+    row_real = 0.5 * tl.sum(tl.where(first_y, dh_real, 0.0), 1, keep_dims=True)
+    row_imaginary = 0.5 * tl.sum(tl.where(first_y & (fx > 0), dh_imaginary, 0.0), 1, keep_dims=True)
+    column_real = 0.5 * tl.sum(tl.where(first_x & (fy > 0), dh_real, 0.0), 0, keep_dims=True)
+    column_imaginary = 0.5 * tl.sum(tl.where(first_x & (fy > 0), dh_imaginary, 0.0), 0, keep_dims=True)
+    dg_imaginary = tl.where(both, 0.0, dg_imaginary)
+    dh_real = tl.where(first_y | first_x, 0.0, dh_real)
+    dh_imaginary = tl.where(first_y | first_x, 0.0, dh_imaginary)
 
     of_tau = tl.zeros_like(time)
     for state in range(STATES):
@@ -410,7 +431,7 @@ def backward(
         a, b, c, d = _propagators(NYQUIST, NYQUIST, l_yy, l_xy, l_xx, v_y, v_x, LENGTHS, SHEAR, CONVECTION)
         o_yy, o_yx, o_xx, o_y, o_x, o_1 = _moments(NYQUIST, NYQUIST, a, b, c, d, of_corner, 0.0, of_corner, 0.0)
         a, b, c, d = _propagators(fy, fx, l_yy, l_xy, l_xx, v_y, v_x, LENGTHS, SHEAR, CONVECTION)
-        t_yy, t_yx, t_xx, t_y, t_x, t_1 = _moments(fy, fx, a, b, c, d, g_real, g_imaginary, h_real, h_imaginary)
+        t_yy, t_yx, t_xx, t_y, t_x, t_1 = _moments(fy, fx, a, b, c, d, dg_real, dg_imaginary, dh_real, dh_imaginary)
 
         # from the moments to the parameters
         plane = share + at
@@ -458,16 +479,4 @@ def backward(
             of_gain = of_gain * tl.exp(rate * time)
         tl.store(plane, of_gain, mask=inside)
     if SELECTIVE:
-        tl.store(dtau + image.to(tl.int64) * channels + channel, of_tau, mask=inside)
-
-    g_real, g_imaginary, h_real, h_imaginary, corner_x, corner = _symbol(
-        log_length, shear, velocity, reaction, readout, skip, time, channel, channels, inside,
-        N, STATES, NYQUIST, DOMAIN, LENGTHS, SHEAR, CONVECTION, REACTION,
-    )  # fmt: skip
-    ya = g_real * ga - g_imaginary * gb
-    yb = tl.where(both, corner_x, g_real) * gb + g_imaginary * ga
-    yc = h_real * gc - h_imaginary * gd
-    yd = tl.where(both, corner, h_real) * gd + h_imaginary * gc
-    p, q, s, t = _unpaired(ya, yb, yc, yd, first_y, first_x)
-    mixed = _inverse(p, q, s, t, r, S, N, C, OPERANDS)
-    tl.store(dx + start + place, mixed.to(dx.dtype.element_ty), mask=there)
+        tl.store(dtau + first.to(tl.int64) * channels + channel, of_tau, mask=inside)

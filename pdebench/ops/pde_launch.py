@@ -6,7 +6,9 @@ Importing this imports Triton.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -16,22 +18,32 @@ from pdebench.ops import pde_kernel
 from pdebench.ops.constants import kept
 from pdebench.ops.pde_symbol import PDEParameters
 
+PROGRAMS = 1024  # several for each of a GPU's some hundred multiprocessors
 LEAST_SIDE = 16  # of a tile: what the matrix units take
 WARPS = 8
 OPERANDS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
-def channels_of_tile(side: int, itemsize: int, states: int, *, backward: bool) -> int:
-    """Channels of a program's tile, `side` tokens of the torus: as many as its registers hold without a spill.
+def channels_of_tile(side: int, itemsize: int, states: int, capability: int, *, backward: bool) -> int:
+    """Channels of a program's tile: as many as its registers hold without a spill.
 
-    At 16 it is a sector of memory, 32 bytes. Larger tiles have a part of one, and leave it to the cache to bring the
-    neighbours' part only once. `python -m benchmarks.kernels --compiled` shows that none spills.
+    Of `side` tokens of the torus, on a GPU of a compute capability. At 16 it is a sector of memory, 32 bytes. Larger
+    tiles have a part of one, and leave it to the cache to bring the neighbours' part only once.
+    `python -m benchmarks.cubins` shows that none spills.
     """
     if side <= 16:
         return 32 // itemsize
     if side <= 32:
-        return 8 if not backward else 4 if states == 1 else 2
-    return 2
+        return 8 if not backward else 4 if itemsize == 2 and states == 1 else 2
+    return 2 if capability >= 9 and not backward else 1
+
+
+def options_of_compiler(side: int, *, backward: bool) -> dict[str, int]:
+    """How a kernel of `side` tokens of the torus is compiled."""
+    options = {"num_warps": WARPS, "num_stages": 1}
+    # All registers that a thread can have: left alone the compiler goes for two programs side by side, and spills. At
+    # 64 it takes them all anyway, and spills where it is told to.
+    return {**options, "maxnreg": 255} if backward and side < 64 else options
 
 
 @kept
@@ -71,14 +83,55 @@ def constants(
     }
 
 
+class _Plan(NamedTuple):
+    """The programs of a launch: groups of channels times blocks of images."""
+
+    blocks: int
+    groups: int
+    given: list[Any]  # from the matrix to tau
+    sizes: tuple[int, ...]
+    how: dict[str, Any]
+
+    def start(self, kernel: Any, tokens: Sequence[Tensor], results: Sequence[Tensor] = ()) -> None:
+        """Run a kernel; off a GPU in Triton's interpreter."""
+        first = tokens[0]
+        if not first.numel():
+            return
+        with torch.cuda.device(first.device) if first.is_cuda else nullcontext():
+            kernel[(self.blocks * self.groups,)](*tokens, *self.given, *results, *self.sizes, **self.how)
+
+
+def _plan(
+    x: Tensor, parameters: PDEParameters, tau: Tensor | None, domain: int, operands: str | None, *, backward: bool
+) -> _Plan:
+    batch, side, _, channels = x.shape
+    states = parameters.readout.shape[1]
+    tile = channels_of_tile(domain * side, x.element_size(), states, _capability(x), backward=backward)
+    groups = -(-channels // tile)
+    images = 1 if tau is not None else max(1, batch * groups // PROGRAMS)
+    matrix = basis(domain * side, side, like=x.bfloat16() if operands == "rounded" else x).to(x.dtype)
+    tensors = [parameters.readout if tensor is None else tensor.contiguous() for tensor in (*parameters, tau)]
+    how = constants(side, tile, parameters, domain, selective=tau is not None, operands=operands or OPERANDS[x.dtype])
+    return _Plan(
+        -(-batch // images),
+        groups,
+        [matrix, *tensors],
+        (batch, images, channels, groups),
+        {**how, **options_of_compiler(domain * side, backward=backward)},
+    )
+
+
+def _capability(x: Tensor) -> int:
+    return torch.cuda.get_device_capability(x.device)[0] if x.is_cuda else 9
+
+
 def mix(x: Tensor, parameters: PDEParameters, tau: Tensor | None, domain: int, operands: str | None = None) -> Tensor:
     """The operator on tokens `x` (B, h, h, D), contiguous; `tau` (B, D).
 
     `operands` is the precision of the products where it is not that of `x`.
     """
     y = torch.empty_like(x)
-    grid, given, how = _arguments(x, parameters, tau, domain, operands, backward=False)
-    _on(x, pde_kernel.forward, grid, x, y, *given, **how)
+    _plan(x, parameters, tau, domain, operands, backward=False).start(pde_kernel.forward, (x, y))
     return y
 
 
@@ -86,37 +139,13 @@ def gradients(
     x: Tensor, dy: Tensor, parameters: PDEParameters, tau: Tensor | None, domain: int, operands: str | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of `x`, of the parameters one after the other, flat, and of `tau`, empty where there is none."""
-    present = [parameter for parameter in parameters if parameter is not None]
-    partial = x.new_empty(len(x), sum(p.numel() for p in present), dtype=torch.float32)
+    plan = _plan(x, parameters, tau, domain, operands, backward=True)
+    count = sum(parameter.numel() for parameter in parameters if parameter is not None)
+    partial = x.new_empty(plan.blocks, count, dtype=torch.float32)
     dx = torch.empty_like(x)
     dtau = x.new_empty(0 if tau is None else tau.shape, dtype=torch.float32)
-    grid, (matrix, *given), how = _arguments(x, parameters, tau, domain, operands, backward=True)
-    *given, channels, groups = given
-    _on(x, pde_kernel.backward, grid, x, dy, dx, matrix, *given, partial, dtau, channels, groups, **how)
+    plan.start(pde_kernel.backward, (x, dy, dx), (partial, dtau))
     return dx, partial.sum(0), dtau
-
-
-def _arguments(
-    x: Tensor, parameters: PDEParameters, tau: Tensor | None, domain: int, operands: str | None, *, backward: bool
-) -> tuple[tuple[int], list[Any], dict[str, Any]]:
-    batch, side, _, channels = x.shape
-    tile = channels_of_tile(domain * side, x.element_size(), parameters.readout.shape[1], backward=backward)
-    groups = -(-channels // tile)
-    rounded = operands == "rounded"
-    matrix = basis(domain * side, side, like=x.bfloat16() if rounded else x).to(x.dtype)
-    tensors = [parameters.readout if tensor is None else tensor.contiguous() for tensor in (*parameters, tau)]
-    how = constants(side, tile, parameters, domain, selective=tau is not None, operands=operands or OPERANDS[x.dtype])
-    return (batch * groups,), [matrix, *tensors, channels, groups], {**how, "num_warps": WARPS, "num_stages": 1}
-
-
-def _on(x: Tensor, kernel: Any, grid: tuple[int], *given: Any, **how: Any) -> None:
-    if not x.numel():
-        return
-    if not x.is_cuda:  # Triton's interpreter
-        kernel[grid](*given, **how)
-        return
-    with torch.cuda.device(x.device):
-        kernel[grid](*given, **how)
 
 
 def interpreted() -> bool:

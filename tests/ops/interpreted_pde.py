@@ -37,7 +37,8 @@ def differences(case: dict[str, Any]) -> dict[str, float]:
     x, dy = (torch.randn(batch, side, side, channels).to(kind) for _ in range(2))
     if operands:
         x, dy = x.bfloat16().float(), dy.bfloat16().float()
-    parameters = operator._parameters_of_pde()
+    parameters = operator.pde_parameters()
+    pde_launch.PROGRAMS = case.get("programs", 1)  # so that a program has several images, and the last fewer
     with torch.no_grad():
         y = pde_launch.mix(x, parameters, tau, operator.domain, operands)
         dx, flat, dtau = pde_launch.gradients(x, dy, parameters, tau, operator.domain, operands)
@@ -51,7 +52,7 @@ def differences(case: dict[str, Any]) -> dict[str, float]:
         return {name: float("nan") if tensor.isnan().any() else 0.0 for name, tensor in found.items()}
 
     exact = operator.double()
-    given = {"x": x.double(), **exact._parameters_of_pde()._asdict(), "tau": None if tau is None else tau.double()}
+    given = {"x": x.double(), **exact.pde_parameters()._asdict(), "tau": None if tau is None else tau.double()}
     given = {name: tensor for name, tensor in given.items() if tensor is not None}
     for name in ("x", "tau"):
         if name in given:

@@ -16,7 +16,7 @@ FORMS = ("full", "diagonal", "isotropic", "off")
 # fp16 and bf16 round the matrix, and the tokens before each of four products, once
 TOLERANCE = {"fp32": 5e-6, "fp16": 2e-3, "rounded": 1.5e-2}
 SOME = [
-    {"side": 16},
+    {"side": 16, "programs": 3, "batch": 5},
     {"side": 8, "options": {"diffusion": "diagonal", "states": 3}},
     {"side": 16, "options": {"diffusion": "isotropic", "reaction": False, "selective": True, "states": 2}},
     {"side": 16, "options": {"diffusion": "off", "padding": "zero"}},

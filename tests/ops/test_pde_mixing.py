@@ -60,7 +60,7 @@ def test_it_keeps_the_rules_of_pytorchs_operators(options: dict[str, Any]) -> No
     op = operator(4, **options)
     x = torch.randn(2, 4, 4, 3, dtype=torch.float64, requires_grad=True)
     tau = torch.rand(2, 3, dtype=torch.float64, requires_grad=True) if op.options.selective else None
-    torch.library.opcheck(torch.ops.pdebench.pde_mixing.default, (x, *op._parameters_of_pde(), tau, op.domain))
+    torch.library.opcheck(torch.ops.pdebench.pde_mixing.default, (x, *op.pde_parameters(), tau, op.domain))
 
 
 def test_a_compiled_mixer_has_it_once_in_either_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,9 +109,10 @@ class PDEOperator(nn.Module):
 
     def _pairs(self, h: int, w: int, tau: Tensor | None) -> Tensor:
         """The symbol as pairs of real numbers, (..., 2)."""
-        return pde_symbol(self._parameters_of_pde(), h, w, self.domain, tau)
+        return pde_symbol(self.pde_parameters(), h, w, self.domain, tau)
 
-    def _parameters_of_pde(self) -> PDEParameters:
+    def pde_parameters(self) -> PDEParameters:
+        """What it has learnt."""
         return PDEParameters(self.log_length, self.shear, self.velocity, self.reaction, self.readout, self.skip)
 
     @property
@@ -124,7 +125,7 @@ class PDEOperator(nn.Module):
         h, w = x.shape[-2:]
         if not not_covered(x.device.type, (h, w), x.dtype, self.domain):
             tokens = x.permute(0, 2, 3, 1)
-            return pde_mixing(tokens, self._parameters_of_pde(), tau, self.domain).permute(0, 3, 1, 2)
+            return pde_mixing(tokens, self.pde_parameters(), tau, self.domain).permute(0, 3, 1, 2)
         if self.domain == 1:
             return spectral_product(x, self._current_symbol(h, w, tau))
         padded = F.pad(x, (0, w, 0, h))
