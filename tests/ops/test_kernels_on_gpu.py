@@ -12,7 +12,7 @@ from pdebench.models.mixers.pde import PDEOperator
 from pdebench.models.options import PDEOptions
 from pdebench.models.registry import FAMILIES
 from pdebench.ops import kernels
-from pdebench.ops.pde_mixing import SIDES, not_covered
+from pdebench.ops.spectral_coverage import SIDES, not_covered
 
 USERS = sorted({family for kernel in kernels.KERNELS.values() for family in kernel.families})
 

@@ -17,8 +17,9 @@ from pdebench.models.mixers.pde import PDEMixer, PDEOperator
 from pdebench.models.options import PDEOptions
 from pdebench.ops import pde_kernel, pde_symbol
 from pdebench.ops.operand import Operand
-from pdebench.ops.pde_launch import basis
-from pdebench.ops.pde_mixing import HANDLES, not_covered
+from pdebench.ops.pde_mixing import HANDLES
+from pdebench.ops.spectral_coverage import not_covered
+from pdebench.ops.spectral_launch import basis
 
 OPTIONS: list[dict[str, Any]] = [
     {},

@@ -510,5 +510,8 @@ def test_a_mixer_says_which_road_its_product_takes(monkeypatch: pytest.MonkeyPat
     other = "no Triton kernel: not on"
     assert implementation(128) == f"half spectra (rfft2); {other} 128 x 128 tokens, only on squares of 8, 16, 32 or 64"
     assert implementation(4).startswith(f"matrices in bf16, half spectra (rfft2) in fp32; {other} 4 x 4 tokens")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    assert implementation(16) == "one Triton kernel"
+    assert "no Triton kernel: the device's compute capability is below 9.0" in implementation(64)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     assert "no Triton kernel: the device's compute capability is below 8.0" in implementation(16)
