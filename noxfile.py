@@ -92,7 +92,7 @@ def _suite(name: str) -> tuple[str, ...]:
 # Seconds that a step may take, and what is run of it: in order of worth, since a GPU is often lent for minutes. What a
 # step has measured when its time is up is kept.
 GPU_STEPS: tuple[tuple[int, tuple[str, ...]], ...] = (
-    (120, ("pytest", "-q", "tests/ops/test_kernels_on_gpu.py", "-k", "pde")),
+    (120, ("pytest", "-q", "tests/ops/test_kernels_on_gpu.py", "-k", "cpu_does or takes_the_kernel")),
     (240, ("benchmarks", "--only", "operator,block", "--json", "results/bench_gpu.json")),
     (60, ("benchmarks.kernels",)),
     (240, _suite("resolution")),

@@ -1,4 +1,4 @@
-"""The CUDA kernels against our PyTorch code: values and all gradients, where there are a device and kernels."""
+"""Kernels, of others and our own, against PyTorch: values and all gradients, where there are a device and kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pdebench.models.mixers.pde import PDEOperator
 from pdebench.models.options import PDEOptions
 from pdebench.models.registry import FAMILIES
 from pdebench.ops import kernels
-from pdebench.ops.spectral_coverage import SIDES, not_covered
+from pdebench.ops.spectral import backend_of, spectral_product
+from pdebench.ops.spectral_coverage import KERNEL, SIDES, not_covered
 
 USERS = sorted({family for kernel in kernels.KERNELS.values() for family in kernel.families})
 
@@ -74,6 +75,27 @@ def test_the_pde_operators_kernel_computes_what_a_cpu_does(
         return [y, *torch.autograd.grad(y, wanted, dy.to(device, kind).permute(0, 3, 1, 2))]
 
     ours, known = outcome("cuda", dtype), outcome("cpu", torch.float64)
+    for got, wanted in zip(ours, known, strict=True):
+        assert (got.cpu().double() - wanted).norm() <= tolerance * wanted.norm()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("side", [8, 16, 32, 64])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float16, 3e-3), (torch.bfloat16, 2e-2)])
+def test_the_kernel_of_a_filter_computes_what_a_cpu_does(dtype: torch.dtype, tolerance: float, side: int) -> None:
+    if side not in SIDES[dtype]:
+        pytest.skip("the kernel does not take it")
+    torch.manual_seed(0)
+    x, dy = (torch.randn(70, 40, side, side).to(dtype) for _ in range(2))
+    kernel = torch.randn(40, side, side)
+
+    def outcome(device: str, kind: torch.dtype, wide: torch.dtype) -> list[Tensor]:
+        u, k = x.to(device, kind).requires_grad_(), kernel.to(device, wide).requires_grad_()
+        y = spectral_product(u, torch.view_as_real(torch.fft.rfft2(k)))
+        return [y, *torch.autograd.grad(y, [u, k], dy.to(device, kind))]
+
+    assert backend_of("cuda", (side, side), dtype) == KERNEL
+    ours, known = outcome("cuda", dtype, torch.float32), outcome("cpu", torch.float64, torch.float64)
     for got, wanted in zip(ours, known, strict=True):
         assert (got.cpu().double() - wanted).norm() <= tolerance * wanted.norm()
 

@@ -30,7 +30,13 @@ SOME = [
     {"side": 32, "kind": "rounded"},
 ]
 ALL = [
-    {"side": side, "kind": kind, "channels": 9, "options": {**terms, "padding": padding, "selective": selective}}
+    {
+        "side": side,
+        "kind": kind,
+        "channels": 3,
+        "batch": 1,
+        "options": {**terms, "padding": padding, "selective": selective},
+    }
     for side, kind, padding, selective, terms in product(
         (8, 16, 32, 64),
         TOLERANCE,
