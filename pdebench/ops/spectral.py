@@ -22,8 +22,8 @@ from pdebench.ops.spectral_coverage import KERNEL, not_covered
 from pdebench.ops.spectral_reference import reference_product
 
 # The largest side of a grid whose product goes by matrices, by device and precision, where no kernel takes it; 0
-# elsewhere. On a CPU measured
-# with `python -m benchmarks --only roads`. On a GPU, an H200: in fp32 matrices took 1.5 to 2.8 times what transforms
+# elsewhere. On a CPU measured with `python -m benchmarks --only roads`. On a GPU, an H200: in fp32 matrices took 1.5 to
+# 2.8 times what transforms
 # take. In bf16 they are more kernels, and 1.1 to 1.2 times as slow where the GPU waits for its host. They are kept
 # there because a block kept it busy for 5.1 ms by matrices (64 x 64) and 6.5 ms by transforms (128 x 128, as many
 # tokens): two grids, so a hint and no measurement of the one against the other.

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 FORMS = ("full", "diagonal", "isotropic", "off")
-# fp16 and bf16 round the matrix, and the tokens before each of four products, once
-TOLERANCE = {"fp32": 5e-6, "fp16": 2e-3, "rounded": 1.5e-2}
+# Of the tokens and their gradients, and of the parameters' gradients. fp16 and bf16 round the matrix, and what stands
+# before each of four products, once. A parameter's gradient is a sum over few tokens here, which may nearly cancel.
+TOLERANCE = {"fp32": (2e-6, 3e-5), "fp16": (1e-3, 1e-2), "rounded": (8e-3, 0.2)}
+
+
 SOME = [
     {"side": 16, "programs": 3, "batch": 5},
     {"side": 8, "options": {"diffusion": "diagonal", "states": 3}},
@@ -66,7 +69,7 @@ def wrong(cases: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str, float]
         (case, name, difference)
         for case, found in zip(cases, interpreted(cases), strict=True)
         for name, difference in found.items()
-        if not difference <= TOLERANCE[case.get("kind", "fp32")]
+        if not difference <= TOLERANCE[case.get("kind", "fp32")][name not in ("x", "y")]
     ]
 
 
