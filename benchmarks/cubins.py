@@ -25,7 +25,7 @@ from triton.compiler import ASTSource
 from pdebench.models.mixers.pde import PDEOperator
 from pdebench.models.options import PDEOptions
 from pdebench.ops import filter_kernel, pde_kernel
-from pdebench.ops.spectral_coverage import LEAST_CAPABILITY, SIDES
+from pdebench.ops.spectral_coverage import SIDES, least_capability
 from pdebench.ops.spectral_launch import OPERANDS, WARPS, channels_of_tile, options_of_compiler, sizes_of_tile, terms
 
 CAPABILITIES = (80, 90)
@@ -68,7 +68,7 @@ def cases(sides: Sequence[int]) -> Iterator[Case]:
             for dtype in PRECISIONS:
                 for side in sides:
                     torus = (2 if "padding" in options else 1) * side
-                    if torus in SIDES[dtype] and capability // 10 >= LEAST_CAPABILITY[torus]:
+                    if torus in SIDES[dtype] and capability // 10 >= least_capability(torus):
                         for kernel in ("forward", "backward"):
                             yield Case(kernel, side, dtype, form, capability)
 

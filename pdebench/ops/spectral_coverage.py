@@ -14,9 +14,6 @@ SIDES = {
     torch.float16: (8, 16, 32, 64),
     torch.float32: (8, 16, 32),
 }
-# The device's least compute capability, by the side of the torus: 8 has products of bf16 and tf32. At 64 the products
-# of 9 take a factor from shared memory, where before it fills the registers, and the backward kernel spills.
-LEAST_CAPABILITY = {8: 8, 16: 8, 32: 8, 64: 9}
 
 
 def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: int) -> str:
@@ -29,14 +26,23 @@ def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: 
     if h != w or domain * h not in SIDES[dtype] or h < min(SIDES[dtype]):
         *others, last = (str(side) for side in SIDES[dtype])
         return f"not on {domain * h} x {domain * w} tokens, only on squares of {', '.join(others)} or {last}"
-    return str(_missing(domain * h))
+    least = least_capability(domain * h)
+    found = int(_capability())
+    if found < 0:
+        return "Triton is not installed"
+    return f"the device's compute capability is below {least}.0" if found < least else ""
+
+
+def least_capability(side: int) -> int:
+    """The least compute capability of a device that takes a torus of `side` tokens a side.
+
+    8 has products of bf16 and tf32. At 64 the products of 9 take a factor from shared memory, where before it fills the
+    registers, and the backward kernel spills.
+    """
+    return 9 if side == 64 else 8
 
 
 @torch.compiler.assume_constant_result
-def _missing(side: int) -> str:
-    """Why the kernel does not take a torus of `side` tokens on this machine."""
-    if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed"
-    if torch.cuda.get_device_capability()[0] < LEAST_CAPABILITY[side]:
-        return f"the device's compute capability is below {LEAST_CAPABILITY[side]}.0"
-    return ""
+def _capability() -> int:
+    """Of this machine's device; -1 where there is no Triton."""
+    return -1 if importlib.util.find_spec("triton") is None else torch.cuda.get_device_capability()[0]

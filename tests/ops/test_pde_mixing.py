@@ -93,6 +93,18 @@ def test_what_the_kernel_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not_covered("cpu", (16, 16), fp32, 1)
 
 
+def test_a_compiled_graph_asks_it_too_of_grids_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+
+    def covered(x: Tensor) -> Tensor:
+        return x * 0 if not_covered("cuda", (x.shape[0], x.shape[1]), x.dtype, 1) else x
+
+    torch.compiler.reset()
+    compiled = torch.compile(covered, fullgraph=True, backend="eager")
+    found = {side: bool(compiled(torch.ones(side, side, dtype=torch.bfloat16))[0, 0]) for side in (16, 12, 32, 64, 8)}
+    assert found == {16: True, 12: False, 32: True, 64: False, 8: True}
+
+
 def test_the_kernel_has_the_operators_bounds() -> None:
     assert (pde_kernel.LEAST_LOG_LENGTH.value, pde_kernel.MOST_LOG_LENGTH.value) == pde_symbol.LOG_LENGTH_RANGE
     assert pde_kernel.MOST_REACTION.value == pde_symbol.MAX_REACTION
