@@ -1,0 +1,159 @@
+"""Samples on disk, a file a batch: what is drawn stays drawn, and no more than a batch stands in memory.
+
+    samples/drawn.json                     what they are samples of; batches of anything else are refused
+    samples/00000012-9f86d081884c7d65.npy  batch 12, whole or not there; its name has a digest of what it holds
+
+Any process of any machine that sees the folder may draw any batch: the files are all that they have in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdebench.data.rows import Extent, FileRows
+from pdebench.errors import ResultsError, printable
+from pdebench.files import disk
+from pdebench.results.store import make_folder, read_json, replacing, write_json
+
+TOLD = "drawn.json"
+_NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.npy")
+
+
+class DrawnBatches:
+    """The batches of `count` samples, each of `size` but the last.
+
+    Attributes:
+        folder: where they are; made when it is opened.
+        about: what they are samples of and how they are drawn, plain data.
+        count: samples in all.
+        size: of a batch.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], count: int, size: int) -> None:
+        """Open a folder of them, empty or of the same samples, and leave out what is damaged.
+
+        Raises:
+            ResultsError: it has samples of something else, or it cannot be written.
+        """
+        self.folder, self.about, self.count, self.size = folder, dict(about), count, size
+        make_folder(folder)
+        for path in disk.leftovers(folder):
+            path.unlink(missing_ok=True)
+        told = {"of": self.about, "count": count, "batch_size": size}
+        before = read_json(folder / TOLD, "what samples were drawn of", "remove its folder to draw them anew")
+        if before is None:
+            write_json(folder / TOLD, told)
+        elif (other := _difference(before, told)) is not None:
+            raise ResultsError(
+                f"{folder} has samples that were drawn otherwise ({other}): ask for the same to go on, or remove it to "
+                "draw them anew"
+            )
+        self._files = {number: path for number, path in _batches(folder) if _whole(path)}
+
+    def __len__(self) -> int:
+        """How many batches there are to be."""
+        return -(-self.count // self.size)
+
+    def begin(self, number: int) -> int:
+        """The first sample of a batch."""
+        return number * self.size
+
+    def of(self, number: int) -> int:
+        """How many samples a batch has."""
+        return min(self.size, self.count - self.begin(number))
+
+    def missing(self) -> list[int]:
+        """The batches that nobody has drawn, as it was when this was opened and by `put`."""
+        return [number for number in range(len(self)) if number not in self._files]
+
+    def put(self, number: int, samples: NDArray[Any]) -> None:
+        """Keep a batch.
+
+        Raises:
+            ResultsError: it cannot be written.
+        """
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.ascontiguousarray(samples), allow_pickle=False)
+        content = buffer.getbuffer()
+        path = self.folder / f"{number:08}-{_digest(content)}.npy"
+        with replacing(path) as file:
+            file.write(content)
+        self._files[number] = path
+
+    def look_again(self) -> None:
+        """See what other processes drew."""
+        known = set(self._files.values())
+        self._files |= {number: path for number, path in _batches(self.folder) if path not in known and _whole(path)}
+
+    def rows(self) -> FileRows:
+        """All samples, in their order, read when they are asked for.
+
+        Raises:
+            ResultsError: some batch is not there.
+        """
+        if lacking := self.missing():
+            raise ResultsError(f"{self.folder} lacks {len(lacking)} of {len(self)} batches: draw again to go on")
+        with self._files[0].open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        extents = []
+        for number, path in sorted(self._files.items()):
+            samples = self.of(number)
+            each = dtype.itemsize * int(np.prod(shape[1:])) * samples
+            extents.append(Extent(path, path.stat().st_size - each, samples))
+        return FileRows(extents, shape[1:], dtype.str)
+
+    def clear(self) -> None:
+        """Remove them."""
+        for _, path in _batches(self.folder):
+            path.unlink(missing_ok=True)
+        (self.folder / TOLD).unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):  # what else is there is not ours
+            self.folder.rmdir()
+
+
+def _batches(folder: Path) -> list[tuple[int, Path]]:
+    """The files of batches that are there, whatever they hold."""
+    found = ((_NAME.fullmatch(path.name), path) for path in sorted(folder.iterdir()))
+    return [(int(match[1]), path) for match, path in found if match]
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file holds what its name says; what does not is removed, to be drawn again."""
+    try:
+        with disk.open_plain(path) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except disk.NotPlain:
+        digest = ""
+    if f"-{digest}." in path.name:
+        return True
+    path.unlink(missing_ok=True)
+    return False
+
+
+def _digest(content: memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _difference(before: Any, now: Mapping[str, Any]) -> str | None:
+    """The first thing in which two descriptions differ, in words; None: they are the same."""
+    theirs, ours = (_flat(one) if isinstance(one, Mapping) else {} for one in (before, now))
+    for name in sorted(theirs.keys() | ours.keys()):
+        if theirs.get(name) != ours.get(name):
+            return f"{printable(name)} was {printable(str(theirs.get(name)))[:60]}, not {ours.get(name)}"
+    return None
+
+
+def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
+    more = told.get("of")
+    return {key: value for key, value in told.items() if key != "of"} | (
+        dict(more) if isinstance(more, Mapping) else {}
+    )
