@@ -13,6 +13,7 @@ PdebenchError                what went wrong, where, and what to do, in one sent
  +- TrackerError             an experiment tracker that is not installed               (exit code 2)
  +- SchedulerError           SLURM is not here, refuses or does not answer            (exit code 2)
  +- CalibrationError         this machine's speed cannot be probed                    (exit code 2)
+ +- AnchorError              a published result that is not kept here, or not written as one  (exit code 2)
  +- RevisionError            a revision that cannot be had, or work that has no name   (exit code 2)
  +- NotComparable            two sides that have nothing to be compared in            (exit code 3)
  +- Diverged                 a loss that is no longer finite; ends a cell, not a sweep
@@ -107,6 +108,10 @@ class SchedulerError(PdebenchError):
 
 class CalibrationError(PdebenchError):
     """This machine's speed cannot be probed."""
+
+
+class AnchorError(PdebenchError):
+    """A published result is asked for that is not kept, or a file of them is not written as one."""
 
 
 class RevisionError(PdebenchError):

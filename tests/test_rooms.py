@@ -19,7 +19,7 @@ FLOORS = (
     ("errors", "column"),
     ("registry",),  # of families, data sets, metrics and tasks, which lie in rooms that know nothing of each other
     ("files", "ops"),
-    ("system", "data"),
+    ("system", "data", "anchors"),
     ("models",),
     ("metrics",),
     ("tasks",),
@@ -35,7 +35,7 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # who must be quick, or run where there is no torch
-PLAIN = ("suite", "stats", "report", "regress", "terminal")
+PLAIN = ("anchors", "suite", "stats", "report", "regress", "terminal")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -12,7 +12,7 @@ import typer
 
 from pdebench.cli.data import data
 from pdebench.cli.gate import regress, save_baseline
-from pdebench.cli.planning import doctor, list_, plan, schema, validate
+from pdebench.cli.planning import anchors, doctor, list_, plan, schema, validate
 from pdebench.cli.results import fit, inspect, report, sample
 from pdebench.cli.running import cancel, run, status, worker
 from pdebench.errors import PdebenchError, printable
@@ -57,6 +57,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order of `--help`
     "fit": fit,
     "schema": schema,
     "list": list_,
+    "anchors": anchors,
     "doctor": doctor,
     "regress": regress,
     "sample": sample,

@@ -1,4 +1,4 @@
-"""Verbs of before a run: `validate`, `plan`, `schema`, `list`, `doctor`."""
+"""Verbs of before a run: `validate`, `plan`, `schema`, `list`, `anchors`, `doctor`."""
 
 from __future__ import annotations
 
@@ -119,6 +119,29 @@ def list_(
         typer.echo(json.dumps(rows, indent=1))
     else:
         print_rows(rows)
+
+
+def anchors(
+    family: Annotated[str | None, typer.Option(help="Of one family, as its paper calls it: DiT, SiT.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Of images of this side, in pixels.")] = None,
+    metric: Annotated[str | None, typer.Option(help="With this metric: fid, is, kid.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List published results, each with its protocol and the place that it was read in.
+
+    Parameters (M) and cost (G) are as printed, in millions and billions; `--json` has all that is known of each. A
+    report shows those that are near a cell beside it.
+
+    Example: `pdebench anchors --family DiT --resolution 256 --metric fid`
+    """
+    from pdebench.anchors.load import chosen
+    from pdebench.cli.published import print_anchors
+
+    found = chosen(family, resolution, metric)
+    if as_json:
+        typer.echo(json.dumps([one.as_json() for one in found], indent=1))
+    else:
+        print_anchors(found, metric)  # type: ignore[arg-type]
 
 
 def doctor(

@@ -23,6 +23,7 @@ from pdebench.report.sections.costs import costs
 from pdebench.report.sections.curves import loss_curves
 from pdebench.report.sections.predicted import predicted
 from pdebench.report.sections.provenance import provenance, suite_names
+from pdebench.report.sections.published import published
 from pdebench.report.sections.quality import quality
 from pdebench.report.sections.samples import sample_rows
 from pdebench.report.sections.scaling import scaling_section
@@ -56,6 +57,7 @@ def sections(page: Page) -> list[PageSection]:
         ),
         PageSection("ablation", "Ablation", ablations),
         PageSection("quality", "Quality", quality(table)),
+        PageSection("published", "Published results", published(table)),
         PageSection("throughput", "Throughput", costs(table, "speed")),
         PageSection("memory", "Memory", costs(table, "memory")),
         PageSection("scaling", "Scaling", scaling_section(table)),

@@ -55,6 +55,7 @@ COLUMNS: dict[str, Column] = {
     "warnings": Column("string", "what a reader of these numbers has to know, as the cell said it; null: nothing"),
     "family_revision": Column("Int64", "of the family: raised when the same configuration came to other numbers"),
     "family_source": Column("string", "digest of the code of another package's family; null: ours"),
+    "channels": Column("Int64", "channels that the model sees: of an image, or of a latent"),
     "classes": Column("Int64", "classes the model is conditioned on; null: unconditional"),
     "train_images": Column("Int64", "images of the training split"),
     "data_checksum": Column(

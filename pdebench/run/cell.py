@@ -98,6 +98,7 @@ def run_cell(
         "macs_uncounted": ", ".join(cost.uncounted),
         "flops_train_step": cost.flops_train_step(cell.train.batch_size),
         "flops_train": float(cost.flops_train_step(cell.train.batch_size) * cell.train.steps),
+        "channels": build["in_channels"],
         "classes": classes,
         "train_images": len(training),
         "val_images": len(held_out),

@@ -26,7 +26,7 @@ def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
     "verb",
     [
         *("run", "report", "validate", "schema", "list", "sample", "doctor", "plan", "status", "cancel", "worker"),
-        *("inspect", "fit", "regress", "baseline save"),
+        *("inspect", "fit", "regress", "baseline save", "anchors"),
     ],
 )
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
@@ -41,6 +41,44 @@ def test_lists_fit_80_columns_and_have_json(what: str) -> None:
     assert shown.returncode == 0
     assert max(map(len, shown.stdout.splitlines())) <= 80
     assert len(json.loads(pdebench("list", what, "--json").stdout)) >= 1
+
+
+def test_published_results_fit_80_columns_and_are_chosen_by_family_resolution_and_metric() -> None:
+    shown = pdebench("anchors")
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert "XL/2   256   400K      1  DDPM 250   19.47" in shown.stdout
+    assert "XL/2 256 px 400K: FID 19.47, elsewhere 18.1: the authors' PyTorch training" in " ".join(
+        shown.stdout.split()
+    )
+    assert "ZigMa on FacesHQ" in shown.stdout
+    few = json.loads(
+        pdebench("anchors", "--family", "SiT", "--resolution", "512", "--metric", "is", "--json").stdout
+    )  # all that is known
+    assert [(one["name"], one["values"]["is"], one["steps"], one["params"]) for one in few] == [
+        ("SiT-XL/2", 252.21, 3_000_000, 675.0)
+    ]
+
+
+def test_the_scores_of_one_metric_are_shown_alone() -> None:
+    shown = pdebench("anchors", "--family", "SiT", "--metric", "fid").stdout
+    assert "2.06" in shown
+    assert "277.50" not in shown
+    assert "270.27" not in shown  # what others have of another metric
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--family", "Dit"), "of family 'Dit' is kept; did you mean 'DiT'?"),
+        (("--resolution", "300"), "of resolution '300' is kept; known: 256, 512, 1024"),
+        (("--metric", "fud"), "of metric 'fud' is kept; did you mean 'fid'?"),
+        (("--family", "SiT", "--resolution", "1024"), "of resolution '1024' is kept; known: 256, 512"),
+    ],
+)
+def test_what_is_not_kept_of_published_results_is_said(option: tuple[str, ...], said: str) -> None:
+    shown = pdebench("anchors", *option)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr == f"error: no published result {said}\n"
 
 
 def test_the_models_are_listed_with_every_size_and_cost() -> None:
@@ -72,6 +110,7 @@ def test_quick_verbs_import_neither_torch_nor_pandas() -> None:
         ["list", "data"],
         ["list", "metrics"],
         ["schema"],
+        ["anchors"],
     ):
         done = subprocess.run(
             [sys.executable, "-c", script.format(arguments=arguments)], capture_output=True, text=True, timeout=60

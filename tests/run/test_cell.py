@@ -96,7 +96,7 @@ def test_random_latents_train_at_their_four_channels(tmp_path: Path) -> None:
     row = run_cell(cell(), tmp_path)
     assert row["train_loss"] > 0
     assert row["val_loss"] is row["val_loss_ema"] is None  # nothing of noise is held out
-    assert row["classes"] == 1000
+    assert (row["classes"], row["channels"]) == (1000, 4)
     assert row["compile_seconds"] is None
 
 
