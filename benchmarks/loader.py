@@ -12,14 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.ratio import Effort, Row, compare, single
+from benchmarks.ratio import Effort, Row, Sample, compare, single
 from pdebench.data.arrays import header
 from pdebench.data.packed.images import pack
 from pdebench.data.registry import load
@@ -43,7 +43,7 @@ def run(effort: Effort) -> Iterator[Row]:
         images = as_trained_on(load(DataConfig(name="packed", resolution=SIDE, path=packed), "train"))
         order = torch.Generator().manual_seed(0)
         batches = Batches(images, BATCH, order)
-        ours = _seconds(lambda: [batches.next() for _ in range(20)], 20)
+        ours = seconds_of(lambda: [batches.next() for _ in range(20)], 20)
         theirs = _image_folder(folder / "images")
         yield Row("loader", "64 px, packed / torchvision.ImageFolder", compare(ours, theirs, effort), LEAST_SPEEDUP)
         yield Row(
@@ -70,7 +70,9 @@ def _photographs(folder: Path, count: int) -> None:
         coarse.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
 
 
-def _seconds(work, batches: int):  # type: ignore[no-untyped-def]
+def seconds_of(work: Callable[[], object], batches: int) -> Sample:
+    """A sample of what reads so many batches: the seconds of one."""
+
     def sample() -> float:
         began = time.perf_counter()
         work()
@@ -89,7 +91,7 @@ def _image_folder(folder: Path):  # type: ignore[no-untyped-def]
         datasets.ImageFolder(str(folder), transforms.Compose(steps)), BATCH, shuffle=True, drop_last=True,
         num_workers=len(os.sched_getaffinity(0)), persistent_workers=True,
     )  # fmt: skip
-    return _seconds(lambda: [None for _ in loader], max(1, len(loader)))
+    return seconds_of(lambda: [None for _ in loader], max(1, len(loader)))
 
 
 def _bare(packed: Path, count: int):  # type: ignore[no-untyped-def]
@@ -111,7 +113,7 @@ def _bare(packed: Path, count: int):  # type: ignore[no-untyped-def]
                 os.preadv(opened[path], [batch[place]], begin + row * size)
             torch.from_numpy(batch)
 
-    return _seconds(work, 20)
+    return seconds_of(work, 20)
 
 
 def _peak(folder: Path, rows: int = LARGE // (3 * 256 * 256)) -> float:

@@ -125,7 +125,7 @@ def pack(
         index = make(config, out, workers or len(os.sched_getaffinity(0)), said)
     rows = {split: sum(len(part.splits[split].labels) for part in index.parts if split in part.splits)
             for split in ("train", "validation")}  # fmt: skip
-    left = sum(len(part.skipped) for part in index.parts)
+    left = index.skipped
     typer.echo(
         f"wrote {out}: {rows['train']:,} images to train on, {rows['validation']:,} held out"
         + (f", {left:,} left out: `pdebench data stats {out}` names some" if left else "")

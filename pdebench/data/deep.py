@@ -11,6 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pdebench.data.transparency import clear_grey
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -106,7 +108,7 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def grey(image: Image.Image, form: str | None, depth: Depth) -> Image.Image:
-    """Grey of more than 8 bits to RGB; Pillow's own conversion would clip at 255 instead of scaling.
+    """Grey of more than 8 bits to RGB, on white; Pillow's own conversion would clip at 255 instead of scaling.
 
     Raises:
         ValueError: what stands for white is not known.
@@ -115,13 +117,16 @@ def grey(image: Image.Image, form: str | None, depth: Depth) -> Image.Image:
     from PIL import Image
 
     values = np.asarray(image)
+    clear = values == clear_grey(image)
+    values = np.where(clear, 0, values)  # what is not seen says nothing of the range
     sixteen = image.mode.startswith("I;16") or (image.mode == "I" and form in _UNSIGNED)
     white = depth.white
     if white is None and sixteen:
         white = _white(values, depth.significant)
     if white is None or values.min() < 0 or values.max() > white:
         raise ValueError(f"pixels of mode '{image.mode}' have no known range; save it with 8 or 16 bits")
-    return Image.fromarray(np.round(values * 255.0 / white).astype(np.uint8)).convert("RGB")
+    seen = np.where(clear, 255, np.round(values * 255.0 / white))
+    return Image.fromarray(seen.astype(np.uint8)).convert("RGB")
 
 
 def _white(values: NDArray[np.uint16], significant: int | None) -> float:

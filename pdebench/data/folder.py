@@ -8,11 +8,11 @@ folders say that. What the set is, is what its files hold and not where they lie
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -25,11 +25,11 @@ from pdebench.data.remarks import remarks
 from pdebench.data.source import SPLITS, ImageSet, Sample, Skipped, Source, SourceConfig, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of
+from pdebench.data.threads import in_threads
 from pdebench.errors import CellWarning, DataError
 from pdebench.files.disk import NotPlain, open_plain
 
 _RECIPE = "folder-2"
-_READERS = 8  # threads: a disk is waited for, and hashing lets go of the interpreter
 _SETTLED = 2.0  # seconds after which a file that was written again has another time of change
 
 
@@ -121,8 +121,7 @@ def digests_of(listing: Listing) -> list[bytes | None]:
     about = tuple(_signature(file.path) for file in listing.files)
     if _known is not None and _known[0] == about:
         return _known[1]
-    with ThreadPoolExecutor(_READERS) as pool:
-        digests = list(pool.map(_digest, [file.path for file in listing.files]))
+    digests = in_threads(lambda paths: [_digest(path) for path in paths], [file.path for file in listing.files])
     newest = max(one.changed for one in about)
     _known = (about, digests) if time.time_ns() - newest > _SETTLED * 1e9 else None
     return digests
@@ -174,7 +173,7 @@ def _splits_seen(listing: Listing) -> set[Split]:
         if file.split is not None and file.split in seen:
             continue
         data = _read(file.path)
-        if data is not None and pixels.has_image_header(data):
+        if data is not None and pixels.refusal(io.BytesIO(data)) is None:
             seen.add(file.split or split_of(data))
         if len(seen) == len(SPLITS):
             break

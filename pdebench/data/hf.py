@@ -102,7 +102,7 @@ class HfSource(Source):
         if config.path is not None:
             for remark in _found(config).remarks:
                 warnings.warn(f"{config.path}: {remark}", CellWarning, stacklevel=2)
-        warn_of(str(config.path or config.set), entry.skipped, entry.decoded)
+        warn_of(str(config.path or config.set), entry, config.resolution)
         if not len(entry.images):
             raise DataError(f"data.path: the {split} split of {config.path or config.set} is empty: add images")
         names = columns.names

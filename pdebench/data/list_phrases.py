@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 _NAMED = 5
 
 
-def few(names: Iterable[str]) -> str:
-    """`a, b, c, d, e and 3 more`."""
+def few(names: Iterable[str], count: int | None = None) -> str:
+    """`a, b, c, d, e and 3 more`; `count` says how many there are where some of the names are known."""
     known = list(names)
-    more = f" and {len(known) - _NAMED:,} more" if len(known) > _NAMED else ""
-    return ", ".join(known[:_NAMED]) + more
+    more = (len(known) if count is None else count) - len(known[:_NAMED])
+    return ", ".join(known[:_NAMED]) + (f" and {more:,} more" if more else "")
 
 
 def folders(names: Iterable[str]) -> str:

@@ -40,7 +40,7 @@ class Listing:
 
     def name(self, file: File) -> str:
         """An image as messages name it."""
-        return file.path.relative_to(self.root).as_posix()
+        return "/".join(file.path.parts[len(self.root.parts) :])  # `relative_to` takes five times as long
 
 
 def made(tree: Tree, files: Iterable[File], classes: tuple[str, ...] | None, remarks: Sequence[str]) -> Listing:

@@ -7,9 +7,9 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
-from pdebench.data import deep
+from pdebench.data import deep, transparency
 from pdebench.errors import DataError, out_of_memory, refused_by_system
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-DECODE_RECIPE = "pixels-2"
+DECODE_RECIPE = "pixels-3"
 """Part of every cache key: a change to how pixels are made must change it."""
 
 # What Pillow decodes itself. Of what it opens beside these it hands EPS to an interpreter, and IPTC to whatever format
@@ -95,9 +95,11 @@ def _judged() -> Iterator[list[tuple[int, int]]]:
 
 def _had_memory(sizes: Sequence[tuple[int, int]]) -> bool:
     """Whether what decoding takes is to be had: a C library that gets none calls the file broken."""
+    import numpy as np
+
     pixels = sum(width * height for width, height in sizes)
     try:
-        bytearray(_SPARE + 4 * _COPIES * pixels)  # the kernel fills none of it in
+        np.empty(_SPARE + 4 * _COPIES * pixels, np.uint8)  # asked for, and not filled in
     except MemoryError:
         return False
     return True
@@ -124,15 +126,15 @@ def begins_as_image(first: bytes) -> bool:
     return any(accept is not None and accept(first) is True for accept in accepts)
 
 
-def has_image_header(data: bytes) -> bool:
-    """Whether these bytes begin as an image of a known format and bearable size; decodes no pixels."""
+def refusal(file: IO[bytes]) -> str | None:
+    """Why a file that begins so is no image of a known format and bearable size; None: it is. Decodes no pixels."""
     from PIL import Image
 
     try:
-        with _judged(), _strict(), Image.open(io.BytesIO(data), formats=formats()):
-            return True
-    except Damaged:
-        return False
+        with _judged(), _strict(), Image.open(file, formats=formats()):
+            return None
+    except Damaged as error:
+        return str(error)
 
 
 def reason(error: Exception) -> str:
@@ -172,6 +174,7 @@ def read(data: bytes, *, among_threads: bool = False) -> Decoded:
             raise Image.DecompressionBombWarning
         pages = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # a phone's previews are no pages
         depth = deep.stated(opened, data)
+        transparency.restate(opened, data)
         opened.load()
         image = upright(opened)
         if image.mode.startswith(("I", "F")):

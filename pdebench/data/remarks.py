@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pdebench.data.cache import CachedSplit
+from pdebench.data.left_out import not_as_they_were
 from pdebench.data.list_phrases import by_reason, few
 from pdebench.data.listing import File, Listing
 from pdebench.data.source import SPLITS, Skipped
@@ -21,13 +22,7 @@ def remarks(
     if left_out:
         what = "files" if listing.left_out else "images"
         yield f"{len(left_out)} of {there} {what} in {root} are left out: {_reasons(left_out)}"
-    if entry.enlarged:
-        yield (
-            f"{entry.enlarged} of {entry.decoded} images in {root} are smaller than {resolution} px and were enlarged: "
-            "remove them or lower data.resolution"
-        )
-    if entry.paged:
-        yield f"{entry.paged} of {entry.decoded} images in {root} have several pages, of which the first is used"
+    yield from not_as_they_were(f"images in {root}", entry, resolution)
     yield from (f"{root}: {clause}" for clause in _of_classes(listing, entry))
     yield from _of_copies(listing, digests)
 

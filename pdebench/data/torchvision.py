@@ -3,7 +3,7 @@
 Its files lie under `path` as torchvision keeps them; they are fetched only where `download` says so. What is held out
 is the set's own validation or test split; of a set without one, a hash of each image holds out about a tenth. Where
 torchvision would open a file itself, its bytes are read here instead: it would show the colours that are hidden under
-transparent pixels, and leave a photograph lying on its side.
+transparent pixels, leave a photograph lying on its side, and give a vector file to an interpreter.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class TorchvisionSource(Source):
         names = _class_names(config)
         key = json.dumps([content, names, version("torchvision")])
         entry = cached(self.name, config.resolution, key, split, lambda: _decode(config), self.most_cached(config))
-        warn_of(f"{config.set} in {_root(config)}", entry.skipped, entry.decoded)
+        warn_of(f"{config.set} in {_root(config)}", entry, config.resolution)
         if not len(entry.images):
             raise DataError(f"data.set: the {split} split of {config.set} in {_root(config)} is empty")
         labels = None if names is None else entry.labels
@@ -207,13 +207,13 @@ def _decode(config: SourceConfig) -> Iterator[Sample | Skipped]:
 def _sample(config: SourceConfig, opened: Any, at: int, split: Split | None) -> Sample | Skipped:
     about, name = _about(config), f"image {at} of {split or 'all'}"
     try:
-        given, target = opened[at]
-    except Exception as error:  # Pillow's, of a file that torchvision opens itself
+        given, target = _given(about, opened, at)
+    except Exception as error:  # of a file that is no plain one, or torchvision's own
         if out_of_memory(error) or refused_by_system(error):
             raise
         return Skipped(name, pixels.reason(error))
     try:
-        image = pixels.read(given).image if isinstance(given, bytes) else pixels.on_white(pixels.upright(given))
+        image, pages = pixels.read(given) if isinstance(given, bytes) else (given.convert("RGB"), 1)
     except pixels.Damaged as error:
         return Skipped(name, str(error))
     label = -1
@@ -225,4 +225,13 @@ def _sample(config: SourceConfig, opened: Any, at: int, split: Split | None) -> 
             raise DataError(f"data.set: {name} of {config.set} has label {target}: it has {about.classes} classes")
     identity = given if isinstance(given, bytes) else image.tobytes()
     made = pixels.centre_crop(image, config.resolution)
-    return Sample(split or split_of(identity), made, label, min(image.size) < config.resolution)
+    return Sample(split or split_of(identity), made, label, min(image.size) < config.resolution, pages > 1)
+
+
+def _given(about: TorchvisionSet, opened: Any, at: int) -> tuple[Any, Any]:
+    """The bytes of an image's file, or of a set that holds pixels the image; and its label."""
+    if about.item is None:
+        given, target = opened[at]
+        return given, target
+    path, target = about.item(opened, at)
+    return _bytes(path), target

@@ -6,8 +6,9 @@ boxes and masks, which are no images with at most one class each, and `ImageFold
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Keywords: TypeAlias = Mapping[str, Any]
@@ -29,6 +30,8 @@ class TorchvisionSet:
         first: the number that it gives its first class.
         fetches: it can be downloaded.
         needs: a package beside torchvision that reads it, other than those that pdebench needs.
+        item: file and label of an image, by the set and a number; of sets whose class opens files itself and cannot be
+            told how. None: its class takes a reader of files, or holds pixels.
     """
 
     files: tuple[str, ...]
@@ -38,6 +41,32 @@ class TorchvisionSet:
     first: int = 0
     fetches: bool = True
     needs: str | None = None
+    item: Callable[[Any, int], tuple[Path, Any]] | None = None
+
+
+def _of_caltech101(opened: Any, at: int) -> tuple[Path, Any]:
+    label = opened.y[at]
+    folder = Path(opened.root, "101_ObjectCategories", opened.categories[label])
+    return folder / f"image_{opened.index[at]:04d}.jpg", label
+
+
+def _of_caltech256(opened: Any, at: int) -> tuple[Path, Any]:
+    label = opened.y[at]
+    folder = Path(opened.root, "256_ObjectCategories", opened.categories[label])
+    return folder / f"{label + 1:03d}_{opened.index[at]:04d}.jpg", label
+
+
+def _of_celeba(opened: Any, at: int) -> tuple[Path, Any]:
+    return Path(opened.root, opened.base_folder, "img_align_celeba", opened.filename[at]), None
+
+
+def _of_gtsrb(opened: Any, at: int) -> tuple[Path, Any]:
+    path, label = opened._samples[at]
+    return Path(path), label
+
+
+def _of_pets(opened: Any, at: int) -> tuple[Path, Any]:
+    return opened._images[at], opened._labels[at]
 
 
 def _flagged(classes: int, *files: str) -> TorchvisionSet:
@@ -52,9 +81,9 @@ SETS: Mapping[str, TorchvisionSet] = {
     "CIFAR10": _flagged(10, "cifar-10-batches-py"),
     "CIFAR100": _flagged(100, "cifar-100-python"),
     "CLEVRClassification": _split(8, "clevr", "val", first=3),  # how many things are in it, 3 to 10
-    "Caltech101": TorchvisionSet(("caltech101/101_ObjectCategories",), 101),
-    "Caltech256": TorchvisionSet(("caltech256/256_ObjectCategories",), 257),
-    "CelebA": TorchvisionSet(("celeba",), None, {"split": "train"}, {"split": "valid"}),
+    "Caltech101": TorchvisionSet(("caltech101/101_ObjectCategories",), 101, item=_of_caltech101),
+    "Caltech256": TorchvisionSet(("caltech256/256_ObjectCategories",), 257, item=_of_caltech256),
+    "CelebA": TorchvisionSet(("celeba",), None, {"split": "train"}, {"split": "valid"}, item=_of_celeba),
     "Country211": _split(211, "country211", "valid"),
     "DTD": _split(47, "dtd", "val"),
     "EMNIST": TorchvisionSet(("EMNIST/raw",), 47, {"split": "balanced", **_TRAIN}, {"split": "balanced", **_TEST}),
@@ -64,13 +93,13 @@ SETS: Mapping[str, TorchvisionSet] = {
     "FashionMNIST": _flagged(10, "FashionMNIST/raw"),
     "Flowers102": _split(102, "flowers-102", "val"),
     "Food101": _split(101, "food-101", "test"),
-    "GTSRB": _split(43, "gtsrb", "test"),
+    "GTSRB": _split(43, "gtsrb", "test", item=_of_gtsrb),
     "ImageNet": TorchvisionSet(("train", "val"), 1000, {"split": "train"}, {"split": "val"}, fetches=False),
     "Imagenette": _split(10, "imagenette2", "val"),
     "KMNIST": _flagged(10, "KMNIST/raw"),
     "MNIST": _flagged(10, "MNIST/raw"),
     "Omniglot": TorchvisionSet(("omniglot-py/images_background",), 964),  # of its other half all classes are others
-    "OxfordIIITPet": _split(37, "oxford-iiit-pet", "test", "trainval"),
+    "OxfordIIITPet": _split(37, "oxford-iiit-pet", "test", "trainval", item=_of_pets),
     "PCAM": _split(2, "pcam", "val", needs="h5py"),
     "Places365": TorchvisionSet(
         (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,11 +32,11 @@ class Tree:
 
     def parts(self, path: Path) -> tuple[str, ...]:
         """The names that lead from the root to a file."""
-        return path.relative_to(self.root).parts
+        return path.parts[len(self.root.parts) :]  # `relative_to` takes five times as long, of a million files
 
     def name(self, path: Path) -> str:
         """A file as messages name it."""
-        return path.relative_to(self.root).as_posix()
+        return "/".join(self.parts(path))
 
     def leave_out(self, path: Path, why: str) -> None:
         """Count a file that is not used."""
@@ -50,21 +52,27 @@ def read_tree(root: Path) -> Tree:
         OSError: a folder cannot be read.
     """
     tree = Tree(root)
-    for entry in sorted(root.iterdir()):
+    for entry in _entries(root):
         _look_at(entry, tree, {_identity(root)})
     return tree
 
 
-def _look_at(path: Path, tree: Tree, visited: set[tuple[int, int]]) -> bool:
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder, by name; the system says of each what it is, so that a million are not asked one by one."""
+    with os.scandir(folder) as entries:
+        yield from sorted(entries, key=lambda entry: entry.name)
+
+
+def _look_at(entry: os.DirEntry[str], tree: Tree, visited: set[tuple[int, int]]) -> bool:
     """Sort a file or folder in; returns whether there is an image in it."""
-    if path.name.startswith((".", "__MACOSX")):
+    path = Path(entry.path)
+    there = path if entry.is_symlink() else entry  # of links that lead to themselves an entry raises
+    if entry.name.startswith((".", "__MACOSX")):
         tree.leave_out(path, "hidden")
-    elif path.is_dir():
+    elif there.is_dir():
         return _enter(path, tree, visited)
-    elif not path.exists():
-        tree.leave_out(path, "a link that leads nowhere")
-    elif not path.is_file():
-        tree.leave_out(path, "no plain file")
+    elif not there.is_file():
+        tree.leave_out(path, "no plain file" if path.exists() else "a link that leads nowhere")
     elif _may_be_image(path):
         tree.images.append(path)
         return True
@@ -78,7 +86,7 @@ def _enter(folder: Path, tree: Tree, visited: set[tuple[int, int]]) -> bool:
         tree.leave_out(folder, "a link to a folder that is read already")
         return False
     visited.add(identity)
-    found = [_look_at(entry, tree, visited) for entry in sorted(folder.iterdir())]
+    found = [_look_at(entry, tree, visited) for entry in _entries(folder)]
     if not any(found):
         tree.empty.append(folder)
     return any(found)

@@ -16,8 +16,9 @@ import torch
 
 from pdebench.data import registry
 from pdebench.data.packed.index import FORMAT, Index, PartFiles, SpaceFound, read_part, write_index
+from pdebench.data.packed.samples import samples
 from pdebench.data.packed.writer import PartWriter, Said, prepared, rows_of_a_part
-from pdebench.data.source import SPLITS, ImageSet, SourceConfig, Split
+from pdebench.data.source import SPLITS, ImageSet, Sample, Skipped, SourceConfig, Split
 from pdebench.errors import CellWarning, DataError, out_of_memory, refused_by_system
 from pdebench.models.autoencoder import Autoencoder, load
 
@@ -122,6 +123,7 @@ def encode(
             ),
             parts=[part for part in parts if part is not None],
             remarks=list(dict.fromkeys(str(one.message) for one in caught)),
+            left_out=sets["train"].skipped,
         )  # fmt: skip
         write_index(out, index)
     except OSError as error:
@@ -133,17 +135,23 @@ def _encoded(encoder: _Encoder, images: ImageSet, split: Split, span: range, par
     kept = np.dtype(part.kind)
     largest = float(np.finfo(kept).max)
     for begin in range(span.start, span.stop, at_once := 64):
-        pixels = torch.from_numpy(np.array(images.images[begin : min(begin + at_once, span.stop)]))
+        found = list(samples(images, begin, min(begin + at_once, span.stop)))
+        for one in found:
+            if isinstance(one, Skipped):
+                part.add(one)
+        sound = [one for one in found if isinstance(one, Sample)]
+        if not sound:
+            continue
+        pixels = torch.from_numpy(np.stack([one.pixels for one in sound]))
         turned = [pixels, pixels.flip(-1)][: 1 + part.mirrored]
         rows = [encoder.rows(one) for one in turned]
         if not all(np.isfinite(one).all() and np.abs(one).max() < largest for one in rows):
             raise DataError(
-                f"the latents of images {begin} to {begin + len(pixels)} of the {split} split are not finite, or too "
+                f"the latents of images {begin} to {begin + len(found)} of the {split} split are not finite, or too "
                 "large to be kept: take --precision fp32, or another autoencoder"
             )
-        for at in range(len(pixels)):
-            label = -1 if images.labels is None else int(images.labels[begin + at])
-            part.append(split, label, *(one[at].astype(kept) for one in rows))
+        for at, sample in enumerate(sound):
+            part.append(split, sample.label, *(one[at].astype(kept) for one in rows))
 
 
 def _lasting(autoencoder: str) -> str:

@@ -128,12 +128,13 @@ def test_files_that_are_not_as_the_others_are_left_out_each_with_its_reason(enco
     np.save(tmp_path / "00000" / "unlisted.npy", np.zeros((8, SIDE, SIDE), np.float32))
     (tmp_path / "readme.txt").write_text("hello")
     (tmp_path / "link.npy").symlink_to("nowhere")
+    (tmp_path / "loop.npy").symlink_to("loop.npy")
     train, said = told(encoded(tmp_path))
     _, validation = (registry.load(encoded(tmp_path), split) for split in ("train", "validation"))
     assert len(train) + len(validation) == 54
-    assert train.skipped == validation.skipped == 9
+    assert train.skipped == validation.skipped == 10
     (left_out,) = (text for text in said if "left out" in text)
-    assert left_out.startswith(f"9 of 63 files in {tmp_path} are left out: ")
+    assert left_out.startswith(f"10 of 64 files in {tmp_path} are left out: ")
     for reason in (
         "it has 636 bytes, where its header means 640", "it is no .npy file", "its values are complex128, not numbers",
         "its array is (8, 8, 8) of <f4, where most are (8, 4, 4) of <f4", "its array is (16, 4, 4) of <f2",

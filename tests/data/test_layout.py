@@ -1,5 +1,6 @@
 """Known layouts are read as their owners mean them, or refused; every file is used, or counted with its reason."""
 
+import os
 import warnings
 
 import numpy as np
@@ -151,17 +152,21 @@ def test_every_file_that_is_left_out_is_counted_and_named(data, root):
     fill(root / "b", 30, 100)
     (root / "a" / "notes.txt").write_text("so much for that")
     (root / "a" / "gone.png").symlink_to("nowhere")
+    (root / "a" / "itself.png").symlink_to("itself.png")
+    os.mkfifo(root / "a" / "pipe.png")
     (root / "a" / "cut.png").write_bytes((root / "a" / "1.png").read_bytes()[:300])
     (root / "a" / ".hidden.png").write_bytes(b"")
     (root / "b" / "drawing.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n")
     (root / "c").mkdir()
     (root / "c" / "list.csv").write_text("a,b\n" * 20)
     trained, _, said = loaded(data, root)
-    assert trained.skipped == 6
-    assert "6 of 66 files" in said
+    assert trained.skipped == 8
+    assert "8 of 68 files" in said
     for name, why in [
         ("a/notes.txt", "not an image"),
         ("a/gone.png", "a link that leads nowhere"),
+        ("a/itself.png", "a link that leads nowhere"),
+        ("a/pipe.png", "no plain file"),
         ("a/.hidden.png", "hidden"),
         ("a/cut.png", ""),
         ("b/drawing.eps", "not an image"),

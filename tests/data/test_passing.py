@@ -103,7 +103,7 @@ def test_a_failure_of_this_process_is_not_kept(
             loaded(images)
         if where == "open":
             with pytest.raises((MemoryError, DataError, KeyboardInterrupt, SystemExit)):
-                pixels.has_image_header(b"")
+                pixels.refusal(io.BytesIO())
     assert loaded(images) == 40
 
 

@@ -47,6 +47,9 @@ def pairs(begin: int, end: int, classes: int = 3) -> list[tuple[str, bytes]]:
     return found
 
 
+CUT = picture(1)[:60]  # it begins as a PNG
+
+
 @pytest.fixture
 def shards(tmp_path):
     """Sixty samples of three classes in three shards, by webdataset's own writer."""
@@ -130,7 +133,7 @@ def test_the_order_is_mixed_and_fixed(data, shards, cache):
 def test_the_index_is_kept_and_made_again_where_it_is_damaged(data, shards, cache):
     config = data("shards", SIDE, shards)
     before = held(both(config))
-    kept = sorted(cache.glob("shard-1-*.json"))
+    kept = sorted(cache.glob("shard-2-*.json"))
     assert len(kept) == 3
     kept[0].write_text(kept[0].read_text().replace('"offsets": [\n  ', '"offsets": [\n  1'))
     index_of.cache_clear()
@@ -311,12 +314,17 @@ def test_links_devices_and_names_that_lead_out_are_left_alone(data, tmp_path):
         assert sum(map(len, both(data("shards", SIDE, tmp_path)))) == 40
 
 
-@pytest.mark.parametrize(
-    "broken", [b"", b"no image", picture(1)[:60], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"]
-)
-def test_a_picture_that_cannot_be_decoded_is_replaced_by_one_of_its_class(data, tmp_path, broken):
+@pytest.mark.parametrize("broken", [b"", b"no image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"])
+def test_what_does_not_begin_as_a_picture_is_left_out_and_counted(data, tmp_path, broken):
+    tar(tmp_path / "a.tar", [*pairs(0, 60), ("x.png", broken), ("x.cls", b"0")])
+    with pytest.warns(CellWarning, match=r"1 members are left out, such as x\.png of a\.tar \(not an image\)"):
+        train, validation = both(data("shards", SIDE, tmp_path))
+    assert (len(train) + len(validation), train.skipped) == (60, 1)
+
+
+def test_a_picture_that_cannot_be_decoded_is_replaced_by_one_of_its_class(data, tmp_path):
     members = dict(pairs(0, 60))
-    members["0007.png"] = broken
+    members["0007.png"] = CUT
     tar(tmp_path / "a" / "x.tar", members.items())
     part = next(part for part in both(data("shards", SIDE, tmp_path / "a")) if "0007" in part.images.table.keys)
     at = part.images.table.keys.index("0007")
@@ -332,12 +340,30 @@ def test_a_picture_that_cannot_be_decoded_is_replaced_by_one_of_its_class(data, 
     assert np.array_equal(first[0], part.images[after])
 
 
-def test_a_class_without_any_picture_that_can_be_decoded_is_an_error(data, tmp_path):
-    broken = [entry for n in range(30) for entry in ((f"b{n}.png", b"no"), (f"b{n}.cls", b"7"))]
-    tar(tmp_path / "a.tar", [*pairs(0, 40), *broken])
+def test_damaged_pictures_are_not_told_of_one_by_one_for_ever(data, tmp_path):
+    broken = [entry for n in range(300) for entry in ((f"b{n}.png", CUT), (f"b{n}.cls", b"0"))]
+    tar(tmp_path / "a.tar", [*pairs(0, 400), *broken])
     part = registry.load(data("shards", SIDE, tmp_path), "train")
-    with pytest.warns(CellWarning), pytest.raises(DataError, match="no other picture of its class"):
-        part.images[int(np.flatnonzero(part.labels == 7)[0])]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        part.images[:]
+    assert len(told) == 7
+    assert str(told[-1].message).endswith("so it is with 100 pictures by now")
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_a_class_without_any_picture_that_can_be_decoded_is_left_out_and_counted(data, tmp_path, count):
+    broken = [entry for n in range(count) for entry in ((f"b{n}.png", CUT), (f"b{n}.cls", b"7"))]
+    tar(tmp_path / "a.tar", [*pairs(0, 40), *broken])
+    for _ in range(2):  # the second time it is remembered
+        with pytest.warns(CellWarning, match=rf"{count} members are left out, such as b\d+ of a\.tar"):
+            parts = both(data("shards", SIDE, tmp_path))
+        assert [part.skipped for part in parts] == [count, count]
+        assert sum(map(len, parts)) == 40
+        for part in parts:
+            assert part.images[:].shape == (len(part), 3, SIDE, SIDE)
+            assert 7 not in part.labels
+    assert parts[0].class_names == tuple("01234567"), "what labels mean does not depend on what is damaged"
 
 
 def exif(seed: int) -> bytes:

@@ -157,6 +157,15 @@ def test_a_damaged_set_is_said_to_be(data, tmp_path):
         registry.load(config, "train")
 
 
+def test_no_set_opens_files_in_its_own_way():
+    """Which hands a vector file to an interpreter, and leaves a photograph lying on its side."""
+    for name, about in SETS.items():
+        of = getattr(torchvision.datasets, name)
+        if "loader" not in inspect.signature(of).parameters and name != "ImageNet":  # which hands it on
+            opens = "open(" in inspect.getsource(of.__getitem__)
+            assert opens == (about.item is not None), name
+
+
 def test_every_set_that_is_known_is_one_of_torchvision_and_takes_its_keywords():
     for name, about in SETS.items():
         of = getattr(torchvision.datasets, name)

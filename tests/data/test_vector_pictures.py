@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from PIL import EpsImagePlugin, Image
+from started_programs import started
 
 from pdebench.data import pixels
 from pdebench.data.folder import FolderSource
@@ -26,20 +27,17 @@ from pdebench.suite.config import DataConfig
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n%%EOF\n"
 RECORD = {"suite": "tiny", "cell": "0123456789ab", "model_name": "DiT-XXS/8", "started_at": "2026-01-01T00:00:00+00:00"}
 
-_started: list[str] = []
-sys.addaudithook(lambda event, args: _started.append(event) if event in ("subprocess.Popen", "os.exec") else None)
-
 
 @pytest.fixture(autouse=True)
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What was started in this process; Pillow looks for its interpreter anew."""
+def no_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """None is started; Pillow looks for its interpreter anew."""
     monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
-    _started.clear()
-    yield _started
-    assert not _started
+    started.clear()
+    yield
+    assert not started
 
 
-def test_the_attack_works_where_it_is_let(started: list[str]) -> None:
+def test_the_attack_works_where_it_is_let() -> None:
     with pytest.raises(OSError, match="Ghostscript"):
         Image.open(io.BytesIO(EPS)).load()
     assert started

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from pdebench.data.packed.index import read_index
 from pdebench.errors import DataError, ModelError
 from pdebench.models.autoencoder import load
 from pdebench.results.store import load_results
+from pdebench.run.encoding import encode
 from pdebench.suite.config import DataConfig
 
 diffusers = pytest.importorskip("diffusers")
@@ -167,3 +170,25 @@ def test_its_index_names_the_autoencoder_by_its_whole_path(made: Path, encoded: 
     space = read_index(encoded).space
     assert space is not None
     assert (space.autoencoder, space.scale, space.shift) == (str(made / "autoencoder"), (2.0,), (0.1,))
+
+
+def test_a_damaged_picture_of_a_shard_is_left_out_and_no_other_is_encoded_for_it(made: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for file in sorted((made / "images").rglob("*.png")):
+            content = file.read_bytes()
+            if file.stem in ("7", "20"):
+                content = content[:60]
+            for name, held in ((file.name, content), (f"{file.stem}.cls", b"0")):
+                about = tarfile.TarInfo(name)
+                about.size = len(held)
+                archive.addfile(about, io.BytesIO(held))
+    config = DataConfig(name="shards", path=tmp_path / "a.tar", resolution=16)
+    encode(
+        config, tmp_path / "out", str(made / "autoencoder"), devices=[torch.device("cpu")], flip=False,
+        precision="fp32", download=False, said=lambda done, total: None,
+    )  # fmt: skip
+    parts = [registry.load(DataConfig(name="packed", resolution=8, path=tmp_path / "out", flip=False), split)
+             for split in ("train", "validation")]  # fmt: skip
+    assert [part.skipped for part in parts] == [2, 2]
+    rows = np.concatenate([part.images[:] for part in parts])
+    assert len(rows) == len({row.tobytes() for row in rows}) == 38

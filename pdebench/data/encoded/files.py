@@ -6,23 +6,19 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pdebench.data.cache import cache_folder
+from pdebench.data.threads import in_threads
 from pdebench.errors import DataError, refused_by_system
 from pdebench.files import disk
 from pdebench.files.seal import read_sealed, write_sealed
 
-_READERS = 8  # threads: a disk is waited for, and hashing lets go of the interpreter
 _SETTLED = 2.0  # seconds after which a file that was written again has another time of change
-_AT_ONCE = 256  # files that a thread is given: each of them alone would take more memory than its digest
 _LARGEST = 256 * 2**20  # bytes of what is remembered of a folder
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -68,9 +64,10 @@ def list_files(root: Path) -> Files:
             if entry.name.startswith((".", "__MACOSX")):
                 continue
             name = prefix + entry.name
-            if entry.is_dir():
+            asked = folder / entry.name if entry.is_symlink() else entry  # of one that leads to itself an entry raises
+            if asked.is_dir():
                 enter(folder / entry.name, f"{name}/")
-            elif entry.is_file():
+            elif asked.is_file():
                 seen = entry.stat()
                 found.sizes[name] = seen.st_size
                 found.signatures[name] = (
@@ -81,13 +78,6 @@ def list_files(root: Path) -> Files:
 
     enter(root, "")
     return found
-
-
-def in_threads(read: Callable[[Sequence[str]], list[T]], names: Sequence[str]) -> list[T]:
-    """What `read` says of many files, some of them at a time; raises what it raises."""
-    parts = [names[begin : begin + _AT_ONCE] for begin in range(0, len(names), _AT_ONCE)]
-    with ThreadPoolExecutor(_READERS) as pool:
-        return [one for part in pool.map(read, parts) for one in part]
 
 
 def digest_of(files: Files, names: Sequence[str]) -> str:

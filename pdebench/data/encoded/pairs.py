@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pdebench.data.encoded.alike import Alike, alike
-from pdebench.data.encoded.files import Files, digest_of, in_threads, list_files, remembered
+from pdebench.data.encoded.files import Files, digest_of, list_files, remembered
 from pdebench.data.encoded.layout import Declared, Latents
 from pdebench.data.encoded.whole import whole_labels
 from pdebench.data.rows import Extent, FileRows
 from pdebench.data.source import Skipped
+from pdebench.data.threads import in_threads
 from pdebench.errors import DataError, refused_by_system
 from pdebench.files import disk
 

@@ -15,9 +15,10 @@ from pdebench.data import registry
 from pdebench.data.folder import Known, content_of, decoded, digests_of, in_order, unreadable
 from pdebench.data.layout import list_images
 from pdebench.data.packed.index import FORMAT, Index, Part, PartFiles, read_part, write_index
+from pdebench.data.packed.samples import samples
 from pdebench.data.packed.writer import PartWriter, Said, prepared, rows_of_a_part
 from pdebench.data.pixels import DECODE_RECIPE
-from pdebench.data.source import SPLITS, ImageSet, SourceConfig
+from pdebench.data.source import SPLITS, SourceConfig
 from pdebench.errors import CellWarning, DataError, refused_by_system
 
 _KEPT_WAITING = 2  # parts a process: enough to be never without work
@@ -83,7 +84,7 @@ def _of_folder(config: SourceConfig, out: Path, workers: int, said: Said) -> Ind
     if broken:
         remarks.append(f"{len(broken)} files of {listing.root} were left out before packing, such as {broken[0].name}")
     names = None if listing.class_names is None else list(listing.class_names)
-    return _index(of, str(listing.root), names, shape, parts, remarks)
+    return _index(of, str(listing.root), names, shape, parts, remarks, len(broken))
 
 
 def _each(work: list[_Work], workers: int) -> Iterator[None]:
@@ -141,18 +142,12 @@ def _of_rows(config: SourceConfig, out: Path, said: Said) -> Index:
     for done, number in enumerate(missing, len(spans) - len(missing) + 1):
         split, begin = spans[number]
         with PartWriter(PartFiles(out, number), of, shape, kind) as part:
-            for row, label in _rows(sets[split], begin, min(begin + size, len(sets[split]))):
-                part.append(split, label, row)
+            for sample in samples(sets[split], begin, min(begin + size, len(sets[split]))):
+                part.add(sample)
         said(done, len(spans))
     names = None if train.class_names is None else list(train.class_names)
-    return _index(of, f"data set '{config.name}'", names, shape, _parts(out, of, len(spans)), remarks, kind)
-
-
-def _rows(images: ImageSet, begin: int, end: int, at_once: int = 64) -> Iterator[tuple]:  # type: ignore[type-arg]
-    for first in range(begin, end, at_once):
-        last = min(first + at_once, end)
-        for offset, row in enumerate(images.images[first:last]):
-            yield row, -1 if images.labels is None else int(images.labels[first + offset])
+    parts = _parts(out, of, len(spans))
+    return _index(of, f"data set '{config.name}'", names, shape, parts, remarks, train.skipped, kind)
 
 
 # ---- both
@@ -175,9 +170,9 @@ def _parts(out: Path, of: str, count: int) -> list[Part]:
 
 def _index(
     of: str, made_from: str, names: list[str] | None, shape: tuple[int, int, int], parts: list[Part],
-    remarks: list[str], kind: str = "|u1",
+    remarks: list[str], left_out: int, kind: str = "|u1",
 ) -> Index:  # fmt: skip
     return Index(
         format=FORMAT, of=of, made_from=made_from, class_names=names, shape=shape, dtype=kind, mirrored=False,
-        space=None, parts=parts, remarks=remarks,
+        space=None, parts=parts, remarks=remarks, left_out=left_out,
     )  # fmt: skip

@@ -67,6 +67,7 @@ class Index(_Model):
         mirrored: rows of the mirrored images lie beside.
         space: of latents.
         parts: in order.
+        left_out: files that were left out before they were packed, which are in no part.
         remarks: what a reader of numbers should know of the set.
     """
 
@@ -80,6 +81,12 @@ class Index(_Model):
     space: SpaceFound | None
     parts: list[Part]
     remarks: list[str]
+    left_out: int = 0
+
+    @property
+    def skipped(self) -> int:
+        """All that was left out."""
+        return self.left_out + sum(len(part.skipped) for part in self.parts)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class PackedSource(Source):
             config.resolution,
             split,
             checksum.hexdigest(),
-            sum(len(part.skipped) for part in index.parts),
+            index.skipped,
             rows(mirrored=True) if index.mirrored else None,
             space,
         )
@@ -190,4 +190,6 @@ def _of_skipped(index: Index) -> list[str]:
     if enlarged := sum(part.enlarged for part in index.parts):
         side = index.shape[-1]
         said.append(f"{enlarged} images of {index.made_from} are smaller than {side} px and were enlarged")
+    if paged := sum(part.paged for part in index.parts):
+        said.append(f"{paged} images of {index.made_from} have several pages, of which the first is used")
     return said

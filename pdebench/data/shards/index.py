@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import math
 import os
 from collections.abc import Iterable
@@ -12,9 +14,11 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pdebench.data import pixels
 from pdebench.data.cache import cache_folder
 from pdebench.data.shards.archive import Member, Other, members
-from pdebench.data.shards.samples import ARRAY, is_picture, samples
+from pdebench.data.shards.samples import ARRAY, Found, is_picture, samples
+from pdebench.data.shards.window import Window
 from pdebench.errors import DataError, out_of_memory, refused_by_system
 from pdebench.files import disk
 from pdebench.files.seal import read_sealed, write_sealed
@@ -23,9 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_RECIPE = "shard-1"  # another one where members are told apart otherwise than before
+_RECIPE = "shard-2"  # another one where members are told apart otherwise than before
 _LARGEST = 2**30  # bytes of an index: some millions of samples
-_NAMED = 3  # of what is left out, for each reason
+NAMED = 5  # of what is left out, for each reason
 _KINDS = ("<f2", "<f4")
 _HEADER = 2**16  # bytes of an array's header, at most
 
@@ -71,7 +75,10 @@ def index_of(path: Path, digest: str) -> ShardIndex:
     Raises:
         DataError: the file cannot be read, or is no shard; see `archive` and `samples`.
     """
-    kept = cache_folder() / f"{_RECIPE}-{digest[:32]}.json"
+    import PIL
+
+    decides = json.dumps([digest, PIL.__version__, pixels.missing_decoders()])  # what a picture is, too
+    kept = cache_folder() / f"{_RECIPE}-{hashlib.sha256(decides.encode()).hexdigest()[:32]}.json"
     if (about := read_sealed(kept, _LARGEST)) is None:
         about = _described(path)
         with suppress(OSError):  # it takes time again, and no more
@@ -105,6 +112,8 @@ def _described(path: Path) -> dict[str, Any]:
     try:
         with _opened(path) as file:
             found, left_out = samples(path, members(path, file), lambda member: _bytes(file, member))
+            found, no_pictures = _pictures(file, found)
+            left_out += no_pictures
             data = [one.member for one in found]
             arrays = _arrays(path, data, file) if any(member.name.lower().endswith(ARRAY) for member in data) else None
     except OSError as error:
@@ -120,11 +129,25 @@ def _described(path: Path) -> dict[str, Any]:
     }
 
 
+def _pictures(file: BufferedReader, found: Iterable[Found]) -> tuple[list[Found], list[Other]]:
+    """The samples, less pictures that are none by how they begin: a text, a vector file, one of too many pixels."""
+    kept: list[Found] = []
+    others: list[Other] = []
+    for one in found:
+        member = one.member
+        window = io.BufferedReader(Window(file.fileno(), member.offset, member.size))
+        if is_picture(member.name) and (why := pixels.refusal(window)) is not None:
+            others.append(Other(member.name, why))
+        else:
+            kept.append(one)
+    return kept, others
+
+
 def _by_reason(left_out: Iterable[Other]) -> dict[str, tuple[int, list[str]]]:
     found: dict[str, list[str]] = {}
     for other in left_out:
         found.setdefault(other.reason, []).append(other.name)
-    return {reason: (len(names), names[:_NAMED]) for reason, names in found.items()}
+    return {reason: (len(names), names[:NAMED]) for reason, names in found.items()}
 
 
 def _arrays(path: Path, data: Iterable[Member], file: BufferedReader) -> list[tuple[Arrays, int]]:

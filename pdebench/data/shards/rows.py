@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_THREADS = 8
+_TOLD = 5  # damaged pictures that are named; after that one at 10, 100 and so on
 _KEPT_OPEN = 256  # files: a process may have about a thousand
 
 
@@ -47,6 +48,21 @@ class MemberTable(NamedTuple):
     def name(self, row: int) -> str:
         """A row as messages name it."""
         return f"{self.keys[row]} in {self.paths[self.shards[row]]}"
+
+    def without(self, rows: Sequence[int]) -> MemberTable:
+        """The other rows."""
+        import numpy as np
+
+        if not rows:
+            return self
+        kept = np.delete(np.arange(len(self.offsets)), rows)
+        return self._replace(
+            shards=self.shards[kept],
+            offsets=self.offsets[kept],
+            sizes=self.sizes[kept],
+            keys=[self.keys[row] for row in kept.tolist()],
+            labels=None if self.labels is None else self.labels[kept],
+        )
 
 
 class _MemberRows(ShapedRows):
@@ -160,7 +176,8 @@ class DecodedRows(_MemberRows):
     """Pictures, decoded by several threads when they are asked for: cropped to their centre and resized.
 
     A picture that cannot be decoded is known as such when it is read, so that its row is there already. The next
-    picture of its class that can be decoded stands in its place, whoever asks and when, and a warning names it.
+    picture of its class that can be decoded stands in its place, whoever asks and when. A warning names each of the
+    first few, and then says how many there are.
 
     Attributes:
         shape: (N, 3, R, R).
@@ -202,20 +219,50 @@ class DecodedRows(_MemberRows):
                 )
             return self._pool
 
+    def each(self, rows: Sequence[int]) -> list[NDArray[np.uint8] | str]:
+        """The picture of each row, or why it cannot be decoded: nothing stands in its place."""
+        return list(self._threads().map(self._picture, rows))
+
+    def damaged_first(self) -> dict[int, str]:
+        """Rows that cannot be decoded, and why, from the first of each class on up to one that can.
+
+        Without these each row that is left has a picture that can stand in its place: a class of which every picture is
+        damaged is wholly among them.
+        """
+        import numpy as np
+
+        labels = self.table.labels
+        begins = [0] if labels is None else np.unique(labels, return_index=True)[1].tolist()
+        return {row: why for damaged in self._threads().map(self._damaged_from, begins) for row, why in damaged.items()}
+
+    def _damaged_from(self, row: int) -> dict[int, str]:
+        """Damaged pictures of a class, from its first on up to one that is sound."""
+        damaged: dict[int, str] = {}
+        at: int | None = row
+        while at is not None and isinstance(found := self._picture(at), str):
+            damaged[at] = found
+            at = self._next(row, at)
+        return damaged
+
+    def _picture(self, row: int) -> NDArray[np.uint8] | str:
+        try:
+            image = pixels.read(self._bytes(row), among_threads=True).image
+            return pixels.centre_crop(image, self.resolution)
+        except pixels.Damaged as error:
+            return str(error)
+        except MemoryError as error:
+            raise MemoryError(
+                f"memory ran out while {self.table.name(row)} was decoded, which is tried again by the next run"
+            ) from error
+
     def _decoded(self, row: int) -> NDArray[np.uint8]:
         """The picture of a row, or of the next that can be decoded."""
         at: int | None = row
         while at is not None:
             if at not in self._damaged:
-                try:
-                    image = pixels.read(self._bytes(at), among_threads=True).image
-                    return pixels.centre_crop(image, self.resolution)
-                except pixels.Damaged as error:
-                    self._tell(at, str(error))
-                except MemoryError as error:
-                    raise MemoryError(
-                        f"memory ran out while {self.table.name(at)} was decoded, which is tried again by the next run"
-                    ) from error
+                if not isinstance(found := self._picture(at), str):
+                    return found
+                self._tell(at, found)
             at = self._next(row, at)
         raise DataError(f"data.path: {self.table.name(row)} cannot be decoded, and no other picture of its class can")
 
@@ -224,11 +271,13 @@ class DecodedRows(_MemberRows):
             if row in self._damaged:
                 return
             self._damaged[row] = reason
-        warnings.warn(
-            f"{self.table.name(row)} cannot be decoded ({reason}): the next picture of its class stands in its place",
-            CellWarning,
-            stacklevel=2,
-        )
+            count = len(self._damaged)
+        said = f"{self.table.name(row)} cannot be decoded ({reason}): the next picture of its class stands in its place"
+        if count > _TOLD and str(count).strip("0") != "1":  # a sentence for each would hide all others
+            return
+        if count > _TOLD:
+            said += f", and so it is with {count:,} pictures by now"
+        warnings.warn(said, CellWarning, stacklevel=2)
 
     def _next(self, row: int, after: int) -> int | None:
         """The row after one that is of the class of `row`, from the last on to the first; None: that was the last."""

@@ -7,29 +7,34 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pdebench.data import pixels
+from pdebench.data.cache import cache_folder
 from pdebench.data.digests import file_digests, of_autoencoder
-from pdebench.data.list_phrases import by_reason, few
+from pdebench.data.list_phrases import few
 from pdebench.data.pieces import Piece, Pieces, find
 from pdebench.data.shards import archive
-from pdebench.data.shards.index import Arrays, ShardIndex, first_arrays, index_of
+from pdebench.data.shards.index import NAMED, Arrays, ShardIndex, first_arrays, index_of
 from pdebench.data.shards.rows import ArrayRows, DecodedRows, MemberTable
-from pdebench.data.source import ImageSet, Source, SourceConfig, Split
+from pdebench.data.source import SPLITS, ImageSet, Source, SourceConfig, Split
 from pdebench.data.space import Space
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import split_of
 from pdebench.data.unit_variance import refuse_odd
 from pdebench.errors import CellWarning, DataError
 from pdebench.files import disk
+from pdebench.files.seal import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _RECIPE = "shards-1"
+_REASONS = 10  # why something is left out, in a sentence
+_LARGEST = 2**28  # bytes of what is remembered of damaged pictures
 _NO_LABEL = "no label beside it, as others have"
 
 
@@ -40,6 +45,14 @@ class Shard(NamedTuple):
     stamp: disk.Stamp
     digest: str
     holds: ShardIndex
+
+
+class Undecodable(NamedTuple):
+    """A picture that cannot be decoded: its row in the table of its split, what it is called, and why."""
+
+    row: int
+    name: str
+    reason: str
 
 
 class ShardsSource(Source):
@@ -114,10 +127,12 @@ class ShardsSource(Source):
         shards = _shards(config)
         arrays = _arrays(shards)
         classes = _classes([shard.holds for shard in shards])
-        left_out = _left_out(shards, labelled=classes is not None)
+        labelled = classes is not None
+        damaged = self._damaged(config, shards, labelled=labelled) if arrays is None else {}
+        left_out = _left_out(shards, [one for those in damaged.values() for one in those], labelled=labelled)
         for remark in (*_pieces(config).remarks, *left_out.sentences):
             warnings.warn(f"{config.path}: {remark}", CellWarning, stacklevel=2)
-        table = _table(shards, split, labelled=classes is not None)
+        table = _table(shards, split, labelled=labelled).without([one.row for one in damaged.get(split, ())])
         if not len(table.offsets):
             raise DataError(
                 f"data.path: the {split} split of {config.path} is empty: a hash of each key sends a tenth of the "
@@ -133,6 +148,29 @@ class ShardsSource(Source):
         return ImageSet(
             rows, table.labels, names, self.name, config.resolution, split, checksum, left_out.number, space=space
         )
+
+    def _damaged(
+        self, config: SourceConfig, shards: Sequence[Shard], *, labelled: bool
+    ) -> dict[Split, list[Undecodable]]:
+        """Pictures that are known to be damaged before any is asked for, by split; remembered in the cache.
+
+        These are those that `DecodedRows` would find no other of their class for, which would end a training.
+        """
+        decides = "".join(self._checksum(config, split) for split in SPLITS)
+        kept = cache_folder() / f"damaged-{hashlib.sha256(decides.encode()).hexdigest()[:32]}.json"
+        if (known := read_sealed(kept, _LARGEST)) is None:
+            known = {}
+            for split in SPLITS:
+                table = _table(shards, split, labelled=labelled)
+                found = DecodedRows(table, config.resolution).damaged_first() if len(table.offsets) else {}
+                known[split] = [
+                    (row, f"{table.keys[row]} of {shards[table.shards[row]].piece.name}", why)
+                    for row, why in sorted(found.items())
+                ]
+            with suppress(OSError):  # it takes time again, and no more
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                write_sealed(kept, known)
+        return {split: [Undecodable(*one) for one in known[split]] for split in SPLITS}
 
     def _checksum(self, config: SourceConfig, split: Split) -> str:
         """sha256 (hex) of all that decides the rows, Pillow's version too: another may round otherwise."""
@@ -188,7 +226,7 @@ class _LeftOut(NamedTuple):
     sentences: tuple[str, ...]
 
 
-def _left_out(shards: Sequence[Shard], *, labelled: bool) -> _LeftOut:
+def _left_out(shards: Sequence[Shard], damaged: Sequence[Undecodable], *, labelled: bool) -> _LeftOut:
     """How much is not used, and why."""
     counts: Counter[str] = Counter()
     names: dict[str, list[str]] = {}
@@ -197,13 +235,16 @@ def _left_out(shards: Sequence[Shard], *, labelled: bool) -> _LeftOut:
         if labelled and (
             bare := [key for key, label in zip(shard.holds.keys, shard.holds.labels, strict=True) if label < 0]
         ):
-            reasons[_NO_LABEL] = (len(bare), tuple(bare[:1]))
+            reasons[_NO_LABEL] = (len(bare), tuple(bare[:NAMED]))
         for reason, (count, some) in reasons.items():
             counts[reason] += count
             names.setdefault(reason, []).extend(f"{name} of {shard.piece.name}" for name in some)
+    for one in damaged:
+        counts[one.reason] += 1
+        names.setdefault(one.reason, []).append(one.name)
     if not counts:
         return _LeftOut(0, ())
-    told = by_reason({f"{reason}: {counts[reason]:,}": names[reason][:1] for reason in counts})
+    told = "; ".join(f"{few(names[reason], count)} ({reason})" for reason, count in counts.most_common(_REASONS))
     return _LeftOut(counts.total(), (f"{counts.total():,} members are left out, such as {told}",))
 
 
