@@ -217,6 +217,16 @@ def test_another_position_embedding_is_kept_and_told(
     assert torch.equal(held.pos_embed, state["pos_embed"])
 
 
+def test_weights_of_half_precision_are_kept_as_they_are(
+    state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = {name: tensor.bfloat16() for name, tensor in state.items()}
+    code, _, said = told(capsys, "import", saved(tmp_path, half), "--family", "DiT", "--out", tmp_path)
+    assert (code, said) == (0, "")
+    held = read_checkpoint(tmp_path / "checkpoint.safetensors").model.state_dict()
+    assert all(torch.equal(held[name.replace(".attn.", ".mixer.")], tensor.float()) for name, tensor in half.items())
+
+
 # ---- what is turned down
 
 

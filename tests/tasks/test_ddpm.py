@@ -17,6 +17,7 @@ from torch.distributions import Normal, kl_divergence
 
 from pdebench.errors import ModelError
 from pdebench.models.backbone import create_model
+from pdebench.plan.trace import trace_step
 from pdebench.run.cell import run_cell
 from pdebench.run.checkpoint import read_checkpoint, write_checkpoint
 from pdebench.run.sampling import sample_checkpoint
@@ -275,3 +276,13 @@ def test_what_is_asked_has_dits_defaults() -> None:
     assert (asked.sampler, asked.nfe) == ("ddpm", 250)
     assert DDPM.passes(DdpmEvaluation(samples=6, batch_size=4, guidance=4.0)) == (4, 12, 250)
     assert DDPM.outputs(10, 4) == (10, "field", 8)
+
+
+def test_a_plan_traces_its_step_and_leaves_nothing_behind() -> None:
+    """What a trace makes has no values, and is not to be met by the training that follows in the same process."""
+    step = trace_step("DiT-XXS/4", batch_size=2, task="ddpm", input_size=8, out_channels=8)
+    assert sum(step.forward.values()) > 50
+    clean = torch.zeros(2, 4, 8, 8)
+    model = create_model("DiT-XXS/4", input_size=8, out_channels=8)
+    draws = DdpmLearner().draw(clean.shape, Generator().manual_seed(0), labelled=False)
+    assert DdpmLearner().loss(model, clean, None, draws).item() == pytest.approx(1, abs=0.3)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pdebench.errors import ModelError
@@ -72,7 +73,8 @@ def fitted(weights: Mapping[str, Tensor], layout: PublishedLayout, heads: int | 
     grid = found.side // found.patch
     places = sincos_position_embedding((grid, grid), found.width)
     remarks = []
-    if (given["pos_embed"].float() - places).abs().max() > FAR:
+    held = given["pos_embed"]
+    if (held.float() - places).abs().max() > max(FAR, torch.finfo(held.dtype).eps):
         remarks.append("its position embedding is not of sines and cosines, and serves no other resolution")
     return Fitted(f"{layout.family}-{size}/{found.patch}", build, layout.rewritten(given, found), found, tuple(remarks))
 

@@ -58,7 +58,8 @@ class Schedule:
 
     def tables(self, device: torch.device) -> Tables:
         """What is needed at each step; computed in float64."""
-        return _tables(self, device)
+        # a tensor anew each time: one that is kept might be of a trace, which has no values
+        return Tables(*torch.from_numpy(_stacked(self)).to(device))
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """The tables by name, in float64."""
@@ -95,5 +96,7 @@ def respaced(count: int) -> Schedule:
 
 
 @lru_cache(maxsize=8)
-def _tables(schedule: Schedule, device: torch.device) -> Tables:
-    return Tables(**{name: torch.from_numpy(one).float().to(device) for name, one in schedule.arrays().items()})
+def _stacked(schedule: Schedule) -> NDArray[np.float32]:
+    """The tables in their order, (10, steps)."""
+    arrays = schedule.arrays()
+    return np.stack([arrays[name] for name in Tables._fields]).astype(np.float32)
