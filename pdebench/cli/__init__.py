@@ -12,6 +12,7 @@ import typer
 
 from pdebench.cli.data import data
 from pdebench.cli.gate import regress, save_baseline
+from pdebench.cli.importing import import_
 from pdebench.cli.planning import anchors, doctor, list_, plan, schema, validate
 from pdebench.cli.results import fit, inspect, report, sample
 from pdebench.cli.running import cancel, run, status, worker
@@ -62,6 +63,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order of `--help`
     "regress": regress,
     "sample": sample,
     "inspect": inspect,
+    "import": import_,
 }
 for name, verb in VERBS.items():
     app.command(name=name)(verb)

@@ -109,7 +109,14 @@ def sample(
     guidance_channels: Annotated[
         int | None, typer.Option(min=1, help="Guide only the first so many channels. Default: all.")
     ] = None,
-    nfe: Annotated[int, typer.Option(min=2, help="Evaluations of the network (Heun: even).")] = 50,
+    nfe: Annotated[
+        int | None,
+        typer.Option(min=2, help="Evaluations of the network (Heun: even). Default: 50; of a model of `ddpm` 250."),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="As `evaluate.sampler` of its task. Default: `heun`; of a model of `ddpm` `ddpm`."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     autoencoder: Annotated[
         str | None, typer.Option(help="What decodes latents. Default: what the checkpoint names.")
@@ -123,7 +130,7 @@ def sample(
 
     page = sample_checkpoint(
         checkpoint, out, count=count, label=label, guidance=guidance, guidance_channels=guidance_channels, nfe=nfe,
-        seed=seed, autoencoder=autoencoder,
+        seed=seed, sampler=sampler, autoencoder=autoencoder,
     )  # fmt: skip
     typer.echo(f"wrote {page}")
 

@@ -57,6 +57,7 @@ BUDGET = ("model.size", "model.patch", "train.steps", "train.batch_size")
 TEXT = (
     "folder",
     "suite",
+    "task",
     "cell",
     "status",
     "message",

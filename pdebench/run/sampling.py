@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from pdebench.data.space import Space
 from pdebench.errors import ModelError
@@ -15,7 +17,8 @@ from pdebench.run.checkpoint import Checkpoint, read_checkpoint
 from pdebench.tasks.generation.decoding import Decoder
 from pdebench.tasks.generation.learner import GenerationLearner
 from pdebench.tasks.generation.pixels import not_finite, to_pixels
-from pdebench.tasks.generation.solver import sample
+from pdebench.tasks.registry import TASKS
+from pdebench.tasks.task import Evaluation
 
 BATCH = 64
 
@@ -27,18 +30,20 @@ def sample_checkpoint(
     count: int,
     label: int | None,
     guidance: float,
-    nfe: int,
+    nfe: int | None,
     seed: int,
+    sampler: str | None = None,
     guidance_channels: int | None = None,
     autoencoder: str | None = None,
 ) -> Path:
     """Draw `count` images from the averaged weights in `checkpoint` and write them as one PNG.
 
-    Latents are decoded by `autoencoder`, or by what the checkpoint names.
+    Latents are decoded by `autoencoder`, or by what the checkpoint names. What `sampler` and `nfe` may be, and what
+    None is, says the `evaluate:` section of its task.
 
     Raises:
         ModelError: the file is no checkpoint, or of another task, the label is none of its classes, nothing is there to
-            guide by, `nfe` is odd, or the images are not finite.
+            guide by, its task has no such sampler or `nfe`, or the images are not finite.
         ResultsError: something else than a PNG is at `out`, or it cannot be written.
     """
     refuse_unlike(out, PNG)
@@ -47,8 +52,6 @@ def sample_checkpoint(
     if not isinstance(learner, GenerationLearner):
         raise ModelError(f"{checkpoint} was trained for the task {learner.task}, which draws no samples")
     classes = model.num_classes
-    if nfe % 2:
-        raise ModelError(f"nfe {nfe} is odd, but Heun spends two evaluations a step; make it even")
     if guidance != 1 and (classes is None or learner.label_dropout == 0):
         lacks = "classes" if classes is None else "label dropout"
         raise ModelError(
@@ -60,22 +63,23 @@ def sample_checkpoint(
     if label is not None and (classes is None or label >= classes):
         known = "it was trained without classes" if classes is None else f"its classes are 0 to {classes - 1}"
         raise ModelError(f"{checkpoint} has no class {label}: {known}")
+    given = {"nfe": nfe, "sampler": sampler, "guidance": guidance, "guidance_channels": guidance_channels}
+    evaluate = _asked(learner.task, {key: value for key, value in given.items() if value is not None})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     decoder = _decoder(checkpoint, found, autoencoder, device)
     model = model.to(device)
-    noise = torch.randn(count, model.in_channels, *model.sides, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(count, model.in_channels, *model.sides, generator=generator)
     labels = None
     if classes is not None:
         labels = torch.arange(count) % classes if label is None else torch.full((count,), label)
     drawn = [
-        sample(
+        learner.sampled(
             model,
             noise[part].to(device),
             None if labels is None else labels[part].to(device),
-            nfe=nfe,
-            guidance=guidance,
-            guidance_channels=guidance_channels,
-            time_scale=learner.time_scale,
+            evaluate,
+            generator,
         )
         for part in (slice(begin, begin + BATCH) for begin in range(0, count, BATCH))
     ]
@@ -85,6 +89,21 @@ def sample_checkpoint(
     make_folder(out.parent)
     write_atomic(out, png_grid(images, columns=max(1, round(count**0.5))))
     return out
+
+
+def _asked(task: str, given: dict[str, Any]) -> Evaluation:
+    """The `evaluate:` section that asks for this.
+
+    Raises:
+        ModelError: the task has none such.
+    """
+    try:
+        return TASKS[task].evaluation(**given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        said = f"{key} {problem['input']!r}: {problem['msg']}" if key else problem["msg"]
+        raise ModelError(f"a model of the task {task} is not sampled so: {said}") from None
 
 
 def _decoder(checkpoint: Path, found: Checkpoint, autoencoder: str | None, device: torch.device) -> Decoder | None:

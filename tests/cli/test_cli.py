@@ -26,7 +26,7 @@ def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
     "verb",
     [
         *("run", "report", "validate", "schema", "list", "sample", "doctor", "plan", "status", "cancel", "worker"),
-        *("inspect", "fit", "regress", "baseline save", "anchors"),
+        *("inspect", "fit", "regress", "baseline save", "anchors", "import"),
     ],
 )
 def test_every_verb_has_help_with_an_example(verb: str) -> None:

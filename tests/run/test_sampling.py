@@ -74,7 +74,7 @@ def test_weights_that_are_not_finite_are_refused(
 def test_images_that_come_out_infinite_are_not_shown(tmp_path: Path) -> None:
     path = spoilt(checkpoint_of(tmp_path), 3e38, "final_layer.linear.bias")
     with pytest.raises(ModelError, match="2 of 2 images came out NaN or infinite"):
-        sampled(path, guidance=-1e30, label=0)
+        sampled(path, guidance=1e30, label=0)
     assert not (tmp_path / "s.png").exists()
 
 

@@ -14,11 +14,10 @@ from pdebench.tasks.task import Evaluation
 MetricName = Annotated[str, AfterValidator(lambda name: registered(name, METRICS))]
 
 
-class GenerationEvaluation(Evaluation):
-    """What is measured of a trained model."""
+class SamplesEvaluation(Evaluation):
+    """What is measured of a trained model that makes images of noise, however it does."""
 
     samples: int = Field(default=0, ge=0, description="Images to generate for the metrics; 0 generates none.")
-    sampler: Literal["euler", "heun"] = Field(default="heun", description="Solver of the flow's equation.")
     nfe: int = Field(default=50, gt=0, description="Evaluations of the network for one image; heun spends two a step.")
     guidance: float = Field(default=1.0, ge=0, description="Classifier-free guidance scale; 1 is none.")
     guidance_channels: int | None = Field(
@@ -43,6 +42,12 @@ class GenerationEvaluation(Evaluation):
             message = "guidance_channels says where guidance works, but guidance is 1; set that, or leave this out"
             raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "guidance_channels"})
         return self
+
+
+class GenerationEvaluation(SamplesEvaluation):
+    """What is measured of a trained model."""
+
+    sampler: Literal["euler", "heun"] = Field(default="heun", description="Solver of the flow's equation.")
 
     @model_validator(mode="after")
     def _heun_takes_two(self) -> Self:

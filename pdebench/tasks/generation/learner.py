@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +17,10 @@ from pdebench.files.picture import png_grid
 from pdebench.metrics import quality
 from pdebench.system.distributed import World
 from pdebench.tasks.generation import decoding, path, sampling
-from pdebench.tasks.generation.evaluation import GenerationEvaluation
+from pdebench.tasks.generation.evaluation import SamplesEvaluation
 from pdebench.tasks.generation.path import TIME_SCALE, FlowDraws
 from pdebench.tasks.generation.pixels import to_model, to_pixels
+from pdebench.tasks.generation.solver import sample
 from pdebench.tasks.learner import Applied, Judged, Learner, Watch
 
 GRID = 8  # samples.png shows GRID x GRID images
@@ -46,9 +48,15 @@ class GenerationLearner(Learner):
         """Times, noise, and which labels are hidden."""
         return path.draw(shape, generator, (self.label_dropout or 0.0) if labelled else 0.0)
 
+    def error(
+        self, model: nn.Module, images: Tensor, labels: Tensor | None, t: Tensor, noise: Tensor, time_scale: float
+    ) -> Tensor:
+        """The loss of each image, (B,): the squared error of the predicted velocity."""
+        return path.velocity_error(model, images, labels, t, noise, time_scale)
+
     def loss(self, model: nn.Module, x: Tensor, labels: Tensor | None, draws: FlowDraws) -> Tensor:
-        """The squared error of the predicted velocity."""
-        return path.loss(model, x, labels, draws, self.time_scale)
+        """The mean error of an image."""
+        return path.loss(model, x, labels, draws, self.time_scale, self.error)
 
     def validation_loss(
         self,
@@ -62,8 +70,9 @@ class GenerationLearner(Learner):
     ) -> float:
         """The same draws of time and noise for every model; no label is hidden."""
         return path.validation_loss(
-            model, images, labels, batch_size=batch_size, device=device, time_scale=self.time_scale, world=world
-        )
+            model, images, labels, batch_size=batch_size, device=device, time_scale=self.time_scale, world=world,
+            error=self.error,
+        )  # fmt: skip
 
     def shown(self, clean: Tensor, noise: Tensor, share: float) -> tuple[Tensor, Tensor]:
         """The point of the path at that time."""
@@ -74,7 +83,25 @@ class GenerationLearner(Learner):
         """What a sampler has to know."""
         return {"time_scale": self.time_scale, "label_dropout": self.label_dropout}
 
-    def warn(self, evaluate: GenerationEvaluation, training: ImageSet) -> None:
+    def sampled(
+        self, model: nn.Module, noise: Tensor, labels: Tensor | None, evaluate: Any, generator: Generator
+    ) -> Tensor:
+        """Images in the model's range, float32, from `noise` (B, C, H, W) and labels (B,) or None.
+
+        Args:
+            model: in eval mode.
+            noise: standard normal.
+            labels: of what is asked for.
+            evaluate: the cell's section, or what a command asks in its place.
+            generator: of what is random on the way, on the host.
+        """
+        return sample(
+            model, noise, labels,
+            sampler=evaluate.sampler, nfe=evaluate.nfe, guidance=evaluate.guidance,
+            guidance_channels=evaluate.guidance_channels, time_scale=self.time_scale,
+        )  # fmt: skip
+
+    def warn(self, evaluate: SamplesEvaluation, training: ImageSet) -> None:
         """Of copies among the reference images, and of latents that decode to no images.
 
         Raises:
@@ -87,7 +114,7 @@ class GenerationLearner(Learner):
     def apply(
         self,
         model: nn.Module,
-        evaluate: GenerationEvaluation,
+        evaluate: SamplesEvaluation,
         reference: ImageSet,
         held_out: ImageSet,
         *,
@@ -101,13 +128,13 @@ class GenerationLearner(Learner):
             return Applied()
         with arithmetic:
             return sampling.samples(
-                model, evaluate, reference, time_scale=self.time_scale, weights=weights, world=world, watch=watch
+                partial(self.sampled, model), evaluate, reference, weights=weights, world=world, watch=watch
             )
 
     def judge(
         self,
         applied: Applied,
-        evaluate: GenerationEvaluation,
+        evaluate: SamplesEvaluation,
         reference: ImageSet,
         *,
         meaningful: bool,

@@ -9,7 +9,7 @@ learned variance the first half of the channels is the velocity, as in SiT.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -47,6 +47,10 @@ def velocity_error(
     return F.mse_loss(predicted, images - noise, reduction="none").flatten(1).mean(1)
 
 
+Error = Callable[[nn.Module, Tensor, Tensor | None, Tensor, Tensor, float], Tensor]
+"""As `velocity_error`: of the model, images, labels, times in [0, 1), noise and the scale of times, a loss (B,)."""
+
+
 @dataclass(frozen=True)
 class FlowDraws:
     """What the loss of one batch draws at random; slices are of images.
@@ -81,7 +85,12 @@ def draw(shape: torch.Size, generator: Generator, label_dropout: float = 0.0) ->
 
 
 def loss(
-    model: nn.Module, images: Tensor, labels: Tensor | None, draws: FlowDraws, time_scale: float = TIME_SCALE
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor | None,
+    draws: FlowDraws,
+    time_scale: float = TIME_SCALE,
+    error: Error = velocity_error,
 ) -> Tensor:
     """The training loss of one batch, a scalar.
 
@@ -91,10 +100,11 @@ def loss(
         labels: (B,) or None; the model sees -1 for those that are hidden.
         draws: of these images.
         time_scale: of the times that the model sees.
+        error: of an image.
     """
     if labels is not None and draws.hidden is not None:
         labels = torch.where(draws.hidden, -1, labels)
-    return velocity_error(model, images, labels, draws.t, draws.noise, time_scale).mean()
+    return error(model, images, labels, draws.t, draws.noise, time_scale).mean()
 
 
 @torch.no_grad()
@@ -109,6 +119,7 @@ def validation_loss(
     device: torch.device | None = None,
     time_scale: float = TIME_SCALE,
     world: World = ALONE,
+    error: Error = velocity_error,
 ) -> float:
     """The loss on held-out images, the same draws of time and noise for every model.
 
@@ -122,6 +133,7 @@ def validation_loss(
         device: where the model is, which is handed a batch at a time; None: where the images are.
         time_scale: of the times that the model sees.
         world: whose processes take turns at the batches; the sum is one process', bit for bit.
+        error: of an image.
     """
     generator = Generator().manual_seed(seed)
     count = len(images)
@@ -140,7 +152,7 @@ def validation_loss(
             part = slice(begin, begin + batch_size)
             given = None if labels is None else labels[part].to(device)
             clean, t = to_model(_tensor(images[part]).to(device)), strata[one, part].to(device)
-            sums.append(velocity_error(model, clean, given, t, noise.to(device), time_scale).sum().item())
+            sums.append(error(model, clean, given, t, noise.to(device), time_scale).sum().item())
     total = 0.0
     for turn in world.rounds(sums, len(pieces)):
         for of_a_batch in turn:  # one after another: in another order the sum would round otherwise

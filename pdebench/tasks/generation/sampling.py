@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from pdebench.data.source import ImageSet
 from pdebench.errors import CellWarning
 from pdebench.system.distributed import World
 from pdebench.system.durations import spread
-from pdebench.tasks.generation.evaluation import GenerationEvaluation
+from pdebench.tasks.generation.evaluation import SamplesEvaluation
 from pdebench.tasks.generation.pixels import not_finite, to_data
-from pdebench.tasks.generation.solver import sample
 from pdebench.tasks.learner import Applied, Watch
 
 # Samples start from this noise whatever the training seed: families are compared from the same starting points.
@@ -23,11 +23,10 @@ NOISE_SEED = 1234
 
 
 def samples(
-    model: nn.Module,
-    evaluate: GenerationEvaluation,
+    sampled: Callable[[Tensor, Tensor | None, SamplesEvaluation, Generator], Tensor],
+    evaluate: SamplesEvaluation,
     reference: ImageSet,
     *,
-    time_scale: float,
     weights: str,
     world: World,
     watch: Watch,
@@ -38,6 +37,14 @@ def samples(
     something. The processes take turns at the batches, which are one process': its noise, its sizes and so its images.
     In a round each makes one; the images of a round over the seconds of its slowest process are what the cell's devices
     do.
+
+    Args:
+        sampled: makes images of noise (B, C, H, W), labels (B,) or None and a source of what is random on the way.
+        evaluate: how many, and how.
+        reference: whose classes the samples have.
+        weights: what the model's are, for the record.
+        world: whose processes take turns.
+        watch: told of progress.
     """
     count, size, device = evaluate.samples, evaluate.batch_size, world.device
     begins = range(0, count, size)
@@ -56,11 +63,8 @@ def samples(
         noise = noise.to(device)
         given = None if labels is None else labels[begin : begin + len(noise)].to(device)
         started = time.perf_counter()
-        drawn = sample(
-            model, noise, given,
-            sampler=evaluate.sampler, nfe=evaluate.nfe, guidance=evaluate.guidance,
-            guidance_channels=evaluate.guidance_channels, time_scale=time_scale,
-        )  # fmt: skip
+        # a batch's own, so that it is the same whoever makes it
+        drawn = sampled(noise, given, evaluate, Generator().manual_seed(NOISE_SEED + 1 + index))
         pixels = to_data(drawn, kind).cpu()  # .cpu() waits for the device
         took = time.perf_counter() - started
         made.append((pixels, took, not_finite(drawn)))

@@ -1,0 +1,20 @@
+"""What `evaluate:` may ask of images by denoising diffusion. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pdebench.tasks.generation.evaluation import SamplesEvaluation
+
+
+class DdpmEvaluation(SamplesEvaluation):
+    """What is measured of a trained model."""
+
+    sampler: Literal["ddpm", "ddim"] = Field(
+        default="ddpm", description="ddpm draws every step from the learned distribution; ddim draws none."
+    )
+    nfe: int = Field(
+        default=250, ge=2, le=1000, description="Steps of the diffusion that are kept, of 1000; DiT reports 250."
+    )
