@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,8 +15,10 @@ from pdebench.results.store import make_folder, refuse_unlike, write_atomic
 from pdebench.run.checkpoint import Checkpoint, read_checkpoint
 from pdebench.tasks.generation.decoding import Decoder
 from pdebench.tasks.generation.learner import GenerationLearner
+from pdebench.tasks.generation.options import SamplingOptions
 from pdebench.tasks.generation.pixels import not_finite, to_pixels
-from pdebench.tasks.generation.solver import sample
+from pdebench.tasks.generation.sampling import noise_on_the_way
+from pdebench.tasks.generation.solver import solve
 
 BATCH = 64
 
@@ -26,36 +29,35 @@ def sample_checkpoint(
     *,
     count: int,
     label: int | None,
-    guidance: float,
-    nfe: int,
     seed: int,
-    guidance_channels: int | None = None,
     autoencoder: str | None = None,
+    **how: Any,
 ) -> Path:
     """Draw `count` images from the averaged weights in `checkpoint` and write them as one PNG.
 
-    Latents are decoded by `autoencoder`, or by what the checkpoint names.
+    Latents are decoded by `autoencoder`, or by what the checkpoint names; `how` are attributes of `SamplingOptions`.
 
     Raises:
+        SamplingError: they do not go together.
         ModelError: the file is no checkpoint, or of another task, the label is none of its classes, nothing is there to
-            guide by, `nfe` is odd, or the images are not finite.
+            guide by, or the images are not finite.
         ResultsError: something else than a PNG is at `out`, or it cannot be written.
     """
+    options = SamplingOptions(**how)
+    guidance, guidance_channels = options.guidance, options.guidance_channels
     refuse_unlike(out, PNG)
     found = read_checkpoint(checkpoint)
     model, learner = found.model, found.learner
     if not isinstance(learner, GenerationLearner):
         raise ModelError(f"{checkpoint} was trained for the task {learner.task}, which draws no samples")
     classes = model.num_classes
-    if nfe % 2:
-        raise ModelError(f"nfe {nfe} is odd, but Heun spends two evaluations a step; make it even")
     if guidance != 1 and (classes is None or learner.label_dropout == 0):
         lacks = "classes" if classes is None else "label dropout"
         raise ModelError(
             f"{checkpoint} was trained without {lacks}, so guidance {guidance:g} has nothing to go by; leave it out"
         )
-    if guidance_channels is not None and not (guidance != 1 and guidance_channels <= model.in_channels):
-        why = "guidance is 1" if guidance == 1 else f"there are {model.in_channels}"
+    if guidance_channels is not None and guidance_channels > model.in_channels:
+        why = f"there are {model.in_channels}"
         raise ModelError(f"--guidance-channels {guidance_channels} does not work: {why}; change it, or leave it out")
     if label is not None and (classes is None or label >= classes):
         known = "it was trained without classes" if classes is None else f"its classes are 0 to {classes - 1}"
@@ -68,18 +70,18 @@ def sample_checkpoint(
     if classes is not None:
         labels = torch.arange(count) % classes if label is None else torch.full((count,), label)
     drawn = [
-        sample(
+        solve(
             model,
-            noise[part].to(device),
-            None if labels is None else labels[part].to(device),
-            nfe=nfe,
-            guidance=guidance,
-            guidance_channels=guidance_channels,
+            noise[begin : begin + BATCH].to(device),
+            None if labels is None else labels[begin : begin + BATCH].to(device),
+            options,
             time_scale=learner.time_scale,
+            prediction=learner.prediction,
+            generator=noise_on_the_way(seed, begin, device),
         )
-        for part in (slice(begin, begin + BATCH) for begin in range(0, count, BATCH))
+        for begin in range(0, count, BATCH)
     ]
-    if burst := not_finite(together := torch.cat(drawn)):
+    if burst := not_finite(together := torch.cat([one.images for one in drawn])):
         raise ModelError(f"{burst} of {count} images came out NaN or infinite; a guidance nearer to 1 may help")
     images = to_pixels(together).cpu() if decoder is None else decoder.images(together.cpu())
     make_folder(out.parent)

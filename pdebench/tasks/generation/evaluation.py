@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from dataclasses import fields
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from pdebench.errors import SamplingError
 from pdebench.files.validators import distinct, registered
 from pdebench.metrics.registry import METRICS
+from pdebench.tasks.generation.options import LEAST_TOLERANCE, NFE, TOLERANCE, Diffusion, Sampler, SamplingOptions
 from pdebench.tasks.task import Evaluation
 
+Time = Annotated[float, Field(ge=0, le=1)]
 MetricName = Annotated[str, AfterValidator(lambda name: registered(name, METRICS))]
 
 
@@ -18,13 +22,44 @@ class GenerationEvaluation(Evaluation):
     """What is measured of a trained model."""
 
     samples: int = Field(default=0, ge=0, description="Images to generate for the metrics; 0 generates none.")
-    sampler: Literal["euler", "heun"] = Field(default="heun", description="Solver of the flow's equation.")
-    nfe: int = Field(default=50, gt=0, description="Evaluations of the network for one image; heun spends two a step.")
+    sampler: Sampler = Field(
+        default="heun",
+        description="Solver of the flow's equation: euler and heun take fixed steps, dopri5 those that its tolerance "
+        "lets it (by torchdiffeq, in float32); euler_maruyama solves SiT's stochastic equation (arXiv 2401.08740).",
+    )
+    nfe: int | None = Field(
+        default=None,
+        gt=0,
+        description=f"Evaluations of the network for one image, a guided one counting once; heun spends two a step. "
+        f"null: {NFE}, and with dopri5 what it takes.",
+    )
+    tolerance: float | None = Field(
+        default=None,
+        ge=LEAST_TOLERANCE,
+        lt=1,
+        description="Of dopri5: error that a step may have, relative and absolute, for each image. "
+        f"null: {TOLERANCE:g}.",
+    )
+    diffusion: Diffusion | None = Field(
+        default=None,
+        description="Of euler_maruyama: the coefficient of its noise, by the names of SiT's code; SBDM is half the "
+        "paper's w^KL, sigma its sigma_t (arXiv 2401.08740). null: sigma.",
+    )
+    time_shift: float = Field(
+        default=1.0,
+        gt=0,
+        description="Moves the steps as SD3 does (arXiv 2403.03206): above 1 towards noise; 1 leaves them even.",
+    )
     guidance: float = Field(default=1.0, ge=0, description="Classifier-free guidance scale; 1 is none.")
     guidance_channels: int | None = Field(
         default=None,
         gt=0,
         description="Channels that are guided, from the first; null: all. DiT and SiT guide 3 of a latent's 4.",
+    )
+    guidance_interval: tuple[Time, Time] | None = Field(
+        default=None,
+        description="Times between which images are guided, [low, high] with 0 at noise and 1 at the image "
+        "(arXiv 2404.07724); outside one pass is enough. null: always.",
     )
     metrics: Annotated[tuple[MetricName, ...], AfterValidator(distinct)] = Field(
         default=(), description="Quality metrics of the samples; see `pdebench list metrics`."
@@ -38,15 +73,17 @@ class GenerationEvaluation(Evaluation):
         return self
 
     @model_validator(mode="after")
-    def _guided_channels_need_guidance(self) -> Self:
-        if self.guidance_channels is not None and self.guidance == 1:
-            message = "guidance_channels says where guidance works, but guidance is 1; set that, or leave this out"
-            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "guidance_channels"})
+    def _sampling_goes_together(self) -> Self:
+        try:
+            how = self.sampling
+        except SamplingError as error:
+            context = {"message": str(error), "field": error.key, "shared": list(error.shared)}
+            raise PydanticCustomError("cross_field", "{message}", context) from None
+        for key in ("nfe", "tolerance", "diffusion"):
+            object.__setattr__(self, key, getattr(how, key))  # filled in; frozen from here on
         return self
 
-    @model_validator(mode="after")
-    def _heun_takes_two(self) -> Self:
-        if self.sampler == "heun" and self.nfe % 2:
-            message = f"nfe {self.nfe} is odd, but heun spends two evaluations a step; make it even, or take euler"
-            raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "nfe"})
-        return self
+    @property
+    def sampling(self) -> SamplingOptions:
+        """How samples are drawn."""
+        return SamplingOptions(**{field.name: getattr(self, field.name) for field in fields(SamplingOptions)})

@@ -17,8 +17,9 @@ from pdebench.metrics import quality
 from pdebench.system.distributed import World
 from pdebench.tasks.generation import decoding, path, sampling
 from pdebench.tasks.generation.evaluation import GenerationEvaluation
-from pdebench.tasks.generation.path import TIME_SCALE, FlowDraws
+from pdebench.tasks.generation.path import TIME_SCALE, FlowDraws, Prediction
 from pdebench.tasks.generation.pixels import to_model, to_pixels
+from pdebench.tasks.generation.training_times import UNIFORM, TrainingTimes
 from pdebench.tasks.learner import Applied, Judged, Learner, Watch
 
 GRID = 8  # samples.png shows GRID x GRID images
@@ -31,12 +32,16 @@ class GenerationLearner(Learner):
     Attributes:
         time_scale: of the times that the model sees.
         label_dropout: the share of labels that are hidden, for guidance; None: not known, of an older checkpoint.
+        prediction: what the model puts out.
+        trained_at: the distribution of times in training.
     """
 
     task = "generation"
     times = (0.1, 0.5, 0.9)  # almost noise, half and half, almost an image
     time_scale: float = TIME_SCALE
     label_dropout: float | None = None
+    prediction: Prediction = "velocity"
+    trained_at: TrainingTimes = UNIFORM
 
     def to_model(self, images: Tensor) -> Tensor:
         """Pixels to [-1, 1]."""
@@ -44,11 +49,11 @@ class GenerationLearner(Learner):
 
     def draw(self, shape: torch.Size, generator: Generator, *, labelled: bool) -> FlowDraws:
         """Times, noise, and which labels are hidden."""
-        return path.draw(shape, generator, (self.label_dropout or 0.0) if labelled else 0.0)
+        return path.draw(shape, generator, (self.label_dropout or 0.0) if labelled else 0.0, self.trained_at)
 
     def loss(self, model: nn.Module, x: Tensor, labels: Tensor | None, draws: FlowDraws) -> Tensor:
-        """The squared error of the predicted velocity."""
-        return path.loss(model, x, labels, draws, self.time_scale)
+        """The squared error of the predicted velocity; of a predicted image see `path`."""
+        return path.loss(model, x, labels, draws, self.time_scale, self.prediction)
 
     def validation_loss(
         self,
@@ -60,10 +65,11 @@ class GenerationLearner(Learner):
         device: torch.device,
         world: World,
     ) -> float:
-        """The same draws of time and noise for every model; no label is hidden."""
+        """The same draws of time and noise for every model, and the error of the velocity; no label is hidden."""
         return path.validation_loss(
-            model, images, labels, batch_size=batch_size, device=device, time_scale=self.time_scale, world=world
-        )
+            model, images, labels, batch_size=batch_size, device=device, time_scale=self.time_scale,
+            prediction=self.prediction, world=world,
+        )  # fmt: skip
 
     def shown(self, clean: Tensor, noise: Tensor, share: float) -> tuple[Tensor, Tensor]:
         """The point of the path at that time."""
@@ -71,8 +77,13 @@ class GenerationLearner(Learner):
         return torch.lerp(noise, clean, share), t
 
     def about(self) -> Mapping[str, Any]:
-        """What a sampler has to know."""
-        return {"time_scale": self.time_scale, "label_dropout": self.label_dropout}
+        """What a sampler has to know, and at what times it was trained; what is as in older checkpoints goes unsaid."""
+        about: dict[str, Any] = {"time_scale": self.time_scale, "label_dropout": self.label_dropout}
+        if self.prediction != "velocity":
+            about["prediction"] = self.prediction
+        if self.trained_at != UNIFORM:
+            about["times"] = self.trained_at.about()
+        return about
 
     def warn(self, evaluate: GenerationEvaluation, training: ImageSet) -> None:
         """Of copies among the reference images, and of latents that decode to no images.
@@ -101,8 +112,9 @@ class GenerationLearner(Learner):
             return Applied()
         with arithmetic:
             return sampling.samples(
-                model, evaluate, reference, time_scale=self.time_scale, weights=weights, world=world, watch=watch
-            )
+                model, evaluate, reference, time_scale=self.time_scale, prediction=self.prediction, weights=weights,
+                world=world, watch=watch,
+            )  # fmt: skip
 
     def judge(
         self,

@@ -33,21 +33,28 @@ class GenerationTask(Task):
         return Outputs(classes)
 
     def learner(self, train: Training) -> GenerationLearner:
-        """Flow matching with the section's time scale and label dropout."""
+        """Flow matching with the section's times, prediction and label dropout."""
         from pdebench.tasks.generation.learner import GenerationLearner
+        from pdebench.tasks.generation.training_times import TrainingTimes
 
-        return GenerationLearner(train.time_scale, train.label_dropout)
+        times = TrainingTimes(train.times, train.times_mean, train.times_std, train.times_shift)
+        return GenerationLearner(train.time_scale, train.label_dropout, train.prediction, times)
 
     def recall(self, about: Mapping[str, str]) -> GenerationLearner:
         """See `Task`; a checkpoint of before there was a choice says nothing."""
         from pdebench.tasks.generation.learner import GenerationLearner
+        from pdebench.tasks.generation.training_times import UNIFORM, times_from
 
-        known = {key: json.loads(about[key]) for key in ("time_scale", "label_dropout") if key in about}
+        keys = ("time_scale", "label_dropout", "prediction", "times")
+        known = {key: json.loads(about[key]) for key in keys if key in about}
         time_scale, dropout = float(known.get("time_scale", LookedAt.time_scale)), known.get("label_dropout")
         drops = dropout is None or (type(dropout) in (int, float) and 0 <= dropout <= 1)
         if not (math.isfinite(time_scale) and time_scale > 0 and drops):
             raise ValueError(f"its time_scale or label_dropout is none: {printable(str(known))}")
-        return GenerationLearner(time_scale, dropout)
+        if (prediction := known.get("prediction", LookedAt.prediction)) not in ("velocity", "x"):
+            raise ValueError(f"what it predicts is unknown: {printable(str(prediction))[:40]}")
+        times = times_from(known["times"]) if "times" in known else UNIFORM
+        return GenerationLearner(time_scale, dropout, prediction, times)
 
     def conflict(self, train: Training, evaluate: GenerationEvaluation) -> Conflict | None:
         """Guidance works by an answer without a label, which has to be learned."""
@@ -84,15 +91,20 @@ class GenerationTask(Task):
         return [score for name in evaluate.metrics for score in METRICS[name].scores]
 
     def passes(self, evaluate: GenerationEvaluation) -> Passes | None:
-        """Each sample goes through the network `nfe` times, twice with guidance."""
+        """Each sample goes through the network once an evaluation, twice where it is guided; of dopri5 a guess."""
         if not evaluate.samples:
             return None
-        images = evaluate.samples * (2 if evaluate.guidance != 1 else 1)
-        return Passes(min(evaluate.samples, evaluate.batch_size), images, evaluate.nfe)
+        return Passes(min(evaluate.samples, evaluate.batch_size), evaluate.samples, evaluate.sampling.expected_passes)
 
     def told(self, evaluate: GenerationEvaluation) -> Mapping[str, str]:
         """How many samples, and the evaluations of the network for each."""
-        return {"samples": f"{evaluate.samples} samples", "nfe": f"nfe {evaluate.nfe}"}
+        how = evaluate.sampling
+        spent = f"dopri5 (nfe {how.expected_nfe} assumed)" if how.nfe is None else f"nfe {how.nfe}"
+        told = {"samples": f"{evaluate.samples} samples", "nfe": spent}
+        if evaluate.guidance != 1:
+            low, high = evaluate.guidance_interval or (0, 1)
+            told["guidance"] = f"guidance {evaluate.guidance:g}" + f" in [{low:g}, {high:g}]" * (high - low < 1)
+        return told
 
 
 def _refuse_meaningless(source: Source, train: Training, evaluate: GenerationEvaluation) -> None:
