@@ -10,6 +10,7 @@ import typer
 
 from pdebench.cli.options import JsonOption
 from pdebench.errors import printable
+from pdebench.tasks.generation.options import DIFFUSION, NFE, TOLERANCE
 
 
 def report(
@@ -109,13 +110,29 @@ def sample(
     guidance_channels: Annotated[
         int | None, typer.Option(min=1, help="Guide only the first so many channels. Default: all.")
     ] = None,
-    nfe: Annotated[
-        int | None,
-        typer.Option(min=2, help="Evaluations of the network (Heun: even). Default: 50; of a model of `ddpm` 250."),
+    guidance_interval: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Guide only between these times, 0 noise, 1 image. Default: always."),
     ] = None,
     sampler: Annotated[
         str | None,
         typer.Option(help="As `evaluate.sampler` of its task. Default: `heun`; of a model of `ddpm` `ddpm`."),
+    ] = None,
+    nfe: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Evaluations of the network; heun: even. Default: {NFE}; of a model of `ddpm` 250; not of dopri5.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help=f"Of dopri5: error that a step may have. Default: {TOLERANCE:g}.")
+    ] = None,
+    diffusion: Annotated[
+        str | None, typer.Option(help=f"Of euler_maruyama: coefficient of its noise. Default: {DIFFUSION}.")
+    ] = None,
+    time_shift: Annotated[
+        float | None, typer.Option(help="Move the steps, above 1 towards noise. Default: 1, which leaves them even.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     autoencoder: Annotated[
@@ -124,13 +141,17 @@ def sample(
 ) -> None:
     """Generate images from a trained cell; latents are decoded.
 
-    Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`
+    The options of sampling are those of a suite's `evaluate:`, by the same names.
+
+    Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`, or with
+    `--sampler dopri5 --tolerance 1e-4`
     """
     from pdebench.run.sampling import sample_checkpoint
 
     page = sample_checkpoint(
-        checkpoint, out, count=count, label=label, guidance=guidance, guidance_channels=guidance_channels, nfe=nfe,
-        seed=seed, sampler=sampler, autoencoder=autoencoder,
+        checkpoint, out, count=count, label=label, seed=seed, autoencoder=autoencoder,
+        sampler=sampler, nfe=nfe, tolerance=tolerance, diffusion=diffusion, time_shift=time_shift,
+        guidance=guidance, guidance_channels=guidance_channels, guidance_interval=guidance_interval,
     )  # fmt: skip
     typer.echo(f"wrote {page}")
 

@@ -190,6 +190,10 @@ def _fill_in(table: pd.DataFrame) -> None:
     if "train.precision" in table:
         used = table["precision_used"]
         table["train.precision"] = used.where(used.notna(), table["train.precision"].astype(object))
+    if {"sample_nfe_mean", "evaluate.nfe", "evaluate.samples"} <= set(table):
+        drawn = pd.to_numeric(table["evaluate.samples"], errors="coerce") > 0
+        asked = pd.to_numeric(table["evaluate.nfe"], errors="coerce").where(drawn & (table["status"] == "done"))
+        table["sample_nfe_mean"] = pd.to_numeric(table["sample_nfe_mean"], errors="coerce").fillna(asked)
     if "family_revision" in table:
         table[REVISION] = table["family_revision"].astype(object).where(table["family_revision"].notna(), 1)
     if "family_source" in table and table["family_source"].notna().any():

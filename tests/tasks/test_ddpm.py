@@ -274,7 +274,7 @@ def test_a_checkpoint_is_sampled_by_its_tasks_samplers(tmp_path: Path) -> None:
 def test_what_is_asked_has_dits_defaults() -> None:
     asked = DdpmEvaluation()
     assert (asked.sampler, asked.nfe) == ("ddpm", 250)
-    assert DDPM.passes(DdpmEvaluation(samples=6, batch_size=4, guidance=4.0)) == (4, 12, 250)
+    assert DDPM.passes(DdpmEvaluation(samples=6, batch_size=4, guidance=4.0)) == (4, 6, 500)
     assert DDPM.outputs(10, 4) == (10, "field", 8)
 
 

@@ -12,6 +12,8 @@ from pdebench.tasks.ddpm import objective
 from pdebench.tasks.ddpm.sampler import denoise
 from pdebench.tasks.ddpm.schedule import STEPS, WHOLE
 from pdebench.tasks.generation.learner import GenerationLearner
+from pdebench.tasks.generation.path import FlowDraws
+from pdebench.tasks.generation.solver import Solved
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class DdpmLearner(GenerationLearner):
 
     task = "ddpm"
 
-    def error(
-        self, model: nn.Module, images: Tensor, labels: Tensor | None, t: Tensor, noise: Tensor, time_scale: float
-    ) -> Tensor:
+    def error(self, model: nn.Module, images: Tensor, labels: Tensor | None, t: Tensor, noise: Tensor) -> Tensor:
         """The loss of each image, (B,): of the noise, and of its variance."""
-        return objective.denoising_error(model, images, labels, t, noise, time_scale)
+        return objective.denoising_error(model, images, labels, t, noise, self.time_scale)
+
+    def loss(self, model: nn.Module, x: Tensor, labels: Tensor | None, draws: FlowDraws) -> Tensor:
+        """Its mean."""
+        return self.error(model, x, draws.shown(labels), draws.t, draws.noise).mean()
 
     def shown(self, clean: Tensor, noise: Tensor, share: float) -> tuple[Tensor, Tensor]:
         """The step that leaves `share` of the thousand to be taken away again, and its time as the model sees it."""
@@ -37,10 +41,11 @@ class DdpmLearner(GenerationLearner):
 
     def sampled(
         self, model: nn.Module, noise: Tensor, labels: Tensor | None, evaluate: Any, generator: Generator
-    ) -> Tensor:
+    ) -> Solved:
         """See `GenerationLearner`."""
-        return denoise(
+        images = denoise(
             model, noise, labels, generator=generator,
             sampler=evaluate.sampler, nfe=evaluate.nfe, guidance=evaluate.guidance,
             guidance_channels=evaluate.guidance_channels, time_scale=self.time_scale,
         )  # fmt: skip
+        return Solved(images, evaluate.nfe, evaluate.expected_passes)

@@ -32,7 +32,7 @@ def denoise(
         model: called as `model(x, t, y)`.
         noise: standard normal, (B, C, H, W).
         labels: (B,) or None.
-        generator: of the noise of every step, on the host, so that it is the same on any device; `ddim` draws none.
+        generator: of the noise of every step; `ddim` draws none.
         sampler: `ddpm` draws each step from the learned distribution (arXiv 2102.09672); `ddim` takes none of its
             noise and no learned variance (arXiv 2010.02502, eta 0).
         nfe: steps that are kept, and evaluations of the network.
@@ -69,6 +69,6 @@ def denoise(
             continue
         x = mean(tables, step, image, x)
         if place:
-            drawn = torch.randn(x.shape, generator=generator).to(x)
+            drawn = torch.randn(x.shape, generator=generator, device=generator.device).to(x)
             x = x + torch.exp(log_variance(tables, step, share) / 2) * drawn
     return x

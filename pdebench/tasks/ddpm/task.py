@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pdebench.tasks.ddpm.evaluation import DdpmEvaluation
+from pdebench.tasks.generation.evaluation import SamplesEvaluation
 from pdebench.tasks.generation.task import GenerationTask
-from pdebench.tasks.task import Outputs
+from pdebench.tasks.task import Conflict, Outputs, Training
 
 if TYPE_CHECKING:
     from pdebench.tasks.ddpm.learner import DdpmLearner
@@ -23,11 +24,19 @@ class DdpmTask(GenerationTask):
         """The noise for every value of an image, given the class, and its variance."""
         return Outputs(classes, out_channels=2 * channels)
 
-    def at_work(self, time_scale: float, label_dropout: float | None) -> DdpmLearner:
+    def at_work(self, *known: Any) -> DdpmLearner:
         """Denoising diffusion; see `DdpmLearner`."""
         from pdebench.tasks.ddpm.learner import DdpmLearner
 
-        return DdpmLearner(time_scale, label_dropout)
+        return DdpmLearner(*known)
+
+    def conflict(self, train: Training, evaluate: SamplesEvaluation) -> Conflict | None:
+        """What is particular to flows has no meaning here."""
+        for key, value in (("times", "uniform"), ("prediction", "velocity")):
+            if (given := getattr(train, key)) != value:
+                message = f"{given} is for the task generation: denoising diffusion predicts noise at its own steps"
+                return Conflict(("train", key), f"{message}; leave it out")
+        return super().conflict(train, evaluate)
 
 
 DDPM = DdpmTask()

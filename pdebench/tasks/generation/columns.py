@@ -6,7 +6,19 @@ from pdebench.column import Column
 
 COLUMNS: dict[str, Column] = {
     "sampled_from": Column(
-        "string", "weights that samples were drawn from, and how often autocast cast them", evaluated=True
+        "string",
+        "weights that samples were drawn from, and how often autocast cast them or that it did not",
+        evaluated=True,
+    ),
+    "sample_nfe_mean": Column(
+        "Float64",
+        "evaluations of the velocity that a sample took, a guided one counting once; of dopri5 the mean over samples, "
+        "each of which takes its batch's",
+        evaluated=True,
+    ),
+    "sample_nfe_max": Column("Int64", "the most that a sample took", evaluated=True),
+    "sample_passes_mean": Column(
+        "Float64", "passes through the network that a sample took: a guided evaluation is two", evaluated=True
     ),
     "sample_seconds": Column(
         "Float64", "seconds of generating all samples, in each round the slowest device's", timed=True, evaluated=True

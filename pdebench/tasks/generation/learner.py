@@ -18,9 +18,10 @@ from pdebench.metrics import quality
 from pdebench.system.distributed import World
 from pdebench.tasks.generation import decoding, path, sampling
 from pdebench.tasks.generation.evaluation import SamplesEvaluation
-from pdebench.tasks.generation.path import TIME_SCALE, FlowDraws
+from pdebench.tasks.generation.path import TIME_SCALE, FlowDraws, Prediction
 from pdebench.tasks.generation.pixels import to_model, to_pixels
-from pdebench.tasks.generation.solver import sample
+from pdebench.tasks.generation.solver import Solved, solve
+from pdebench.tasks.generation.training_times import UNIFORM, TrainingTimes
 from pdebench.tasks.learner import Applied, Judged, Learner, Watch
 
 GRID = 8  # samples.png shows GRID x GRID images
@@ -33,12 +34,16 @@ class GenerationLearner(Learner):
     Attributes:
         time_scale: of the times that the model sees.
         label_dropout: the share of labels that are hidden, for guidance; None: not known, of an older checkpoint.
+        prediction: what the model puts out.
+        trained_at: the distribution of times in training.
     """
 
     task = "generation"
     times = (0.1, 0.5, 0.9)  # almost noise, half and half, almost an image
     time_scale: float = TIME_SCALE
     label_dropout: float | None = None
+    prediction: Prediction = "velocity"
+    trained_at: TrainingTimes = UNIFORM
 
     def to_model(self, images: Tensor) -> Tensor:
         """Pixels to [-1, 1]."""
@@ -46,17 +51,15 @@ class GenerationLearner(Learner):
 
     def draw(self, shape: torch.Size, generator: Generator, *, labelled: bool) -> FlowDraws:
         """Times, noise, and which labels are hidden."""
-        return path.draw(shape, generator, (self.label_dropout or 0.0) if labelled else 0.0)
+        return path.draw(shape, generator, (self.label_dropout or 0.0) if labelled else 0.0, self.trained_at)
 
-    def error(
-        self, model: nn.Module, images: Tensor, labels: Tensor | None, t: Tensor, noise: Tensor, time_scale: float
-    ) -> Tensor:
-        """The loss of each image, (B,): the squared error of the predicted velocity."""
-        return path.velocity_error(model, images, labels, t, noise, time_scale)
+    def error(self, model: nn.Module, images: Tensor, labels: Tensor | None, t: Tensor, noise: Tensor) -> Tensor:
+        """The error of each image, (B,), in validation: the square of the predicted velocity's."""
+        return path.velocity_error(model, images, labels, t, noise, self.time_scale, self.prediction)
 
     def loss(self, model: nn.Module, x: Tensor, labels: Tensor | None, draws: FlowDraws) -> Tensor:
-        """The mean error of an image."""
-        return path.loss(model, x, labels, draws, self.time_scale, self.error)
+        """The squared error of the predicted velocity; of a predicted image see `path`."""
+        return path.loss(model, x, labels, draws, self.time_scale, self.prediction)
 
     def validation_loss(
         self,
@@ -68,10 +71,9 @@ class GenerationLearner(Learner):
         device: torch.device,
         world: World,
     ) -> float:
-        """The same draws of time and noise for every model; no label is hidden."""
+        """The same draws of time and noise for every model, and the error of the velocity; no label is hidden."""
         return path.validation_loss(
-            model, images, labels, batch_size=batch_size, device=device, time_scale=self.time_scale, world=world,
-            error=self.error,
+            model, images, labels, batch_size=batch_size, device=device, error=self.error, world=world
         )  # fmt: skip
 
     def shown(self, clean: Tensor, noise: Tensor, share: float) -> tuple[Tensor, Tensor]:
@@ -80,12 +82,17 @@ class GenerationLearner(Learner):
         return torch.lerp(noise, clean, share), t
 
     def about(self) -> Mapping[str, Any]:
-        """What a sampler has to know."""
-        return {"time_scale": self.time_scale, "label_dropout": self.label_dropout}
+        """What a sampler has to know, and at what times it was trained; what is as in older checkpoints goes unsaid."""
+        about: dict[str, Any] = {"time_scale": self.time_scale, "label_dropout": self.label_dropout}
+        if self.prediction != "velocity":
+            about["prediction"] = self.prediction
+        if self.trained_at != UNIFORM:
+            about["times"] = self.trained_at.about()
+        return about
 
     def sampled(
         self, model: nn.Module, noise: Tensor, labels: Tensor | None, evaluate: Any, generator: Generator
-    ) -> Tensor:
+    ) -> Solved:
         """Images in the model's range, float32, from `noise` (B, C, H, W) and labels (B,) or None.
 
         Args:
@@ -93,12 +100,11 @@ class GenerationLearner(Learner):
             noise: standard normal.
             labels: of what is asked for.
             evaluate: the cell's section, or what a command asks in its place.
-            generator: of what is random on the way, on the host.
+            generator: of what is random on the way, on the device of `noise`.
         """
-        return sample(
-            model, noise, labels,
-            sampler=evaluate.sampler, nfe=evaluate.nfe, guidance=evaluate.guidance,
-            guidance_channels=evaluate.guidance_channels, time_scale=self.time_scale,
+        return solve(
+            model, noise, labels, evaluate.sampling,
+            time_scale=self.time_scale, prediction=self.prediction, generator=generator,
         )  # fmt: skip
 
     def warn(self, evaluate: SamplesEvaluation, training: ImageSet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,14 +17,31 @@ from pdebench.system.distributed import World
 from pdebench.system.durations import spread
 from pdebench.tasks.generation.evaluation import SamplesEvaluation
 from pdebench.tasks.generation.pixels import not_finite, to_data
+from pdebench.tasks.generation.solver import Solved
 from pdebench.tasks.learner import Applied, Watch
 
 # Samples start from this noise whatever the training seed: families are compared from the same starting points.
 NOISE_SEED = 1234
 
 
+class _Batch(NamedTuple):
+    """Samples of a batch, the seconds that they took, how many are not finite, and what each of them took."""
+
+    pixels: Tensor
+    seconds: float
+    burst: int
+    nfe: int
+    passes: int
+
+
+def noise_on_the_way(seed: int, begin: int, device: torch.device) -> Generator:
+    """The source of what a stochastic sampler adds to the batch from sample `begin` on, whichever process draws it."""
+    (state,) = np.random.SeedSequence([seed, begin]).generate_state(1, np.uint64)
+    return Generator(device).manual_seed(int(state))
+
+
 def samples(
-    sampled: Callable[[Tensor, Tensor | None, SamplesEvaluation, Generator], Tensor],
+    sampled: Callable[[Tensor, Tensor | None, SamplesEvaluation, Generator], Solved],
     evaluate: SamplesEvaluation,
     reference: ImageSet,
     *,
@@ -31,7 +49,7 @@ def samples(
     world: World,
     watch: Watch,
 ) -> Applied:
-    """Samples as `made`, (N, C, H, W) of the type that the data have, and the columns and seconds of their speed.
+    """Samples as `made`, (N, C, H, W) of the type that the data have, and the columns and seconds of what they took.
 
     Nothing is made where some came out NaN or infinite: pixels have no such values, and would show and be measured as
     something. The processes take turns at the batches, which are one process': its noise, its sizes and so its images.
@@ -53,7 +71,7 @@ def samples(
     # the classes of the training set in its own (mixed, fixed) order: samples follow its class frequencies
     labels = None if reference.labels is None else torch.from_numpy(np.resize(reference.labels, count).copy())
     kind = torch.from_numpy(np.empty(0, reference.seen.dtype)).dtype
-    made: list[tuple[Tensor, float, int]] = []
+    made: list[_Batch] = []
     for index, begin in enumerate(begins):
         shape = (min(size, count - begin), *reference.seen.shape[1:])
         noise = torch.randn(shape, generator=noise_of)
@@ -63,19 +81,20 @@ def samples(
         noise = noise.to(device)
         given = None if labels is None else labels[begin : begin + len(noise)].to(device)
         started = time.perf_counter()
-        # a batch's own, so that it is the same whoever makes it
-        drawn = sampled(noise, given, evaluate, Generator().manual_seed(NOISE_SEED + 1 + index))
-        pixels = to_data(drawn, kind).cpu()  # .cpu() waits for the device
+        solved = sampled(noise, given, evaluate, noise_on_the_way(NOISE_SEED, begin, device))
+        pixels = to_data(solved.images, kind).cpu()  # .cpu() waits for the device
         took = time.perf_counter() - started
-        made.append((pixels, took, not_finite(drawn)))
+        made.append(_Batch(pixels, took, not_finite(solved.images), solved.nfe, solved.passes))
     batches, seconds, rates, busy, burst = [], [], [], [], 0
+    taken: list[tuple[int, int, int]] = []  # images, and the evaluations and passes that each of them took
     for turn in world.rounds(made, len(begins)):
-        seconds.append(max(one for _, one, _ in turn))
-        rates.append(sum(len(pixels) for pixels, _, _ in turn) / seconds[-1])
-        burst += sum(one for _, _, one in turn)
+        seconds.append(max(one.seconds for one in turn))
+        rates.append(sum(len(one.pixels) for one in turn) / seconds[-1])
+        burst += sum(one.burst for one in turn)
         busy.append(len(turn) == world.size)
+        taken += [(len(one.pixels), one.nfe, one.passes) for one in turn]
         if world.first:
-            batches += [pixels for pixels, _, _ in turn]
+            batches += [one.pixels for one in turn]
     if burst:
         batches = []
         text = f"{burst} of {count} samples came out NaN or infinite: none is shown or measured"
@@ -83,7 +102,10 @@ def samples(
     full = [rate for rate, all_worked in zip(rates, busy, strict=True) if all_worked] or rates
     speed = spread(full[1:] or full)
     columns = {
-        "sampled_from": f"{weights} weights, cast once",
+        "sampled_from": f"{weights} weights, {evaluate.arithmetic}",
+        "sample_nfe_mean": sum(images * nfe for images, nfe, _ in taken) / count,
+        "sample_nfe_max": max(nfe for _, nfe, _ in taken),
+        "sample_passes_mean": sum(images * passes for images, _, passes in taken) / count,
         "sample_seconds": sum(seconds),
         "sample_images_per_s": speed.median,
         "sample_images_per_s_q1": speed.q1,

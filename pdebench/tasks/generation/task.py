@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdebench.data.source import Source, SourceConfig
 from pdebench.errors import DataError, MetricError, printable
@@ -33,23 +33,32 @@ class GenerationTask(Task):
         return Outputs(classes)
 
     def learner(self, train: Training) -> GenerationLearner:
-        """The objective at work with the section's time scale and label dropout."""
-        return self.at_work(train.time_scale, train.label_dropout)
+        """The objective at work with the section's times, prediction and label dropout."""
+        from pdebench.tasks.generation.training_times import TrainingTimes
 
-    def at_work(self, time_scale: float, label_dropout: float | None) -> GenerationLearner:
-        """Flow matching; see `GenerationLearner`."""
+        times = TrainingTimes(train.times, train.times_mean, train.times_std, train.times_shift)
+        return self.at_work(train.time_scale, train.label_dropout, train.prediction, times)
+
+    def at_work(self, *known: Any) -> GenerationLearner:
+        """Flow matching with the attributes of a `GenerationLearner`."""
         from pdebench.tasks.generation.learner import GenerationLearner
 
-        return GenerationLearner(time_scale, label_dropout)
+        return GenerationLearner(*known)
 
     def recall(self, about: Mapping[str, str]) -> GenerationLearner:
         """See `Task`; a checkpoint of before there was a choice says nothing."""
-        known = {key: json.loads(about[key]) for key in ("time_scale", "label_dropout") if key in about}
+        from pdebench.tasks.generation.training_times import UNIFORM, times_from
+
+        keys = ("time_scale", "label_dropout", "prediction", "times")
+        known = {key: json.loads(about[key]) for key in keys if key in about}
         time_scale, dropout = float(known.get("time_scale", LookedAt.time_scale)), known.get("label_dropout")
         drops = dropout is None or (type(dropout) in (int, float) and 0 <= dropout <= 1)
         if not (math.isfinite(time_scale) and time_scale > 0 and drops):
             raise ValueError(f"its time_scale or label_dropout is none: {printable(str(known))}")
-        return self.at_work(time_scale, dropout)
+        if (prediction := known.get("prediction", LookedAt.prediction)) not in ("velocity", "x"):
+            raise ValueError(f"what it predicts is unknown: {printable(str(prediction))[:40]}")
+        times = times_from(known["times"]) if "times" in known else UNIFORM
+        return self.at_work(time_scale, dropout, prediction, times)
 
     def conflict(self, train: Training, evaluate: SamplesEvaluation) -> Conflict | None:
         """Guidance works by an answer without a label, which has to be learned."""
@@ -86,15 +95,14 @@ class GenerationTask(Task):
         return [score for name in evaluate.metrics for score in METRICS[name].scores]
 
     def passes(self, evaluate: SamplesEvaluation) -> Passes | None:
-        """Each sample goes through the network `nfe` times, twice with guidance."""
+        """Each sample goes through the network once an evaluation, twice where it is guided; of dopri5 a guess."""
         if not evaluate.samples:
             return None
-        images = evaluate.samples * (2 if evaluate.guidance != 1 else 1)
-        return Passes(min(evaluate.samples, evaluate.batch_size), images, evaluate.nfe)
+        return Passes(min(evaluate.samples, evaluate.batch_size), evaluate.samples, evaluate.expected_passes)
 
     def told(self, evaluate: SamplesEvaluation) -> Mapping[str, str]:
         """How many samples, and the evaluations of the network for each."""
-        return {"samples": f"{evaluate.samples} samples", "nfe": f"nfe {evaluate.nfe}"}
+        return {"samples": f"{evaluate.samples} samples", **evaluate.told}
 
 
 def _refuse_meaningless(source: Source, train: Training, evaluate: SamplesEvaluation) -> None:
