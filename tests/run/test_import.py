@@ -13,15 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
+from published import CLASSES, DEPTH, PATCH, SIDE, WIDTH, as_published, transformer
 from safetensors.torch import save_file
 from torch import Tensor
-
-pytest.importorskip("diffusers")
-
-from published import CLASSES, DEPTH, PATCH, SIDE, WIDTH, as_published, transformer
 
 from pdebench.cli import main
 from pdebench.cli.importing import import_
@@ -204,6 +203,34 @@ def test_a_model_of_images_is_sampled_and_inspected(
     code, said, _ = told(capsys, "inspect", checkpoint, "--json")
     assert code == 0
     assert len(json.loads(said)["survey"]["mixers"]) == DEPTH
+
+
+def test_latents_are_decoded_at_the_published_scale(
+    state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    decoder = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 8), norm_num_groups=4, layers_per_block=1,
+    ).eval()  # fmt: skip
+    decoder.save_pretrained(tmp_path / "decoder")
+    command = ("import", saved(tmp_path, state), "--family", "SiT", "--autoencoder", tmp_path / "decoder")
+    assert told(capsys, *command, "--out", tmp_path)[0] == 0
+    checkpoint, picture = tmp_path / "checkpoint.safetensors", tmp_path / "samples.png"
+    asked = ("--count", 1, "--label", 2, "--nfe", 4, "--seed", 5)
+    assert told(capsys, "sample", checkpoint, "--out", picture, *asked)[0] == 0
+    found = read_checkpoint(checkpoint)
+    noise = torch.randn(1, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
+    x, y = noise, torch.tensor([2])
+    with torch.no_grad():
+        for t in (0.0, 0.5):  # Heun, two steps of two evaluations
+            slope = velocity(found.model, x, torch.tensor([t]), y, 1.0)
+            x = x + (slope + velocity(found.model, x + slope / 2, torch.tensor([t + 0.5]), y, 1.0)) / 4
+        exact = decoder.decode(x / 0.18215).sample.add(1).mul(127.5).round().clamp(0, 255)[0]
+    with Image.open(picture) as image:
+        shown = torch.from_numpy(np.array(image)).permute(2, 0, 1)[:, 2:-2, 2:-2]
+    assert shown.shape == (3, 2 * SIDE, 2 * SIDE)
+    assert (shown - exact).abs().max() <= 1
 
 
 def test_another_position_embedding_is_kept_and_told(
