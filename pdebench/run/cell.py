@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -44,6 +45,7 @@ from pdebench.train.batches import Images, as_trained_on
 from pdebench.train.loop import Progress, Trained, compile_in_place, train
 from pdebench.train.state import Snapshots
 
+MADE = "made"  # what a task makes, until it is judged
 VALIDATION_BATCH = 64  # images at a time, at most
 
 Watch = Callable[[dict[str, Any]], None]
@@ -159,7 +161,7 @@ def run_cell(
         row["val_loss_transfer"] = validate(subject, as_trained_on(held_out))
     applied = learner.apply(
         subject, cell.evaluate, reference, held_out, weights="averaged" if cell.train.steps else "initial",
-        world=world, arithmetic=cast_once(subject, precision, device), watch=watch,
+        world=world, arithmetic=cast_once(subject, precision, device), folder=folder / MADE, watch=watch,
     )  # fmt: skip
     row |= _own(row, applied.columns, learner.task)
     timings |= applied.seconds
@@ -187,6 +189,7 @@ def run_cell(
         trial = Trial(name, build, cell.task, cell.train.model_dump(mode="json"), precision, cell.train.batch_size)
         row |= largest_batch(trial, cell.measure.search_seconds)
     write_json(folder / "timings.json", timings)
+    shutil.rmtree(folder / MADE, ignore_errors=True)  # last of all: it would have to be made again
     return row
 
 

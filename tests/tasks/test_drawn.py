@@ -21,7 +21,7 @@ def batch(number: int, samples: int, dtype: str = "u1") -> np.ndarray:
 
 def draw(drawn: DrawnBatches, numbers: list[int], dtype: str = "u1") -> None:
     for number in numbers:
-        drawn.put(number, batch(number, drawn.of(number), dtype))
+        drawn.put(number, batch(number, drawn.of(number), dtype), {"nfe": number})
 
 
 @given(count=st.integers(1, 40), size=st.integers(1, 9), dtype=st.sampled_from(["u1", "<f4"]), data=st.data())
@@ -40,6 +40,7 @@ def test_whatever_was_drawn_before_the_rest_completes_it(
     assert rows.shape == whole.shape
     assert rows.dtype == whole.dtype
     np.testing.assert_array_equal(rows[:], whole)
+    assert again.found() == [{"nfe": float(number)} for number in range(len(again))]
     again.clear()
     assert not folder.exists()
 

@@ -1,7 +1,7 @@
 """Samples on disk, a file a batch: what is drawn stays drawn, and no more than a batch stands in memory.
 
-    samples/drawn.json                     what they are samples of; batches of anything else are refused
-    samples/00000012-9f86d081884c7d65.npy  batch 12, whole or not there; its name has a digest of what it holds
+    drawn.json                             what they are samples of; batches of anything else are refused
+    00000012-9f86d081884c7d65.safetensors  batch 12, whole or not there; its name has a digest of what it holds
 
 Any process of any machine that sees the folder may draw any batch: the files are all that they have in common.
 """
@@ -9,22 +9,29 @@ Any process of any machine that sees the folder may draw any batch: the files ar
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import re
+import shutil
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save
+from torch import nn
 
 from pdebench.data.rows import Extent, FileRows
 from pdebench.errors import ResultsError, printable
 from pdebench.files import disk
 from pdebench.results.store import make_folder, read_json, replacing, write_json
+from pdebench.system.distributed import World
 
 TOLD = "drawn.json"
-_NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.npy")
+SAMPLES = "samples"
+_NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.safetensors")
 
 
 class DrawnBatches:
@@ -37,8 +44,8 @@ class DrawnBatches:
         size: of a batch.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], count: int, size: int) -> None:
-        """Open a folder of them, empty or of the same samples, and leave out what is damaged.
+    def __init__(self, folder: Path, about: Mapping[str, Any], count: int, size: int, *, look: bool = True) -> None:
+        """Open a folder of them, empty or of the same samples; `look` whether they are whole, and remove what is not.
 
         Raises:
             ResultsError: it has samples of something else, or it cannot be written.
@@ -56,7 +63,7 @@ class DrawnBatches:
                 f"{folder} has samples that were drawn otherwise ({other}): ask for the same to go on, or remove it to "
                 "draw them anew"
             )
-        self._files = {number: path for number, path in _batches(folder) if _whole(path)}
+        self._files = {number: path for number, path in _batches(folder) if not look or _whole(path)}
 
     def __len__(self) -> int:
         """How many batches there are to be."""
@@ -74,19 +81,25 @@ class DrawnBatches:
         """The batches that nobody has drawn, as it was when this was opened and by `put`."""
         return [number for number in range(len(self)) if number not in self._files]
 
-    def put(self, number: int, samples: NDArray[Any]) -> None:
-        """Keep a batch.
+    def put(self, number: int, samples: NDArray[Any], found: Mapping[str, float]) -> None:
+        """Keep a batch, and what was found of it.
 
         Raises:
             ResultsError: it cannot be written.
         """
-        buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, np.ascontiguousarray(samples), allow_pickle=False)
-        content = buffer.getbuffer()
-        path = self.folder / f"{number:08}-{_digest(content)}.npy"
+        held = {name: repr(float(value)) for name, value in found.items()}
+        content = save({SAMPLES: np.ascontiguousarray(samples)}, held)
+        path = self.folder / f"{number:08}-{_digest(content)}.safetensors"
         with replacing(path) as file:
             file.write(content)
         self._files[number] = path
+
+    def found(self) -> list[dict[str, float]]:
+        """What was found of each batch, in their order."""
+        return [
+            {name: float(value) for name, value in _header(path)[1]["__metadata__"].items()}
+            for _, path in self._complete()
+        ]
 
     def look_again(self) -> None:
         """See what other processes drew."""
@@ -99,17 +112,17 @@ class DrawnBatches:
         Raises:
             ResultsError: some batch is not there.
         """
+        extents = []
+        for number, path in self._complete():
+            offset, header = _header(path)
+            extents.append(Extent(path, offset, self.of(number)))
+        about = header[SAMPLES]
+        return FileRows(extents, tuple(about["shape"][1:]), {"U8": "u1", "F32": "<f4"}[about["dtype"]])
+
+    def _complete(self) -> list[tuple[int, Path]]:
         if lacking := self.missing():
             raise ResultsError(f"{self.folder} lacks {len(lacking)} of {len(self)} batches: draw again to go on")
-        with self._files[0].open("rb") as file:
-            np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        extents = []
-        for number, path in sorted(self._files.items()):
-            samples = self.of(number)
-            each = dtype.itemsize * int(np.prod(shape[1:])) * samples
-            extents.append(Extent(path, path.stat().st_size - each, samples))
-        return FileRows(extents, shape[1:], dtype.str)
+        return sorted(self._files.items())
 
     def clear(self) -> None:
         """Remove them."""
@@ -118,6 +131,27 @@ class DrawnBatches:
         (self.folder / TOLD).unlink(missing_ok=True)
         if not any(self.folder.iterdir()):  # what else is there is not ours
             self.folder.rmdir()
+
+
+def opened(folder: Path, about: Mapping[str, Any], count: int, size: int, world: World) -> DrawnBatches:
+    """Those of a cell, on every process of it; where they were of something else they are drawn anew."""
+    if world.first:
+        try:
+            DrawnBatches(folder, about, count, size)
+        except ResultsError:  # the cell was trained again since: nobody asks for what it was before
+            shutil.rmtree(folder)
+            DrawnBatches(folder, about, count, size)
+    world.wait()
+    return DrawnBatches(folder, about, count, size, look=False)
+
+
+def digest_of(model: nn.Module) -> str:
+    """What tells a model's weights from all others."""
+    found = hashlib.sha256()
+    for name, weight in model.state_dict().items():
+        found.update(repr((name, weight.dtype, tuple(weight.shape))).encode())
+        found.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()[:32]
 
 
 def _batches(folder: Path) -> list[tuple[int, Path]]:
@@ -139,7 +173,15 @@ def _whole(path: Path) -> bool:
     return False
 
 
-def _digest(content: memoryview) -> str:
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Where the samples of a batch begin in its file, and what it says of them."""
+    with disk.open_plain(path) as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return 8 + length, header
+
+
+def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -45,6 +45,12 @@ class SamplesEvaluation(Evaluation):
             message = "guidance_channels says where guidance works, but guidance is 1; set that, or leave this out"
             raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "guidance_channels"})
         return self
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What decides the samples, besides their number and what they are made of."""
+        left = {"samples", "metrics", "batch_size", "resolution", "every"}
+        return self.model_dump(mode="json", exclude=left)
 
     @property
     def arithmetic(self) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
@@ -17,6 +20,7 @@ from pdebench.files.picture import png_grid
 from pdebench.metrics import quality
 from pdebench.system.distributed import World
 from pdebench.tasks.generation import decoding, path, sampling
+from pdebench.tasks.generation.drawn import digest_of, opened
 from pdebench.tasks.generation.evaluation import SamplesEvaluation
 from pdebench.tasks.generation.path import TIME_SCALE, FlowDraws, Prediction
 from pdebench.tasks.generation.pixels import to_model, to_pixels
@@ -127,15 +131,30 @@ class GenerationLearner(Learner):
         weights: str,
         world: World,
         arithmetic: AbstractContextManager[None],
+        folder: Path,
         watch: Watch,
     ) -> Applied:
-        """Samples, (N, C, H, W) as the data have them, and how fast they came."""
+        """Samples, rows (N, C, H, W) as the data have them, latents decoded, and how fast they came."""
         if not evaluate.samples:
             return Applied()
+        about = {
+            "weights": digest_of(model),
+            "labels": None
+            if reference.labels is None
+            else hashlib.sha256(np.array(reference.labels).tobytes()).hexdigest()[:16],
+            "shape": list(reference.seen.shape[1:]),
+            "decoded_by": None if reference.space is None else reference.space.autoencoder,
+            **evaluate.asked,
+        }
+        drawn = opened(folder, about, evaluate.samples, evaluate.batch_size, world)
+        decode = None
+        if reference.space is not None and reference.space.autoencoder:
+            decode = decoding.Decoder(reference.space, world.device).images
         with arithmetic:
             return sampling.samples(
-                partial(self.sampled, model), evaluate, reference, weights=weights, world=world, watch=watch
-            )
+                partial(self.sampled, model), evaluate, reference, drawn, decode=decode, weights=weights, world=world,
+                watch=watch,
+            )  # fmt: skip
 
     def judge(
         self,
@@ -149,9 +168,8 @@ class GenerationLearner(Learner):
         """A picture of the samples, and their metrics against the training images; latents are decoded for both."""
         samples, images = applied.made, reference.images
         if reference.space is not None and reference.space.autoencoder:
-            decoder = decoding.Decoder(reference.space, device)
-            samples, images = decoder.images(samples), decoder.decoded(reference.seen)
-        shown = to_pixels(to_model(samples[: GRID * GRID]))
+            images = decoding.Decoder(reference.space, device).decoded(reference.seen)
+        shown = to_pixels(to_model(torch.from_numpy(samples[: GRID * GRID])))
         drawable = meaningful and shown.shape[1] in (1, 3)
         files = {"samples.png": png_grid(shown, columns=GRID)} if drawable else {}
         if not evaluate.metrics:
