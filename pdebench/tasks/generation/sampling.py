@@ -13,6 +13,7 @@ from pdebench.data.source import ImageSet
 from pdebench.errors import CellWarning
 from pdebench.system.distributed import World
 from pdebench.system.durations import spread
+from pdebench.system.energy import EnergyMeter
 from pdebench.tasks.generation.evaluation import GenerationEvaluation
 from pdebench.tasks.generation.pixels import not_finite, to_data
 from pdebench.tasks.generation.solver import sample
@@ -47,6 +48,7 @@ def samples(
     labels = None if reference.labels is None else torch.from_numpy(np.resize(reference.labels, count).copy())
     kind = torch.from_numpy(np.empty(0, reference.seen.dtype)).dtype
     made: list[tuple[Tensor, float, int]] = []
+    energy = EnergyMeter(device)
     for index, begin in enumerate(begins):
         shape = (min(size, count - begin), *reference.seen.shape[1:])
         noise = torch.randn(shape, generator=noise_of)
@@ -55,6 +57,7 @@ def samples(
         watch({"stage": "sample", "step": begin, "steps": count})
         noise = noise.to(device)
         given = None if labels is None else labels[begin : begin + len(noise)].to(device)
+        energy.begin(len(noise))
         started = time.perf_counter()
         drawn = sample(
             model, noise, given,
@@ -63,6 +66,7 @@ def samples(
         )  # fmt: skip
         pixels = to_data(drawn, kind).cpu()  # .cpu() waits for the device
         took = time.perf_counter() - started
+        energy.end()
         made.append((pixels, took, not_finite(drawn)))
     batches, seconds, rates, busy, burst = [], [], [], [], 0
     for turn in world.rounds(made, len(begins)):
@@ -85,5 +89,6 @@ def samples(
         "sample_images_per_s_q1": speed.q1,
         "sample_images_per_s_q3": speed.q3,
         "sample_images_per_s_n": speed.n,
+        "sample_joules_per_image": energy.joules_an_image(world, first_counts=False),
     }
     return Applied(torch.cat(batches) if batches else None, columns, {"sample_batch_seconds": seconds})
