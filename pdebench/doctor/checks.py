@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,24 @@ def torch() -> Iterator[Check]:
         yield Check("cuda", "ok", "no device; cells run on the CPU")
 
 
+def energy() -> Iterator[Check]:
+    """The GPUs' counters of energy; a machine without a GPU has none to say anything of."""
+    import torch
+
+    from pdebench.system.energy import counter_of
+
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        title = f"energy cuda:{index}"
+        if counter_of(torch.device("cuda", index)) is not None:
+            yield Check(title, "ok", "joules an image are measured")
+        elif find_spec("pynvml") is None:
+            yield Check(
+                title, "missing", "joules an image need nvidia-ml-py", "python -m pip install 'pdebench-mixers[energy]'"
+            )
+        else:
+            yield Check(title, "missing", "no counter that can be read: records have no joules an image")
+
+
 def metrics() -> Iterator[Check]:
     """The weights of the metrics' networks, none of which is fetched."""
     from pdebench.metrics.extractor_weights import INCEPTION_FILE, INCEPTION_VARIABLE, located
@@ -281,6 +300,7 @@ CHECKS: tuple[Callable[[], Iterable[Check]], ...] = (
     data,
     added,
     torch,
+    energy,
     metrics,
     kernels,
     trackers,

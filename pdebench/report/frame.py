@@ -139,6 +139,9 @@ NUMBERS = (
     "memory_bytes",
 )
 
+EFFICIENCY = ("train_mfu", "sample_mfu", "train_joules_per_image", "sample_joules_per_image")
+"""Numbers too, where a table has them: records of before, and of other machines, do not."""
+
 RATES = {
     "train_images_per_s": "train_step_ms",
     "mixer_images_per_s": "mixer_ms",
@@ -159,7 +162,8 @@ def make_frame(frame: pd.DataFrame) -> pd.DataFrame:
     for column in TEXT:
         text = table[column] if column in table else pd.Series(None, index=table.index, dtype=object)
         table[column] = text.astype(object).where(text.notna(), None)
-    for column in [*NUMBERS, *(column for score in scores_in(table) for column in score.columns)]:
+    known = [*NUMBERS, *(name for name in EFFICIENCY if name in table)]
+    for column in [*known, *(column for score in scores_in(table) for column in score.columns)]:
         values = table[column] if column in table else pd.Series(np.nan, index=table.index)
         table[column] = pd.to_numeric(values, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
     table = table.copy()  # columns that were added one by one lie in as many pieces

@@ -24,6 +24,7 @@ from pdebench.doctor.checks import Check
 from pdebench.metrics import extractor_weights
 from pdebench.metrics.extractor_weights import INCEPTION, INCEPTION_FILE, INCEPTION_VARIABLE
 from pdebench.ops import kernels
+from pdebench.system import energy
 from pdebench.system.slots import cpu_variables
 
 
@@ -148,6 +149,28 @@ def test_a_gpu_is_named_with_what_it_computes_in(monkeypatch: pytest.MonkeyPatch
     found = named(checks.torch())
     assert list(found) == ["torch", "cuda:0", "cuda:1"]
     assert found["cuda:1"].detail == "NVIDIA H200, 140 GiB, bf16"
+
+
+@pytest.mark.parametrize(
+    ("counted", "binding", "state", "remedy"),
+    [
+        (True, True, "ok", ""),
+        (False, True, "missing", ""),
+        (False, False, "missing", "python -m pip install 'pdebench-mixers[energy]'"),
+    ],
+)
+def test_a_gpus_joules_are_had_with_a_counter_and_its_binding(
+    monkeypatch: pytest.MonkeyPatch, counted: bool, binding: bool, state: str, remedy: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(energy, "counter_of", lambda device: (lambda: 1) if counted else None)
+    monkeypatch.setattr(checks, "find_spec", lambda name: object() if binding else None)
+    found = named(checks.energy())
+    assert list(found) == ["energy cuda:0"]
+    assert (found["energy cuda:0"].state, found["energy cuda:0"].remedy) == (state, remedy)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert not named(checks.energy())
 
 
 def test_a_driver_that_pytorch_cannot_use_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

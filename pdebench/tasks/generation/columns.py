@@ -37,4 +37,18 @@ COLUMNS: dict[str, Column] = {
     "sample_images_per_s_n": Column(
         "Int64", "rounds timed, the first left out where there are more", timed=True, evaluated=True
     ),
+    "sample_mfu": Column(
+        "Float64",
+        "2 x MACs x passes an image, guided evaluations being two, x sample_images_per_s, over mfu_peak: a share. "
+        "A lower bound where macs_uncounted lists operations",
+        timed=True,
+        evaluated=True,
+    ),
+    "sample_joules_per_image": Column(
+        "Float64",
+        "joules of all devices by NVML's counter, over generated images; each device's first batch is left out where "
+        "there are more",
+        timed=True,
+        evaluated=True,
+    ),
 }

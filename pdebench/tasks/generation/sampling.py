@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from pdebench.data.source import ImageSet
 from pdebench.errors import CellWarning
 from pdebench.system.distributed import World
 from pdebench.system.durations import spread
+from pdebench.system.energy import EnergyMeter
 from pdebench.tasks.generation.drawn import DrawnBatches
 from pdebench.tasks.generation.evaluation import SamplesEvaluation
 from pdebench.tasks.generation.pixels import not_finite, to_data
@@ -71,6 +73,7 @@ def samples(
     missing = drawn.missing()
     ours = {missing[place] for place in world.mine(len(missing))}
     took: list[tuple[int, float]] = []
+    energy = EnergyMeter(device)
     for number, noise in enumerate(noises(drawn, reference.seen.shape[1:], NOISE_SEED)):
         if number not in ours:
             continue
@@ -78,10 +81,12 @@ def samples(
         watch({"stage": "sample", "step": begin, "steps": evaluate.samples})
         noise = noise.to(device)
         given = None if labels is None else labels[begin : begin + len(noise)].to(device)
+        energy.begin(len(noise))
         started = time.perf_counter()
         solved = sampled(noise, given, evaluate, noise_on_the_way(NOISE_SEED, begin, device))
         made = to_data(solved.images, kind).cpu()  # .cpu() waits for the device
         took.append((len(made), time.perf_counter() - started))
+        energy.end()
         found = {"burst": not_finite(solved.images), "nfe": solved.nfe, "passes": solved.passes}
         drawn.put(number, (made if decode is None else decode(made)).numpy(), found)
     rounds = list(world.rounds(took, len(missing)))
@@ -93,12 +98,13 @@ def samples(
     if burst:
         text = f"{burst} of {evaluate.samples} samples came out NaN or infinite: none is shown or measured"
         warnings.warn(text, CellWarning, stacklevel=2)
-    columns = {
+    columns: dict[str, Any] = {
         "sampled_from": f"{weights} weights, {evaluate.arithmetic}",
         "sample_nfe_mean": sum(n * one["nfe"] for n, one in zip(counts, found_of, strict=True)) / evaluate.samples,
         "sample_nfe_max": round(max(one["nfe"] for one in found_of)),
         "sample_passes_mean": sum(n * one["passes"] for n, one in zip(counts, found_of, strict=True))
         / evaluate.samples,
+        "sample_joules_per_image": energy.joules_an_image(world, first_counts=False),
     }
     seconds, speed = _speed(rounds, world.size)
     if len(missing) == len(drawn):  # others took what was drawn before, under conditions of theirs
