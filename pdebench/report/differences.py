@@ -21,6 +21,7 @@ SAMPLED = (
     "evaluate.resolution",
     "metric_samples",
     "metric_reference_count",
+    "metric_reference_statistics",
     "metric_resize",
     "metric_weights_sha256",
     "metric_source",
@@ -80,6 +81,7 @@ _FIELDS = {
     "machine_fingerprint": "machine",
     "metric_samples": "the sample counts",
     "metric_reference_count": "the reference counts",
+    "metric_reference_statistics": "the reference statistics",
     "metric_source": "the code of the metrics",
     "sampled_from": "the weights that are sampled",
 }
