@@ -259,28 +259,17 @@ def test_copies_in_a_reference_are_said_before_anything_trains() -> None:
 
 
 def test_inceptions_metrics_run_from_a_file_that_may_hold_tensors_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    untrained_inception: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The true weights are not packaged: random ones in their place show that the path is sound."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    given = tmp_path / "inception.pth"
-    monkeypatch.setattr(torch, "load", lambda *arguments, **options: {})
-    monkeypatch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-    untrained = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path="")
-    monkeypatch.undo()
-    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv(INCEPTION_VARIABLE, str(given))
-
-    torch.save(untrained.state_dict(), given)
-    monkeypatch.setitem(extractor_weights.SHA256, INCEPTION, extractor_weights._sha256(given))
+    given = untrained_inception
     small = {"generated": GENERATED[:10], "reference": REFERENCE[:10]}
     with pytest.warns(CellWarning, match="cannot pass 1, the images of a split"):
         record = _evaluate(["kid", "is", "precision_recall", KID], **small)
     assert record["is_limit"] == 1
     assert "metric_reference_copies" not in record
-    copied = {**small, "reference": np.repeat(REFERENCE[:10], 4, axis=0)}
-    assert _evaluate(["precision_recall"], **copied)["metric_reference_copies"] == 30
+    copied = {"generated": GENERATED[:4], "reference": np.repeat(REFERENCE[:2], 2, axis=0)}
+    assert _evaluate(["precision_recall"], **copied)["metric_reference_copies"] == 2
     assert np.isfinite([record["kid"], record["kid_std"], record["is_std"], record[KID]]).all()
     assert record["is"] >= 1
     assert 0 <= record["precision"] <= 1
