@@ -110,9 +110,14 @@ def data() -> Rows:
 
 def metrics() -> Rows:
     """The registered metrics, those of other packages that are not to be had with why."""
+    from pdebench.metrics.extractor_weights import ORIGINS
     from pdebench.metrics.registry import METRICS
 
-    return _told("metric", METRICS)
+    def weights(name: str) -> str:
+        metric = METRICS.at_hand().get(name)
+        return "-" if metric is None or metric.extractor is None else ORIGINS[metric.extractor]
+
+    return [row | {"weights": weights(row["metric"])} for row in _told("metric", METRICS)]
 
 
 def tasks() -> Rows:

@@ -237,24 +237,32 @@ def energy() -> Iterator[Check]:
 
 def metrics() -> Iterator[Check]:
     """The weights of the metrics' networks, none of which is fetched."""
-    from pdebench.metrics.extractor_weights import INCEPTION_FILE, INCEPTION_VARIABLE, located
-    from pdebench.metrics.metric import EFFICIENTNET, INCEPTION
+    from pdebench.metrics import extractor_weights as of
+    from pdebench.metrics.metric import DINOV2, EFFICIENTNET, INCEPTION
     from pdebench.metrics.registry import METRICS
 
-    for extractor in (EFFICIENTNET, INCEPTION):
+    for extractor, title in ((EFFICIENTNET, "efficientnet"), (INCEPTION, "inception"), (DINOV2, "dinov2")):
         names = [metric.name for metric in METRICS.at_hand().values() if metric.extractor == extractor]
-        title = f"weights {'efficientnet' if extractor == EFFICIENTNET else 'inception'}"
+        title = f"weights {title}"
         try:
-            path = located(extractor, names[0])
+            weights = of.located(extractor, names[0])
         except MetricError as error:
             yield Check(title, "missing", *_with_command(str(error)))
             continue
-        if path is None:
+        if weights is None and extractor == DINOV2:
+            yield Check(
+                title,
+                "missing",
+                f"not here, for {', '.join(names)}",
+                f"fetch {of.DINOV2_URL} (1.2 GB) to {of.hub_copy(of.DINOV2_FILE)}, "
+                f"or set {of.DINOV2_VARIABLE} to your copy",
+            )
+        elif weights is None:
             yield Check(
                 title,
                 "missing",
                 f"not here yet, for {', '.join(names)}; the first run that needs them fetches them",
-                f"without a network: set {INCEPTION_VARIABLE} to a copy of {INCEPTION_FILE}",
+                f"without a network: set {of.INCEPTION_VARIABLE} to a copy of {of.INCEPTION_FILE}",
             )
         else:
             yield Check(title, "ok", ", ".join(names))

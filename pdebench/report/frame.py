@@ -76,6 +76,7 @@ TEXT = (
     "mixer_implementation",
     "peak_memory_kind",
     "metric_reference",
+    "metric_reference_statistics",
     "metric_resize",
     "metric_extractor",
     "metric_weights_sha256",

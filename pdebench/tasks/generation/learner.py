@@ -18,6 +18,7 @@ from pdebench.data.rows import Rows
 from pdebench.data.source import ImageSet
 from pdebench.files.picture import png_grid
 from pdebench.metrics import quality
+from pdebench.metrics.reference import Reference
 from pdebench.system.distributed import World
 from pdebench.tasks.generation import decoding, path, sampling
 from pdebench.tasks.generation.drawn import digest_of, opened
@@ -174,10 +175,7 @@ class GenerationLearner(Learner):
         files = {"samples.png": png_grid(shown, columns=GRID)} if drawable else {}
         if not evaluate.metrics:
             return Judged(files=files)
-        columns = quality.evaluate(
-            evaluate.metrics, samples, images,
-            reference_name=f"{reference.name}/{reference.split}/{reference.resolution}px"
-            + ", decoded" * (images is not reference.images),
-            reference_checksum=reference.checksum, device=device,
-        )  # fmt: skip
-        return Judged(columns, files)
+        name = f"{reference.name}/{reference.split}/{reference.resolution}px"
+        name += ", decoded" * (images is not reference.images)
+        compared = Reference(name, images, reference.checksum)
+        return Judged(quality.evaluate(evaluate.metrics, samples, compared, device=device), files)
