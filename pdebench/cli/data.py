@@ -14,6 +14,7 @@ import typer
 
 from pdebench.cli.options import JsonOption
 from pdebench.errors import CellWarning, DataError
+from pdebench.terminal.bar import bar
 
 if TYPE_CHECKING:
     from pdebench.data.source import ImageSet, Split
@@ -121,7 +122,7 @@ def pack(
     from pdebench.data.packed.images import pack as make
 
     (config,) = _configs(what, resolution, name, keys)[:1]
-    with _remarks(), _progress("packing", "parts") as said:
+    with _remarks(), bar("packing", "parts") as said:
         index = make(config, out, workers or len(os.sched_getaffinity(0)), said)
     rows = {split: sum(len(part.splits[split].labels) for part in index.parts if split in part.splits)
             for split in ("train", "validation")}  # fmt: skip
@@ -165,7 +166,7 @@ def encode(
     except RuntimeError:
         raise DataError(f"--device {devices}: take cpu, or cuda:0 and so on") from None
     config = _configs(what, resolution, name, keys)[0]
-    with _remarks(), _progress("encoding", "parts") as said:
+    with _remarks(), bar("encoding", "parts") as said:
         index = make(
             config, out, autoencoder, devices=chosen, flip=flip, precision=precision, download=download, said=said
         )
@@ -244,25 +245,6 @@ def _remarks() -> Iterator[None]:
         yield
     for text in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, CellWarning)):
         typer.echo(f"note: {text}", err=True)
-
-
-@contextmanager
-def _progress(doing: str, what: str) -> Iterator[Any]:
-    """A bar on standard error; what comes of it is told how much is done, of how much."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(what),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_statistics(config: DataConfig, found: Any) -> None:

@@ -11,6 +11,7 @@ import typer
 from pdebench.cli.options import JsonOption
 from pdebench.errors import printable
 from pdebench.tasks.generation.options import DIFFUSION, NFE, TOLERANCE
+from pdebench.terminal.bar import bar
 
 
 def report(
@@ -103,9 +104,17 @@ def fit(
 
 def sample(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A cell's checkpoint.safetensors.")],
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("samples.png"),
-    count: Annotated[int, typer.Option(min=1, max=4096, help="Images, in a square grid.")] = 64,
-    label: Annotated[int | None, typer.Option(min=0, help="Class of all images. Default: all classes in turn.")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(help="NAME.png: one picture; NAME.npz: ADM's file of samples; else a folder of PNGs."),
+    ] = Path("samples.png"),
+    count: Annotated[int, typer.Option(min=1, help="Images.")] = 64,
+    label: Annotated[
+        list[int], typer.Option(min=0, help="Class of the images; several take turns. Default: all classes in turn.")
+    ] = [],  # noqa: B006
+    proportional: Annotated[
+        bool, typer.Option("--proportional", help="Classes as frequent as in the set that it was trained on.")
+    ] = False,
     guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance scale; 1 is none.")] = 1.0,
     guidance_channels: Annotated[
         int | None, typer.Option(min=1, help="Guide only the first so many channels. Default: all.")
@@ -138,21 +147,25 @@ def sample(
     autoencoder: Annotated[
         str | None, typer.Option(help="What decodes latents. Default: what the checkpoint names.")
     ] = None,
+    device: Annotated[list[str], typer.Option(help="cuda:0, cpu; repeatable. Default: all GPUs, else the CPU.")] = [],  # noqa: B006
 ) -> None:
     """Generate images from a trained cell; latents are decoded.
 
-    The options of sampling are those of a suite's `evaluate:`, by the same names.
+    The options of sampling are those of a suite's `evaluate:`, by the same names. Images go to disk as they are drawn:
+    the same command goes on after an interruption, and ends with the same images.
 
     Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`, or with
-    `--sampler dopri5 --tolerance 1e-4`
+    `--sampler dopri5 --tolerance 1e-4`, or with `--count 50000 --out samples.npz`
     """
     from pdebench.run.sampling import sample_checkpoint
 
-    page = sample_checkpoint(
-        checkpoint, out, count=count, label=label, seed=seed, autoencoder=autoencoder,
-        sampler=sampler, nfe=nfe, tolerance=tolerance, diffusion=diffusion, time_shift=time_shift,
-        guidance=guidance, guidance_channels=guidance_channels, guidance_interval=guidance_interval,
-    )  # fmt: skip
+    with bar("sampling", "batches") as said:
+        page = sample_checkpoint(
+            checkpoint, out, count=count, labels=label, proportional=proportional, seed=seed, autoencoder=autoencoder,
+            devices=device, said=said, sampler=sampler, nfe=nfe, tolerance=tolerance, diffusion=diffusion,
+            time_shift=time_shift, guidance=guidance, guidance_channels=guidance_channels,
+            guidance_interval=guidance_interval,
+        )  # fmt: skip
     typer.echo(f"wrote {page}")
 
 

@@ -250,7 +250,7 @@ def checkpoint_of(folder: Path) -> Path:
 
 
 def sampled(checkpoint: Path, **options: Any) -> bytes:
-    asked = {"count": 2, "label": None, "guidance": 1.0, "nfe": None, "seed": 0} | options
+    asked = {"count": 2, "guidance": 1.0, "nfe": None, "seed": 0} | options
     return sample_checkpoint(checkpoint, checkpoint.with_name("s.png"), **asked).read_bytes()
 
 
