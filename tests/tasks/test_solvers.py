@@ -162,9 +162,9 @@ def small(**more: Any) -> nn.Module:
 
 def test_dopri5_asks_in_float32_whatever_autocast_says() -> None:
     model, start, labels = small(), noise(2, 3, 8, 8), torch.tensor([0, 2])
-    plain = solved(model, start, labels, sampler="dopri5", tolerance=1e-4)
+    plain = solved(model, start, labels, sampler="dopri5", tolerance=1e-2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        cast = solved(model, start, labels, sampler="dopri5", tolerance=1e-4)
+        cast = solved(model, start, labels, sampler="dopri5", tolerance=1e-2)
         heun = solved(model, start, labels, sampler="heun", nfe=4).images
     assert torch.equal(plain.images, cast.images)
     assert plain.nfe == cast.nfe
