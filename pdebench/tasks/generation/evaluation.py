@@ -91,8 +91,8 @@ class GenerationEvaluation(SamplesEvaluation):
     )
     diffusion: Diffusion | None = Field(
         default=None,
-        description="Of euler_maruyama: the coefficient of its noise, by the names of SiT's code; SBDM is half the "
-        "paper's w^KL, sigma its sigma_t (arXiv 2401.08740). null: sigma.",
+        description="Of euler_maruyama: the coefficient D of its noise, by the names of SiT's code (arXiv 2401.08740, "
+        "where w is 2 D, and SBDM's is w^KL). null: sigma.",
     )
     time_shift: float = Field(
         default=1.0,
