@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pdebench.cli.data import data
+from pdebench.cli.evaluating import evaluate
 from pdebench.cli.gate import regress, save_baseline
 from pdebench.cli.importing import import_
 from pdebench.cli.planning import anchors, doctor, list_, plan, schema, validate
@@ -62,6 +63,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order of `--help`
     "doctor": doctor,
     "regress": regress,
     "sample": sample,
+    "evaluate": evaluate,
     "inspect": inspect,
     "import": import_,
 }

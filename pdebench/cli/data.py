@@ -61,7 +61,7 @@ def stats(
     """
     from pdebench.data.statistics import statistics
 
-    for config in _configs(what, resolution, name, keys):
+    for config in configs_of(what, resolution, name, keys):
         with _remarks():
             found = statistics(_sets(config))
         if as_json:
@@ -91,7 +91,7 @@ def show(
 
     if split not in ("train", "validation"):
         raise DataError(f"--split {split}: take train or validation")
-    config = _configs(what, resolution, name, keys)[0]
+    config = configs_of(what, resolution, name, keys)[0]
     with _remarks():
         images = registry.load(config, split)  # type: ignore[arg-type]
     if images.images.shape[1] not in (1, 3) or images.images.dtype != np.uint8:
@@ -121,7 +121,7 @@ def pack(
 
     from pdebench.data.packed.images import pack as make
 
-    (config,) = _configs(what, resolution, name, keys)[:1]
+    (config,) = configs_of(what, resolution, name, keys)[:1]
     with _remarks(), bar("packing", "parts") as said:
         index = make(config, out, workers or len(os.sched_getaffinity(0)), said)
     rows = {split: sum(len(part.splits[split].labels) for part in index.parts if split in part.splits)
@@ -165,7 +165,7 @@ def encode(
         chosen = [torch.device(one) for one in devices or every]
     except RuntimeError:
         raise DataError(f"--device {devices}: take cpu, or cuda:0 and so on") from None
-    config = _configs(what, resolution, name, keys)[0]
+    config = configs_of(what, resolution, name, keys)[0]
     with _remarks(), bar("encoding", "parts") as said:
         index = make(
             config, out, autoencoder, devices=chosen, flip=flip, precision=precision, download=download, said=said
@@ -183,7 +183,7 @@ def encode(
 # ---- which set
 
 
-def _configs(what: str, resolution: int | None, name: str | None, keys: list[str]) -> list[DataConfig]:
+def configs_of(what: str, resolution: int | None, name: str | None, keys: list[str]) -> list[DataConfig]:
     """The data sections that are meant: of a folder, or of a suite."""
     from pdebench.data.packed.index import INDEX, read_index
     from pdebench.files.disk import expanded

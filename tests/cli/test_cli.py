@@ -25,7 +25,20 @@ def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "verb",
     [
-        *("run", "report", "validate", "schema", "list", "sample", "doctor", "plan", "status", "cancel", "worker"),
+        *(
+            "run",
+            "report",
+            "validate",
+            "schema",
+            "list",
+            "sample",
+            "evaluate",
+            "doctor",
+            "plan",
+            "status",
+            "cancel",
+            "worker",
+        ),
         *("inspect", "fit", "regress", "baseline save", "anchors", "import"),
     ],
 )
