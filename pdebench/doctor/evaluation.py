@@ -61,7 +61,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Recomputed:
     """What was found of two files, and what has to be known of it."""
 
     samples: str
@@ -88,7 +88,7 @@ def check(samples: Path, reference: Path) -> tuple[Npz, Reference]:
     return opened, compared
 
 
-def evaluate(samples: Npz, reference: Reference) -> Evaluation:
+def evaluate(samples: Npz, reference: Reference) -> Recomputed:
     """Compute ADM's metrics of samples against a reference, on a GPU where there is one.
 
     Raises:
@@ -113,10 +113,10 @@ def evaluate(samples: Npz, reference: Reference) -> Evaluation:
     published = PUBLISHED.get((samples.path.name, reference.name), {})
     scores = [score.column for name in names for score in METRICS[name].scores]
     lines = [Line(score, float(record[score]), published.get(score)) for score in scores]
-    return Evaluation(samples.path.name, str(record["metric_reference"]), lines, notes)
+    return Recomputed(samples.path.name, str(record["metric_reference"]), lines, notes)
 
 
-def print_evaluation(found: Evaluation) -> None:
+def print_evaluation(found: Recomputed) -> None:
     """A table of scores, computed and published, and what has to be known of them."""
     from rich.console import Console
     from rich.table import Table

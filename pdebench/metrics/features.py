@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pdebench.data.rows import Rows
 from pdebench.metrics import kept
 from pdebench.metrics.extractor_weights import Weights
-from pdebench.metrics.gaussian import Gaussian, Moments
+from pdebench.metrics.gaussian import FeatureSums, Gaussian
 from pdebench.metrics.metric import DIMENSIONS, DINOV2, EFFICIENTNET, INCEPTION, POOLED
 from pdebench.metrics.networks.dinov2 import DinoV2
 from pdebench.metrics.networks.efficientnet import EfficientNetLite0
@@ -77,7 +77,7 @@ class Extractor:
         require_uint8(images)
         dimensions = DIMENSIONS[self.kind]
         whole = {layer: torch.empty(len(images), dimensions[layer]) for layer in features}
-        moments = {layer: Moments(dimensions[layer]) for layer in statistics}
+        moments = {layer: FeatureSums(dimensions[layer]) for layer in statistics}
         at = 0
         for batch in self._batches(images, {*features, *statistics}):
             count = len(next(iter(batch.values())))

@@ -28,7 +28,7 @@ class Gaussian:
     count: int | None = None
 
 
-class Moments:
+class FeatureSums:
     """Takes features block by block and has their Gaussian at the end.
 
     Each block is centred on its own mean and merged by the update of Chan, Golub and LeVeque (1983, "Algorithms for
@@ -71,7 +71,7 @@ class Moments:
 
 def fitted(features: Tensor) -> Gaussian:
     """The Gaussian of features (N, D) on the CPU, N at least 2."""
-    moments = Moments(features.shape[1])
+    moments = FeatureSums(features.shape[1])
     moments.add(features)
     return moments.gaussian()
 

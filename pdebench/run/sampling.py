@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pdebench.data import registry
+from pdebench.data import image_npz, registry
 from pdebench.data.rows import Rows
 from pdebench.errors import ModelError, ResultsError
-from pdebench.files import image_npz
 from pdebench.files.picture import PNG, png_grid
 from pdebench.results.store import make_folder, read_config, refuse_unlike, replacing, write_atomic
 from pdebench.run.checkpoint import Checkpoint, read_checkpoint

@@ -12,7 +12,7 @@ from scipy.linalg import sqrtm
 from torch_fidelity import metric_fid
 
 from pdebench.metrics import gaussian
-from pdebench.metrics.gaussian import Gaussian, Moments, fitted, frechet
+from pdebench.metrics.gaussian import FeatureSums, Gaussian, fitted, frechet
 
 Array = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ def test_a_gaussian_does_not_depend_on_the_blocks_that_features_come_in(sizes: l
     rows = features(sum(sizes), 5, seed=3).float()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(gaussian, "BLOCK", block)
-        moments = Moments(5)
+        moments = FeatureSums(5)
         for part in rows.split(sizes):
             moments.add(part)
         found = moments.gaussian()

@@ -13,7 +13,8 @@ import json
 import re
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from safetensors.numpy import save
 from torch import nn
 
 from pdebench.data.rows import Extent, FileRows
-from pdebench.errors import ResultsError, printable
+from pdebench.errors import ResultsError, printable, refused_by_system
 from pdebench.files import disk
-from pdebench.results.store import make_folder, read_json, replacing, write_json
+from pdebench.files.seal import sealed, unsealed
 from pdebench.system.distributed import World
 
 TOLD = "drawn.json"
 SAMPLES = "samples"
+LARGEST = 2**24  # bytes of what is told of them
 _NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.safetensors")
 
 
@@ -51,13 +53,14 @@ class DrawnBatches:
             ResultsError: it has samples of something else, or it cannot be written.
         """
         self.folder, self.about, self.count, self.size = folder, dict(about), count, size
-        make_folder(folder)
-        for path in disk.leftovers(folder):
-            path.unlink(missing_ok=True)
+        with _told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in disk.leftovers(folder):
+                path.unlink(missing_ok=True)
         told = {"of": self.about, "count": count, "batch_size": size}
-        before = read_json(folder / TOLD, "what samples were drawn of", "remove its folder to draw them anew")
+        before = _told_before(folder / TOLD)
         if before is None:
-            write_json(folder / TOLD, told)
+            _write(folder / TOLD, json.dumps(sealed(told), indent=1).encode())
         elif (other := _difference(before, told)) is not None:
             raise ResultsError(
                 f"{folder} has samples that were drawn otherwise ({other}): ask for the same to go on, or remove it to "
@@ -90,8 +93,7 @@ class DrawnBatches:
         held = {name: repr(float(value)) for name, value in found.items()}
         content = save({SAMPLES: np.ascontiguousarray(samples)}, held)
         path = self.folder / f"{number:08}-{_digest(content)}.safetensors"
-        with replacing(path) as file:
-            file.write(content)
+        _write(path, content)
         self._files[number] = path
 
     def found(self) -> list[dict[str, float]]:
@@ -143,6 +145,32 @@ def opened(folder: Path, about: Mapping[str, Any], count: int, size: int, world:
             DrawnBatches(folder, about, count, size)
     world.wait()
     return DrawnBatches(folder, about, count, size, look=False)
+
+
+def _told_before(path: Path) -> dict[str, Any] | None:
+    """What a folder's samples are of; None where it does not say."""
+    try:
+        found = unsealed(json.loads(disk.read_plain(path, LARGEST)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError) as error:
+        why = refused_by_system(error) or error
+        raise ResultsError(f"cannot read {path}: {why}; remove its folder to draw its samples anew") from None
+    return found
+
+
+def _write(path: Path, content: bytes) -> None:
+    with _told(path), disk.replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Raises ResultsError for what the system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise ResultsError(f"cannot write {path}: {refused_by_system(error) or error}") from error
 
 
 def digest_of(model: nn.Module) -> str:

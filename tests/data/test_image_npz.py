@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from pdebench.files import image_npz
+from pdebench.data import image_npz
 
 
 @pytest.mark.parametrize(("count", "channels"), [(1, 3), (5, 1), (600, 3)])
