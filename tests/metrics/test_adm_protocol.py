@@ -18,6 +18,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 from torch_fidelity import metric_isc, metric_kid, metric_prc
 
+from pdebench.data.image_npz import write_images
 from pdebench.errors import CellWarning, MetricError
 from pdebench.metrics import extractor_weights, features, quality, statistics
 from pdebench.metrics.extractor_weights import INCEPTION_VARIABLE
@@ -114,7 +115,13 @@ def adm(samples: Path, reference: Path, split: int) -> dict[str, float]:
 
 
 @pytest.mark.filterwarnings("ignore::pdebench.errors.CellWarning")
-@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def as_samples_are_written(path: Path, images: NDArray[np.uint8]) -> None:
+    """As `pdebench sample` does."""
+    with path.open("wb") as file:
+        write_images(images.transpose(0, 3, 1, 2), file)
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed, as_samples_are_written])
 @pytest.mark.parametrize("given", [True, False])
 def test_every_number_of_adms_evaluator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[..., None], given: bool
@@ -128,7 +135,7 @@ def test_every_number_of_adms_evaluator(
         acts = activations(pictures(300, 2))
         for layer, end in (("pooled", ""), ("spatial", "_s")):
             more |= {f"mu{end}": acts[layer].mean(0), f"sigma{end}": np.cov(acts[layer], rowvar=False)}
-    write(reference, pictures(90, 3), **more)
+    (np.savez if write is as_samples_are_written else write)(reference, pictures(90, 3), **more)
 
     images = read_reference(samples).images
     assert images is not None
