@@ -92,6 +92,7 @@ print([found.cost.macs > 0 for found in _look_at([(model, {Pass(1, "fp32")}) for
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts allocations on Linux alone")
 def test_a_model_of_millions_of_tokens_is_counted_without_their_memory() -> None:
     """2048 x 2048 tokens, whose position embedding alone would take 12 GB."""

@@ -417,7 +417,14 @@ def test_a_compiled_symbol_is_the_symbol(options: dict[str, object], grid: tuple
         torch.testing.assert_close(outcome(compiled, tau), outcome(op.symbol, tau))
 
 
-@pytest.mark.parametrize("options", [{}, {"diffusion": "diagonal", "states": 2}, {"diffusion": "off", "gate": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"diffusion": "diagonal", "states": 2}, marks=pytest.mark.exhaustive),
+        pytest.param({"diffusion": "off", "gate": True}, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_compiled_by_matrices_there_are_no_complex_numbers(
     options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
