@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdebench.errors import ResultsError
+from pdebench.files.disk import replacing
 from pdebench.tasks.generation.drawn import DrawnBatches
 
 ABOUT = {"checkpoint": "abc", "nfe": 50}
@@ -75,6 +76,14 @@ def test_samples_of_something_else_are_refused_and_stay(
     with pytest.raises(ResultsError, match=said):
         DrawnBatches(tmp_path, about, count, size)
     assert DrawnBatches(tmp_path, ABOUT, 10, 4).missing() == [2]
+
+
+def test_who_comes_later_leaves_alone_what_is_being_written(tmp_path: Path) -> None:
+    DrawnBatches(tmp_path, ABOUT, 10, 4)
+    with replacing(tmp_path / "00000000-0123456789abcdef.safetensors") as file:
+        file.write(b"half")
+        DrawnBatches(tmp_path, ABOUT, 10, 4, look=False)
+    assert len(list(tmp_path.glob("0*"))) == 1, "it could be put in its place"
 
 
 def test_processes_see_what_others_drew(tmp_path: Path) -> None:

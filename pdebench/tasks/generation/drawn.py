@@ -55,7 +55,7 @@ class DrawnBatches:
         self.folder, self.about, self.count, self.size = folder, dict(about), count, size
         with _told(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for path in disk.leftovers(folder):
+            for path in disk.leftovers(folder) if look else []:  # or they may be what another process is writing
                 path.unlink(missing_ok=True)
         told = {"of": self.about, "count": count, "batch_size": size}
         before = _told_before(folder / TOLD)
