@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdebench.data import pixels
-from pdebench.data.rows import ShapedRows
+from pdebench.data.rows import FilledRows
 from pdebench.errors import DataError
 from pdebench.files import disk
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LARGEST = 2**28  # bytes of a file
 
 
-class PictureFolder(ShapedRows):
+class PictureFolder(FilledRows):
     """Rows (N, 3, H, W) uint8, decoded when they are read, in the order of their names.
 
     Attributes:
@@ -39,20 +39,9 @@ class PictureFolder(ShapedRows):
         self.dtype = np.dtype(np.uint8)
         self.shape = (len(self.paths), *self._decode(0).shape)
 
-    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
-        """See `Rows`.
-
-        Raises:
-            DataError: one cannot be decoded, or is of another size than the first.
-        """
-        import numpy as np
-
-        if isinstance(index, slice):
-            index = np.arange(*index.indices(len(self)))
-        if np.ndim(index) == 0:
-            return self._decode(int(index))
-        found = np.empty((len(index), *self.shape[1:]), np.uint8)
-        for place, one in enumerate(index):
+    def _fill(self, wanted: NDArray[np.int64], found: NDArray[Any]) -> None:
+        """One that cannot be decoded, or is of another size than the first, is a DataError."""
+        for place, one in enumerate(wanted):
             picture = self._decode(int(one))
             if picture.shape != self.shape[1:]:
                 sizes = [f"{shape[2]} x {shape[1]}" for shape in (picture.shape, self.shape[1:])]
@@ -60,7 +49,6 @@ class PictureFolder(ShapedRows):
                     f"{self.paths[int(one)]} is {sizes[0]} px, others are {sizes[1]}: samples have one size"
                 )
             found[place] = picture
-        return found
 
     def _decode(self, index: int) -> NDArray[np.uint8]:
         import numpy as np

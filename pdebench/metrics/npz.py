@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from pdebench.data.encoded.npy_header import BadNpy, NpyHeader, read_npy_header
-from pdebench.data.rows import Extent, FileRows, Rows, ShapedRows
+from pdebench.data.rows import Extent, FileRows, FilledRows, Rows, ShapedRows
 from pdebench.errors import DataError, printable, refused_by_system
 from pdebench.files import disk
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 IMAGES = "arr_0"  # what numpy calls the first array that is saved without a name, and ADM's files their images
@@ -166,7 +167,7 @@ class _ChannelsFirst(ShapedRows):
         return found
 
 
-class _Inflated(ShapedRows):
+class _Inflated(FilledRows):
     """Rows of a deflated member, inflated from the last that was read on; for one before it, from the first."""
 
     def __init__(self, path: Path, member: _Member) -> None:
@@ -179,28 +180,13 @@ class _Inflated(ShapedRows):
         self._next = 0
         self._reading = threading.Lock()
 
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        """See `Rows`.
-
-        Raises:
-            DataError: the file is damaged, or not there any more.
-            IndexError: there are no such rows.
-        """
+    def _fill(self, wanted: NDArray[np.int64], found: NDArray[Any]) -> None:
+        """A file that is damaged, or not there any more, is a DataError."""
         import numpy as np
 
-        if isinstance(index, slice):
-            return self[np.arange(*index.indices(len(self)))]
-        if np.ndim(index) == 0:
-            row: NDArray[Any] = self[np.asarray([index])][0]
-            return row
-        wanted = np.asarray(index, np.int64)
-        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
-            raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {len(self)}")
-        found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
         with self._reading, _told(self._path):
             for place in np.argsort(wanted, kind="stable"):
                 found[place] = np.frombuffer(self._row(int(wanted[place])), self.dtype).reshape(self.shape[1:])
-        return found
 
     def _row(self, number: int) -> bytes:
         if self._stream is None or number < self._next:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import fields
 from typing import Annotated, Any, Self
 
@@ -58,14 +59,14 @@ class SamplesEvaluation(Evaluation):
         return "cast once"
 
     @property
+    @abstractmethod
     def expected_passes(self) -> int:
         """Passes through the network for one sample, as far as can be said before."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def told(self) -> dict[str, str]:
         """What the cost of a sample depends on, in a word or two each."""
-        raise NotImplementedError
 
 
 class GenerationEvaluation(SamplesEvaluation):
