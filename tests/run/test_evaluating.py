@@ -65,6 +65,13 @@ def test_scores_that_are_added_are_those_of_a_run_that_asked_for_them(suite: Pat
     assert not list(later.glob("cells/*/made"))
     assert f"{after[KID]:.4f}"[:4] in (later / "table.csv").read_text()
 
+    (checkpoint,) = later.glob("cells/*/checkpoint.safetensors")  # of twenty images of either class
+    by_turns, as_often = tmp_path / "turns.npz", tmp_path / "often.npz"
+    sample_checkpoint(checkpoint, by_turns, count=6, nfe=2)
+    sample_checkpoint(checkpoint, as_often, count=6, nfe=2, proportional=True)
+    assert by_turns.stat().st_size == as_often.stat().st_size
+    assert by_turns.read_bytes() != as_often.read_bytes()
+
     evaluated(later, "--metrics", FD, "--samples", 9)  # what was there is computed again, of the same samples
     again = record(later)
     assert again["metric_samples"] == 9
