@@ -63,7 +63,7 @@ def test_helpers_that_die_cost_nothing_but_time(
     assert [helper.returncode for helper in helpers] == [1, 1]
 
 
-@pytest.mark.parametrize("place", [0, 1, pytest.param(2, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("place", [0, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 2))])
 def test_a_model_that_cannot_be_built_is_told_of_wherever_it_is_met_and_no_process_is_left(
     place: int, helpers: list[subprocess.Popen[bytes]]
 ) -> None:
