@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.default_venv_backend = "none"  # the shared environment below stands in for nox's one a session
 nox.options.sessions = ["lint", "tests"]
@@ -82,24 +83,47 @@ def slurm(session: nox.Session) -> None:
     python(session, "-m", "pytest", "tests/slurm", *session.posargs, env={"PDEBENCH_SLURM": "1"})
 
 
+def _suite(name: str) -> tuple[str, ...]:
+    """The arguments that run a suite of speed on a GPU, compiled, in bf16."""
+    how = ("--set", "train.precision=bf16", "--set", "train.compile=compile")
+    return ("pdebench", "run", name, "--results", f"results/{name}_gpu", *how)
+
+
+# Seconds that a step may take, and what is run of it: in order of worth, since a GPU is often lent for minutes. What a
+# step has measured when its time is up is kept.
+GPU_STEPS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (120, ("pytest", "-q", "tests/ops/test_kernels_on_gpu.py", "-k", "pde")),
+    (240, ("benchmarks", "--only", "operator,block", "--json", "results/bench_gpu.json")),
+    (60, ("benchmarks.kernels",)),
+    (240, _suite("resolution")),
+    (180, _suite("latency")),
+    (180, ("benchmarks", "--only", "roads,loop,peer", "--json", "results/bench_gpu_more.json")),
+    (1800, ("pytest",)),
+    (1800, _suite("mixers")),
+    (1800, _suite("pixels")),
+)
+
+
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """On a CUDA machine: all tests, the benchmarks and the suites of speed, compiled, in bf16; elsewhere nothing."""
+    """On a CUDA machine: the kernels, the benchmarks, the suites of speed and all tests; elsewhere nothing."""
     prepare(session)
     asked = "import torch; print('yes' if torch.cuda.is_available() else 'no')"
     if "yes" not in str(session.run(str(BIN / "python"), "-c", asked, external=True, silent=True)):
         session.log("there is no CUDA device here: nothing was run, nothing was measured")
         return
-    browser(session)
-    python(session, "-m", "pytest")
-    groups = "operator,roads,loop,block,peer"  # those that measure on the GPU
-    python(session, "-m", "benchmarks", "--only", groups, "--json", "results/bench_gpu.json")
-    python(session, "-m", "benchmarks.kernels")
-    for suite in ("mixers", "latency", "pixels", "resolution"):
-        command = [str(BIN / "python"), "-m", "pdebench", "run", suite, "--results", f"results/{suite}_gpu"]
-        how = ["--set", "train.precision=bf16", "--set", "train.compile=compile"]
-        # 4: some cell ran out of memory or time, which its record says
-        session.run(*command, *how, external=True, success_codes=[0, 4])
+    failed = []
+    for seconds, step in GPU_STEPS:
+        if step == ("pytest",):
+            browser(session)
+        command = ["timeout", "--signal=INT", str(seconds), str(BIN / "python"), "-m", *step]
+        # 4: some cell ran out of memory or time, which its record says; 124: the step's time was up
+        try:
+            session.run(*command, external=True, success_codes=[0, 4, 124])
+        except CommandFailed:
+            failed.append(" ".join(step))
+    if failed:
+        session.error(f"failed: {'; '.join(failed)}")
 
 
 @nox.session

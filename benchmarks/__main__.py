@@ -54,9 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row, others in _watched(importlib.import_module(f"benchmarks.{group}").run(effort)):
             found.append({**asdict(row), "verdict": row.verdict, "pairs": row.ratio.pairs, "others": others})
             print(_line(row, others), flush=True)
+            if options.json is not None:  # after every row: what was measured stays where the rest is cut off
+                known = {"machine": machine, "load_average_before": load, "rows": found}
+                options.json.write_text(json.dumps(known, indent=1))
     print(f"{time.perf_counter() - began:.0f} s")
-    if options.json is not None:
-        options.json.write_text(json.dumps({"machine": machine, "load_average_before": load, "rows": found}, indent=1))
     return 0
 
 

@@ -20,15 +20,22 @@ from torch import Tensor
 from torch._inductor import config
 from torch._inductor.compile_fx import compile_fx, compile_fx_inner
 from torch._inductor.graph import GraphLowering
+from torch._inductor.scheduler import ForeachKernelSchedulerNode
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from pdebench.models.backbone import create_model
+from pdebench.models.mixers import pde
 from pdebench.models.registry import FAMILIES
 from pdebench.ops import spectral
+from pdebench.ops.pde_mixing import LAUNCHES_BACKWARD, not_covered
 from pdebench.ops.precision import autocast
 
 LAUNCH = re.compile(r"\.run\(|extern_kernels\.\w+\(|torch\.ops\.(\w+)\.(\w+)\.(\w+)\(")
+
+
+# operators of ours that are more than one kernel
+SEVERAL = {"pde_mixing_backward": LAUNCHES_BACKWARD}
 
 
 class _Written(Exception):
@@ -50,7 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.launches", description=__doc__.split("\n")[0])
     parser.add_argument("families", nargs="*", default=["DiT", "PDE-SSM-DiT", "GFNet-DiT"], metavar="FAMILY")
     parser.add_argument(
-        "--road", choices=sorted(spectral.BACKENDS), help="of products in Fourier space; default: a GPU's"
+        "--road",
+        choices=sorted(spectral.BACKENDS),
+        help="of products in Fourier space, in place of one kernel and of a GPU's own road",
+    )
+    parser.add_argument(
+        "--combined",
+        action="store_true",
+        help="with kernels that the compiler may combine side by side (combo_kernels)",
     )
     options = parser.parse_args(arguments)
     for family in options.families:
@@ -60,13 +74,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     driver.set_active(_Hopper())  # type: ignore[no-untyped-call]
     config.cpu_backend = "triton"
     config.fx_graph_cache = False
+    if options.combined:
+        _combine()
     GraphLowering._compile_to_module = _stop  # type: ignore[method-assign, assignment]
     by_device = spectral.backend_of
 
     def road(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sample: bool = False) -> str:
         return options.road or by_device("cuda", grid, dtype, by_sample=by_sample)
 
+    def reason(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: int) -> str:
+        return "another road is asked for" if options.road else not_covered("cuda", grid, dtype, domain)
+
     spectral.backend_of = road
+    pde.not_covered = reason  # type: ignore[attr-defined]
+    torch.cuda.get_device_capability = lambda *_: (9, 0)  # type: ignore[assignment]
     print(f"launches of a compiled layer, bf16, 16 x 16 tokens, torch {torch.__version__}: forward, backward")
     failed = False
     for family in options.families:
@@ -110,12 +131,23 @@ def launches(family: str, depth: int) -> list[int]:
     return found
 
 
-def _launches(call: re.Match[str]) -> bool:
-    """Whether a call in the code is one: an operator that makes a view launches nothing."""
+def _combine() -> None:
+    """Let the compiler put kernels that depend on none of each other into one; on its own it leaves those of a CPU."""
+    config.combo_kernels = True
+    config.combo_kernels_autotune = 0  # which would run them
+    config.combo_kernel_max_num_nodes = 64
+    ForeachKernelSchedulerNode.set_group_algorithm_for_combo_kernels(
+        lambda scheduler: [list(level) for level in scheduler._topological_sort_nodes()]
+    )
+
+
+def _launches(call: re.Match[str]) -> int:
+    """The launches of a call in the code: an operator that makes a view launches nothing."""
     namespace, operator, overload = call.groups()
     if namespace is None:
-        return True
-    return not getattr(getattr(getattr(torch.ops, namespace), operator), overload).is_view
+        return 1
+    is_view = getattr(getattr(getattr(torch.ops, namespace), operator), overload).is_view
+    return 0 if is_view else SEVERAL.get(operator, 1)
 
 
 def _stop(graph: GraphLowering) -> None:

@@ -7,8 +7,12 @@ import torch
 from torch import Tensor
 
 from pdebench.models.backbone import create_model
+from pdebench.models.mixers import pde
+from pdebench.models.mixers.pde import PDEOperator
+from pdebench.models.options import PDEOptions
 from pdebench.models.registry import FAMILIES
 from pdebench.ops import kernels
+from pdebench.ops.pde_mixing import SIDES, not_covered
 
 USERS = sorted({family for kernel in kernels.KERNELS.values() for family in kernel.families})
 
@@ -35,3 +39,59 @@ def test_a_kernel_computes_what_pytorch_computes(family: str, autocast: bool, mo
     tolerance = 0.05 if autocast else 1e-3
     for got, wanted in zip(fast, slow, strict=True):
         assert (got.float() - wanted.float()).norm() <= tolerance * wanted.float().norm()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"diffusion": "diagonal", "states": 4},
+        {"diffusion": "isotropic", "selective": True, "states": 2},
+        {"diffusion": "off", "padding": "zero"},
+        {"convection": False, "padding": "zero", "selective": True},
+    ],
+)
+@pytest.mark.parametrize("side", [8, 16, 32, 64])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float16, 3e-3), (torch.bfloat16, 2e-2)])
+def test_the_pde_operators_kernel_computes_what_a_cpu_does(
+    dtype: torch.dtype, tolerance: float, side: int, options: dict[str, object]
+) -> None:
+    torch.manual_seed(0)
+    operator = PDEOperator(40, (side, side), PDEOptions.model_validate(options))
+    if operator.domain * side not in SIDES[dtype]:
+        pytest.skip("the kernel does not take it")
+    assert not not_covered("cuda", (side, side), dtype, operator.domain)
+    x, dy = (torch.randn(70, side, side, 40).to(dtype) for _ in range(2))
+    tau = torch.rand(70, 40) + 0.5 if operator.options.selective else None
+
+    def outcome(device: str, kind: torch.dtype) -> list[Tensor]:
+        op = operator.to(device, torch.float64 if device == "cpu" else torch.float32)
+        given = x.to(device, kind).permute(0, 3, 1, 2).requires_grad_()
+        time = None if tau is None else tau.to(given.device, next(op.parameters()).dtype).requires_grad_()
+        wanted = [given, *op.parameters(), *([] if time is None else [time])]
+        y = op(given, time)
+        return [y, *torch.autograd.grad(y, wanted, dy.to(device, kind).permute(0, 3, 1, 2))]
+
+    ours, known = outcome("cuda", dtype), outcome("cpu", torch.float64)
+    for got, wanted in zip(ours, known, strict=True):
+        assert (got.cpu().double() - wanted).norm() <= tolerance * wanted.norm()
+
+
+@pytest.mark.gpu
+def test_a_compiled_mixer_takes_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = create_model("PDE-SSM-DiT-XXS/2", input_size=32, in_channels=3, num_classes=None).cuda()
+    assert model.mixer_implementation == "one Triton kernel"
+    mixer = model.blocks[1].mixer
+    x = torch.randn(2, 256, FAMILIES["PDE-SSM-DiT"].size("XXS").width, device="cuda", requires_grad=True)
+
+    def outcome(run: torch.nn.Module) -> list[Tensor]:
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            y = run(x, torch.zeros_like(x[:, 0]))
+        return [y, *torch.autograd.grad(y.float().square().sum(), [x, *mixer.parameters()])]
+
+    compiled, eager = outcome(torch.compile(mixer, fullgraph=True)), outcome(mixer)
+    monkeypatch.setattr(pde, "not_covered", lambda *_: "not asked for")
+    for got, same, wanted in zip(compiled, eager, outcome(mixer), strict=True):
+        assert (got.float() - wanted.float()).norm() <= 0.05 * wanted.float().norm()
+        assert (same.float() - wanted.float()).norm() <= 0.05 * wanted.float().norm()

@@ -4,7 +4,8 @@
 
 solved exactly in Fourier space: `u_hat(k, tau) = exp(tau (-k^T K k - i v . k + r)) u_hat(k, 0)`. Exactly, for the
 trigonometric polynomial of least oscillation through the tokens, read at their places again; what that means at the
-Nyquist frequency of an even side stands in `symbol.py`, which forms the symbol. `spectral.py` applies it.
+Nyquist frequency of an even side stands in `symbol.py`, which forms the symbol. `spectral.py` applies it; on a GPU
+`pde_kernel.py` does both in one kernel.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from torch.nn import functional as F
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.options import PDEOptions
 from pdebench.ops.parameter_cache import ParameterCache
-from pdebench.ops.spectral import backends_here, spectral_product
-from pdebench.ops.symbol import SummedPropagators, wavenumbers
-
-# r may not pass this, so |G| <= e for any parameters: enough to sharpen, too little to explode
-MAX_REACTION = 1.0
-# lengths in units of the domain are kept where their squares are finite and their frequencies resolvable
-LOG_LENGTH_RANGE = (-14.0, 3.0)
+from pdebench.ops.pde_mixing import described, not_covered, pde_mixing
+from pdebench.ops.pde_symbol import (
+    PDEParameters,
+    bounded_drift,
+    bounded_reaction,
+    diffusion_tensor,
+    pde_symbol,
+)
+from pdebench.ops.spectral import spectral_product
 
 
 class PDEOperator(nn.Module):
@@ -57,8 +60,6 @@ class PDEOperator(nn.Module):
         self.channels, self.grid, self.options = channels, grid, options
         shape = (channels, options.states)
         lengths = {"full": 2, "diagonal": 2, "isotropic": 1, "off": 0}[options.diffusion]
-        # K = L L^T, L = [[exp(log_length[0]), 0], [shear, exp(log_length[-1])]] / sqrt(2): positive definite always,
-        # and exp(log_length) = sqrt(2 K) is the distance that diffusion covers in tau = 1
         self.log_length = nn.Parameter(torch.empty(lengths, *shape)) if lengths else None
         self.shear = nn.Parameter(torch.empty(shape)) if options.diffusion == "full" else None
         self.velocity = nn.Parameter(torch.empty(2, *shape)) if options.convection else None
@@ -91,23 +92,16 @@ class PDEOperator(nn.Module):
     def bounded_reaction(self) -> Tensor:
         """r (D, S): equal to the parameter near 0, never above MAX_REACTION."""
         assert self.reaction is not None
-        at_zero = math.log(math.expm1(MAX_REACTION))  # softplus(at_zero) = MAX_REACTION
-        slope = 1 / (1 - math.exp(-MAX_REACTION))  # makes dr/dparameter = 1 at 0
-        return MAX_REACTION - F.softplus(at_zero - slope * self.reaction)
+        return bounded_reaction(self.reaction)
 
     def bounded_drift(self, drift: Tensor) -> Tensor:
         """`tau v`, with zero padding at most one side of the image along each axis: by then all has left it."""
-        return drift.clamp(-1, 1) if self.options.padding == "zero" else drift
+        return bounded_drift(drift, self.domain)
 
     def diffusion_tensor(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """K_yy, K_xx and, where K is full, K_yx, each (D, S), in units of the domain squared."""
         assert self.log_length is not None
-        length = self.log_length.clamp(*LOG_LENGTH_RANGE).exp() * 0.5**0.5
-        squares = length.square()
-        if self.shear is None:
-            return squares[0], squares[-1], None
-        shear = self.shear * 0.5**0.5
-        return squares[0], squares[-1] + shear.square(), length[0] * shear
+        return diffusion_tensor(self.log_length, self.shear)
 
     def symbol(self, h: int, w: int, tau: Tensor | None = None) -> Tensor:
         """Half-spectrum symbol G of shape (D, h, w // 2 + 1), or (B, D, h, w // 2 + 1) for `tau` of shape (B, D)."""
@@ -115,24 +109,11 @@ class PDEOperator(nn.Module):
 
     def _pairs(self, h: int, w: int, tau: Tensor | None) -> Tensor:
         """The symbol as pairs of real numbers, (..., 2)."""
-        exponents: list[Tensor | None] = [None] * 5  # tau times K_yy, K_xx, K_yx, v_y, v_x
-        if self.log_length is not None:
-            exponents[:3] = self.diffusion_tensor()
-        if self.velocity is not None:
-            exponents[3:] = self.velocity
-        gain: Tensor = self.readout
-        rate = None if self.reaction is None else self.bounded_reaction()
-        if tau is not None:
-            scale = tau[..., None]  # (B, D, 1): over the states
-            exponents = [None if term is None else term * scale for term in exponents]
-            gain = gain.expand(len(tau), -1, -1)
-            rate = None if rate is None else rate * scale
-        exponents[3:] = [None if term is None else self.bounded_drift(term) for term in exponents[3:]]
-        if rate is not None:
-            gain = gain * torch.exp(rate)
-        waves = wavenumbers(h, w, self.domain, like=gain)
-        skip = self.skip.to(gain.dtype).expand(gain.shape[:-1])
-        return SummedPropagators.apply(skip, gain, *exponents, *waves)  # type: ignore[no-any-return]
+        return pde_symbol(self.pde_parameters(), h, w, self.domain, tau)
+
+    def pde_parameters(self) -> PDEParameters:
+        """What it has learnt."""
+        return PDEParameters(self.log_length, self.shear, self.velocity, self.reaction, self.readout, self.skip)
 
     @property
     def domain(self) -> int:
@@ -142,6 +123,9 @@ class PDEOperator(nn.Module):
     def forward(self, x: Tensor, tau: Tensor | None = None) -> Tensor:
         """Apply to real `x` (B, D, h, w), which may lie channels last; `tau` (B, D) is positive, 1 where not given."""
         h, w = x.shape[-2:]
+        if not not_covered(x.device.type, (h, w), x.dtype, self.domain):
+            tokens = x.permute(0, 2, 3, 1)
+            return pde_mixing(tokens, self.pde_parameters(), tau, self.domain).permute(0, 3, 1, 2)
         if self.domain == 1:
             return spectral_product(x, self._current_symbol(h, w, tau))
         padded = F.pad(x, (0, w, 0, h))
@@ -170,12 +154,12 @@ class PDEMixer(Mixer):
         super().__init__()
         h, w = place.grid
         self.grid = (h, w)
-        sides = 2 if options.padding == "zero" else 1
-        self.implementation = backends_here((sides * h, sides * w), by_sample=options.selective)
         self.in_proj = nn.Linear(place.width, place.width)
         self.gate = nn.Linear(place.width, place.width) if options.gate else None
         self.log_tau = nn.Linear(place.width, place.width) if options.selective else None
         self.operator = PDEOperator(place.width, self.grid, options)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.implementation = described(device, self.grid, self.operator.domain, by_sample=options.selective)
         self.out_proj = nn.Linear(place.width, place.width)
 
     def initialise(self) -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from torch._dynamo.backends.common import aot_autograd
 
 from pdebench.models.mixer_context import MixerContext
-from pdebench.models.mixers.pde import MAX_REACTION, PDEMixer, PDEOperator
+from pdebench.models.mixers.pde import PDEMixer, PDEOperator
 from pdebench.models.options import PDEOptions
+from pdebench.ops.pde_symbol import MAX_REACTION
 from pdebench.ops.spectral import BACKENDS, BY_MATRICES
 
 SIDES = st.integers(3, 7)
@@ -506,5 +507,15 @@ def test_a_mixer_says_which_road_its_product_takes(monkeypatch: pytest.MonkeyPat
         implementation(BY_MATRICES["cpu", torch.float32], padding="zero") == "packed complex fft2"
     )  # on a grid of twice the side
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert implementation(128) == "half spectra (rfft2)"
-    assert implementation(4) == "matrices in bf16, half spectra (rfft2) in fp32"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    assert implementation(16) == implementation(8, padding="zero", selective=True) == "one Triton kernel"
+    assert (
+        implementation(64)
+        == implementation(32, padding="zero")
+        == "one Triton kernel in bf16, half spectra (rfft2) in fp32"
+    )
+    other = "no Triton kernel: not on"
+    assert implementation(128) == f"half spectra (rfft2); {other} 128 x 128 tokens, only on squares of 8, 16, 32 or 64"
+    assert implementation(4).startswith(f"matrices in bf16, half spectra (rfft2) in fp32; {other} 4 x 4 tokens")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert "no Triton kernel: the device's compute capability is below 8.0" in implementation(16)
