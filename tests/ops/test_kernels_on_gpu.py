@@ -55,8 +55,9 @@ def test_a_kernel_computes_what_pytorch_computes(family: str, autocast: bool, mo
 @pytest.mark.parametrize("side", [8, 16, 32, 64])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float16, 3e-3), (torch.bfloat16, 2e-2)])
 def test_the_pde_operators_kernel_computes_what_a_cpu_does(
-    dtype: torch.dtype, tolerance: float, side: int, options: dict[str, object]
+    dtype: torch.dtype, tolerance: float, side: int, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
     torch.manual_seed(0)
     operator = PDEOperator(40, (side, side), PDEOptions.model_validate(options))
     if operator.domain * side not in SIDES[dtype]:
