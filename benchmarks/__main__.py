@@ -22,7 +22,7 @@ from pdebench.system.slots import cpu_environment
 
 GROUPS = (
     "operator", "roads", "loop", "block", "peer", "scan", "ssd", "gla", "harness", "saving", "loader", "shards",
-    "waiting",
+    "waiting", "frechet",
 )  # fmt: skip
 IDLE = 0.5  # load average above which a number here means little
 DISTURBED = 0.1  # cores that others kept busy during one ratio, likewise

@@ -9,6 +9,7 @@ as they are. It uses what the compiler has inside, seen to work with PyTorch 2.1
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ from pdebench.models.mixers import pde
 from pdebench.models.registry import FAMILIES
 from pdebench.ops import spectral
 from pdebench.ops.precision import autocast
-from pdebench.ops.spectral_coverage import LAUNCHES_BACKWARD, not_covered
+from pdebench.ops.spectral_coverage import LAUNCHES_BACKWARD, VARIABLE, not_covered
 
 LAUNCH = re.compile(r"\.run\(|extern_kernels\.\w+\(|torch\.ops\.(\w+)\.(\w+)\.(\w+)\(")
 
@@ -78,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _combine()
     GraphLowering._compile_to_module = _stop  # type: ignore[method-assign, assignment]
     by_device = spectral.backend_of
+    os.environ.setdefault(VARIABLE, "1")
 
     def road(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sample: bool = False) -> str:
         return options.road or by_device("cuda", grid, dtype, by_sample=by_sample)

@@ -5,6 +5,7 @@ PdebenchError                what went wrong, where, and what to do, in one sent
  +- DataError                images that are missing, damaged or of the wrong kind     (exit code 2)
  +- ModelError               a backbone that cannot be built as asked                  (exit code 2)
  |   +- DimensionError       a depth, width, number of heads or MLP that does not fit
+ |   +- SamplingError        options of sampling that do not go together
  +- MetricError              a metric whose extractor or weights are not to be had     (exit code 2)
  +- ResultsError             a results folder that cannot be read or written           (exit code 2)
  +- TableError               a table that laws cannot be fitted to                    (exit code 2)
@@ -72,6 +73,14 @@ class DimensionError(ModelError):
 
     def __init__(self, key: str, message: str):
         self.key = key
+        super().__init__(message)
+
+
+class SamplingError(ModelError, ValueError):
+    """An option of sampling does not go with the others; `key` is the one to blame, `shared` another that may be."""
+
+    def __init__(self, key: str, message: str, *shared: str):
+        self.key, self.shared = key, shared
         super().__init__(message)
 
 

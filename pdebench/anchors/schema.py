@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pdebench.anchors.printed import Printed
 
 Metric = Literal["fid", "is", "kid"]
-Sampler = Literal["ddpm", "euler", "heun", "dopri5", "euler-maruyama", "dpm-solver"]
+Sampler = Literal["ddpm", "euler", "heun", "dopri5", "euler_maruyama", "dpm-solver"]
 
 IMAGENET = "ImageNet-1K"
 

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from pdebench.cli.data import data
+from pdebench.cli.evaluating import evaluate
 from pdebench.cli.gate import regress, save_baseline
+from pdebench.cli.importing import import_
 from pdebench.cli.planning import anchors, doctor, list_, plan, schema, validate
 from pdebench.cli.results import fit, inspect, report, sample
 from pdebench.cli.running import cancel, run, status, worker
@@ -61,7 +63,9 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order of `--help`
     "doctor": doctor,
     "regress": regress,
     "sample": sample,
+    "evaluate": evaluate,
     "inspect": inspect,
+    "import": import_,
 }
 for name, verb in VERBS.items():
     app.command(name=name)(verb)

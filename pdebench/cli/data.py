@@ -14,6 +14,7 @@ import typer
 
 from pdebench.cli.options import JsonOption
 from pdebench.errors import CellWarning, DataError
+from pdebench.terminal.bar import bar
 
 if TYPE_CHECKING:
     from pdebench.data.source import ImageSet, Split
@@ -60,7 +61,7 @@ def stats(
     """
     from pdebench.data.statistics import statistics
 
-    for config in _configs(what, resolution, name, keys):
+    for config in configs_of(what, resolution, name, keys):
         with _remarks():
             found = statistics(_sets(config))
         if as_json:
@@ -90,7 +91,7 @@ def show(
 
     if split not in ("train", "validation"):
         raise DataError(f"--split {split}: take train or validation")
-    config = _configs(what, resolution, name, keys)[0]
+    config = configs_of(what, resolution, name, keys)[0]
     with _remarks():
         images = registry.load(config, split)  # type: ignore[arg-type]
     if images.images.shape[1] not in (1, 3) or images.images.dtype != np.uint8:
@@ -120,8 +121,8 @@ def pack(
 
     from pdebench.data.packed.images import pack as make
 
-    (config,) = _configs(what, resolution, name, keys)[:1]
-    with _remarks(), _progress("packing", "parts") as said:
+    (config,) = configs_of(what, resolution, name, keys)[:1]
+    with _remarks(), bar("packing", "parts") as said:
         index = make(config, out, workers or len(os.sched_getaffinity(0)), said)
     rows = {split: sum(len(part.splits[split].labels) for part in index.parts if split in part.splits)
             for split in ("train", "validation")}  # fmt: skip
@@ -164,8 +165,8 @@ def encode(
         chosen = [torch.device(one) for one in devices or every]
     except RuntimeError:
         raise DataError(f"--device {devices}: take cpu, or cuda:0 and so on") from None
-    config = _configs(what, resolution, name, keys)[0]
-    with _remarks(), _progress("encoding", "parts") as said:
+    config = configs_of(what, resolution, name, keys)[0]
+    with _remarks(), bar("encoding", "parts") as said:
         index = make(
             config, out, autoencoder, devices=chosen, flip=flip, precision=precision, download=download, said=said
         )
@@ -182,7 +183,7 @@ def encode(
 # ---- which set
 
 
-def _configs(what: str, resolution: int | None, name: str | None, keys: list[str]) -> list[DataConfig]:
+def configs_of(what: str, resolution: int | None, name: str | None, keys: list[str]) -> list[DataConfig]:
     """The data sections that are meant: of a folder, or of a suite."""
     from pdebench.data.packed.index import INDEX, read_index
     from pdebench.files.disk import expanded
@@ -244,25 +245,6 @@ def _remarks() -> Iterator[None]:
         yield
     for text in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, CellWarning)):
         typer.echo(f"note: {text}", err=True)
-
-
-@contextmanager
-def _progress(doing: str, what: str) -> Iterator[Any]:
-    """A bar on standard error; what comes of it is told how much is done, of how much."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(what),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_statistics(config: DataConfig, found: Any) -> None:

@@ -109,10 +109,15 @@ def data() -> Rows:
 
 
 def metrics() -> Rows:
-    """The registered metrics, those of other packages that are not to be had with why."""
+    """The registered metrics and their weights, those of other packages that are not to be had with why."""
+    from pdebench.metrics.extractor_weights import ORIGINS
     from pdebench.metrics.registry import METRICS
 
-    return _told("metric", METRICS)
+    def weights(name: str) -> str:
+        metric = METRICS.at_hand().get(name)
+        return "" if metric is None or metric.extractor is None else f"; weights: {ORIGINS[metric.extractor]}"
+
+    return [row | {"what": row["what"] + weights(row["metric"])} for row in _told("metric", METRICS)]
 
 
 def tasks() -> Rows:

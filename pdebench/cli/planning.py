@@ -148,6 +148,13 @@ def doctor(
     timing: Annotated[
         bool, typer.Option("--timing", help="Also: is it quiet enough to be timed on, and what could a gate see?")
     ] = False,
+    evaluation: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="SAMPLES.npz REFERENCE.npz",
+            help="Instead: ADM's metrics of these files, beside what was published of them.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what this machine has for pdebench, what it lacks, and how to get it; nothing is changed or fetched.
@@ -155,12 +162,19 @@ def doctor(
     `--timing` takes 25 seconds more: governor, turbo, load, heat, other work on GPUs, the noise of two probes, and the
     smallest slowdown that `pdebench regress` can see here.
 
-    Exit status: 0 a suite can run, 2 something essential is missing.
+    `--evaluation` computes IS, FID, sFID, precision and recall as ADM's evaluator does, of any samples; it fetches
+    Inception's weights. Published values are known of ADM's own files, `admnet_guided_upsampled_imagenet256.npz` and
+    `VIRTUAL_imagenet256_labeled.npz`.
+
+    Exit status: 0 a suite can run, or no value differs from a published one, 1 one does, 2 something essential is
+    missing.
 
     Example: `pdebench doctor --timing`
     """
     from pdebench.doctor.checks import examine, print_checks
 
+    if evaluation is not None:
+        raise typer.Exit(_evaluated(*evaluation, as_json=as_json))
     if as_json:
         checks = list(examine(timing=timing))
         ready = not any(check.fatal for check in checks)
@@ -168,3 +182,16 @@ def doctor(
     else:
         ready = print_checks(examine(timing=timing))
     raise typer.Exit(0 if ready else 2)
+
+
+def _evaluated(samples: Path, reference: Path, *, as_json: bool) -> int:
+    """Evaluate two files and say what came out; the exit status."""
+    from pdebench.doctor.evaluation import check, evaluate, print_evaluation
+
+    found = evaluate(*check(samples, reference))
+    if as_json:
+        scores = [asdict(line) | {"tolerance": line.tolerance, "agrees": line.agrees} for line in found.lines]
+        typer.echo(json.dumps(asdict(found) | {"lines": scores, "agrees": found.agrees}, indent=1))
+    else:
+        print_evaluation(found)
+    return 0 if found.agrees else 1

@@ -18,7 +18,7 @@ SAMPLERS = {
     "euler": "Euler",
     "heun": "Heun",
     "dopri5": "dopri5",
-    "euler-maruyama": "SDE",
+    "euler_maruyama": "SDE",
     "dpm-solver": "DPM",
 }
 MISSING = "-"

@@ -10,6 +10,8 @@ import typer
 
 from pdebench.cli.options import JsonOption
 from pdebench.errors import printable
+from pdebench.tasks.generation.options import DIFFUSION, NFE, TOLERANCE
+from pdebench.terminal.bar import bar
 
 
 def report(
@@ -102,29 +104,68 @@ def fit(
 
 def sample(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A cell's checkpoint.safetensors.")],
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("samples.png"),
-    count: Annotated[int, typer.Option(min=1, max=4096, help="Images, in a square grid.")] = 64,
-    label: Annotated[int | None, typer.Option(min=0, help="Class of all images. Default: all classes in turn.")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(help="NAME.png: one picture; NAME.npz: ADM's file of samples; else a folder of PNGs."),
+    ] = Path("samples.png"),
+    count: Annotated[int, typer.Option(min=1, help="Images.")] = 64,
+    label: Annotated[
+        list[int], typer.Option(min=0, help="Class of the images; several take turns. Default: all classes in turn.")
+    ] = [],  # noqa: B006
+    proportional: Annotated[
+        bool, typer.Option("--proportional", help="Classes as frequent as in the set that it was trained on.")
+    ] = False,
     guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance scale; 1 is none.")] = 1.0,
     guidance_channels: Annotated[
         int | None, typer.Option(min=1, help="Guide only the first so many channels. Default: all.")
     ] = None,
-    nfe: Annotated[int, typer.Option(min=2, help="Evaluations of the network (Heun: even).")] = 50,
+    guidance_interval: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Guide only between these times, 0 noise, 1 image. Default: always."),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="As `evaluate.sampler` of its task. Default: `heun`; of a model of `ddpm` `ddpm`."),
+    ] = None,
+    nfe: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Evaluations of the network; heun: even. Default: {NFE}; of a model of `ddpm` 250; not of dopri5.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help=f"Of dopri5: error that a step may have. Default: {TOLERANCE:g}.")
+    ] = None,
+    diffusion: Annotated[
+        str | None, typer.Option(help=f"Of euler_maruyama: coefficient of its noise. Default: {DIFFUSION}.")
+    ] = None,
+    time_shift: Annotated[
+        float | None, typer.Option(help="Move the steps, above 1 towards noise. Default: 1, which leaves them even.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     autoencoder: Annotated[
         str | None, typer.Option(help="What decodes latents. Default: what the checkpoint names.")
     ] = None,
+    device: Annotated[list[str], typer.Option(help="cuda:0, cpu; repeatable. Default: all GPUs, else the CPU.")] = [],  # noqa: B006
 ) -> None:
     """Generate images from a trained cell; latents are decoded.
 
-    Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`
+    The options of sampling are those of a suite's `evaluate:`, by the same names. Images go to disk as they are drawn:
+    the same command goes on after an interruption, and ends with the same images.
+
+    Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`, or with
+    `--sampler dopri5 --tolerance 1e-4`, or with `--count 50000 --out samples.npz`
     """
     from pdebench.run.sampling import sample_checkpoint
 
-    page = sample_checkpoint(
-        checkpoint, out, count=count, label=label, guidance=guidance, guidance_channels=guidance_channels, nfe=nfe,
-        seed=seed, autoencoder=autoencoder,
-    )  # fmt: skip
+    with bar("sampling", "batches") as said:
+        page = sample_checkpoint(
+            checkpoint, out, count=count, labels=label, proportional=proportional, seed=seed, autoencoder=autoencoder,
+            devices=device, said=said, sampler=sampler, nfe=nfe, tolerance=tolerance, diffusion=diffusion,
+            time_shift=time_shift, guidance=guidance, guidance_channels=guidance_channels,
+            guidance_interval=guidance_interval,
+        )  # fmt: skip
     typer.echo(f"wrote {page}")
 
 

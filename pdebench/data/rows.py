@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,44 @@ class ShapedRows:
         return len(self.shape)
 
 
+class FilledRows(ShapedRows, ABC):
+    """Rows that are read into an array of ours; a subclass says how.
+
+    Attributes:
+        dtype: numpy's, of the values.
+    """
+
+    dtype: Any
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """See `Rows`; numbers below 0 count from the end, and an array of booleans chooses, as numpy has it.
+
+        Raises:
+            DataError: they cannot be read.
+            IndexError: there are no such rows.
+        """
+        import numpy as np
+
+        if isinstance(index, slice):
+            return self[np.arange(*index.indices(len(self)))]
+        if np.ndim(index) == 0:
+            row: NDArray[Any] = self[np.asarray([index])][0]
+            return row
+        wanted = np.asarray(index)
+        if wanted.dtype == bool:
+            wanted = np.flatnonzero(wanted)
+        wanted = wanted.astype(np.int64)
+        if len(wanted) and not -len(self) <= wanted.min() <= wanted.max() < len(self):
+            raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {len(self)}")
+        found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+        self._fill(np.where(wanted < 0, wanted + len(self), wanted), found)
+        return found
+
+    @abstractmethod
+    def _fill(self, wanted: NDArray[np.int64], found: NDArray[Any]) -> None:
+        """Read the rows `wanted` (B,), which there are, into `found` (B, ...)."""
+
+
 class Extent(NamedTuple):
     """Rows that lie one after another in a file: `rows` of them from byte `offset` on.
 
@@ -75,7 +114,7 @@ class Extent(NamedTuple):
     rows: int
 
 
-class FileRows(ShapedRows):
+class FileRows(FilledRows):
     """Rows in files, one file after another.
 
     Attributes:
@@ -105,24 +144,10 @@ class FileRows(ShapedRows):
         self._open: OrderedDict[Path | str, _Opened] = OrderedDict()  # the one that was used last is the last
         self._opening = threading.Lock()
 
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        """See `Rows`.
-
-        Raises:
-            DataError: a file is gone, ends before them, or is of another kind than the others.
-            IndexError: there are no such rows.
-        """
+    def _fill(self, wanted: NDArray[np.int64], found: NDArray[Any]) -> None:
+        """A file that is gone, ends before them, or is of another kind than the others, is a DataError."""
         import numpy as np
 
-        if isinstance(index, slice):
-            return self[np.arange(*index.indices(len(self)))]
-        if np.ndim(index) == 0:
-            row: NDArray[Any] = self[np.asarray([index])][0]
-            return row
-        wanted = np.asarray(index, np.int64)
-        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
-            raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {len(self)}")
-        found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
         into = found.view("u1").reshape(len(wanted), self._size)
         # in the order of the files: each is opened once, and read forwards
         order = np.argsort(wanted, kind="stable")
@@ -145,7 +170,6 @@ class FileRows(ShapedRows):
                 opened = self._opened(self.extents[held].path)
             self._read(opened, offsets[at], into[rows[at] : rows[at] + end - at])
             at = end
-        return found
 
     @staticmethod
     def _read(opened: _Opened, offset: int, into: NDArray[np.uint8]) -> None:

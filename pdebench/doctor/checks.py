@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -216,26 +217,52 @@ def torch() -> Iterator[Check]:
         yield Check("cuda", "ok", "no device; cells run on the CPU")
 
 
+def energy() -> Iterator[Check]:
+    """The GPUs' counters of energy; a machine without a GPU has none to say anything of."""
+    import torch
+
+    from pdebench.system.energy import counter_of
+
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        title = f"energy cuda:{index}"
+        if counter_of(torch.device("cuda", index)) is not None:
+            yield Check(title, "ok", "joules an image are measured")
+        elif find_spec("pynvml") is None:
+            yield Check(
+                title, "missing", "joules an image need nvidia-ml-py", "python -m pip install 'pdebench-mixers[energy]'"
+            )
+        else:
+            yield Check(title, "missing", "no counter that can be read: records have no joules an image")
+
+
 def metrics() -> Iterator[Check]:
     """The weights of the metrics' networks, none of which is fetched."""
-    from pdebench.metrics.extractor_weights import INCEPTION_FILE, INCEPTION_VARIABLE, located
-    from pdebench.metrics.metric import EFFICIENTNET, INCEPTION
+    from pdebench.metrics import extractor_weights as of
+    from pdebench.metrics.metric import DINOV2, EFFICIENTNET, INCEPTION
     from pdebench.metrics.registry import METRICS
 
-    for extractor in (EFFICIENTNET, INCEPTION):
+    for extractor, title in ((EFFICIENTNET, "efficientnet"), (INCEPTION, "inception"), (DINOV2, "dinov2")):
         names = [metric.name for metric in METRICS.at_hand().values() if metric.extractor == extractor]
-        title = f"weights {'efficientnet' if extractor == EFFICIENTNET else 'inception'}"
+        title = f"weights {title}"
         try:
-            path = located(extractor, names[0])
+            weights = of.located(extractor, names[0])
         except MetricError as error:
             yield Check(title, "missing", *_with_command(str(error)))
             continue
-        if path is None:
+        if weights is None and extractor == DINOV2:
+            yield Check(
+                title,
+                "missing",
+                f"not here, for {', '.join(names)}",
+                f"fetch {of.DINOV2_URL} (1.2 GB) to {of.hub_copy(of.DINOV2_FILE)}, "
+                f"or set {of.DINOV2_VARIABLE} to your copy",
+            )
+        elif weights is None:
             yield Check(
                 title,
                 "missing",
                 f"not here yet, for {', '.join(names)}; the first run that needs them fetches them",
-                f"without a network: set {INCEPTION_VARIABLE} to a copy of {INCEPTION_FILE}",
+                f"without a network: set {of.INCEPTION_VARIABLE} to a copy of {of.INCEPTION_FILE}",
             )
         else:
             yield Check(title, "ok", ", ".join(names))
@@ -281,6 +308,7 @@ CHECKS: tuple[Callable[[], Iterable[Check]], ...] = (
     data,
     added,
     torch,
+    energy,
     metrics,
     kernels,
     trackers,

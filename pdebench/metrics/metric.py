@@ -17,7 +17,22 @@ if TYPE_CHECKING:
 
 EFFICIENTNET = "efficientnet_lite0"
 INCEPTION = "inception_v3_2015"
-EXTRACTORS = (EFFICIENTNET, INCEPTION)
+DINOV2 = "dinov2_vitl14"
+EXTRACTORS = (EFFICIENTNET, INCEPTION, DINOV2)
+
+POOLED = "pooled"
+SPATIAL = "spatial"
+LOGITS = "logits"
+DIMENSIONS: Mapping[str, Mapping[str, int]] = {
+    EFFICIENTNET: {POOLED: 1280},
+    INCEPTION: {POOLED: 2048, SPATIAL: 17 * 17 * 7, LOGITS: 1008},
+    DINOV2: {POOLED: 1024},
+}
+"""How many features an extractor has of an image, by the layer that they are read from.
+
+pooled: what the network ends with; of Inception the mean over places, of DINOv2 the class token. spatial: values of a
+layer within, place by place. logits: Inception's answers to its classes, without their biases.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,10 @@ class Metric:
         compute: where its function is, `module:function`; imported when it is computed. It is given `Samples` and
             returns a number for each of `columns`, and whichever it likes of `notes`.
         extractor: whose features it reads, one of `EXTRACTORS`; None where it reads the images alone.
+        layer: which of them, one of the extractor's `DIMENSIONS`.
+        reads: features: one row an image, of either side. statistics: the Gaussians of either side's features, so that
+            a reference which is statistics alone will do, and no features need to be kept.
+        compares: with a reference; False: it is of the samples alone.
         minimum: fewest images on either side for which it is defined.
         copies_matter: it falls where images are copies of each other; their counts then stand beside it.
         notes: further columns that say how the scores came about; of another package's metric texts, whose names begin
@@ -78,6 +97,9 @@ class Metric:
     scores: tuple[Score, ...]
     compute: str
     extractor: str | None = None
+    layer: str = POOLED
+    reads: Literal["features", "statistics"] = "features"
+    compares: bool = True
     minimum: int = 1
     copies_matter: bool = False
     notes: tuple[str, ...] = ()
@@ -89,6 +111,10 @@ class Metric:
         if self.extractor is not None and self.extractor not in EXTRACTORS:
             raise MetricError(
                 f"metric {self.name}: unknown extractor '{self.extractor}'; {did_you_mean(self.extractor, EXTRACTORS)}"
+            )
+        if self.extractor is not None and self.layer not in (layers := DIMENSIONS[self.extractor]):
+            raise MetricError(
+                f"metric {self.name}: {self.extractor} has no layer '{self.layer}'; {did_you_mean(self.layer, layers)}"
             )
         if not all(self.compute.partition(":")):
             raise MetricError(f"metric {self.name}: compute must be MODULE:FUNCTION, not '{self.compute}'")

@@ -1,7 +1,7 @@
 """Image quality: whether metrics can be computed here, and computing them.
 
-`fid`, `kid`, `is` and `precision_recall` read the 2015 Inception weights and nothing else; what another
-network measures carries that network's name. Importing this module needs neither torch nor numpy.
+`fid`, `sfid`, `kid`, `is`, `is_adm` and `precision_recall` read the 2015 Inception weights and nothing else; what
+another network measures carries that network's name. Importing this module needs neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pdebench.data.rows import Rows
 from pdebench.data.source import Source, SourceConfig
 from pdebench.errors import FOREIGN, CellWarning, MetricError, PdebenchError, out_of_memory
 from pdebench.metrics import extractor_weights
-from pdebench.metrics.metric import Metric
+from pdebench.metrics.metric import DIMENSIONS, POOLED, Metric
+from pdebench.metrics.reference import Reference
 from pdebench.metrics.registry import METRICS
 from pdebench.models.package_code import digest_of_package
 
@@ -98,28 +99,43 @@ def copies(images: Rows | torch.Tensor) -> int:
     return len(images) - len(seen)
 
 
+def check_reference(names: Iterable[str], reference: Reference) -> None:
+    """See that a reference has what each metric compares with, and enough of it.
+
+    Raises:
+        MetricError: one lacks images or statistics.
+    """
+    for metric in _chosen(names):
+        if lacking := reference.lacks(metric):
+            raise MetricError(
+                f"metric '{metric.name}' compares with {lacking}, which {reference.name} has not: leave it out, "
+                "or take a reference that has"
+            )
+        if _looks_at(metric, reference) and reference.images is not None and len(reference.images) < metric.minimum:
+            raise MetricError(
+                f"metric '{metric.name}' needs at least {metric.minimum} images on either side, but there are "
+                f"{len(reference.images)} images in {reference.name}"
+            )
+
+
 def evaluate(
-    names: Iterable[str],
-    generated: torch.Tensor,
-    reference: Rows | torch.Tensor,
-    *,
-    reference_name: str,
-    reference_checksum: str,
-    device: torch.device,
+    names: Iterable[str], generated: Rows | torch.Tensor, reference: Reference, *, device: torch.device
 ) -> dict[str, float | int | str | bool]:
-    """Compute metrics of `generated` (N, C, H, W) against `reference` (M, C, H', W').
+    """Compute metrics of `generated` (N, C, H, W) against a reference, whose images are (M, C, H', W').
 
-    Where a metric reads an extractor's features both are uint8 RGB.
+    Where a metric reads an extractor's features both are uint8 RGB. Images are read some at a time. What stands in
+    memory beside them is what metrics keep: of Fréchet distances the covariances, of others the features of all images,
+    in float32.
 
-    `reference_checksum` is a checksum of the reference's content: its features are cached under it. Returns
-    each metric's columns and those that say how they came about (`metric_*`); where two extractors were used,
+    Returns each metric's columns and those that say how they came about (`metric_*`); where two extractors were used,
     their descriptions are joined by "; ", and where none was there are none. `metric_small_sample` is true when either
     side has no more images than the features have dimensions: a covariance is singular then, and a Fréchet distance
     biased upwards. `metric_source` has a digest of the code of each metric of another package. `metric_copies` and
     `metric_reference_copies` count images that are the same as others, where that matters and there are some.
+    `metric_reference_statistics` says which statistics came with the reference, where some did.
 
-    Raises TypeError for images that are not uint8, MetricError for too few images, missing weights, or a metric that
-    fails.
+    Raises TypeError for images that are not uint8, MetricError for too few images, a reference that lacks something,
+    missing weights, or a metric that fails.
     """
     chosen = _chosen(names)
     if not chosen:
@@ -131,44 +147,65 @@ def evaluate(
 
     if any(metric.extractor is not None for metric in chosen):
         features.require_uint8(generated)
-        features.require_uint8(reference)
-    few = min(len(generated), len(reference))
+        if reference.images is not None:
+            features.require_uint8(reference.images)
     for metric in chosen:
-        if few < metric.minimum:
+        if len(generated) < metric.minimum:
             raise MetricError(
-                f"metric '{metric.name}' needs at least {metric.minimum} images on either side, but there "
-                f"are {len(generated)} samples and {len(reference)} images in {reference_name}"
+                f"metric '{metric.name}' needs at least {metric.minimum} images on either side, but there are "
+                f"{len(generated)} samples"
             )
+    check_reference([metric.name for metric in chosen], reference)
     record: dict[str, float | int | str | bool] = {}
+    digests: dict[str, str] = {}
     for kind in dict.fromkeys(metric.extractor for metric in chosen):
         asked = [metric for metric in chosen if metric.extractor == kind]
         extractor = None
         if kind is not None:
-            path = extractor_weights.locate(kind, asked[0].name)
-            extractor = features.Extractor(kind, path, extractor_weights.SHA256[kind], device)
-        samples = Samples(generated, reference, reference_checksum, extractor)
+            weights = extractor_weights.locate(kind, asked[0].name)
+            digests[kind] = weights.sha256
+            extractor = features.Extractor(kind, weights, device)
+        samples = Samples(generated, reference, extractor, asked)
         for metric in asked:
             with fork_rng(devices=[]):
                 record |= _computed(metric, samples)
     if any(metric.copies_matter for metric in chosen):
-        for column, images in (("metric_copies", generated), ("metric_reference_copies", reference)):
-            if same := copies(images):
+        for column, images in (("metric_copies", generated), ("metric_reference_copies", reference.images)):
+            if images is not None and (same := copies(images)):
                 record[column] = same
-    record |= {
-        "metric_samples": len(generated),
-        "metric_reference": f"{reference_name} ({len(reference)} images)",
-        "metric_reference_count": len(reference),
-    }
+    record |= {"metric_samples": len(generated), "metric_reference": reference.title}
+    if reference.images is not None:
+        record["metric_reference_count"] = len(reference.images)
+    if given := _given(chosen, reference):
+        record["metric_reference_statistics"] = given
     if added := [metric for metric in chosen if metric.name not in METRICS.built_in]:
         record["metric_source"] = "; ".join(f"{metric.name} {_source(metric)}" for metric in added)
-    if kinds := list(dict.fromkeys(metric.extractor for metric in chosen if metric.extractor is not None)):
+    if digests:
+        counts = {len(generated)}
+        if reference.images is not None and any(_looks_at(metric, reference) for metric in chosen):
+            counts.add(len(reference.images))
         record |= {
-            "metric_resize": "; ".join(features.RESIZE[kind] for kind in kinds),
-            "metric_extractor": "; ".join(kinds),
-            "metric_weights_sha256": "; ".join(extractor_weights.SHA256[kind] for kind in kinds),
-            "metric_small_sample": any(few <= features.DIMENSION[kind] for kind in kinds),
+            "metric_resize": "; ".join(features.RESIZE[kind] for kind in digests),
+            "metric_extractor": "; ".join(digests),
+            "metric_weights_sha256": "; ".join(digests.values()),
+            "metric_small_sample": any(min(counts) <= DIMENSIONS[kind][POOLED] for kind in digests),
         }
     return record
+
+
+def _looks_at(metric: Metric, reference: Reference) -> bool:
+    """Whether a metric looks at the images of a reference."""
+    return metric.compares and not reference.gives(metric)
+
+
+def _given(chosen: Iterable[Metric], reference: Reference) -> str:
+    """Where the statistics of Fréchet distances are from, if some came with the reference."""
+    compared = [metric for metric in chosen if metric.reads == "statistics"]
+    given = [metric.name for metric in compared if reference.gives(metric)]
+    computed = [metric.name for metric in compared if not reference.gives(metric)]
+    if not given or reference.images is None or not computed:
+        return "given" if given else ""
+    return f"{', '.join(given)}: given; {', '.join(computed)}: computed from {len(reference.images)} images"
 
 
 def _chosen(names: Iterable[str]) -> list[Metric]:

@@ -7,7 +7,7 @@ A package adds one with an entry point in the group `pdebench.metrics` that has 
 from __future__ import annotations
 
 from pdebench.errors import MetricError
-from pdebench.metrics.metric import EFFICIENTNET, INCEPTION, Metric, Score
+from pdebench.metrics.metric import DINOV2, EFFICIENTNET, INCEPTION, LOGITS, SPATIAL, Metric, Score
 from pdebench.registry import Registry
 
 _STATISTICS = "pdebench.metrics.statistics"
@@ -21,10 +21,11 @@ def _kernel(column: str, title: str) -> Score:
 _BUILT_IN = (
     Metric(
         "fd_efficientnet_lite0",
-        "Fréchet distance of EfficientNet-lite0 features; its weights come as a package",
+        "Fréchet distance of EfficientNet-lite0 features",
         (Score("fd_efficientnet_lite0", "Fréchet distance (EfficientNet-Lite0)", "frechet"),),
         f"{_STATISTICS}:frechet_efficientnet",
         EFFICIENTNET,
+        reads="statistics",
         minimum=2,
     ),
     Metric(
@@ -42,6 +43,26 @@ _BUILT_IN = (
         (Score("fid", "FID", "frechet"),),
         f"{_STATISTICS}:frechet_inception",
         INCEPTION,
+        reads="statistics",
+        minimum=2,
+    ),
+    Metric(
+        "sfid",
+        "Fréchet distance of spatial Inception features (ADM's sFID)",
+        (Score("sfid", "sFID", "frechet"),),
+        f"{_STATISTICS}:frechet_spatial",
+        INCEPTION,
+        SPATIAL,
+        reads="statistics",
+        minimum=2,
+    ),
+    Metric(
+        "fd_dinov2",
+        "Fréchet distance of DINOv2 ViT-L/14 features, as EDM2 has it",
+        (Score("fd_dinov2", "Fréchet distance (DINOv2)", "frechet"),),
+        f"{_STATISTICS}:frechet_dinov2",
+        DINOV2,
+        reads="statistics",
         minimum=2,
     ),
     Metric(
@@ -55,12 +76,23 @@ _BUILT_IN = (
     ),
     Metric(
         "is",
-        "Inception score over ten splits of the samples",
+        "Inception score over ten splits of the samples, shuffled",
         (Score("is", "Inception score", "inception", higher_is_better=True, spread="is_std"),),
         f"{_STATISTICS}:inception_score",
         INCEPTION,
+        LOGITS,
+        compares=False,
         minimum=10,
         notes=("is_limit",),
+    ),
+    Metric(
+        "is_adm",
+        "Inception score as ADM has it: over splits of 5,000 samples in their order",
+        (Score("is_adm", "Inception score (ADM)", "inception", higher_is_better=True),),
+        f"{_STATISTICS}:inception_score_in_order",
+        INCEPTION,
+        LOGITS,
+        compares=False,
     ),
     # On Inception's pooled features, as in ADM's evaluation suite, whose numbers DiT reports;
     # torch-fidelity's own default would be VGG16, another half gigabyte of weights.

@@ -1,29 +1,46 @@
-"""The built-in metrics, computed by torch-fidelity from the features of an extractor."""
+"""The built-in metrics, computed from the features of an extractor."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from itertools import pairwise
 
-from torch import Tensor
-from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
+import numpy as np
+from torch import Tensor, from_numpy
+from torch_fidelity import metric_kid
 
 from pdebench.errors import CellWarning
+from pdebench.metrics.gaussian import frechet
+from pdebench.metrics.metric import POOLED, SPATIAL
+from pdebench.metrics.neighbours import precision_and_recall
 from pdebench.metrics.samples import Samples
 
 _SEED = 2020  # torch-fidelity's default, for the subsets of KID and the splits of IS
 _KID_SUBSETS = 100
 _KID_SUBSET_SIZE = 1000
 _CLASSES, _SPLITS = 1000, 10  # of the Inception score: neither classes nor images of a split are passed by it
+_ADM_SPLIT = 5000
 
 
 def frechet_efficientnet(samples: Samples) -> dict[str, float]:
     """The Fréchet distance of EfficientNet's features."""
-    return {"fd_efficientnet_lite0": frechet(*_both(samples))}
+    return {"fd_efficientnet_lite0": frechet(*samples.gaussians(POOLED))}
 
 
 def frechet_inception(samples: Samples) -> dict[str, float]:
     """The Fréchet Inception distance."""
-    return {"fid": frechet(*_both(samples))}
+    return {"fid": frechet(*samples.gaussians(POOLED))}
+
+
+def frechet_spatial(samples: Samples) -> dict[str, float]:
+    """The Fréchet distance of spatial Inception features."""
+    return {"sfid": frechet(*samples.gaussians(SPATIAL))}
+
+
+def frechet_dinov2(samples: Samples) -> dict[str, float]:
+    """The Fréchet distance of DINOv2's features."""
+    return {"fd_dinov2": frechet(*samples.gaussians(POOLED))}
 
 
 def kernel_efficientnet(samples: Samples) -> dict[str, float]:
@@ -37,10 +54,16 @@ def kernel_inception(samples: Samples) -> dict[str, float]:
 
 
 def inception_score(samples: Samples) -> dict[str, float]:
-    """The Inception score and its spread over splits; of few samples also the limit that it cannot pass."""
-    score = metric_isc.isc_features_to_metric(samples.logits, rng_seed=_SEED)
-    found = {"is": score[metric_isc.KEY_METRIC_ISC_MEAN], "is_std": score[metric_isc.KEY_METRIC_ISC_STD]}
-    if (count := len(samples.generated)) >= _CLASSES * _SPLITS:
+    """The Inception score over ten splits of shuffled samples, as torch-fidelity draws them, and its spread.
+
+    Of few samples also the limit that it cannot pass.
+    """
+    count = len(samples.logits)
+    order = from_numpy(np.random.RandomState(_SEED).permutation(count))
+    bounds = [split * count // _SPLITS for split in range(_SPLITS + 1)]
+    scores = _scores(samples.logits[order[low:high]] for low, high in pairwise(bounds))
+    found = {"is": float(np.mean(scores)), "is_std": float(np.std(scores))}
+    if count >= _CLASSES * _SPLITS:
         return found
     warnings.warn(
         f"an Inception score of {count} samples cannot pass {count / _SPLITS:g}, the images of a "
@@ -51,20 +74,37 @@ def inception_score(samples: Samples) -> dict[str, float]:
     return found | {"is_limit": count / _SPLITS}
 
 
+def inception_score_in_order(samples: Samples) -> dict[str, float]:
+    """The Inception score of ADM's `evaluator.py`: the mean over splits of 5,000 samples in their order.
+
+    Samples that come class by class score less than shuffled ones: a split has few classes then. The last split may be
+    smaller than the others, and counts as much.
+    """
+    if (count := len(samples.logits)) % _ADM_SPLIT:
+        warnings.warn(
+            f"is_adm is a mean over splits of {_ADM_SPLIT:,} samples, and the last of {count:,} samples' has "
+            f"{count % _ADM_SPLIT:,}: it is no score to compare with published ones, which are of 50,000",
+            CellWarning,
+            stacklevel=2,
+        )
+    return {"is_adm": float(np.mean(_scores(samples.logits.split(_ADM_SPLIT))))}
+
+
+def _scores(splits: Iterable[Tensor]) -> list[float]:
+    """The Inception score (arXiv 1606.03498) of each split of logits (n, 1008): exp of the mean of KL(p(y|x), p(y))."""
+    found = []
+    for logits in splits:
+        log_p = logits.double().log_softmax(dim=1)
+        p = log_p.exp()
+        divergence = (p * (log_p - p.mean(dim=0, keepdim=True).log())).sum(dim=1)
+        found.append(divergence.mean().exp().item())
+    return found
+
+
 def precision_recall(samples: Samples) -> dict[str, float]:
     """Precision and recall of 3-nearest-neighbour manifolds."""
-    shares = metric_prc.prc_features_to_metric(*_both(samples), save_cpu_ram=True, verbose=False)
-    return {
-        "precision": shares[metric_prc.KEY_METRIC_PRECISION],
-        "recall": shares[metric_prc.KEY_METRIC_RECALL],
-    }
-
-
-def frechet(first: Tensor, second: Tensor) -> float:
-    """The squared Fréchet distance of the Gaussians of two sets of features, (N, D) and (M, D) float64."""
-    statistics = [metric_fid.fid_features_to_statistics(part) for part in (first, second)]
-    distance = metric_fid.fid_statistics_to_metric(*statistics, verbose=False)
-    return float(distance[metric_fid.KEY_METRIC_FID])
+    precision, recall = precision_and_recall(samples.features, samples.reference_features, samples.extractor.device)
+    return {"precision": precision, "recall": recall}
 
 
 def kid_subset_size(generated: int, reference: int) -> int:
@@ -76,18 +116,19 @@ def kid_subset_size(generated: int, reference: int) -> int:
 
 
 def _kernel(name: str, samples: Samples) -> dict[str, float]:
-    first, second = _both(samples)
-    size = kid_subset_size(len(first), len(second))
-    distance = metric_kid.kid_features_to_metric(
-        first, second, kid_subsets=_KID_SUBSETS, kid_subset_size=size, rng_seed=_SEED, verbose=False
-    )
+    """torch-fidelity's kernel and its draws of subsets, each of which is widened to float64 by itself.
+
+    A sum over many products has an error in float32 of the size of a small KID.
+    """
+    sides = samples.features.numpy(), samples.reference_features.numpy()
+    size = kid_subset_size(*map(len, sides))
+    random = np.random.RandomState(_SEED)
+    distances = []
+    for _ in range(_KID_SUBSETS):
+        subsets = [side[random.choice(len(side), size, replace=False)].astype(np.float64) for side in sides]
+        distances.append(metric_kid.kernel_mmd(*subsets))
     return {
-        name: distance[metric_kid.KEY_METRIC_KID_MEAN],
-        f"{name}_std": distance[metric_kid.KEY_METRIC_KID_STD],
+        name: float(np.mean(distances)),
+        f"{name}_std": float(np.std(distances)),
         "metric_kid_subset_size": size,
     }
-
-
-def _both(samples: Samples) -> tuple[Tensor, Tensor]:
-    """Pooled features of both sides: sums over many products, whose error in float32 has the size of a small KID."""
-    return samples.features.double(), samples.reference_features.double()

@@ -54,3 +54,15 @@ def in_autocast(x: Tensor) -> Tensor:
     if x.is_meta or not torch.is_autocast_enabled(kind):
         return x
     return x.to(torch.get_autocast_dtype(kind))
+
+
+@contextmanager
+def in_float32(device: torch.device) -> Iterator[None]:
+    """A context in which float32 is computed in float32: without autocast, and without convolutions in TF32."""
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed

@@ -81,7 +81,11 @@ class Device:
 
 @dataclass(frozen=True)
 class Datasheet:
-    """A maker's figures: FLOP/s of matrix products in bf16 and of float32, bytes/s, bytes."""
+    """A maker's figures: dense FLOP/s of matrix products in bf16 and of float32 without TF32, bytes/s, bytes.
+
+    `models` are the names, without the maker's, of devices that have just these FLOP/s: another form of a chip, a part
+    of one (MIG) and a laptop's have others, though `recorded_as` may be in their names too.
+    """
 
     name: str
     bf16: float
@@ -90,6 +94,11 @@ class Datasheet:
     memory: float
     recorded_as: str
     source: str
+    models: tuple[str, ...]
+
+    def peak(self, precision: str) -> float:
+        """Dense FLOP/s of products in `fp32` or `bf16`."""
+        return {"fp32": self.fp32, "bf16": self.bf16}[precision]
 
     def device(self, key: str) -> Device:
         """The device with what is assumed to be reached of the figures."""
@@ -118,17 +127,34 @@ class Datasheet:
 DATASHEETS: dict[str, Datasheet] = {
     # NVIDIA H100 Tensor Core GPU datasheet, column H100 SXM: BFLOAT16 1,979 TFLOPS with sparsity; FP32 67 TFLOPS;
     # 3.35 TB/s
-    "h100": Datasheet("NVIDIA H100 SXM 80 GB", 989.5e12, 67e12, 3.35e12, 80e9, "H100", "NVIDIA H100 datasheet"),
+    "h100": Datasheet(
+        "NVIDIA H100 SXM 80 GB", 989.5e12, 67e12, 3.35e12, 80e9, "H100", "NVIDIA H100 datasheet", ("H100 80GB HBM3",)
+    ),
     # NVIDIA H200 Tensor Core GPU datasheet, column H200 SXM: BFLOAT16 1,979 TFLOPS with sparsity; FP32 67 TFLOPS;
     # 141 GB; 4.8 TB/s
-    "h200": Datasheet("NVIDIA H200 SXM 141 GB", 989.5e12, 67e12, 4.8e12, 141e9, "H200", "NVIDIA H200 datasheet"),
-    # NVIDIA A100 Tensor Core GPU datasheet, column A100 80GB SXM: BFLOAT16 312 TFLOPS; FP32 19.5 TFLOPS; 2,039 GB/s
-    "a100": Datasheet("NVIDIA A100 SXM 80 GB", 312e12, 19.5e12, 2.039e12, 80e9, "A100", "NVIDIA A100 datasheet"),
+    "h200": Datasheet(
+        "NVIDIA H200 SXM 141 GB", 989.5e12, 67e12, 4.8e12, 141e9, "H200", "NVIDIA H200 datasheet", ("H200",)
+    ),
+    # NVIDIA A100 Tensor Core GPU datasheet, column A100 80GB SXM: BFLOAT16 312 TFLOPS; FP32 19.5 TFLOPS; 2,039 GB/s.
+    # Its columns of 40 GB and of PCIe have the same FLOP/s.
+    "a100": Datasheet(
+        "NVIDIA A100 SXM 80 GB", 312e12, 19.5e12, 2.039e12, 80e9, "A100", "NVIDIA A100 datasheet",
+        ("A100-SXM4-80GB", "A100-SXM4-40GB", "A100 80GB PCIe", "A100-PCIE-40GB"),
+    ),
     # NVIDIA L40S datasheet: BFLOAT16 362.05 TFLOPS (733 with sparsity); FP32 91.6 TFLOPS; 864 GB/s
-    "l40s": Datasheet("NVIDIA L40S 48 GB", 362.05e12, 91.6e12, 0.864e12, 48e9, "L40S", "NVIDIA L40S datasheet"),
+    "l40s": Datasheet(
+        "NVIDIA L40S 48 GB", 362.05e12, 91.6e12, 0.864e12, 48e9, "L40S", "NVIDIA L40S datasheet", ("L40S",)
+    ),
     # NVIDIA Ada GPU architecture whitepaper, appendix A, RTX 4090: BF16 with FP32 accumulate 165.2 TFLOPS; FP32 82.6
     # TFLOPS; 1008 GB/s
     "4090": Datasheet(
-        "NVIDIA GeForce RTX 4090 24 GB", 165.2e12, 82.6e12, 1.008e12, 24e9, "4090", "NVIDIA Ada architecture whitepaper"
+        "NVIDIA GeForce RTX 4090 24 GB", 165.2e12, 82.6e12, 1.008e12, 24e9, "4090",
+        "NVIDIA Ada architecture whitepaper", ("GeForce RTX 4090",),
     ),
-}
+}  # fmt: skip
+
+
+def datasheet_of(device: str) -> Datasheet | None:
+    """The datasheet of a device by the name that its driver has for it; None: no datasheet is known to be its own."""
+    model = device.removeprefix("NVIDIA ")
+    return next((sheet for sheet in DATASHEETS.values() if model in sheet.models), None)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from pdebench.report import formatting
 from pdebench.report.comparisons import Comparison, Contender
-from pdebench.report.differences import EVALUATION, SAMPLED, STEP, differences
+from pdebench.report.differences import EVALUATION, SAMPLED, SPENT, STEP, differences
 from pdebench.report.frame import FLOOR, SEED, measured, scores_in
 from pdebench.stats.crossover import measured as median_of
 from pdebench.stats.median import NORMAL_95
@@ -151,9 +151,9 @@ def _by_seed(measure: Measure, entry: Contender) -> dict[float, float]:
 def conditions(measure: Measure) -> tuple[str, ...]:
     """The columns in which rows must be the same for this measure of them to be compared."""
     if measure.kind in ("score", "signed"):
-        return SAMPLED
+        return (*SAMPLED, SPENT)
     if measure.column == "sample_images_per_s":
-        return EVALUATION
+        return (*EVALUATION, SPENT)
     if measure.kind == "memory":
         return (*STEP, "peak_memory_kind")
     return STEP if measure.kind == "rate" else ()
@@ -202,6 +202,8 @@ def _incomparable(measure: Measure, ranking: list[Contender]) -> str:
     measured_in = {entry.family: entry.of(measure.column) for entry in ranking}
     rows = {family: one[one[measure.column].notna()] for family, one in measured_in.items()}
     found = {one.column: one for one in differences(rows, conditions(measure))}
+    if "evaluate.nfe" in found:  # which says it already
+        found.pop(SPENT, None)
     several = any(one["machine_fingerprint"].nunique() > 1 for one in rows.values())
     if "machine_fingerprint" in conditions(measure) and (several or "machine_fingerprint" in found):
         return "the cells ran on different machines"

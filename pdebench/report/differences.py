@@ -9,18 +9,32 @@ import pandas as pd
 
 from pdebench.report import formatting
 from pdebench.report.frame import SEED, named, plain_values
+from pdebench.suite.identity import NEUTRAL
 
 LEARNT = ("data.flip", "model.size", "model.patch", "train.", "device")
 """What a loss depends on; `train.` is every key of the section but the seed, and a device draws noise of its own."""
 
-SAMPLED = (
+DRAWN = (
     "evaluate.sampler",
     "evaluate.nfe",
+    "evaluate.tolerance",
+    "evaluate.diffusion",
+    "evaluate.time_shift",
     "evaluate.guidance",
     "evaluate.guidance_channels",
+    "evaluate.guidance_interval",
+)
+"""How samples are drawn."""
+
+SPENT = "sample_nfe_mean"
+"""What samples took, where the sampler chose: rankings are of equal evaluations."""
+
+SAMPLED = (
+    *DRAWN,
     "evaluate.resolution",
     "metric_samples",
     "metric_reference_count",
+    "metric_reference_statistics",
     "metric_resize",
     "metric_weights_sha256",
     "metric_source",
@@ -40,7 +54,8 @@ STEP = (
 """What must be the same of training steps whose time or memory is compared."""
 
 EVALUATION = (
-    *SAMPLED[:5],
+    *DRAWN,
+    "evaluate.resolution",
     "evaluate.batch_size",
     "train.precision",
     "train.compile",
@@ -80,8 +95,10 @@ _FIELDS = {
     "machine_fingerprint": "machine",
     "metric_samples": "the sample counts",
     "metric_reference_count": "the reference counts",
+    "metric_reference_statistics": "the reference statistics",
     "metric_source": "the code of the metrics",
     "sampled_from": "the weights that are sampled",
+    SPENT: "the evaluations that samples took",
 }
 
 
@@ -93,8 +110,16 @@ def differences(things: Mapping[str, pd.DataFrame], columns: Sequence[str]) -> l
     for column in chosen:
         values = {who: _values(rows, column) for who, rows in things.items()}
         if len(set(values.values())) > 1:
-            found.append(ColumnDifference(column, {who: value or "unknown" for who, value in values.items()}))
+            found.append(ColumnDifference(column, {who: value or _absent(column) for who, value in values.items()}))
     return found
+
+
+def _absent(column: str) -> str:
+    """What a missing value of a column says."""
+    if column == "evaluate.nfe":
+        return "adaptive"  # every record has it but those of a sampler that chooses
+    section, _, key = column.partition(".")
+    return "none" if NEUTRAL.get(section, {}).get(key, "unknown") is None else "unknown"
 
 
 def _is(name: str, column: str) -> bool:

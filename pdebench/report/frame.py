@@ -57,6 +57,7 @@ BUDGET = ("model.size", "model.patch", "train.steps", "train.batch_size")
 TEXT = (
     "folder",
     "suite",
+    "task",
     "cell",
     "status",
     "message",
@@ -75,6 +76,7 @@ TEXT = (
     "mixer_implementation",
     "peak_memory_kind",
     "metric_reference",
+    "metric_reference_statistics",
     "metric_resize",
     "metric_extractor",
     "metric_weights_sha256",
@@ -138,6 +140,9 @@ NUMBERS = (
     "memory_bytes",
 )
 
+EFFICIENCY = ("train_mfu", "sample_mfu", "train_joules_per_image", "sample_joules_per_image")
+"""Numbers too, where a table has them: records of before, and of other machines, do not."""
+
 RATES = {
     "train_images_per_s": "train_step_ms",
     "mixer_images_per_s": "mixer_ms",
@@ -158,7 +163,8 @@ def make_frame(frame: pd.DataFrame) -> pd.DataFrame:
     for column in TEXT:
         text = table[column] if column in table else pd.Series(None, index=table.index, dtype=object)
         table[column] = text.astype(object).where(text.notna(), None)
-    for column in [*NUMBERS, *(column for score in scores_in(table) for column in score.columns)]:
+    known = [*NUMBERS, *(name for name in EFFICIENCY if name in table)]
+    for column in [*known, *(column for score in scores_in(table) for column in score.columns)]:
         values = table[column] if column in table else pd.Series(np.nan, index=table.index)
         table[column] = pd.to_numeric(values, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
     table = table.copy()  # columns that were added one by one lie in as many pieces
@@ -189,6 +195,10 @@ def _fill_in(table: pd.DataFrame) -> None:
     if "train.precision" in table:
         used = table["precision_used"]
         table["train.precision"] = used.where(used.notna(), table["train.precision"].astype(object))
+    if {"sample_nfe_mean", "evaluate.nfe", "evaluate.samples"} <= set(table):
+        drawn = pd.to_numeric(table["evaluate.samples"], errors="coerce") > 0
+        asked = pd.to_numeric(table["evaluate.nfe"], errors="coerce").where(drawn & (table["status"] == "done"))
+        table["sample_nfe_mean"] = pd.to_numeric(table["sample_nfe_mean"], errors="coerce").fillna(asked)
     if "family_revision" in table:
         table[REVISION] = table["family_revision"].astype(object).where(table["family_revision"].notna(), 1)
     if "family_source" in table and table["family_source"].notna().any():

@@ -27,10 +27,13 @@ SAMPLERS = {
     "euler": "Euler",
     "heun": "Heun",
     "dopri5": "dopri5",
-    "euler-maruyama": "Euler-Maruyama",
+    "euler_maruyama": "Euler-Maruyama",
     "dpm-solver": "DPM-Solver",
 }
+OBJECTIVES = {"noise": "a diffusion's noise", "velocity": "a flow's velocity", "x": "the image"}
 METRICS = {"fid": "FID", "is": "IS", "kid": "KID"}
+OWN = {"fid": ("fid",), "is": ("is_adm", "is"), "kid": ("kid",)}
+"""The columns that have them; of the Inception score first that whose splits are the papers'."""
 
 Row = Mapping[str, Any]
 Told = Callable[[Any], str]
@@ -83,6 +86,11 @@ def near(row: Row, anchors: Sequence[Anchor]) -> list[Anchor]:
     ]
 
 
+def own_score(row: Row, name: str) -> float | None:
+    """A cell's own value of what is published; None: it was not measured."""
+    return next((found for column in OWN[name] if (found := _number(row, column)) is not None), None)
+
+
 def gap(row: Row, anchor: Anchor) -> Gap:
     """In what a near result was made otherwise than a cell."""
     differ, unread, unrecorded = [], [], []
@@ -101,8 +109,14 @@ def _of_the_model(row: Row, anchor: Anchor) -> Iterator[str]:
     frozen = (_number(row, "tokens") or 0) * (_number(row, "model.width") or 0)  # position embedding, left out by DiT
     if anchor.params and params and not any(agrees(anchor.params, n / 1e6) for n in (params, params - frozen)):
         yield f"{params / 1e6:.1f} M parameters, published {anchor.params} M"
-    if anchor.objective == "noise":  # suites train flows and nothing else
-        yield "predicts a flow's velocity, published a diffusion's noise"
+    own = "noise" if row.get("task") == "ddpm" else _text(row, "train.prediction") or "velocity"
+    if anchor.objective not in (None, own):
+        yield f"predicts {OBJECTIVES[own]}, published {OBJECTIVES[anchor.objective]}"
+    # papers that have either name it as their own: of the others it is known
+    if (times := _text(row, "train.times") or "uniform") != "uniform":
+        yield f"training times {times}, published uniform"
+    if (shift := _number(row, "evaluate.time_shift") or 1) != 1:
+        yield f"steps shifted by {shift:g}, published even"
 
 
 def _compared(row: Row, anchor: Anchor) -> Iterator[tuple[str, Any, Any, Told]]:
@@ -121,7 +135,12 @@ def _compared(row: Row, anchor: Anchor) -> Iterator[tuple[str, Any, Any, Told]]:
     if guidance not in (None, 1) and anchor.guidance not in (None, 1):
         own = _number(row, "evaluate.guidance_channels") or _channels(row)
         yield "guided channels", own, anchor.guidance_channels, _plain
-        yield "guidance interval", (0, 1), anchor.guidance_interval or (0, 1), lambda ends: f"{ends[0]} to {ends[1]}"
+        yield (
+            "guidance interval",
+            _interval(row),
+            anchor.guidance_interval or (0, 1),
+            lambda ends: f"{ends[0]} to {ends[1]}",
+        )
     yield "sampler", row.get("evaluate.sampler") or None, anchor.sampler, lambda name: SAMPLERS.get(name, str(name))
     yield "NFE", _number(row, "evaluate.nfe"), anchor.nfe, formatting.number
     samples = _number(row, "metric_samples") or _number(row, "evaluate.samples")
@@ -149,7 +168,7 @@ def _of_recipe(row: Row, key: str, value: Any) -> Iterator[tuple[str, Any, Any, 
 
 
 def _of_scores(row: Row, anchor: Anchor) -> Iterator[str]:
-    lacking = [METRICS[name] for name in anchor.values if _number(row, name) is None]
+    lacking = [METRICS[name] for name in anchor.values if own_score(row, name) is None]
     if lacking:
         yield f"no {' or '.join(lacking)} was measured here"
     sampled, trained = _number(row, "evaluate.resolution"), _number(row, "data.resolution")
@@ -187,6 +206,16 @@ def _channels(row: Row) -> float | None:
     """Of what the model sees; records of before say it only where their suite did."""
     found = _number(row, "channels")
     return _number(row, "data.channels") if found is None else found
+
+
+def _interval(row: Row) -> Any:
+    found = row.get("evaluate.guidance_interval")
+    return (0, 1) if formatting.missing(found) else _comparable(found)
+
+
+def _text(row: Row, column: str) -> str | None:
+    value = row.get(column)
+    return None if formatting.missing(value) else str(value)
 
 
 def _number(row: Row, column: str) -> float | None:

@@ -84,6 +84,17 @@ COLUMNS: dict[str, Column] = {
     "train_step_ms_q3": Column("Float64", "", timed=True),
     "train_step_ms_n": Column("Int64", "steps timed, after the warm-up", timed=True),
     "train_images_per_s": Column("Float64", "batch / median step", timed=True),
+    "train_mfu": Column(
+        "Float64",
+        "flops_train_step / median step, over mfu_peak: a share. A lower bound where macs_uncounted lists operations",
+        timed=True,
+    ),
+    "mfu_peak": Column(
+        "string", "dense FLOP/s of all devices in precision_used, and its source; null: not known", timed=True
+    ),
+    "train_joules_per_image": Column(
+        "Float64", "joules of all devices by NVML's counter, over images of the steps after the warm-up", timed=True
+    ),
     "data_wait_ms_median": Column("Float64", "milliseconds of a step spent waiting for its batch", timed=True),
     "compile_seconds": Column(
         "Float64", "the first step less the median one, where train.compile is not eager", timed=True, signed=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from torch import nn
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
 from pdebench.errors import CellWarning, ModelError
+from pdebench.measure.efficiency import mfu_columns, peak_of
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
 from pdebench.measure.operators import graph_breaks, step_counts
@@ -38,12 +40,14 @@ from pdebench.suite.build import build_of, input_size_of
 from pdebench.suite.config import Cell
 from pdebench.system.distributed import ALONE, World
 from pdebench.system.durations import after_warmup, spread
+from pdebench.system.machine import device_name
 from pdebench.tasks.learner import Applied, Learner
 from pdebench.tasks.registry import TASKS
 from pdebench.train.batches import Images, as_trained_on
 from pdebench.train.loop import Progress, Trained, compile_in_place, train
 from pdebench.train.state import Snapshots
 
+MADE = "made"  # what a task makes, until it is judged
 VALIDATION_BATCH = 64  # images at a time, at most
 
 Watch = Callable[[dict[str, Any]], None]
@@ -149,23 +153,25 @@ def run_cell(
     else:
         subject = model.eval()
     learnt = subject
-    reference = training
+    reference, sampled = training, build
     if (side := cell.evaluate.resolution or cell.data.resolution) != cell.data.resolution:
         elsewhere = cell.data.model_copy(update={"resolution": side})
         with world.one_after_the_first():
             reference, held_out = (data_registry.load(elsewhere, split) for split in ("train", "validation"))
         moved = input_size_of(data_registry.SOURCES[cell.data.name], elsewhere)
+        sampled = {**build, "input_size": moved}
         subject = at_resolution(subject, name, build, moved)
         row["val_loss_transfer"] = validate(subject, as_trained_on(held_out))
     applied = learner.apply(
         subject, cell.evaluate, reference, held_out, weights="averaged" if cell.train.steps else "initial",
-        world=world, arithmetic=cast_once(subject, precision, device), watch=watch,
+        world=world, arithmetic=cast_once(subject, precision, device), folder=folder / MADE, watch=watch,
     )  # fmt: skip
     row |= _own(row, applied.columns, learner.task)
     timings |= applied.seconds
     world.leave()
     if not world.first:
         return row
+    row |= _utilisation(cell, row, name, sampled, world)
     if applied.made is not None:
         judged = _judged(cell, learner, applied, reference, device, folder, watch)
         row |= _own(row, judged, learner.task)
@@ -187,6 +193,7 @@ def run_cell(
         trial = Trial(name, build, cell.task, cell.train.model_dump(mode="json"), precision, cell.train.batch_size)
         row |= largest_batch(trial, cell.measure.search_seconds)
     write_json(folder / "timings.json", timings)
+    shutil.rmtree(folder / MADE, ignore_errors=True)  # last of all: it would have to be made again
     return row
 
 
@@ -223,8 +230,30 @@ def _timed(cell: Cell, trained: Trained) -> dict[str, Any]:
         "train_seconds": None if left else sum(seconds),
         **steps.columns("train_step_ms", 1000),
         "train_images_per_s": cell.train.batch_size / steps.median,
+        "train_joules_per_image": trained.joules_an_image,
         "data_wait_ms_median": spread(after_warmup(waits)).median * 1000,
     }
+
+
+def _utilisation(
+    cell: Cell, row: Mapping[str, Any], name: str, sampled: dict[str, Any], world: World
+) -> dict[str, Any]:
+    """How much of its devices' peak the cell reached in what was timed.
+
+    Args:
+        cell: what was run.
+        row: what was found.
+        name, sampled: what builds the model that drew samples, which may be of another resolution than was trained on.
+        world: the processes, each with a device of its own.
+    """
+    tf32 = torch.backends.cuda.matmul.fp32_precision == "tf32"
+    peak = peak_of(device_name(), row["precision_used"], world.size, tf32=tf32)
+    flops = None
+    # in another arithmetic than the cell's there is no peak to hold it to
+    if peak is not None and "sample_images_per_s" in row and row["sampled_from"].endswith("cast once"):
+        cost, _ = cached_cost(name, sampled)
+        flops = 2 * cost.macs * row["sample_passes_mean"]
+    return mfu_columns(peak, row, flops)
 
 
 def _survey(learner: Learner, model: nn.Module, images: Images, folder: Path, watch: Watch) -> dict[str, Any]:

@@ -1,23 +1,34 @@
-"""`pdebench sample`: images from a checkpoint."""
+"""`pdebench sample`: images from a checkpoint, to disk as they are drawn."""
 
 from __future__ import annotations
 
-import dataclasses
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from pdebench.data.space import Space
-from pdebench.errors import ModelError
+from pdebench.data import image_npz, registry
+from pdebench.data.rows import Rows
+from pdebench.errors import ModelError, ResultsError
 from pdebench.files.picture import PNG, png_grid
-from pdebench.results.store import make_folder, refuse_unlike, write_atomic
+from pdebench.results.store import make_folder, read_config, refuse_unlike, replacing, write_atomic
 from pdebench.run.checkpoint import Checkpoint, read_checkpoint
-from pdebench.tasks.generation.decoding import Decoder
+from pdebench.run.drawing import Said, Wanted, devices_here, draw
+from pdebench.tasks.generation.drawn import DrawnBatches, digest_of
+from pdebench.tasks.generation.evaluation import SamplesEvaluation
 from pdebench.tasks.generation.learner import GenerationLearner
-from pdebench.tasks.generation.pixels import not_finite, to_pixels
-from pdebench.tasks.generation.solver import sample
+from pdebench.tasks.registry import TASKS
 
 BATCH = 64
+IN_A_GRID = 4096  # samples that are shown in one picture
+ZIP = b"PK\x03\x04"  # how a `.npz` begins
+AT_ONCE = 256  # images that are written at a time
 
 
 def sample_checkpoint(
@@ -25,73 +36,167 @@ def sample_checkpoint(
     out: Path,
     *,
     count: int,
-    label: int | None,
-    guidance: float,
-    nfe: int,
-    seed: int,
-    guidance_channels: int | None = None,
+    labels: Sequence[int] = (),
+    proportional: bool = False,
+    seed: int = 0,
     autoencoder: str | None = None,
+    devices: Sequence[str] = (),
+    said: Said = lambda done, of: None,
+    **how: Any,
 ) -> Path:
-    """Draw `count` images from the averaged weights in `checkpoint` and write them as one PNG.
+    """Draw `count` images from the averaged weights in `checkpoint`, and write them as `out` asks.
 
-    Latents are decoded by `autoencoder`, or by what the checkpoint names.
+    A name that ends in `.png` becomes one picture, one in `.npz` ADM's file of samples, another a folder of PNGs. What
+    is drawn stands beside it in `OUT.drawn` until all is there: the same call goes on after an interruption, to the
+    same images.
+
+    Args:
+        checkpoint: the file.
+        out: what is written.
+        count: images.
+        labels: classes that are drawn in turn; none: all.
+        proportional: the classes are instead as frequent as in the set that the cell was trained on.
+        seed: of the noise.
+        autoencoder: what decodes latents; None: what the checkpoint names.
+        devices: that draw; none: all GPUs, else the CPU.
+        said: told how many batches are drawn.
+        how: keys of the `evaluate:` section of its task; None is what that says.
 
     Raises:
-        ModelError: the file is no checkpoint, or of another task, the label is none of its classes, nothing is there to
-            guide by, `nfe` is odd, or the images are not finite.
-        ResultsError: something else than a PNG is at `out`, or it cannot be written.
+        ModelError: the file is no checkpoint, or of another task, a label is none of its classes, nothing is there to
+            guide by, its task is not sampled so, or the images are not finite.
+        ResultsError: something else is at `out`, or it cannot be written.
+        DataError: of `proportional`, the set is not there.
     """
-    refuse_unlike(out, PNG)
+    _refuse_what_is_there(out, count)
     found = read_checkpoint(checkpoint)
     model, learner = found.model, found.learner
     if not isinstance(learner, GenerationLearner):
         raise ModelError(f"{checkpoint} was trained for the task {learner.task}, which draws no samples")
-    classes = model.num_classes
-    if nfe % 2:
-        raise ModelError(f"nfe {nfe} is odd, but Heun spends two evaluations a step; make it even")
-    if guidance != 1 and (classes is None or learner.label_dropout == 0):
-        lacks = "classes" if classes is None else "label dropout"
-        raise ModelError(
-            f"{checkpoint} was trained without {lacks}, so guidance {guidance:g} has nothing to go by; leave it out"
-        )
-    if guidance_channels is not None and not (guidance != 1 and guidance_channels <= model.in_channels):
-        why = "guidance is 1" if guidance == 1 else f"there are {model.in_channels}"
-        raise ModelError(f"--guidance-channels {guidance_channels} does not work: {why}; change it, or leave it out")
-    if label is not None and (classes is None or label >= classes):
-        known = "it was trained without classes" if classes is None else f"its classes are 0 to {classes - 1}"
-        raise ModelError(f"{checkpoint} has no class {label}: {known}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    decoder = _decoder(checkpoint, found, autoencoder, device)
-    model = model.to(device)
-    noise = torch.randn(count, model.in_channels, *model.sides, generator=torch.Generator().manual_seed(seed))
-    labels = None
-    if classes is not None:
-        labels = torch.arange(count) % classes if label is None else torch.full((count,), label)
-    drawn = [
-        sample(
-            model,
-            noise[part].to(device),
-            None if labels is None else labels[part].to(device),
-            nfe=nfe,
-            guidance=guidance,
-            guidance_channels=guidance_channels,
-            time_scale=learner.time_scale,
-        )
-        for part in (slice(begin, begin + BATCH) for begin in range(0, count, BATCH))
-    ]
-    if burst := not_finite(together := torch.cat(drawn)):
-        raise ModelError(f"{burst} of {count} images came out NaN or infinite; a guidance nearer to 1 may help")
-    images = to_pixels(together).cpu() if decoder is None else decoder.images(together.cpu())
+    evaluate = _asked(learner.task, {key: value for key, value in how.items() if value is not None})
+    _refuse_impossible(checkpoint, found, learner, evaluate)
+    where = _decoded_by(checkpoint, found, autoencoder)
+    given = _labels(checkpoint, model.num_classes, count, labels, proportional)
+    about = {
+        "weights": digest_of(model),
+        "seed": seed,
+        "labels": None if given is None else "as the set" if proportional else sorted(labels) or "all in turn",
+        "decoded_by": where,
+        **evaluate.asked,
+    }
     make_folder(out.parent)
-    write_atomic(out, png_grid(images, columns=max(1, round(count**0.5))))
+    drawn = DrawnBatches(out.with_name(f"{out.name}.drawn"), about, count, BATCH)
+    wanted = Wanted(checkpoint, evaluate.model_dump(mode="json", exclude_unset=True), seed, given, where)
+    draw(found, wanted, drawn, devices or devices_here(), said)
+    if burst := round(sum(one["burst"] for one in drawn.found())):
+        drawn.clear()
+        raise ModelError(f"{burst} of {count} images came out NaN or infinite; a guidance nearer to 1 may help")
+    _write(drawn.rows(), out)
+    drawn.clear()
     return out
 
 
-def _decoder(checkpoint: Path, found: Checkpoint, autoencoder: str | None, device: torch.device) -> Decoder | None:
+def _refuse_what_is_there(out: Path, count: int) -> None:
+    if out.suffix == ".png":
+        refuse_unlike(out, PNG)
+        if count > IN_A_GRID:
+            raise ResultsError(
+                f"{out} would be one picture of {count} images: name a folder or a .npz with --out, or take at most "
+                f"{IN_A_GRID}"
+            )
+    elif out.suffix == ".npz":
+        refuse_unlike(out, ZIP)
+    elif out.exists() and not (out.is_dir() and all(path.stem.isdecimal() for path in out.iterdir())):
+        raise ResultsError(f"{out} is there, and is no folder of samples: name another with --out")
+
+
+def _refuse_impossible(
+    checkpoint: Path, found: Checkpoint, learner: GenerationLearner, evaluate: SamplesEvaluation
+) -> None:
+    """Guidance that has nothing to go by."""
+    model, guidance, channels = found.model, evaluate.guidance, evaluate.guidance_channels
+    if guidance != 1 and (model.num_classes is None or learner.label_dropout == 0):
+        lacks = "classes" if model.num_classes is None else "label dropout"
+        raise ModelError(
+            f"{checkpoint} was trained without {lacks}, so guidance {guidance:g} has nothing to go by; leave it out"
+        )
+    if channels is not None and channels > model.in_channels:
+        why = f"there are {model.in_channels}"
+        raise ModelError(f"--guidance-channels {channels} does not work: {why}; change it, or leave it out")
+
+
+def _labels(
+    checkpoint: Path, classes: int | None, count: int, wanted: Sequence[int], proportional: bool
+) -> NDArray[np.int64] | None:
+    """The class of each sample."""
+    for label in wanted:
+        if classes is None or not 0 <= label < classes:
+            known = "it was trained without classes" if classes is None else f"its classes are 0 to {classes - 1}"
+            raise ModelError(f"{checkpoint} has no class {label}: {known}")
+    if classes is None:
+        return None
+    if not proportional:
+        return np.resize(np.array(wanted or range(classes), np.int64), count)
+    if wanted:
+        raise ModelError("--proportional takes the classes of the whole set: leave --label out")
+    try:
+        data = read_config(checkpoint.absolute().parent).data
+    except (FileNotFoundError, ResultsError):
+        raise ModelError(
+            f"--proportional needs the cell's config.yaml beside {checkpoint}, which says what it was trained on"
+        ) from None
+    images = registry.load(data, "train")
+    assert images.labels is not None
+    return np.resize(np.asarray(images.labels, np.int64), count)
+
+
+def _write(images: Rows, out: Path) -> None:
+    if out.suffix == ".png":
+        pixels = torch.from_numpy(np.asarray(images[:]))
+        write_atomic(out, png_grid(pixels, columns=max(1, round(len(images) ** 0.5))))
+    elif out.suffix == ".npz":
+        with replacing(out) as file:
+            image_npz.write_images(images, file)
+    else:
+        make_folder(out)
+        with ThreadPoolExecutor() as pool:
+            for begin in range(0, len(images), AT_ONCE):
+                part = np.asarray(images[begin : begin + AT_ONCE])
+                paths = (out / f"{begin + place:06}.png" for place in range(len(part)))
+                list(pool.map(_write_png, paths, part))
+
+
+def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """One image (C, H, W), grey or RGB."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(buffer, "PNG")
+    write_atomic(path, buffer.getvalue())
+
+
+def _asked(task: str, given: dict[str, Any]) -> SamplesEvaluation:
+    """The `evaluate:` section that asks for this.
+
+    Raises:
+        ModelError: the task has none such.
+    """
+    try:
+        asked = TASKS[task].evaluation(**given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        said = f"{key} {problem['input']!r}: {problem['msg']}" if key else problem["msg"]
+        raise ModelError(f"a model of the task {task} is not sampled so: {said}") from None
+    assert isinstance(asked, SamplesEvaluation)
+    return asked
+
+
+def _decoded_by(checkpoint: Path, found: Checkpoint, autoencoder: str | None) -> str | None:
     """What decodes its latents; None for a model of images.
 
     Raises:
-        ModelError: nobody says what does, or it cannot be loaded.
+        ModelError: nobody says what does.
     """
     channels = found.model.in_channels
     if found.space is None and autoencoder is None:
@@ -101,7 +206,6 @@ def _decoder(checkpoint: Path, found: Checkpoint, autoencoder: str | None, devic
                 "them: name it with --autoencoder"
             )
         return None
-    space = found.space or Space()
-    if (where := autoencoder or space.autoencoder) is None:
+    if (where := autoencoder or (None if found.space is None else found.space.autoencoder)) is None:
         raise ModelError(f"{checkpoint} does not say what decodes its latents: name it with --autoencoder")
-    return Decoder(dataclasses.replace(space, autoencoder=where), device)
+    return where

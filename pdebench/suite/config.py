@@ -136,6 +136,10 @@ class ModelConfig(Section):
         return dict(self.__pydantic_extra__ or {})
 
 
+# Parameters of the times that are trained at: whose they are, and what they are where a suite does not say.
+_OF_TIMES = {"times_mean": ("lognormal", 0.0), "times_std": ("lognormal", 1.0), "times_shift": ("shifted", 3.0)}
+
+
 class TrainConfig(Section):
     """How the model learns, by AdamW."""
 
@@ -166,6 +170,25 @@ class TrainConfig(Section):
         description="What times in [0, 1] are multiplied by before the network sees them: 1000 as in ZigMa's code, "
         "which is the range that DiT's embedding was made for; SiT's has 1.",
     )
+    times: Literal["uniform", "lognormal", "shifted"] = Field(
+        default="uniform",
+        description="What times in [0, 1], 0 at noise and 1 at the image, are drawn from: uniform; lognormal, SD3's "
+        "logit-normal; shifted, uniform and then moved as SD3's (arXiv 2403.03206).",
+    )
+    times_mean: float | None = Field(
+        default=None, description="Of lognormal: the mean of logit(t), below 0 towards noise. null: 0."
+    )
+    times_std: float | None = Field(
+        default=None, gt=0, description="Of lognormal: the standard deviation of logit(t). null: 1."
+    )
+    times_shift: float | None = Field(
+        default=None, gt=0, description="Of shifted: above 1 towards noise, as evaluate.time_shift. null: 3."
+    )
+    prediction: Literal["velocity", "x"] = Field(
+        default="velocity",
+        description="What the network puts out: the velocity, or the image, whose loss is that of the velocity "
+        "(x - x_t) / max(1 - t, .05) (arXiv 2511.13720). Held-out losses are the velocity's in both cases.",
+    )
     label_dropout: float = Field(
         default=0.1, ge=0, le=1, description="Share of labels hidden, for classifier-free guidance."
     )
@@ -195,6 +218,19 @@ class TrainConfig(Section):
     accumulate: int = Field(
         default=1, ge=1, description="Micro-batches that a device takes its share of a batch in, to save memory."
     )
+
+    @model_validator(mode="after")
+    def _times_have_their_own_parameters(self) -> Self:
+        for key, (kind, default) in _OF_TIMES.items():
+            if self.times == kind and getattr(self, key) is None:
+                object.__setattr__(self, key, default)  # filled in; frozen from here on
+            elif self.times != kind and getattr(self, key) is not None:
+                message = (
+                    f"{key} is an option of times: {kind}, but times is {self.times}; leave it out, or take {kind}"
+                )
+                context = {"message": message, "field": key, "shared": ["times"]}
+                raise PydanticCustomError("cross_field", "{message}", context)
+        return self
 
     @model_validator(mode="after")
     def _batch_is_shared_out(self) -> Self:

@@ -72,11 +72,27 @@ def _fields(section: str) -> Schema:
         keys["family"] = {**keys["family"], "enum": list(FAMILIES.at_hand())}
         keys["size"] = {**keys["size"], "enum": list(SIZES)}
     elif section == "evaluate":
-        for task in TASKS.at_hand():
-            keys |= {key: field for key, field in fields(given(task)[section]).items() if key not in keys}
+        keys |= _of_any_task()
         metrics = {"type": "string", "enum": list(METRICS.at_hand())}
         keys["metrics"] = {**keys["metrics"], "items": metrics, "uniqueItems": True}
     return keys
+
+
+def _of_any_task() -> dict[str, Schema]:
+    """What `evaluate` has in some task; a key that tasks define differently may be as any of them has it."""
+    found: dict[str, list[Schema]] = {}
+    for task in TASKS.at_hand():
+        for key, field in fields(given(task)["evaluate"]).items():
+            if field not in found.setdefault(key, []):
+                found[key].append(field)
+    return {key: several[0] if len(several) == 1 else _any_of(several) for key, several in found.items()}
+
+
+def _any_of(schemas: list[Schema]) -> Schema:
+    """As any of them has it; the default is its task's own."""
+    told = dict.fromkeys(schema["description"] for schema in schemas)
+    shapes = [{key: one for key, one in schema.items() if key not in ("default", "description")} for schema in schemas]
+    return {"anyOf": shapes, "description": " Or: ".join(told)}
 
 
 def _merged(options: Mapping[str, Schema]) -> Schema:

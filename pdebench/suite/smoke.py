@@ -74,7 +74,9 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
         # weights of an extractor may not be here, and what is made up is no picture
         metrics = [METRICS.find(name) for name in evaluate.get("metrics", ())]
         asked = [one.name for one in metrics if one.minimum <= SAMPLES and one.extractor is None]
-        small |= {"samples": SAMPLES, "nfe": 2, "metrics": asked}
+        small |= {"samples": SAMPLES, "metrics": asked}
+        if evaluate.get("nfe") is not None:
+            small["nfe"] = 2
     found |= {f"evaluate.{key}": value for key, value in (evaluate | small).items()}
     measure = cell.measure.model_dump(mode="json") | {"seconds": 0.1, "search_seconds": 1.0}
     return found | {f"measure.{key}": value for key, value in measure.items()}

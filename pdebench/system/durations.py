@@ -34,6 +34,11 @@ def spread(samples: Sequence[float]) -> Spread:
     return Spread(median, q1, q3, len(samples))
 
 
+def warm_up(count: int, skip: int = 5) -> int:
+    """How many of `count` samples are left out, from the first: `skip`, but never more than half of them."""
+    return min(skip, count // 2)
+
+
 def after_warmup(samples: Sequence[float], skip: int = 5) -> Sequence[float]:
-    """Leave out the first `skip` samples, but never more than half of them."""
-    return samples[min(skip, len(samples) // 2) :]
+    """Leave out the samples of the warm-up."""
+    return samples[warm_up(len(samples), skip) :]

@@ -27,7 +27,7 @@ def describe() -> dict[str, Any]:
 
     cuda = torch.cuda.is_available()
     found: dict[str, Any] = {
-        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "device": device_name(),
         "driver": _nvidia_driver() if cuda else None,
         "cpu": cpu_name(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
@@ -43,6 +43,13 @@ def describe() -> dict[str, Any]:
     }
     identity = json.dumps({key: found[key] for key in FINGERPRINT}, sort_keys=True)
     return {"machine_fingerprint": hashlib.sha256(identity.encode()).hexdigest()[:12], **found}
+
+
+def device_name() -> str:
+    """Of the GPU that PyTorch has at hand, or `cpu`."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 @cache

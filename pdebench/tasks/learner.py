@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -124,6 +125,7 @@ class Learner(ABC):
         weights: str,
         world: World,
         arithmetic: AbstractContextManager[None],
+        folder: Path,
         watch: Watch,
     ) -> Applied:
         """What the model makes of what `evaluate:` asks, shared out over all processes.
@@ -136,6 +138,8 @@ class Learner(ABC):
             weights: which the model's are: `averaged` or `initial`.
             world: the processes that share the cell; `made` is complete in the first.
             arithmetic: the context in which the model is to be called, once.
+            folder: where it may keep what it makes, which every process sees, until the cell is done; a cell that was
+                interrupted finds there what it had.
             watch: told of progress.
         """
         return Applied()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pdebench.errors import SuiteError
 from pdebench.registry import Registry
+from pdebench.tasks.ddpm.task import DDPM
 from pdebench.tasks.generation.task import GENERATION
 from pdebench.tasks.task import Task
 
@@ -26,7 +27,7 @@ TASKS: Registry[Task] = Registry(
     "task",
     "pdebench.tasks",
     Task,  # type: ignore[type-abstract]
-    (GENERATION,),
+    (GENERATION, DDPM),
     SuiteError,
     _fault,
 )

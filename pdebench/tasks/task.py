@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -55,6 +55,26 @@ class Training(Protocol):
     def label_dropout(self) -> float:
         """Share of labels hidden."""
 
+    @property
+    def times(self) -> Literal["uniform", "lognormal", "shifted"]:
+        """What times are drawn from."""
+
+    @property
+    def times_mean(self) -> float | None:
+        """Of logit(t), with `lognormal`."""
+
+    @property
+    def times_std(self) -> float | None:
+        """Of logit(t), with `lognormal`."""
+
+    @property
+    def times_shift(self) -> float | None:
+        """Of `shifted`."""
+
+    @property
+    def prediction(self) -> Literal["velocity", "x"]:
+        """What the network puts out."""
+
 
 @dataclass(frozen=True)
 class LookedAt:
@@ -63,6 +83,11 @@ class LookedAt:
     steps: int = 0
     time_scale: float = 1000.0
     label_dropout: float = 0.0
+    times: Literal["uniform", "lognormal", "shifted"] = "uniform"
+    times_mean: float | None = None
+    times_std: float | None = None
+    times_shift: float | None = None
+    prediction: Literal["velocity", "x"] = "velocity"
 
 
 class Outputs(NamedTuple):

@@ -19,6 +19,8 @@ from pdebench.errors import CellWarning, Diverged, Interrupted, ResultsError, ou
 from pdebench.ops.precision import autocast
 from pdebench.suite.config import TrainConfig
 from pdebench.system.distributed import ALONE, World, local_gradients
+from pdebench.system.durations import warm_up
+from pdebench.system.energy import EnergyMeter
 from pdebench.tasks.learner import Learner
 from pdebench.train.batches import Batches, BatchState, Images
 from pdebench.train.bits import bits_depend_on, differences
@@ -50,7 +52,7 @@ class Trained:
     `step_seconds` and `data_seconds` hold one number a step: the whole step, and the wait for its batch in it.
     From step `timed_from` on, counted from 0, all were timed under the conditions of this process; none, where it came
     after the last. `bit_exact`: the training was resumed, and is to the last bit what it would have been without that;
-    False: it may not be.
+    False: it may not be. `joules_an_image`: of all devices, over this process' steps after its warm-up.
     """
 
     model: nn.Module
@@ -61,6 +63,7 @@ class Trained:
     resumed_from: int | None = None
     timed_from: int = 0
     bit_exact: bool | None = None
+    joules_an_image: float | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,10 @@ def train(
     size = config.batch_size // world.size // config.accumulate
     micro_batches = [slice(at, at + size) for at in range(0, size * config.accumulate, size)]
     batches.count = config.steps - begin
+    energy, warm = EnergyMeter(device), begin + warm_up(config.steps - begin)
     for step in range(begin, config.steps):
+        if step >= warm:
+            energy.begin(config.batch_size / world.size)
         clock.begin()
         pixels, labels = batches.next()
         images = learner.to_model(pixels.to(device, non_blocking=True))
@@ -252,9 +258,11 @@ def train(
             _read(pending, curve, config, world)
             watch(Progress(step + 1, config.steps, curve.train_loss[-1], config.batch_size / clock.last()))
         if due and validate is not None:
+            energy.end()
             curve.val_loss[-1] = validate(weights.whole(model.eval()))
             model.train()
         if snapshots is not None and (last or world.any(snapshots.due(step + 1))):
+            energy.end()
             _read(pending, curve, config, world)
             kept = weights.for_disk(state())
             if world.first:
@@ -266,6 +274,7 @@ def train(
             if world.any(snapshots.ending):
                 raise Interrupted(f"asked to end, after step {step + 1} of {config.steps}")
     batches.close()
+    energy.end()
     seconds = clock.seconds()
     first = _alike_from(spans, conditions, config.steps)
     curve.seconds = [None] * first if first else []  # seconds of unlike machines have no sum
@@ -274,8 +283,9 @@ def train(
         total += one
         curve.seconds.append(None if first else total)
     return Trained(
-        weights.whole(model.eval()), weights.whole(ema), curve, seconds, waits, begin or None, first, bit_exact
-    )
+        weights.whole(model.eval()), weights.whole(ema), curve, seconds, waits, begin or None, first, bit_exact,
+        energy.joules_an_image(world),
+    )  # fmt: skip
 
 
 def _common(data: Images, config: TrainConfig, flip: bool) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from pdebench.errors import CellWarning, Interrupted, ResultsError, out_of_memor
 from pdebench.files import state_file
 from pdebench.files.disk import NotPlain, open_plain
 from pdebench.results.store import replacing
+from pdebench.suite.identity import NEUTRAL
 
 KEPT = 2
+_BEFORE = {f"train.{key}": value for key, value in NEUTRAL["train"].items()}  # of states without a key that came later
 
 
 @dataclass
@@ -138,7 +140,7 @@ class Snapshots:
         if not isinstance(theirs, Mapping):
             theirs = {}
         for name, ours in self._belongs().items():
-            if (their := theirs.get(name)) == ours:
+            if (their := theirs.get(name, _BEFORE.get(name))) == ours:
                 continue
             if name == "source":
                 raise ResultsError(

@@ -76,9 +76,9 @@ def test_what_the_field_knows_of_the_largest_models() -> None:
         for one in ALL
         if (one.name, one.steps, one.guidance) == ("SiT-XL/2", 400_000, 1)
     }
-    assert both == {"heun": ("18.04", 250), "euler-maruyama": ("17.19", 250)}
-    assert find("SiT-XL/2", steps=7_000_000, guidance=1, sampler="euler-maruyama").values["fid"] == "8.26"
-    assert find("SiT-XL/2", resolution=256, guidance=1.5, sampler="euler-maruyama").values["fid"] == "2.06"
+    assert both == {"heun": ("18.04", 250), "euler_maruyama": ("17.19", 250)}
+    assert find("SiT-XL/2", steps=7_000_000, guidance=1, sampler="euler_maruyama").values["fid"] == "8.26"
+    assert find("SiT-XL/2", resolution=256, guidance=1.5, sampler="euler_maruyama").values["fid"] == "2.06"
     assert find("SiT-XL/2", resolution=512).values["fid"] == "2.62"
     assert find("DiCo-XL", resolution=256, steps=400_000).values["fid"] == "11.67"
     assert find("DiS-H/2", resolution=512).values["fid"] == "2.88"

@@ -126,6 +126,7 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.exhaustive
 def test_the_command_reports_in_a_tuned_process(tmp_path: Path) -> None:
     done = benchmarks("--quick", "--only", "operator", "--json", str(tmp_path / "found.json"))
     assert done.returncode == 0, done.stderr

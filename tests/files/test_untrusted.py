@@ -24,7 +24,7 @@ from pdebench.data.cache import cache_folder, cached
 from pdebench.data.source import Sample
 from pdebench.errors import ResultsError, SuiteError, printable
 from pdebench.files import state_file
-from pdebench.metrics import features
+from pdebench.metrics import kept
 from pdebench.models.backbone import create_model
 from pdebench.report.html import write_report
 from pdebench.results.lease import held_elsewhere
@@ -336,7 +336,7 @@ def test_a_crafted_cache_is_built_again(tmp_path: Path, mark: Path, monkeypatch:
 
 def test_crafted_features_are_computed_again(tmp_path: Path, mark: Path) -> None:
     (tmp_path / "features.safetensors").write_bytes(pickle.dumps(Touch(mark)))
-    assert features._read(tmp_path / "features.safetensors", (1, 1280)) is None
+    assert kept.read(tmp_path / "features.safetensors", {"features": (1, 1280)}, torch.float32) is None
     assert not mark.exists()
 
 

@@ -14,6 +14,7 @@ import torch
 from pdebench.errors import CellWarning, MetricError
 from pdebench.metrics import quality
 from pdebench.metrics.metric import EFFICIENTNET, Metric, Score
+from pdebench.metrics.reference import Reference
 from pdebench.metrics.registry import METRICS
 from pdebench.results.record import dtype_of
 from pdebench.run import preflight
@@ -46,9 +47,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
 def evaluate() -> dict[str, float | int | str | bool]:
     device = torch.device("cpu")
-    return quality.evaluate(
-        ["half"], GENERATED, REFERENCE, reference_name="set/train/4px", reference_checksum="0", device=device
-    )
+    return quality.evaluate(["half"], GENERATED, Reference("set/train/4px", REFERENCE, "0"), device=device)
 
 
 def test_it_is_given_both_sets_of_images_and_leaves_the_random_state_alone(install: Install) -> None:

@@ -19,6 +19,8 @@ from scipy.linalg import sqrtm
 from pdebench.errors import CellWarning, MetricError
 from pdebench.metrics import extractor_weights, features, quality
 from pdebench.metrics.extractor_weights import EFFICIENTNET, INCEPTION, INCEPTION_VARIABLE
+from pdebench.metrics.gaussian import fitted
+from pdebench.metrics.reference import Reference
 
 CPU = torch.device("cpu")
 FD, KID = "fd_efficientnet_lite0", "kid_efficientnet_lite0"
@@ -44,18 +46,25 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def extractor() -> features.Extractor:
-    path = extractor_weights.locate(EFFICIENTNET, FD)
-    return features.Extractor(EFFICIENTNET, path, extractor_weights.SHA256[EFFICIENTNET], CPU)
+    return features.Extractor(EFFICIENTNET, extractor_weights.locate(EFFICIENTNET, FD), CPU)
 
 
-def _evaluate(names: list[str], **changes: object) -> dict[str, float | int | str | bool]:
-    given = {"generated": GENERATED, "reference": REFERENCE, "reference_checksum": "0" * 64} | changes
-    return quality.evaluate(names, **given, reference_name="squares/train/16px", device=CPU)
+def _evaluate(
+    names: list[str], generated: torch.Tensor = GENERATED, reference: np.ndarray | torch.Tensor = REFERENCE
+) -> dict[str, float | int | str | bool]:
+    compared = Reference("squares/train/16px", reference, "0" * 64)
+    return quality.evaluate(names, generated, compared, device=CPU)
 
 
 def _of_features(name: str, features: torch.Tensor, reference: torch.Tensor) -> Mapping[str, float | str]:
     """A metric of these features, (N, D) and (M, D), whatever images they are of."""
-    return quality.METRICS[name].function()(SimpleNamespace(features=features, reference_features=reference))
+    samples = SimpleNamespace(
+        features=features,
+        reference_features=reference,
+        gaussians=lambda layer: (fitted(features), fitted(reference)),
+        extractor=SimpleNamespace(device=CPU),
+    )
+    return quality.METRICS[name].function()(samples)
 
 
 def test_the_registry_needs_neither_torch_nor_numpy() -> None:
@@ -136,11 +145,17 @@ def test_features_of_a_reference_are_computed_once(
     extractor: features.Extractor, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[int] = []
-    whole = extractor.features
-    monkeypatch.setattr(extractor, "features", lambda images: computed.append(len(images)) or whole(images))
+    whole = extractor.passed
+    monkeypatch.setattr(
+        extractor, "passed", lambda images, **asked: computed.append(len(images)) or whole(images, **asked)
+    )
     images = REFERENCE[:4]
-    first = extractor.reference_features(images, "a")
-    assert torch.equal(extractor.reference_features(images, "a"), first)
+
+    def reference_features(checksum: str) -> torch.Tensor:
+        return extractor.of_reference(images, checksum, features=["pooled"], statistics=[])[0]["pooled"]
+
+    first = reference_features("a")
+    assert torch.equal(reference_features("a"), first)
     assert len(computed) == 1
 
     (kept,) = cache.iterdir()
@@ -149,10 +164,10 @@ def test_features_of_a_reference_are_computed_once(
     for content in (bytes(one_bit), bytes(one_bit[:1000]), b""):
         computed.clear()
         kept.write_bytes(content)
-        assert torch.equal(extractor.reference_features(images, "a"), first)
+        assert torch.equal(reference_features("a"), first)
         assert len(computed) == 1
 
-    extractor.reference_features(images, "b")  # another reference is another entry
+    reference_features("b")  # another reference is another entry
     assert len(computed) == 2
     assert {path.suffix for path in cache.iterdir()} == {".safetensors"}
 
@@ -162,7 +177,8 @@ def test_a_cache_that_cannot_be_written_costs_no_result(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "file"))
-    assert extractor.reference_features(REFERENCE[:2], "a").shape == (2, 1280)
+    found, _ = extractor.of_reference(REFERENCE[:2], "a", features=["pooled"], statistics=["pooled"])
+    assert found["pooled"].shape == (2, 1280)
 
 
 @pytest.mark.parametrize("which", ["generated", "reference"])
@@ -174,7 +190,7 @@ def test_images_that_are_not_uint8_are_refused(which: str) -> None:
 def test_too_few_images_are_refused_before_and_after_training() -> None:
     with pytest.raises(MetricError, match=r"'kid_efficientnet_lite0' needs at least 4 samples, .* is 3"):
         quality.check([FD, KID], samples=3)
-    with pytest.raises(MetricError, match=r"there are 12 samples and 3 images in squares"):
+    with pytest.raises(MetricError, match=r"there are 3 images in squares"):
         _evaluate([KID], reference=REFERENCE[:3])
 
 
@@ -243,28 +259,17 @@ def test_copies_in_a_reference_are_said_before_anything_trains() -> None:
 
 
 def test_inceptions_metrics_run_from_a_file_that_may_hold_tensors_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    untrained_inception: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The true weights are not packaged: random ones in their place show that the path is sound."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    given = tmp_path / "inception.pth"
-    monkeypatch.setattr(torch, "load", lambda *arguments, **options: {})
-    monkeypatch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-    untrained = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path="")
-    monkeypatch.undo()
-    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv(INCEPTION_VARIABLE, str(given))
-
-    torch.save(untrained.state_dict(), given)
-    monkeypatch.setitem(extractor_weights.SHA256, INCEPTION, extractor_weights._sha256(given))
+    given = untrained_inception
     small = {"generated": GENERATED[:10], "reference": REFERENCE[:10]}
     with pytest.warns(CellWarning, match="cannot pass 1, the images of a split"):
         record = _evaluate(["kid", "is", "precision_recall", KID], **small)
     assert record["is_limit"] == 1
     assert "metric_reference_copies" not in record
-    copied = {**small, "reference": np.repeat(REFERENCE[:10], 4, axis=0)}
-    assert _evaluate(["precision_recall"], **copied)["metric_reference_copies"] == 30
+    copied = {"generated": GENERATED[:4], "reference": np.repeat(REFERENCE[:2], 2, axis=0)}
+    assert _evaluate(["precision_recall"], **copied)["metric_reference_copies"] == 2
     assert np.isfinite([record["kid"], record["kid_std"], record["is_std"], record[KID]]).all()
     assert record["is"] >= 1
     assert 0 <= record["precision"] <= 1

@@ -115,6 +115,7 @@ def test_parts_of_one_tensor_are_as_good_as_tensors_of_their_own() -> None:
 # ---- float32, long and extreme
 
 
+@pytest.mark.exhaustive
 def test_sixteen_thousand_tokens_in_float32() -> None:
     """Decays as DiG is initialised with, beside channels that remember ten thousand tokens."""
     length = 16_384

@@ -56,8 +56,9 @@ def test_a_kernel_computes_what_pytorch_computes(family: str, autocast: bool, mo
 @pytest.mark.parametrize("side", [8, 16, 32, 64])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float16, 3e-3), (torch.bfloat16, 2e-2)])
 def test_the_pde_operators_kernel_computes_what_a_cpu_does(
-    dtype: torch.dtype, tolerance: float, side: int, options: dict[str, object]
+    dtype: torch.dtype, tolerance: float, side: int, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
     torch.manual_seed(0)
     operator = PDEOperator(40, (side, side), PDEOptions.model_validate(options))
     if operator.domain * side not in SIDES[dtype]:
@@ -82,7 +83,10 @@ def test_the_pde_operators_kernel_computes_what_a_cpu_does(
 @pytest.mark.gpu
 @pytest.mark.parametrize("side", [8, 16, 32, 64])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float16, 3e-3), (torch.bfloat16, 2e-2)])
-def test_the_kernel_of_a_filter_computes_what_a_cpu_does(dtype: torch.dtype, tolerance: float, side: int) -> None:
+def test_the_kernel_of_a_filter_computes_what_a_cpu_does(
+    dtype: torch.dtype, tolerance: float, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
     if side not in SIDES[dtype]:
         pytest.skip("the kernel does not take it")
     torch.manual_seed(0)
@@ -102,6 +106,7 @@ def test_the_kernel_of_a_filter_computes_what_a_cpu_does(dtype: torch.dtype, tol
 
 @pytest.mark.gpu
 def test_a_compiled_mixer_takes_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
     model = create_model("PDE-SSM-DiT-XXS/2", input_size=32, in_channels=3, num_classes=None).cuda()
     assert model.mixer_implementation == "one Triton kernel"
     mixer = model.blocks[1].mixer

@@ -63,7 +63,7 @@ def test_helpers_that_die_cost_nothing_but_time(
     assert [helper.returncode for helper in helpers] == [1, 1]
 
 
-@pytest.mark.parametrize("place", [0, 1, pytest.param(2, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("place", [0, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 2))])
 def test_a_model_that_cannot_be_built_is_told_of_wherever_it_is_met_and_no_process_is_left(
     place: int, helpers: list[subprocess.Popen[bytes]]
 ) -> None:
@@ -92,6 +92,7 @@ print([found.cost.macs > 0 for found in _look_at([(model, {Pass(1, "fp32")}) for
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts allocations on Linux alone")
 def test_a_model_of_millions_of_tokens_is_counted_without_their_memory() -> None:
     """2048 x 2048 tokens, whose position embedding alone would take 12 GB."""

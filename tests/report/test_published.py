@@ -84,6 +84,36 @@ def beside(score: str, **changes: Any) -> PublishedRow:
     return found
 
 
+def test_dit_by_its_own_objective_and_sampler_is_of_the_same_protocol() -> None:
+    dit: dict[str, Any] = {
+        "task": "ddpm",
+        "data.autoencoder": "stabilityai/sd-vae-ft-mse",
+        "train.time_scale": 1000.0,
+        "evaluate.sampler": "ddpm",
+    }
+    assert beside("19.47", **dit).differences == ()
+    (first, *_) = beside("19.47").differences
+    assert first == "predicts a flow's velocity, published a diffusion's noise"
+    (first, *_) = beside("18.04", **dit).differences
+    assert first == "predicts a diffusion's noise, published a flow's velocity"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"train.prediction": "x"}, "predicts the image, published a flow's velocity"),
+        ({"train.times": "lognormal"}, "training times lognormal, published uniform"),
+        ({"evaluate.time_shift": 3.0}, "steps shifted by 3, published even"),
+    ],
+)
+def test_what_is_particular_to_a_cell_is_a_difference(changes: dict[str, Any], said: str) -> None:
+    assert beside("18.04", **changes).differences == (said,)
+
+
+def test_an_inception_score_by_adms_splits_is_one() -> None:
+    assert beside("18.04", **{"is": None, "is_adm": 72.5}).differences == ()
+
+
 def test_the_section_has_own_scores_the_results_near_and_what_differs(tmp_path: Path) -> None:
     built = page(pd.DataFrame([cell()]), tmp_path)
     text = section(built, "published")

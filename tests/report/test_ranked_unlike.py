@@ -41,6 +41,7 @@ def findings(frame: pd.DataFrame, folder: Path) -> str:
         ("Fréchet distance", {"evaluate__nfe": 2}, "nfe (DiT 2, others 20)"),
         ("KID", {"evaluate__guidance": 4.0}, "guidance (DiT 4, others unknown)"),
         ("Fréchet distance", {"evaluate__sampler": "euler"}, "sampler (DiT euler, others unknown)"),
+        ("Fréchet distance", {"metric_reference_statistics": "given"}, "the reference statistics (DiT given"),
         ("Sampling throughput", {"evaluate__nfe": 2}, "nfe (DiT 2, others 20)"),
         ("Sampling throughput", {"sampled_from": "averaged weights, cast once"}, "the weights that are sampled"),
         ("Training throughput", {"train__compile": "compile"}, "compile (DiT compile, others eager)"),
@@ -163,6 +164,14 @@ def test_a_record_of_before_and_one_of_now_are_of_one_set() -> None:
     frame.loc[frame["model.family"] == "DiT", "data.content"] = None
     frame.loc[frame["model.family"] != "DiT", "data.content"] = A
     assert make_frame(frame)["data.name"].nunique() == 1
+
+
+def test_losses_of_two_tasks_are_never_one_comparison() -> None:
+    found = comparisons(finished(make_frame(results(task="ddpm").fillna({"task": "generation"}))))
+    assert [(contest.label, [entry.family for entry in contest.entries]) for contest in found] == [
+        ("32 px, ddpm", ["DiT"]),
+        ("32 px, generation", ["PDE-SSM-DiT", "Mamba-DiT"]),
+    ]
 
 
 def merged(**of_second: Any) -> pd.DataFrame:

@@ -20,7 +20,10 @@ from pdebench.data.cache import CachedSplit, cached
 from pdebench.data.source import SPLITS, Sample, Skipped
 from pdebench.files import disk
 from pdebench.files.seal import read_sealed
-from pdebench.metrics import features
+from pdebench.metrics import features, kept
+from pdebench.metrics.extractor_weights import Weights
+from pdebench.metrics.gaussian import fitted
+from pdebench.metrics.metric import DIMENSIONS, POOLED
 from pdebench.plan import cost_cache
 from pdebench.plan.cost import CountedCost
 from pdebench.run.local.turns import Turn
@@ -63,19 +66,22 @@ def count() -> tuple[object, ...]:
 class _Network(features.Extractor):
     """A network whose features are known without it."""
 
-    def features(self, images: Any) -> dict[str, torch.Tensor]:
-        return {features.POOLED[self.kind]: torch.arange(float(len(images)))[:, None].repeat(1, 2)}
+    def passed(self, images: Any, *, features: Any, statistics: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        rows = torch.arange(float(len(images)))[:, None].repeat(1, 2)
+        return dict.fromkeys(features, rows), {layer: fitted(rows) for layer in statistics}
 
 
 def featured() -> tuple[object, ...]:
-    network = _Network(features.EFFICIENTNET, Path("weights"), "0" * 64, torch.device("cpu"))
-    return (network.reference_features(np.zeros((2, 3, 1, 1), np.uint8), "1" * 64).tolist(),)
+    network = _Network(features.EFFICIENTNET, Weights(Path("weights"), "0" * 64), torch.device("cpu"))
+    images = np.zeros((2, 3, 1, 1), np.uint8)
+    found, summed = network.of_reference(images, "1" * 64, features=[POOLED], statistics=[POOLED])
+    return (found[POOLED].tolist(), summed[POOLED].mean.tolist(), summed[POOLED].covariance.tolist())
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing to compute, so that each bit can be flipped."""
-    monkeypatch.setitem(features.DIMENSION, features.EFFICIENTNET, 2)
+    monkeypatch.setitem(DIMENSIONS, features.EFFICIENTNET, {POOLED: 2})  # type: ignore[arg-type]
     monkeypatch.setattr(
         "pdebench.plan.cost.count_by_name", lambda *_, **__: (CountedCost({"linear": 1234}, []), 1_310_000)
     )
@@ -92,10 +98,16 @@ def _read(cache: Path) -> list[object]:
     """The entries that are there, as they are read: None is what is not believed."""
     (about,) = cache.glob("toy-*.json")
     (count,) = cache.glob("counts/*.json")
-    (kept,) = cache.glob("features-*")
+    (rows,) = cache.glob("features-*")
+    (summed,) = cache.glob("statistics-*")
     base = about.with_suffix("")
     splits = [image_cache._open(base, 1, split) for split in SPLITS]
-    return [*splits, read_sealed(count, 2**20), features._read(kept, (2, 2))]
+    return [
+        *splits,
+        read_sealed(count, 2**20),
+        kept.read(rows, {"features": (2, 2)}, torch.float32),
+        kept.read(summed, {"mean": (2,), "covariance": (2, 2)}, torch.float64),
+    ]
 
 
 @pytest.mark.usefixtures("quick")
@@ -104,7 +116,7 @@ def test_a_bit_that_is_flipped_anywhere_is_noticed_and_the_entry_made_again(cach
     known = [images(), count(), featured()]
     assert None not in _read(cache)
     paths = entry(cache)
-    assert len(paths) == 7
+    assert len(paths) == 8
     for path in paths:
         whole = path.read_bytes()
         for bit in range(0, 8 * len(whole), apart):

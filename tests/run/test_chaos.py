@@ -12,6 +12,7 @@ from storm import DIVERGES, HUNGRY, LEAVES, Storm
 import pdebench
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes under /proc")
 def test_a_short_storm_loses_no_record(tmp_path: Path) -> None:
     storm = Storm(

@@ -39,7 +39,7 @@ def checkpoint_of(folder: Path, train: TrainConfig = TRAIN, **more: Any) -> Path
 
 
 def sampled(checkpoint: Path, **options: Any) -> Image.Image:
-    asked = {"count": 2, "label": None, "guidance": 1.0, "nfe": 2, "seed": 0} | options
+    asked = {"count": 2, "guidance": 1.0, "nfe": 2, "seed": 0} | options
     with Image.open(sample_checkpoint(checkpoint, checkpoint.with_name("s.png"), **asked)) as image:
         return image.copy()
 
@@ -74,7 +74,7 @@ def test_weights_that_are_not_finite_are_refused(
 def test_images_that_come_out_infinite_are_not_shown(tmp_path: Path) -> None:
     path = spoilt(checkpoint_of(tmp_path), 3e38, "final_layer.linear.bias")
     with pytest.raises(ModelError, match="2 of 2 images came out NaN or infinite"):
-        sampled(path, guidance=-1e30, label=0)
+        sampled(path, guidance=1e30, labels=[0])
     assert not (tmp_path / "s.png").exists()
 
 

@@ -22,7 +22,7 @@ from runs import command, pdebench_run, wait_for, without_report, workers, write
 import pdebench
 from pdebench.data import pixels, registry
 from pdebench.errors import Interrupted, PdebenchError
-from pdebench.metrics import features
+from pdebench.metrics import kept
 from pdebench.plan import cost_cache
 from pdebench.results.store import Results, write_own
 from pdebench.run.exit_codes import INTERRUPTED
@@ -126,11 +126,11 @@ def test_a_stop_while_an_entry_of_the_cache_is_read_or_made_is_none_of_its_error
             with pytest.raises(Interrupted):
                 cost_cache.cached_cost(*model)
     assert cost_cache.cached_cost(*model)[1] > 0
-    kept = tmp_path / "features.safetensors"
-    features._write(kept, torch.ones(3, 2))
-    monkeypatch.setattr(features, "_digest", ending(asked, features._digest))
+    path = tmp_path / "features.safetensors"
+    kept.write(path, {"features": torch.ones(3, 2)})
+    monkeypatch.setattr(kept, "_digest", ending(asked, kept._digest))
     with pytest.raises(Interrupted):
-        features._read(kept, (3, 2))
+        kept.read(path, {"features": (3, 2)}, torch.float32)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

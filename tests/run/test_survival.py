@@ -58,7 +58,7 @@ def cut_off_once(results: Path, way: signal.Signals, moments: random.Random, *ar
         return interfering.result()
 
 
-@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("way", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)])
 def test_a_cell_cut_off_anywhere_ends_with_the_same_weights(suite: Path, tmp_path: Path, way: signal.Signals) -> None:
     """Killed at three moments drawn at random, with a state saved after every step."""
     longer = ("--set", "train.steps=60", "--set", "execution.checkpoint_seconds=0", *ONE)

@@ -38,7 +38,7 @@ def begin(unruly: Unruly, results: Path, *options: str) -> subprocess.Popen[byte
     return process
 
 
-@pytest.mark.parametrize("isolation", ["fresh", "warm"])
+@pytest.mark.parametrize("isolation", ["fresh", pytest.param("warm", marks=pytest.mark.exhaustive)])
 def test_what_a_cell_starts_ends_with_it(tmp_path: Path, isolation: str) -> None:
     """A fork that holds the cell's pipes and hears no TERM, a program, and a daemon without the cell's environment."""
     unruly = Unruly(tmp_path, "Forks", "Starts", "Daemon")
@@ -58,6 +58,7 @@ def test_a_cell_beyond_its_limit_ends_with_all_that_it_started(tmp_path: Path) -
     assert not unruly.alive()
 
 
+@pytest.mark.exhaustive
 def test_a_deaf_cell_ends_soon_after_its_limit(tmp_path: Path) -> None:
     unruly = Unruly(tmp_path, "Busy")
     done = run(unruly, tmp_path / "out", "--set", "limits.seconds=20", DEAF="yes")

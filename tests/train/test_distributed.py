@@ -106,6 +106,13 @@ def test_they_agree_and_gather_in_order(found: Found) -> None:
         assert mine["rounds of 5"] == [["0", "1"], ["2", "3"], ["4"]]
 
 
+def test_joules_are_those_of_all_devices_over_all_images(found: Found) -> None:
+    """8 J for 4 images; nothing where one of the devices says nothing, though the other does."""
+    for mine in found:
+        told = [mine[f"joules of {case}"] for case in two_processes.METERED]
+        assert told == [2.0, None, None]
+
+
 def test_a_state_is_saved_when_it_is_due_and_by_the_first_alone(found: Found) -> None:
     """After the first step and after the last, not after each: the others too know when the first saved."""
     assert [mine["saves"] for mine in found] == [2, 0]

@@ -207,6 +207,22 @@ def test_the_state_of_another_training_is_refused(
     assert (tmp_path / "state" / "00000004.pt").read_bytes() == state, "nothing is lost"
 
 
+def test_a_state_of_before_a_key_came_is_gone_on_with_where_the_key_changes_nothing(
+    tmp_path: Path, state: bytes
+) -> None:
+    path = tmp_path / "older"
+    path.write_bytes(state)
+    with path.open("rb") as file:
+        found = state_file.load(file)
+    for key in ("train.times", "train.times_mean", "train.prediction"):
+        del found["belongs"][key]
+    with path.open("wb") as file:
+        state_file.save(found, file)
+    assert gone_on(tmp_path, path.read_bytes()).resumed_from == 4
+    with pytest.raises(ResultsError, match=r"its train\.prediction is velocity, not x"):
+        gone_on(tmp_path, path.read_bytes(), prediction="x")
+
+
 def test_the_state_of_another_cell_is_refused(tmp_path: Path, state: bytes) -> None:
     (tmp_path / "00000004.pt").write_bytes(state)
     for cell in ("b" * 12, None):

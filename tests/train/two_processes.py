@@ -15,6 +15,7 @@ from test_loop import config, data, model
 from torch import nn
 
 from pdebench.errors import Diverged, Interrupted
+from pdebench.system import energy
 from pdebench.system.distributed import ALONE, World, join
 from pdebench.tasks.generation import path as flow
 from pdebench.tasks.generation.task import GENERATION
@@ -33,6 +34,8 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "one image at a time": ("Mamba-DiT", {"steps": 3, "accumulate": 4}),
 }
 RESUMED = ("clipped", "shared out")
+# joules that each of the two devices takes for its images; None: it has no counter. Below 0: its counter goes back
+METERED = {"both": (2, 6), "one without": (2, None), "one that goes back": (2, -6)}
 STEPS = 6
 ENDED_AFTER = 4
 
@@ -81,6 +84,17 @@ class EndedElsewhere(Snapshots):
         return super().due(step)
 
 
+def joules_an_image(world: World, joules: int | None) -> float | None:
+    """Of three images of the first process and one of the second, on devices that take so many joules for theirs."""
+    counts = iter([100_000, 100_000 + 1000 * (joules or 0)])
+    energy.LEAST_SECONDS = 0.0
+    energy.counter_of = lambda device: None if joules is None else lambda: next(counts)
+    meter = energy.EnergyMeter(CPU)
+    meter.begin(1 if world.rank else 3)
+    meter.end()
+    return meter.joules_an_image(world)
+
+
 def main(rank: int, port: int, listener: int, folder: Path) -> None:
     torch.set_num_threads(1)
     world = join(rank, 2, port, listener if rank == 0 else None)
@@ -126,6 +140,8 @@ def main(rank: int, port: int, listener: int, folder: Path) -> None:
             "from": resumed.resumed_from,
             "found": found_of(resumed),
         }
+    for case, joules in METERED.items():
+        found[f"joules of {case}"] = joules_an_image(world, joules[rank])
     world.leave()
     torch.save(found, folder / f"{rank}.pt")
 

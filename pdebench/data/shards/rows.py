@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pdebench.data import pixels
-from pdebench.data.rows import ShapedRows
+from pdebench.data.rows import FilledRows
 from pdebench.errors import CellWarning, DataError, refused_by_system
 from pdebench.files import disk
 
@@ -65,8 +65,8 @@ class MemberTable(NamedTuple):
         )
 
 
-class _MemberRows(ShapedRows):
-    """What rows of pictures and of latents share: the interface of `Rows`, and reading bytes; any thread may read."""
+class _MemberRows(FilledRows):
+    """What rows of pictures and of latents share: reading bytes; any thread may read."""
 
     shape: tuple[int, ...]
     dtype: Any
@@ -78,33 +78,6 @@ class _MemberRows(ShapedRows):
     def _start(self) -> None:
         self._files: dict[int, int] = {}
         self._lock = threading.Lock()
-
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        """See `Rows`.
-
-        Raises:
-            DataError: a shard is gone or is another one by now, or none of a class can be decoded.
-            IndexError: there are no such rows.
-        """
-        import numpy as np
-
-        if isinstance(index, slice):
-            return self[np.arange(*index.indices(len(self)))]
-        if np.ndim(index) == 0:
-            row: NDArray[Any] = self[np.asarray([index])][0]
-            return row
-        wanted = np.asarray(index)
-        if wanted.dtype == bool:
-            wanted = np.flatnonzero(wanted)
-        wanted = wanted.astype(np.int64)
-        if len(wanted) and not -len(self) <= wanted.min() <= wanted.max() < len(self):
-            raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {len(self)}")
-        found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
-        self._fill(np.where(wanted < 0, wanted + len(self), wanted), found)
-        return found
-
-    def _fill(self, wanted: NDArray[np.int64], found: NDArray[Any]) -> None:
-        raise NotImplementedError
 
     def _bytes(self, row: int) -> bytes:
         shard, size, offset = (int(column[row]) for column in (self.table.shards, self.table.sizes, self.table.offsets))

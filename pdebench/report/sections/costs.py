@@ -1,4 +1,4 @@
-"""Throughput and memory against the number of tokens, with where one family passes another."""
+"""Throughput and memory against the number of tokens, with where one family passes another; and efficiency."""
 
 from __future__ import annotations
 
@@ -31,11 +31,29 @@ FEW = 4  # curves that a sentence can name
 
 @dataclass(frozen=True)
 class Costs:
-    """A section: its charts, where families pass DiT in them, and how memory was measured."""
+    """A section: its charts, where families pass DiT in them, and how memory was measured.
 
-    figures: list[Figure]
+    Of speed also charts of efficiency, in which nobody passes anybody, and sentences on what they show.
+    """
+
+    charts: list[Figure]
     crossovers: CrossoverTable | None
     kinds: str
+    efficiency: list[Figure]
+    basis: str
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All charts."""
+        return [*self.charts, *self.efficiency]
+
+
+EFFICIENCY = (
+    Axis("train_mfu", "training, MFU in %", log=True, scale=0.01),
+    Axis("sample_mfu", "sampling, MFU in %", log=True, scale=0.01),
+    Axis("train_joules_per_image", "training, joules an image", log=True),
+    Axis("sample_joules_per_image", "sampling, joules an image", log=True),
+)
 
 
 def costs(table: pd.DataFrame, kind: str) -> Costs | None:
@@ -87,10 +105,56 @@ def costs(table: pd.DataFrame, kind: str) -> Costs | None:
     if not figures:
         return None
     kinds = formatting.listed(sorted(str(kind) for kind in done["peak_memory_kind"].dropna().unique()))
-    return Costs(figures, crossover_table(_unit(x), found, higher_is_better=kind == "speed"), kinds)
+    efficiency = _efficiency(done, table, x) if kind == "speed" else []
+    return Costs(
+        figures,
+        crossover_table(_unit(x), found, higher_is_better=kind == "speed"),
+        kinds,
+        efficiency,
+        _basis(done, efficiency),
+    )
 
 
-def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> tuple[Figure, list[CurveStanding]]:
+def _efficiency(done: pd.DataFrame, table: pd.DataFrame, x: Axis) -> list[Figure]:
+    """How much of the devices' peak was reached, and what an image took of energy, where it was measured."""
+    made = []
+    for y in EFFICIENCY:
+        if y.column not in done:
+            continue
+        rows, note = on_axes(done[done[[x.column, y.column]].notna().all(axis=1)], x, y)
+        if len(rows):
+            figure, _ = _cost(rows, table, x, y, passing=False)
+            notes = [note, figure.note, _lower_bound(rows) if y.column.endswith("mfu") else ""]
+            made.append(replace(figure, note=" ".join(filter(None, notes))))
+    return made
+
+
+def _lower_bound(rows: pd.DataFrame) -> str:
+    """Of whose operations not all are counted."""
+    uncounted = rows["macs_uncounted"].fillna("") != ""
+    families = sorted(rows.loc[uncounted, "model.family"].unique(), key=order_of(rows))
+    return f"A lower bound for {formatting.listed(families)}: not all operations are counted." if families else ""
+
+
+def _basis(done: pd.DataFrame, shown: Sequence[Figure]) -> str:
+    """What the charts of efficiency are of."""
+    told, names = [], [figure.name for figure in shown]
+    if any(name.endswith("mfu") for name in names):
+        peaks = sorted(str(peak) for peak in done["mfu_peak"].dropna().unique()) if "mfu_peak" in done else []
+        told.append(
+            "MFU is the FLOPs that the model needs, as they are counted, over what its devices can do at most"
+            f"{': ' if peaks else ''}{'; '.join(peaks)}. Higher is better."
+        )
+    if any("joules" in name for name in names):
+        told.append(
+            "Joules are those of the GPUs’ boards while they train or sample, without their host. Lower is better."
+        )
+    return " ".join(told)
+
+
+def _cost(
+    rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, *, passing: bool = True
+) -> tuple[Figure, list[CurveStanding]]:
     points = points_of(rows, x, y)
     several_sizes = rows["model.size"].nunique() > 1
     several_patches = rows["model.patch"].nunique() > 1  # the same tokens of images of another size, in other batches
@@ -111,13 +175,15 @@ def _cost(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis) -> tuple[Fi
     for tokens, resolutions in rows.groupby(x.column)["data.resolution"]:
         sides = sorted({f"{side:g}" for side in resolutions.dropna()}, key=float)
         ticks[f"{tokens:g}"] = [f"{tokens:,.0f}", f"{'/'.join(sides)} px"] if x.column == "tokens" else [f"{tokens:g}"]
-    found = standings(
-        rows,
-        [point["curve"] for point in points],
-        x.column,
-        y.column,
-        scatter=y.column == "peak_memory_bytes",  # its runs have no quartiles
-    )
+    found = []
+    if passing:
+        found = standings(
+            rows,
+            [point["curve"] for point in points],
+            x.column,
+            y.column,
+            scatter=y.column == "peak_memory_bytes",  # its runs have no quartiles
+        )
     chart, drawn = layers(points, medians, medians, table, x, y, ticks, _crossing_rows(found))
     sentence, note = _sentence(medians, found, rows, x, y), thinned(points, medians, medians)
     return Figure(slug(y.column), capital(y.title), sentence, chart, drawn, note), found
@@ -128,7 +194,7 @@ def _apart(rows: pd.DataFrame, x: Axis, y: Axis) -> list[str]:
 
     A batch changes with the tokens in many suites; it makes curves where it differs at the same number of them.
     """
-    wanted = EVALUATION if y.column == "sample_images_per_s" else STEP
+    wanted = EVALUATION if y.column.startswith("sample_") else STEP
     wanted = (*wanted, "peak_memory_kind") if y.column == "peak_memory_bytes" else wanted
     found = [name for name in wanted if name in rows and plain_values(rows[name]).nunique() > 1]
     batches = [name for name in found if name.endswith("batch_size")]

@@ -11,7 +11,7 @@ from pdebench.anchors.schema import Anchor
 from pdebench.report import formatting
 from pdebench.report.charts import Row, run_of
 from pdebench.report.frame import finished, records, representatives
-from pdebench.report.published import METRICS, SAMPLERS, Gap, gap, imagenet_side, near
+from pdebench.report.published import METRICS, SAMPLERS, Gap, gap, imagenet_side, near, own_score
 
 MOST_CELLS = 50
 
@@ -91,9 +91,9 @@ def _rows(row: Row, found: list[Anchor]) -> tuple[PublishedRow, ...]:
 
 def _with_scores(row: Row) -> str:
     own = [
-        f"{title} {formatting.number(row[name])}"
+        f"{title} {formatting.number(score)}"
         for name, title in METRICS.items()
-        if not formatting.missing(row.get(name))
+        if (score := own_score(row, name)) is not None
     ]
     return ": ".join(filter(None, [run_of(row), ", ".join(own)]))
 

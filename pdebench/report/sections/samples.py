@@ -16,13 +16,13 @@ from PIL import Image
 
 from pdebench.files.picture import read_png
 from pdebench.report import formatting
+from pdebench.report.differences import DRAWN
 from pdebench.report.folders import cell_folder
-from pdebench.report.frame import finished, named, records
+from pdebench.report.frame import finished, named, plain_value, plain_values, records
 
 TOTAL_BYTES = 2_000_000
 MAX_SIDE = 768
 DRAWN_AT = "evaluate.resolution"
-DRAWN_BY = ("evaluate.sampler", "evaluate.nfe", "evaluate.guidance", "evaluate.guidance_channels")
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
         side += f", drawn at {drawn_at:g} px" if pd.notna(drawn_at) else ""
         label = f"{name}, {side}" if several else side
         sizes = group["model.size"].nunique() > 1
-        differing = [key for key in DRAWN_BY if key in group and group[key].nunique() > 1]
+        differing = [key for key in DRAWN if key in group and plain_values(group[key]).nunique() > 1]
         grids = []
         for place, row in zip(group.index, records(group), strict=True):
             family, seed = str(row["model.family"]), row["train.seed"]
             who = f"{family} {row['model.size']}" if sizes and row["model.size"] else family
             facts = [f"validation loss {formatting.number(row['val_loss'])}"]
             facts += [f"seed {seed:g}"] if pd.notna(seed) else []
-            facts += [named(key, str(row[key])) for key in differing]
+            facts += [named(key, value) for key in differing if (value := plain_value(row[key]))]
             caption = f"{side}, {', '.join(facts)}"
             grids.append(SampleGrid(who, caption, f"Images drawn by {who}: {caption}", paths[place], share))
         rows.append(GridRow(label, tuple(grids)))

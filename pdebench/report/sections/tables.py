@@ -190,13 +190,14 @@ def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
             ("metric_samples", "samples"),
             ("metric_reference_count", "reference images"),
             ("metric_reference", "reference"),
+            ("metric_reference_statistics", "its statistics"),
             ("metric_extractor", "extractor"),
             ("metric_resize", "resize"),
             ("metric_weights_sha256", "weights sha256"),
             ("metric_source", "code"),
         ):
             values = sorted({cell(name, value).text for value in rows[name].dropna()})
-            if not values and name == "metric_source":  # it is a metric of ours
+            if not values and name in ("metric_source", "metric_reference_statistics"):  # ours; computed
                 continue
             parts.append(f"{title} {formatting.listed(values) if values else formatting.MISSING}")
         facts.append((f"{score.title} ({score.column})", "; ".join(parts)))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdebench.data.rows import Rows, ShapedRows
+from pdebench.data.rows import FilledRows, Rows
 from pdebench.data.source import ImageSet
 from pdebench.data.space import Space
 from pdebench.errors import CellWarning
@@ -48,7 +47,7 @@ class Decoder:
         return LatentPictures(self, seen)
 
 
-class LatentPictures(ShapedRows):
+class LatentPictures(FilledRows):
     """Latents of a set as a model sees them, as uint8 images (N, 3, H, W), decoded when they are asked for."""
 
     def __init__(self, decoder: Decoder, seen: Rows) -> None:
@@ -57,22 +56,12 @@ class LatentPictures(ShapedRows):
         self.shape = (len(seen), *self._kept[1].shape[1:])
         self.dtype = np.dtype(np.uint8)
 
-    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
-        """See `Rows`."""
-        if isinstance(index, slice):
-            index = np.arange(*index.indices(len(self)))
-        if np.ndim(index):
-            found = np.empty((len(index), *self.shape[1:]), np.uint8)
-            for at, one in enumerate(index):
-                found[at] = self[int(one)]
-            return found
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        block, place = divmod(int(index), AT_ONCE)  # neighbours are asked for next, and decoded at once
-        if self._kept[0] != block:
-            self._kept = (block, self._decode(block))
-        row: NDArray[np.uint8] = self._kept[1][place]
-        return row
+    def _fill(self, wanted: NDArray[np.int64], found: NDArray[np.uint8]) -> None:
+        for at, one in enumerate(wanted.tolist()):
+            block, place = divmod(one, AT_ONCE)  # neighbours are asked for next, and decoded at once
+            if self._kept[0] != block:
+                self._kept = (block, self._decode(block))
+            found[at] = self._kept[1][place]
 
     def _decode(self, block: int) -> NDArray[np.uint8]:
         rows = torch.from_numpy(np.asarray(self.rows[block * AT_ONCE : (block + 1) * AT_ONCE]))

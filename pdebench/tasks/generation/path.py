@@ -1,18 +1,26 @@
 """Flow matching along SiT's linear path: what the network is shown, its loss, and the loss on held-out images.
 
-    x_t = t x_1 + (1 - t) eps,   t ~ U(0, 1),   velocity target x_1 - eps        (arXiv 2401.08740, 2210.02747)
+    x_t = t x_1 + (1 - t) eps,   velocity target x_1 - eps        (arXiv 2401.08740, 2210.02747)
 
 Images are in [-1, 1]; `eps` is standard normal. The network sees `t` times a scale, `train.time_scale` in a suite:
 1000, the range that DiT's sinusoidal embedding was made for, as in ZigMa's code, or 1, as in SiT's. Of a network with a
 learned variance the first half of the channels is the velocity, as in SiT.
+
+A network may predict x_1 in the velocity's place (`train.prediction: x`, arXiv 2511.13720). Its velocity is
+
+    v = (x - x_t) / max(1 - t, .05):
+
+up to t = .95 the velocity that ends at x; later a shorter one, since 1 - t goes to 0. It is trained on the squared
+error of v against (x_1 - x_t) / max(1 - t, .05), of which an exact x has none. On held-out images it is judged as any
+other: by the squared error of the velocity that solvers follow against x_1 - eps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,15 +30,32 @@ from torch.nn import functional as F
 from pdebench.data.rows import Rows
 from pdebench.system.distributed import ALONE, World
 from pdebench.tasks.generation.pixels import to_model
+from pdebench.tasks.generation.training_times import UNIFORM, TrainingTimes
 
+Prediction = Literal["velocity", "x"]
 TIME_SCALE = 1000.0
+LEAST_REMAINING = 0.05  # what 1 - t is taken for at least, where it divides: `t_eps` of the code of arXiv 2511.13720
 VALIDATION_BATCH = 64  # images at a time, at most
 
 
-def velocity(model: nn.Module, x: Tensor, t: Tensor, labels: Tensor | None, time_scale: float = TIME_SCALE) -> Tensor:
-    """The predicted velocity, float32 (B, C, H, W), of `x` (B, C, H, W) at times `t` (B,) in [0, 1]."""
+def velocity(
+    model: nn.Module,
+    x: Tensor,
+    t: Tensor,
+    labels: Tensor | None,
+    time_scale: float = TIME_SCALE,
+    prediction: Prediction = "velocity",
+    least_remaining: float = LEAST_REMAINING,
+) -> Tensor:
+    """The predicted velocity, float32 (B, C, H, W), of `x` (B, C, H, W) at times `t` (B,) in [0, 1].
+
+    `least_remaining` is what 1 - t is taken for at least, where a predicted image is divided by it.
+    """
     predicted: Tensor = model(x, t * time_scale, labels)
-    return predicted[:, : x.shape[1]].float()
+    predicted = predicted[:, : x.shape[1]].float()
+    if prediction == "velocity":
+        return predicted
+    return (predicted - x.float()) / _remaining(t, x.dim(), least_remaining)
 
 
 def velocity_error(
@@ -40,11 +65,21 @@ def velocity_error(
     t: Tensor,
     noise: Tensor,
     time_scale: float = TIME_SCALE,
+    prediction: Prediction = "velocity",
 ) -> Tensor:
     """Squared error of the predicted velocity, (B,), for clean `images` (B, C, H, W) at times `t` (B,)."""
     noisy = torch.lerp(noise, images, t.view(-1, *[1] * (images.dim() - 1)))
-    predicted = velocity(model, noisy, t, labels, time_scale)
+    predicted = velocity(model, noisy, t, labels, time_scale, prediction)
     return F.mse_loss(predicted, images - noise, reduction="none").flatten(1).mean(1)
+
+
+Error = Callable[[nn.Module, Tensor, Tensor | None, Tensor, Tensor], Tensor]
+"""As `velocity_error`: of the model, images, labels, times in [0, 1) and noise, an error (B,)."""
+
+
+def _remaining(t: Tensor, dimensions: int, least: float = LEAST_REMAINING) -> Tensor:
+    """What remains of the way, (B, 1, ...), kept from 0."""
+    return (1 - t).clamp_min(least).view(-1, *[1] * (dimensions - 1))
 
 
 @dataclass(frozen=True)
@@ -64,24 +99,36 @@ class FlowDraws:
     def __getitem__(self, part: slice) -> FlowDraws:
         return FlowDraws(self.t[part], self.noise[part], None if self.hidden is None else self.hidden[part])
 
+    def shown(self, labels: Tensor | None) -> Tensor | None:
+        """Labels (B,) as the model sees them: -1 for those that are hidden."""
+        return labels if labels is None or self.hidden is None else torch.where(self.hidden, -1, labels)
 
-def draw(shape: torch.Size, generator: Generator, label_dropout: float = 0.0) -> FlowDraws:
+
+def draw(
+    shape: torch.Size, generator: Generator, label_dropout: float = 0.0, times: TrainingTimes = UNIFORM
+) -> FlowDraws:
     """The draws of a batch of images of `shape` (B, C, H, W), on the generator's device.
 
     Args:
         shape: of the whole batch, whatever part of it is computed here.
         generator: the source of times, noise and dropout.
         label_dropout: probability of hiding a label, for guidance; 0 where there are none.
+        times: what times are drawn from.
     """
     batch, device = shape[0], generator.device
-    t = torch.rand(batch, device=device, generator=generator)
+    t = times.draw(batch, generator)
     noise = torch.randn(shape, device=device, generator=generator)
     hidden = torch.rand(batch, device=device, generator=generator) < label_dropout if label_dropout > 0 else None
     return FlowDraws(t, noise, hidden)
 
 
 def loss(
-    model: nn.Module, images: Tensor, labels: Tensor | None, draws: FlowDraws, time_scale: float = TIME_SCALE
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor | None,
+    draws: FlowDraws,
+    time_scale: float = TIME_SCALE,
+    prediction: Prediction = "velocity",
 ) -> Tensor:
     """The training loss of one batch, a scalar.
 
@@ -91,10 +138,14 @@ def loss(
         labels: (B,) or None; the model sees -1 for those that are hidden.
         draws: of these images.
         time_scale: of the times that the model sees.
+        prediction: what the model puts out; of `x` the error is that of the velocity up to t = .95, and less later.
     """
-    if labels is not None and draws.hidden is not None:
-        labels = torch.where(draws.hidden, -1, labels)
-    return velocity_error(model, images, labels, draws.t, draws.noise, time_scale).mean()
+    labels = draws.shown(labels)
+    if prediction == "velocity":
+        return velocity_error(model, images, labels, draws.t, draws.noise, time_scale).mean()
+    noisy = torch.lerp(draws.noise, images, draws.t.view(-1, *[1] * (images.dim() - 1)))
+    predicted = velocity(model, noisy, draws.t, labels, time_scale, prediction)
+    return F.mse_loss(predicted, (images - noisy) / _remaining(draws.t, images.dim()))
 
 
 @torch.no_grad()
@@ -107,10 +158,12 @@ def validation_loss(
     batch_size: int = VALIDATION_BATCH,
     seed: int = 0,
     device: torch.device | None = None,
-    time_scale: float = TIME_SCALE,
     world: World = ALONE,
+    error: Error = velocity_error,
 ) -> float:
-    """The loss on held-out images, the same draws of time and noise for every model.
+    """The loss on held-out images: the squared error of the velocity that solvers follow, whatever the model puts out.
+
+    Times are even over [0, 1], whatever a model was trained at, and like the noise the same for every model.
 
     Args:
         model: called as `model(x, t, y)`.
@@ -120,8 +173,8 @@ def validation_loss(
         batch_size: images at a time.
         seed: of the draws; not the training seed, so that runs with different seeds can be compared.
         device: where the model is, which is handed a batch at a time; None: where the images are.
-        time_scale: of the times that the model sees.
         world: whose processes take turns at the batches; the sum is one process', bit for bit.
+        error: of an image.
     """
     generator = Generator().manual_seed(seed)
     count = len(images)
@@ -140,7 +193,7 @@ def validation_loss(
             part = slice(begin, begin + batch_size)
             given = None if labels is None else labels[part].to(device)
             clean, t = to_model(_tensor(images[part]).to(device)), strata[one, part].to(device)
-            sums.append(velocity_error(model, clean, given, t, noise.to(device), time_scale).sum().item())
+            sums.append(error(model, clean, given, t, noise.to(device)).sum().item())
     total = 0.0
     for turn in world.rounds(sums, len(pieces)):
         for of_a_batch in turn:  # one after another: in another order the sum would round otherwise

@@ -1,60 +1,92 @@
-"""Solvers of the flow's equation: from noise at t = 0 to an image at t = 1, with or without guidance."""
+"""Samples of a trained network: from noise at t = 0 to images at t = 1, with a solver that options name."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from pdebench.tasks.generation.path import TIME_SCALE, velocity
+from pdebench.tasks.generation.guided import GuidedVelocity
+from pdebench.tasks.generation.options import Sampler, SamplingOptions
+from pdebench.tasks.generation.path import TIME_SCALE, Prediction
+from pdebench.tasks.generation.solvers.dopri5 import dopri5
+from pdebench.tasks.generation.solvers.euler import euler
+from pdebench.tasks.generation.solvers.euler_maruyama import euler_maruyama
+from pdebench.tasks.generation.solvers.heun import heun
+from pdebench.tasks.generation.solvers.solver import Solver
+
+SOLVERS: Mapping[Sampler, Solver] = {
+    "euler": euler,
+    "heun": heun,
+    "dopri5": dopri5,
+    "euler_maruyama": euler_maruyama,
+}
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Samples, and what they took.
+
+    Attributes:
+        images: (B, C, H, W), in [-1, 1] where the network learnt that.
+        nfe: evaluations of the velocity for each of them; one that is guided counts once.
+        passes: passes through the network for each of them: an evaluation that is guided takes two.
+    """
+
+    images: Tensor
+    nfe: int
+    passes: int
 
 
 @torch.no_grad()
+def solve(
+    model: nn.Module,
+    noise: Tensor,
+    labels: Tensor | None,
+    how: SamplingOptions,
+    *,
+    time_scale: float = TIME_SCALE,
+    prediction: Prediction = "velocity",
+    generator: Generator | None = None,
+) -> Solved:
+    """Integrate the flow from `noise`, standard normal (B, C, H, W), at t = 0 to images at t = 1.
+
+    Args:
+        model: called as `model(x, t, y)`.
+        noise: where samples begin.
+        labels: (B,) or None, without which nothing is guided.
+        how: solver, steps and guidance.
+        time_scale: of the times that the model sees.
+        prediction: what the model puts out.
+        generator: of the noise that `euler_maruyama` adds, on the device of `noise`; None: torch's own.
+
+    Raises:
+        ModelError: `dopri5` cannot keep its tolerance.
+    """
+    velocity = GuidedVelocity(model, labels, how, time_scale=time_scale, prediction=prediction)
+    images = SOLVERS[how.sampler](velocity, noise, how, generator)
+    return Solved(images, velocity.nfe, velocity.passes)
+
+
 def sample(
     model: nn.Module,
     noise: Tensor,
     labels: Tensor | None = None,
     *,
-    sampler: Literal["euler", "heun"] = "heun",
-    nfe: int = 50,
-    guidance: float = 1.0,
-    guidance_channels: int | None = None,
     time_scale: float = TIME_SCALE,
+    prediction: Prediction = "velocity",
+    generator: Generator | None = None,
+    **how: Any,
 ) -> Tensor:
-    """Integrate the flow from `noise` (B, C, H, W) at t = 0 to images in [-1, 1] at t = 1.
+    """The images of `solve`, with the attributes of `SamplingOptions` as keyword arguments.
 
-    Args:
-        model: called as `model(x, t, y)`.
-        noise: standard normal, (B, C, H, W).
-        labels: (B,) or None.
-        sampler: `euler` spends one evaluation of the network a step, `heun` two.
-        nfe: evaluations of the network in all; even for `heun`.
-        guidance: classifier-free guidance scale; other than 1 each evaluation sees the batch twice.
-        guidance_channels: the first so many channels are guided, the others are the answer to the labels; None: all.
-            DiT and SiT guide three of a latent's four.
-        time_scale: of the times that the model sees.
+    Raises:
+        SamplingError: they do not go together.
     """
-    if sampler == "heun" and nfe % 2:
-        raise ValueError(f"heun spends two evaluations a step: nfe must be even, not {nfe}")
-
-    def slope_at(x: Tensor, t: float) -> Tensor:
-        times = torch.full((len(x),), t, device=x.device)
-        if labels is None or guidance == 1:
-            return velocity(model, x, times, labels, time_scale)
-        asked = torch.cat([labels, torch.full_like(labels, -1)])
-        given, free = velocity(model, torch.cat([x, x]), torch.cat([times, times]), asked, time_scale).chunk(2)
-        guided = torch.lerp(free, given, guidance)
-        if guidance_channels is None:
-            return guided
-        return torch.cat([guided[:, :guidance_channels], given[:, guidance_channels:]], 1)
-
-    steps = nfe // 2 if sampler == "heun" else nfe
-    x, dt = noise, 1 / steps
-    for step in range(steps):
-        t = step / steps
-        slope = slope_at(x, t)
-        if sampler == "heun":
-            slope = (slope + slope_at(x + dt * slope, t + dt)) / 2
-        x = x + dt * slope
-    return x
+    options = SamplingOptions(**how)
+    return solve(
+        model, noise, labels, options, time_scale=time_scale, prediction=prediction, generator=generator
+    ).images

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdebench.data.source import Source, SourceConfig
 from pdebench.errors import DataError, MetricError, printable
@@ -13,7 +13,7 @@ from pdebench.metrics import quality
 from pdebench.metrics.metric import Score
 from pdebench.metrics.registry import METRICS
 from pdebench.tasks.generation.columns import COLUMNS
-from pdebench.tasks.generation.evaluation import GenerationEvaluation
+from pdebench.tasks.generation.evaluation import GenerationEvaluation, SamplesEvaluation
 from pdebench.tasks.task import Conflict, LookedAt, Outputs, Passes, Task, Training
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class GenerationTask(Task):
 
     name = "generation"
     summary = "images from noise by flow matching, given their class where there are classes"
-    evaluation = GenerationEvaluation
+    evaluation: ClassVar[type[SamplesEvaluation]] = GenerationEvaluation
     columns = COLUMNS
 
     def outputs(self, classes: int | None, channels: int) -> Outputs:
@@ -33,23 +33,34 @@ class GenerationTask(Task):
         return Outputs(classes)
 
     def learner(self, train: Training) -> GenerationLearner:
-        """Flow matching with the section's time scale and label dropout."""
+        """The objective at work with the section's times, prediction and label dropout."""
+        from pdebench.tasks.generation.training_times import TrainingTimes
+
+        times = TrainingTimes(train.times, train.times_mean, train.times_std, train.times_shift)
+        return self.at_work(train.time_scale, train.label_dropout, train.prediction, times)
+
+    def at_work(self, *known: Any) -> GenerationLearner:
+        """Flow matching with the attributes of a `GenerationLearner`."""
         from pdebench.tasks.generation.learner import GenerationLearner
 
-        return GenerationLearner(train.time_scale, train.label_dropout)
+        return GenerationLearner(*known)
 
     def recall(self, about: Mapping[str, str]) -> GenerationLearner:
         """See `Task`; a checkpoint of before there was a choice says nothing."""
-        from pdebench.tasks.generation.learner import GenerationLearner
+        from pdebench.tasks.generation.training_times import UNIFORM, times_from
 
-        known = {key: json.loads(about[key]) for key in ("time_scale", "label_dropout") if key in about}
+        keys = ("time_scale", "label_dropout", "prediction", "times")
+        known = {key: json.loads(about[key]) for key in keys if key in about}
         time_scale, dropout = float(known.get("time_scale", LookedAt.time_scale)), known.get("label_dropout")
         drops = dropout is None or (type(dropout) in (int, float) and 0 <= dropout <= 1)
         if not (math.isfinite(time_scale) and time_scale > 0 and drops):
             raise ValueError(f"its time_scale or label_dropout is none: {printable(str(known))}")
-        return GenerationLearner(time_scale, dropout)
+        if (prediction := known.get("prediction", LookedAt.prediction)) not in ("velocity", "x"):
+            raise ValueError(f"what it predicts is unknown: {printable(str(prediction))[:40]}")
+        times = times_from(known["times"]) if "times" in known else UNIFORM
+        return self.at_work(time_scale, dropout, prediction, times)
 
-    def conflict(self, train: Training, evaluate: GenerationEvaluation) -> Conflict | None:
+    def conflict(self, train: Training, evaluate: SamplesEvaluation) -> Conflict | None:
         """Guidance works by an answer without a label, which has to be learned."""
         if evaluate.guidance == 1 or train.label_dropout > 0:
             return None
@@ -61,7 +72,7 @@ class GenerationTask(Task):
         )
 
     def check(
-        self, source: Source, data: SourceConfig, classes: int | None, train: Training, evaluate: GenerationEvaluation
+        self, source: Source, data: SourceConfig, classes: int | None, train: Training, evaluate: SamplesEvaluation
     ) -> None:
         """See `Task`."""
         quality.check(evaluate.metrics, evaluate.samples)
@@ -79,23 +90,22 @@ class GenerationTask(Task):
                 "leave guidance out, or take labelled data"
             )
 
-    def fills(self, evaluate: GenerationEvaluation) -> Sequence[Score]:
+    def fills(self, evaluate: SamplesEvaluation) -> Sequence[Score]:
         """Those of the metrics."""
         return [score for name in evaluate.metrics for score in METRICS[name].scores]
 
-    def passes(self, evaluate: GenerationEvaluation) -> Passes | None:
-        """Each sample goes through the network `nfe` times, twice with guidance."""
+    def passes(self, evaluate: SamplesEvaluation) -> Passes | None:
+        """Each sample goes through the network once an evaluation, twice where it is guided; of dopri5 a guess."""
         if not evaluate.samples:
             return None
-        images = evaluate.samples * (2 if evaluate.guidance != 1 else 1)
-        return Passes(min(evaluate.samples, evaluate.batch_size), images, evaluate.nfe)
+        return Passes(min(evaluate.samples, evaluate.batch_size), evaluate.samples, evaluate.expected_passes)
 
-    def told(self, evaluate: GenerationEvaluation) -> Mapping[str, str]:
+    def told(self, evaluate: SamplesEvaluation) -> Mapping[str, str]:
         """How many samples, and the evaluations of the network for each."""
-        return {"samples": f"{evaluate.samples} samples", "nfe": f"nfe {evaluate.nfe}"}
+        return {"samples": f"{evaluate.samples} samples", **evaluate.told}
 
 
-def _refuse_meaningless(source: Source, train: Training, evaluate: GenerationEvaluation) -> None:
+def _refuse_meaningless(source: Source, train: Training, evaluate: SamplesEvaluation) -> None:
     if not evaluate.metrics:
         return
     if not source.meaningful:

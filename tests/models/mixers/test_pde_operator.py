@@ -418,7 +418,14 @@ def test_a_compiled_symbol_is_the_symbol(options: dict[str, object], grid: tuple
         torch.testing.assert_close(outcome(compiled, tau), outcome(op.symbol, tau))
 
 
-@pytest.mark.parametrize("options", [{}, {"diffusion": "diagonal", "states": 2}, {"diffusion": "off", "gate": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"diffusion": "diagonal", "states": 2}, marks=pytest.mark.exhaustive),
+        pytest.param({"diffusion": "off", "gate": True}, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_compiled_by_matrices_there_are_no_complex_numbers(
     options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -501,6 +508,8 @@ def test_a_mixer_says_which_road_its_product_takes(monkeypatch: pytest.MonkeyPat
     )  # on a grid of twice the side
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    assert "PDEBENCH_PDE_KERNEL=1 asks for it" in implementation(16)
+    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
     assert implementation(16) == implementation(8, padding="zero", selective=True) == "one Triton kernel"
     assert (
         implementation(64)

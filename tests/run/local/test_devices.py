@@ -122,6 +122,7 @@ def test_where_all_diverge_the_cell_does_and_ends(cell: Cell, tmp_path: Path) ->
     assert "the training loss became" in diverged["message"]
 
 
+@pytest.mark.exhaustive
 def test_whichever_process_is_ended_the_cell_ends_like_it_and_goes_on(
     cell: Cell, two: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ def training(results: Path, cells: int) -> Callable[[], bool]:
     return lambda: sum("token mixer" in log.read_text() for log in results.glob("cells/*/log.txt")) >= cells
 
 
+@pytest.mark.exhaustive
 def test_a_killed_fork_a_killed_server_and_a_killed_parent(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
     options = ("--set", "execution.isolation=warm", "--set", "train.steps=100000")

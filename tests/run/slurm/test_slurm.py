@@ -73,6 +73,7 @@ def test_a_suite_runs_as_a_job_array_and_ends_with_a_report(suite: Path, tmp_pat
     ]
 
 
+@pytest.mark.exhaustive
 def test_a_cell_goes_on_after_each_way_to_end_its_job(suite: Path, tmp_path: Path, queue: Path) -> None:
     """Cancelled, it stays so until it is submitted again; near its time limit it is queued again by itself."""
     results = tmp_path / "out"
