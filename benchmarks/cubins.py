@@ -24,15 +24,17 @@ from triton.compiler import ASTSource
 
 from pdebench.models.mixers.pde import PDEOperator
 from pdebench.models.options import PDEOptions
-from pdebench.ops import pde_kernel
-from pdebench.ops.pde_launch import OPERANDS, WARPS, channels_of_tile, constants, options_of_compiler
-from pdebench.ops.pde_mixing import SIDES
+from pdebench.ops import filter_kernel, pde_kernel
+from pdebench.ops.spectral_coverage import LEAST_CAPABILITY, SIDES
+from pdebench.ops.spectral_launch import OPERANDS, WARPS, channels_of_tile, options_of_compiler, sizes_of_tile, terms
 
 CAPABILITIES = (80, 90)
+FREE = "GFNet's filter"
 FORMS: dict[str, dict[str, Any]] = {  # what is compiled: the default, and what fills most registers
     "S=1": {},
     "S=4, tau by sample": {"states": 4, "selective": True},
     "S=1, zero padding": {"padding": "zero"},
+    FREE: {},
 }
 PRECISIONS = (torch.bfloat16, torch.float32)
 LINE = "{:<8} {:>5} {:<5} {:<20} {:>6} {:>9} {:>10} {:>12} {:>7} {:>9} {:>13}"
@@ -65,24 +67,22 @@ def cases(sides: Sequence[int]) -> Iterator[Case]:
         for form, options in FORMS.items():
             for dtype in PRECISIONS:
                 for side in sides:
-                    if (2 if "padding" in options else 1) * side in SIDES[dtype]:
+                    torus = (2 if "padding" in options else 1) * side
+                    if torus in SIDES[dtype] and capability // 10 >= LEAST_CAPABILITY[torus]:
                         for kernel in ("forward", "backward"):
                             yield Case(kernel, side, dtype, form, capability)
 
 
 def compiled(case: Case) -> Made:
     """Compile a kernel and read off what it takes."""
-    kernel = getattr(pde_kernel, case.kernel)
+    kernel = getattr(filter_kernel if case.form == FREE else pde_kernel, case.kernel)
     operator = PDEOperator(1, (case.side, case.side), PDEOptions.model_validate(FORMS[case.form]))
     backward = case.kernel == "backward"
     options, size = operator.options, case.dtype.itemsize
-    channels = channels_of_tile(
-        operator.domain * case.side, size, options.states, case.capability // 10, backward=backward
-    )
-    how = constants(
-        case.side, channels, operator.pde_parameters(), operator.domain,
-        selective=options.selective, operands=OPERANDS[case.dtype],
-    )  # fmt: skip
+    channels = channels_of_tile(operator.domain * case.side, size, options.states, backward=backward)
+    how = sizes_of_tile(case.side, channels, operator.domain, OPERANDS[case.dtype])
+    if case.form != FREE:
+        how |= terms(operator.pde_parameters(), operator.domain, selective=options.selective)
     if options.selective:
         how["images"] = 1  # which Triton takes for a constant
     tokens = "*bf16" if case.dtype == torch.bfloat16 else "*fp32"

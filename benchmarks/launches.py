@@ -29,14 +29,14 @@ from pdebench.models.backbone import create_model
 from pdebench.models.mixers import pde
 from pdebench.models.registry import FAMILIES
 from pdebench.ops import spectral
-from pdebench.ops.pde_mixing import LAUNCHES_BACKWARD, VARIABLE, not_covered
 from pdebench.ops.precision import autocast
+from pdebench.ops.spectral_coverage import LAUNCHES_BACKWARD, VARIABLE, not_covered
 
 LAUNCH = re.compile(r"\.run\(|extern_kernels\.\w+\(|torch\.ops\.(\w+)\.(\w+)\.(\w+)\(")
 
 
 # operators of ours that are more than one kernel
-SEVERAL = {"pde_mixing_backward": LAUNCHES_BACKWARD}
+SEVERAL = {"pde_mixing_backward": LAUNCHES_BACKWARD, "filter_mixing_backward": LAUNCHES_BACKWARD}
 
 
 class _Written(Exception):

@@ -63,10 +63,12 @@ def _on_a_gpu(*, kernel: bool) -> Iterator[None]:
 
     spectral.backend_of = road
     pde.not_covered = lambda *_: "" if kernel else "not asked for"  # type: ignore[attr-defined]
+    spectral.not_covered = lambda *_: "not asked for"  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        spectral.backend_of, pde.not_covered = by_device, reason  # type: ignore[attr-defined]
+        spectral.backend_of = by_device
+        pde.not_covered = spectral.not_covered = reason  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from pdebench.models.mixers.pde import PDEOperator
 from pdebench.models.options import PDEOptions
 from pdebench.ops import spectral
-from pdebench.ops.pde_mixing import SIDES
+from pdebench.ops.spectral_coverage import SIDES
 
 TOKENS, CHANNELS = 65_536, 32
 SECTOR = 32
@@ -67,13 +67,13 @@ def _operator(side: int) -> PDEOperator:
 
 def _of_kernels(side: int, dtype: torch.dtype) -> tuple[list[int], list[int]]:
     """Bytes asked for and bytes of sectors touched, forward and backward, for one image."""
-    from pdebench.ops import pde_launch  # Triton, which is to be imported after it is told to interpret
+    from pdebench.ops import spectral_launch  # Triton, which is to be imported after it is told to interpret
 
     parameters = _operator(side).pde_parameters()
     x = torch.randn(1, side, side, CHANNELS).to(dtype)
     work: list[Callable[[], object]] = [
-        lambda: pde_launch.mix(x, parameters, None, 1),
-        lambda: pde_launch.gradients(x, x, parameters, None, 1),
+        lambda: spectral_launch.mix(x, parameters, None, 1),
+        lambda: spectral_launch.gradients(x, x, parameters, None, 1),
     ]
     asked, sectors = [], []
     for one in work:
@@ -140,7 +140,7 @@ def _bytes(tensor: Tensor) -> int:
 
 def _of_pytorch(side: int, dtype: torch.dtype) -> list[int]:
     """Bytes that PyTorch's operators move on the road that a GPU takes without the kernels, forward and backward."""
-    by_device = spectral.backend_of
+    by_device, reason = spectral.backend_of, spectral.not_covered  # type: ignore[attr-defined]
 
     def road(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sample: bool = False) -> str:
         return by_device("cuda", grid, dtype, by_sample=by_sample)
@@ -148,6 +148,7 @@ def _of_pytorch(side: int, dtype: torch.dtype) -> list[int]:
     operator = _operator(side)
     x = torch.randn(TOKENS // side**2, side, side, CHANNELS).to(dtype).permute(0, 3, 1, 2).requires_grad_()
     spectral.backend_of = road
+    spectral.not_covered = lambda *_: "not asked for"  # type: ignore[attr-defined]
     try:
         operator(x)  # constants are kept
         with _Moved() as forward:
@@ -155,7 +156,7 @@ def _of_pytorch(side: int, dtype: torch.dtype) -> list[int]:
         with _Moved() as backward:
             torch.autograd.grad(y, [x, *operator.parameters()], y.detach())
     finally:
-        spectral.backend_of = by_device
+        spectral.backend_of, spectral.not_covered = by_device, reason  # type: ignore[attr-defined]
     return [forward.total, backward.total]
 
 

@@ -6,8 +6,6 @@ have it can be formed, counted and run there; `PDEOperator` takes it only where 
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,56 +18,14 @@ from pdebench.ops.half_spectrum import HalfSpectrumProduct
 from pdebench.ops.operand import Handles, Macs, backward
 from pdebench.ops.pde_symbol import Context, PDEParameters, pde_symbol, pde_symbol_gradients
 from pdebench.ops.spectral import backend_of
-
-# sides of the torus in tokens, by precision. In fp32 a tile of 64 x 64 spills from the registers, whatever its width.
-SIDES = {
-    torch.bfloat16: (8, 16, 32, 64),
-    torch.float16: (8, 16, 32, 64),
-    torch.float32: (8, 16, 32),
-}
-# What the interpreter and the compiler show is no run on a device, so that nobody gets the kernel unasked.
-VARIABLE = "PDEBENCH_PDE_KERNEL"
-LEAST_CAPABILITY = 8  # of the device: bf16 and tf32 products
-LAUNCHES_BACKWARD = 2  # the kernel, and the sum over the images of what it found of the parameters
-
-
-def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: int) -> str:
-    """Why the kernel does not take tokens of a grid, or nothing where it does."""
-    if device != "cuda":
-        return "not on a GPU"
-    if not _asked_for():
-        return f"not run on a GPU yet, so only where {VARIABLE}=1 asks for it"
-    h, w = grid
-    if dtype not in SIDES:
-        return f"not in {str(dtype).removeprefix('torch.')}"
-    if h != w or domain * h not in SIDES[dtype] or h < min(SIDES[dtype]):
-        *others, last = (str(side) for side in SIDES[dtype])
-        return f"not on {domain * h} x {domain * w} tokens, only on squares of {', '.join(others)} or {last}"
-    return str(_missing())
-
-
-@torch.compiler.assume_constant_result
-def _asked_for() -> bool:
-    return os.environ.get(VARIABLE) == "1"
-
-
-@torch.compiler.assume_constant_result
-def _missing() -> str:
-    """Why no grid is covered on this machine."""
-    if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed"
-    if torch.cuda.get_device_capability()[0] < LEAST_CAPABILITY:
-        return f"the device's compute capability is below {LEAST_CAPABILITY}.0"
-    return ""
+from pdebench.ops.spectral_coverage import KERNEL, not_covered
 
 
 def described(device: str, grid: tuple[int, int], domain: int, *, by_sample: bool) -> str:
     """What a mixer's `implementation` says of a grid of tokens on a device, in bf16 and in fp32."""
     torus = (domain * grid[0], domain * grid[1])
     bf16, fp32 = (
-        backend_of(device, torus, dtype, by_sample=by_sample)
-        if not_covered(device, grid, dtype, domain)
-        else "one Triton kernel"
+        backend_of(device, torus, dtype, by_sample=by_sample) if not_covered(device, grid, dtype, domain) else KERNEL
         for dtype in (torch.bfloat16, torch.float32)
     )
     roads = bf16 if bf16 == fp32 else f"{bf16} in bf16, {fp32} in fp32"
@@ -92,7 +48,7 @@ def _mix(
     """`y` (B, h, w, D)."""
     parameters = PDEParameters(log_length, shear, velocity, reaction, readout, skip)
     if x.is_cuda:
-        from pdebench.ops.pde_launch import mix  # Triton is not everywhere
+        from pdebench.ops.spectral_launch import mix  # Triton is not everywhere
 
         return mix(x.contiguous(), parameters, tau, domain)
     h, w = x.shape[1:3]
@@ -122,7 +78,7 @@ def _mix_backward(
     """Gradients of `x`, of the parameters one after the other, flat, and of `tau`, empty where there is none."""
     parameters = PDEParameters(log_length, shear, velocity, reaction, readout, skip)
     if x.is_cuda:
-        from pdebench.ops.pde_launch import gradients
+        from pdebench.ops.spectral_launch import gradients
 
         return gradients(x.contiguous(), dy.to(x.dtype).contiguous(), parameters, tau, domain)
     h, w = x.shape[1:3]

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from pdebench.ops import macs
+from pdebench.ops.filter_mixing import filter_mixing
 from pdebench.ops.half_spectrum import HalfSpectrumProduct
 from pdebench.ops.matrices import MatrixProduct
 from pdebench.ops.operand import Handles, Macs
 from pdebench.ops.packed import PackedProduct
+from pdebench.ops.spectral_coverage import KERNEL, not_covered
 from pdebench.ops.spectral_reference import reference_product
 
 # The largest side of a grid whose product goes by matrices, by device and precision; 0 elsewhere. On a CPU measured
@@ -48,9 +50,14 @@ HANDLES: Handles = {f"prim::PythonOp.{backend.__name__}": _macs for backend in B
 
 
 def backend_of(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sample: bool = False) -> str:
-    """The name in BACKENDS of the one that a grid of tokens in a precision takes; of other axes than two `rfftn`."""
+    """The name in BACKENDS of the one that a grid of tokens in a precision takes; of other axes than two `rfftn`.
+
+    On a GPU a symbol that the samples share takes the Triton kernel, where that takes the grid.
+    """
     if len(grid) != 2:
         return BY_DEFINITION
+    if not by_sample and not not_covered(device, grid, dtype, 1):
+        return KERNEL
     if not by_sample and max(grid) <= BY_MATRICES.get((device, dtype), 0):
         return "matrices"
     return "half spectra (rfft2)" if by_sample or device == "cuda" else "packed complex fft2"
@@ -71,6 +78,8 @@ def spectral_product(x: Tensor, symbol: Tensor) -> Tensor:
     layout. Transforms run in float32 at least (FFTs have no bf16), matrices in the precision of `x`.
     """
     name = backend_of(x.device.type, tuple(x.shape[2:]), x.dtype, by_sample=symbol.dim() > x.dim())
+    if name == KERNEL:
+        return filter_mixing(x.permute(0, 2, 3, 1), symbol).permute(0, 3, 1, 2)
     if name != "matrices":
         x = x.to(torch.promote_types(x.dtype, torch.float32))
     if name == BY_DEFINITION:

@@ -12,7 +12,7 @@ from pdebench.models.mixers.pde import PDEOperator
 from pdebench.models.options import PDEOptions
 from pdebench.models.registry import FAMILIES
 from pdebench.ops import kernels
-from pdebench.ops.pde_mixing import SIDES, not_covered
+from pdebench.ops.spectral_coverage import SIDES, not_covered
 
 USERS = sorted({family for kernel in kernels.KERNELS.values() for family in kernel.families})
 
@@ -57,7 +57,7 @@ def test_a_kernel_computes_what_pytorch_computes(family: str, autocast: bool, mo
 def test_the_pde_operators_kernel_computes_what_a_cpu_does(
     dtype: torch.dtype, tolerance: float, side: int, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
+    monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
     torch.manual_seed(0)
     operator = PDEOperator(40, (side, side), PDEOptions.model_validate(options))
     if operator.domain * side not in SIDES[dtype]:

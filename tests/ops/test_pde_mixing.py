@@ -17,8 +17,9 @@ from pdebench.models.mixers.pde import PDEMixer, PDEOperator
 from pdebench.models.options import PDEOptions
 from pdebench.ops import pde_kernel, pde_symbol
 from pdebench.ops.operand import Operand
-from pdebench.ops.pde_launch import basis
-from pdebench.ops.pde_mixing import HANDLES, not_covered
+from pdebench.ops.pde_mixing import HANDLES
+from pdebench.ops.spectral_coverage import not_covered
+from pdebench.ops.spectral_launch import basis
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -83,8 +84,8 @@ def test_a_compiled_mixer_has_it_once_in_either_pass(monkeypatch: pytest.MonkeyP
 def test_what_the_kernel_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     bf16, fp32 = torch.bfloat16, torch.float32
-    assert "PDEBENCH_PDE_KERNEL=1" in not_covered("cuda", (16, 16), torch.bfloat16, 1), "nobody gets it unasked"
-    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
+    assert "PDEBENCH_SPECTRAL_KERNELS=1" in not_covered("cuda", (16, 16), torch.bfloat16, 1), "nobody gets it unasked"
+    monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
     assert not any(not_covered("cuda", (side, side), bf16, 1) for side in (8, 16, 32, 64))
     assert not any(not_covered("cuda", (side, side), fp32, 2) for side in (8, 16))
     assert "on squares of 8, 16 or 32" in not_covered("cuda", (64, 64), fp32, 1)

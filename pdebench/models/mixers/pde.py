@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.options import PDEOptions
 from pdebench.ops.parameter_cache import ParameterCache
-from pdebench.ops.pde_mixing import described, not_covered, pde_mixing
+from pdebench.ops.pde_mixing import described, pde_mixing
 from pdebench.ops.pde_symbol import (
     PDEParameters,
     bounded_drift,
@@ -29,6 +29,7 @@ from pdebench.ops.pde_symbol import (
     pde_symbol,
 )
 from pdebench.ops.spectral import spectral_product
+from pdebench.ops.spectral_coverage import not_covered
 
 
 class PDEOperator(nn.Module):

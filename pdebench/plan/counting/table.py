@@ -10,6 +10,7 @@ from pdebench.models.mixers import afno, s4d
 from pdebench.ops import (
     causal_convolution,
     depthwise_convolution,
+    filter_mixing,
     gated_linear_attention,
     pde_mixing,
     selective_scan,
@@ -20,8 +21,8 @@ from pdebench.ops.operand import Handles
 from pdebench.plan.counting import attention, convolutions, pointwise, products, transforms
 
 _OURS = (
-    afno, causal_convolution, depthwise_convolution, gated_linear_attention, pde_mixing, s4d, selective_scan,
-    spectral, ssd,
+    afno, causal_convolution, depthwise_convolution, filter_mixing, gated_linear_attention, pde_mixing, s4d,
+    selective_scan, spectral, ssd,
 )  # fmt: skip
 
 HANDLES: Handles = {

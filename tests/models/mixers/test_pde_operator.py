@@ -508,8 +508,8 @@ def test_a_mixer_says_which_road_its_product_takes(monkeypatch: pytest.MonkeyPat
     )  # on a grid of twice the side
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
-    assert "PDEBENCH_PDE_KERNEL=1 asks for it" in implementation(16)
-    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
+    assert "PDEBENCH_SPECTRAL_KERNELS=1 asks for it" in implementation(16)
+    monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
     assert implementation(16) == implementation(8, padding="zero", selective=True) == "one Triton kernel"
     assert (
         implementation(64)
@@ -519,5 +519,8 @@ def test_a_mixer_says_which_road_its_product_takes(monkeypatch: pytest.MonkeyPat
     other = "no Triton kernel: not on"
     assert implementation(128) == f"half spectra (rfft2); {other} 128 x 128 tokens, only on squares of 8, 16, 32 or 64"
     assert implementation(4).startswith(f"matrices in bf16, half spectra (rfft2) in fp32; {other} 4 x 4 tokens")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    assert implementation(16) == "one Triton kernel"
+    assert "no Triton kernel: the device's compute capability is below 9.0" in implementation(64)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     assert "no Triton kernel: the device's compute capability is below 8.0" in implementation(16)

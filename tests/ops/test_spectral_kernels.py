@@ -1,4 +1,4 @@
-"""The PDE operator's kernels, in Triton's interpreter, against the operator in float64: values and all gradients."""
+"""The kernels in Fourier space, in Triton's interpreter, against float64: values and all gradients."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ EXTREME = [
 
 
 def interpreted(cases: list[dict[str, Any]]) -> list[dict[str, float]]:
-    command = [sys.executable, str(Path(__file__).with_name("interpreted_pde.py"))]
+    command = [sys.executable, str(Path(__file__).with_name("interpreted_kernels.py"))]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
@@ -62,6 +62,18 @@ def wrong(cases: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str, float]
         for name, difference in found.items()
         if not difference <= TOLERANCE[case.get("kind", "fp32")]
     ]
+
+
+FILTERS = [
+    {"filter": True, "side": 16, "programs": 3, "batch": 5},
+    {"filter": True, "side": 8, "kind": "fp16"},
+    {"filter": True, "side": 32, "channels": 9, "kind": "rounded"},
+    {"filter": True, "side": 64, "channels": 3, "batch": 1},
+]
+
+
+def test_so_are_those_of_a_free_symbol() -> None:
+    assert not wrong(FILTERS)
 
 
 def test_values_and_gradients_are_the_operators() -> None:

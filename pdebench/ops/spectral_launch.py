@@ -1,4 +1,4 @@
-"""How the kernels of `pde_kernel.py` are started: what tile a program takes, and what it is given.
+"""How the kernels of `pde_kernel.py` and `filter_kernel.py` are started: a program's tile, and what it is given.
 
 Importing this imports Triton.
 """
@@ -14,7 +14,7 @@ import torch
 import triton
 from torch import Tensor
 
-from pdebench.ops import pde_kernel
+from pdebench.ops import filter_kernel, pde_kernel
 from pdebench.ops.constants import kept
 from pdebench.ops.pde_symbol import PDEParameters
 
@@ -24,10 +24,10 @@ WARPS = 8
 OPERANDS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
-def channels_of_tile(side: int, itemsize: int, states: int, capability: int, *, backward: bool) -> int:
+def channels_of_tile(side: int, itemsize: int, states: int, *, backward: bool) -> int:
     """Channels of a program's tile: as many as its registers hold without a spill.
 
-    Of `side` tokens of the torus, on a GPU of a compute capability. At 16 it is a sector of memory, 32 bytes. Larger
+    Of `side` tokens of the torus. At 16 it is a sector of memory, 32 bytes. Larger
     tiles have a part of one, and leave it to the cache to bring the neighbours' part only once.
     `python -m benchmarks.cubins` shows that none spills.
     """
@@ -35,7 +35,7 @@ def channels_of_tile(side: int, itemsize: int, states: int, capability: int, *, 
         return 32 // itemsize
     if side <= 32:
         return 8 if not backward else 4 if itemsize == 2 and states == 1 else 2
-    return 2 if capability >= 9 and not backward else 1
+    return 1 if backward else 2
 
 
 def options_of_compiler(side: int, *, backward: bool) -> dict[str, int]:
@@ -48,7 +48,7 @@ def options_of_compiler(side: int, *, backward: bool) -> dict[str, int]:
 
 @kept
 def basis(torus: int, side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """R of `pde_kernel.py` for tokens 0 ... side - 1 of a torus, filled up with zeros to 16 rows and columns."""
+    """R of `spectral_tile.py` for tokens 0 ... side - 1 of a torus, filled up with zeros to 16 rows and columns."""
     half = torus // 2
     rows, columns = max(torus, LEAST_SIDE), max(side, LEAST_SIDE)
     place = torch.arange(side, device=device)
@@ -61,25 +61,29 @@ def basis(torus: int, side: int, dtype: torch.dtype, device: torch.device) -> Te
     return matrix.to(dtype)
 
 
-def constants(
-    side: int, channels: int, parameters: PDEParameters, domain: int, *, selective: bool, operands: str
-) -> dict[str, Any]:
-    """What a kernel is compiled for."""
+def sizes_of_tile(side: int, channels: int, domain: int, operands: str) -> dict[str, Any]:
+    """What any kernel is compiled for, for `side` tokens of an image on a torus of `domain` images."""
     torus = domain * side
     return {
         "SIDE": side,
         "S": max(side, LEAST_SIDE),
         "N": max(torus, LEAST_SIDE),
         "C": channels,
-        "STATES": parameters.readout.shape[1],
         "NYQUIST": torus // 2,
+        "OPERANDS": operands,
+    }
+
+
+def terms(parameters: PDEParameters, domain: int, *, selective: bool) -> dict[str, Any]:
+    """What a kernel of the PDE is compiled for besides."""
+    return {
+        "STATES": parameters.readout.shape[1],
         "DOMAIN": domain,
         "LENGTHS": 0 if parameters.log_length is None else len(parameters.log_length),
         "SHEAR": parameters.shear is not None,
         "CONVECTION": parameters.velocity is not None,
         "REACTION": parameters.reaction is not None,
         "SELECTIVE": selective,
-        "OPERANDS": operands,
     }
 
 
@@ -102,27 +106,42 @@ class _Plan(NamedTuple):
 
 
 def _plan(
-    x: Tensor, parameters: PDEParameters, tau: Tensor | None, domain: int, operands: str | None, *, backward: bool
+    x: Tensor,
+    tensors: Sequence[Tensor],
+    operands: str | None,
+    *,
+    backward: bool,
+    states: int = 1,
+    domain: int = 1,
+    shared: bool = True,
+    **terms: Any,
 ) -> _Plan:
+    """The programs for tokens `x`, of a symbol that the images of a batch have in common or not."""
     batch, side, _, channels = x.shape
-    states = parameters.readout.shape[1]
-    tile = channels_of_tile(domain * side, x.element_size(), states, _capability(x), backward=backward)
+    torus = domain * side
+    tile = channels_of_tile(torus, x.element_size(), states, backward=backward)
     groups = -(-channels // tile)
-    images = 1 if tau is not None else max(1, batch * groups // PROGRAMS)
-    matrix = basis(domain * side, side, like=x.bfloat16() if operands == "rounded" else x).to(x.dtype)
-    tensors = [parameters.readout if tensor is None else tensor.contiguous() for tensor in (*parameters, tau)]
-    how = constants(side, tile, parameters, domain, selective=tau is not None, operands=operands or OPERANDS[x.dtype])
+    images = max(1, batch * groups // PROGRAMS) if shared else 1
+    matrix = basis(torus, side, like=x.bfloat16() if operands == "rounded" else x).to(x.dtype)
     return _Plan(
         -(-batch // images),
         groups,
         [matrix, *tensors],
         (batch, images, channels, groups),
-        {**how, **options_of_compiler(domain * side, backward=backward)},
+        sizes_of_tile(side, tile, domain, operands or OPERANDS[x.dtype])
+        | terms
+        | options_of_compiler(torus, backward=backward),
     )
 
 
-def _capability(x: Tensor) -> int:
-    return torch.cuda.get_device_capability(x.device)[0] if x.is_cuda else 9
+def _pde_plan(
+    x: Tensor, parameters: PDEParameters, tau: Tensor | None, domain: int, operands: str | None, *, backward: bool
+) -> _Plan:
+    tensors = [parameters.readout if tensor is None else tensor.contiguous() for tensor in (*parameters, tau)]
+    return _plan(
+        x, tensors, operands, backward=backward, states=parameters.readout.shape[1], domain=domain, shared=tau is None,
+        **terms(parameters, domain, selective=tau is not None),
+    )  # fmt: skip
 
 
 def mix(x: Tensor, parameters: PDEParameters, tau: Tensor | None, domain: int, operands: str | None = None) -> Tensor:
@@ -131,7 +150,7 @@ def mix(x: Tensor, parameters: PDEParameters, tau: Tensor | None, domain: int, o
     `operands` is the precision of the products where it is not that of `x`.
     """
     y = torch.empty_like(x)
-    _plan(x, parameters, tau, domain, operands, backward=False).start(pde_kernel.forward, (x, y))
+    _pde_plan(x, parameters, tau, domain, operands, backward=False).start(pde_kernel.forward, (x, y))
     return y
 
 
@@ -139,13 +158,29 @@ def gradients(
     x: Tensor, dy: Tensor, parameters: PDEParameters, tau: Tensor | None, domain: int, operands: str | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of `x`, of the parameters one after the other, flat, and of `tau`, empty where there is none."""
-    plan = _plan(x, parameters, tau, domain, operands, backward=True)
+    plan = _pde_plan(x, parameters, tau, domain, operands, backward=True)
     count = sum(parameter.numel() for parameter in parameters if parameter is not None)
     partial = x.new_empty(plan.blocks, count, dtype=torch.float32)
     dx = torch.empty_like(x)
     dtau = x.new_empty(0 if tau is None else tau.shape, dtype=torch.float32)
     plan.start(pde_kernel.backward, (x, dy, dx), (partial, dtau))
     return dx, partial.sum(0), dtau
+
+
+def convolve(x: Tensor, symbol: Tensor, operands: str | None = None) -> Tensor:
+    """The convolution of tokens `x` (B, h, h, D), contiguous, by `symbol` (D, h, h // 2 + 1, 2)."""
+    y = torch.empty_like(x)
+    _plan(x, [symbol.contiguous()], operands, backward=False).start(filter_kernel.forward, (x, y))
+    return y
+
+
+def convolve_gradients(x: Tensor, dy: Tensor, symbol: Tensor, operands: str | None = None) -> tuple[Tensor, Tensor]:
+    """The gradients of `x` and of `symbol`."""
+    plan = _plan(x, [symbol.contiguous()], operands, backward=True)
+    partial = x.new_empty(plan.blocks, *symbol.shape, dtype=torch.float32)
+    dx = torch.empty_like(x)
+    plan.start(filter_kernel.backward, (x, dy, dx), (partial,))
+    return dx, partial.sum(0)
 
 
 def interpreted() -> bool:

@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pdebench.models.mixers.gfnet import hermitian
 from pdebench.models.mixers.pde import PDEOperator
 from pdebench.models.options import PDEOptions
-from pdebench.ops import pde_launch
+from pdebench.ops import spectral_launch
+from pdebench.ops.spectral_reference import reference_product
 
 KINDS = {"fp32": torch.float32, "fp16": torch.float16, "rounded": torch.float32}
 
@@ -38,10 +40,10 @@ def differences(case: dict[str, Any]) -> dict[str, float]:
     if operands:
         x, dy = x.bfloat16().float(), dy.bfloat16().float()
     parameters = operator.pde_parameters()
-    pde_launch.PROGRAMS = case.get("programs", 1)  # so that a program has several images, and the last fewer
+    spectral_launch.PROGRAMS = case.get("programs", 1)  # so that a program has several images, and the last fewer
     with torch.no_grad():
-        y = pde_launch.mix(x, parameters, tau, operator.domain, operands)
-        dx, flat, dtau = pde_launch.gradients(x, dy, parameters, tau, operator.domain, operands)
+        y = spectral_launch.mix(x, parameters, tau, operator.domain, operands)
+        dx, flat, dtau = spectral_launch.gradients(x, dy, parameters, tau, operator.domain, operands)
     found = {"y": y, "x": dx}
     present = {name: tensor for name, tensor in parameters._asdict().items() if tensor is not None}
     pieces = flat.split([tensor.numel() for tensor in present.values()])
@@ -64,11 +66,38 @@ def differences(case: dict[str, Any]) -> dict[str, float]:
     return {name: _relative(found[name], wanted[name]) for name in found}
 
 
+def differences_of_filter(case: dict[str, Any]) -> dict[str, float]:
+    """The same of a convolution by a free symbol."""
+    torch.manual_seed(0)
+    side, channels, batch = case["side"], case.get("channels", 5), case.get("batch", 2)
+    kind = KINDS[case.get("kind", "fp32")]
+    operands = "rounded" if case.get("kind") == "rounded" else None
+    x, dy = (torch.randn(batch, side, side, channels).to(kind) for _ in range(2))
+    if operands:
+        x, dy = x.bfloat16().float(), dy.bfloat16().float()
+    spectral_launch.PROGRAMS = case.get("programs", 1)
+    given = torch.randn(channels, side, side // 2 + 1, 2, requires_grad=True)
+    symbol = hermitian(given, side)
+    with torch.no_grad():
+        y = spectral_launch.convolve(x, symbol, operands)
+        dx, of_symbol = spectral_launch.convolve_gradients(x, dy, symbol, operands)
+    (of_given,) = torch.autograd.grad(symbol, given, of_symbol)
+    exact = [x.double().requires_grad_(), given.detach().double().requires_grad_()]
+    wanted = reference_product(exact[0].permute(0, 3, 1, 2), hermitian(exact[1], side)).permute(0, 2, 3, 1)
+    grads = torch.autograd.grad(wanted, exact, dy.double())
+    found = {"y": (y, wanted), "x": (dx, grads[0]), "filter": (of_given, grads[1])}
+    return {name: _relative(*both) for name, both in found.items()}
+
+
 def _relative(found: Tensor, wanted: Tensor) -> float:
     size = wanted.norm().item()
     return (found.double() - wanted).norm().item() / (size if size else math.inf)
 
 
 if __name__ == "__main__":
-    assert pde_launch.interpreted()
-    print(json.dumps([differences(case) for case in json.load(sys.stdin)]))
+    assert spectral_launch.interpreted()
+    print(
+        json.dumps(
+            [differences_of_filter(case) if case.get("filter") else differences(case) for case in json.load(sys.stdin)]
+        )
+    )

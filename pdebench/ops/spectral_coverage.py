@@ -1,0 +1,52 @@
+"""Which tokens the Triton kernels in Fourier space take. Importing this imports no Triton."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import torch
+
+KERNEL = "one Triton kernel"
+# What the interpreter and the compiler show is no run on a device, so that nobody gets the kernels unasked.
+VARIABLE = "PDEBENCH_SPECTRAL_KERNELS"
+LAUNCHES_BACKWARD = 2  # the kernel, and the sum over its programs of what they found of the symbol's gradient
+# sides of the torus in tokens, by precision. In fp32 a tile of 64 x 64 spills from the registers, whatever its width.
+SIDES = {
+    torch.bfloat16: (8, 16, 32, 64),
+    torch.float16: (8, 16, 32, 64),
+    torch.float32: (8, 16, 32),
+}
+# The device's least compute capability, by the side of the torus: 8 has products of bf16 and tf32. At 64 the products
+# of 9 take a factor from shared memory, where before it fills the registers, and the backward kernel spills.
+LEAST_CAPABILITY = {8: 8, 16: 8, 32: 8, 64: 9}
+
+
+def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: int) -> str:
+    """Why the kernel does not take tokens of a grid, or nothing where it does."""
+    if device != "cuda":
+        return "not on a GPU"
+    if not _asked_for():
+        return f"not run on a GPU yet, so only where {VARIABLE}=1 asks for it"
+    h, w = grid
+    if dtype not in SIDES:
+        return f"not in {str(dtype).removeprefix('torch.')}"
+    if h != w or domain * h not in SIDES[dtype] or h < min(SIDES[dtype]):
+        *others, last = (str(side) for side in SIDES[dtype])
+        return f"not on {domain * h} x {domain * w} tokens, only on squares of {', '.join(others)} or {last}"
+    return str(_missing(domain * h))
+
+
+@torch.compiler.assume_constant_result
+def _asked_for() -> bool:
+    return os.environ.get(VARIABLE) == "1"
+
+
+@torch.compiler.assume_constant_result
+def _missing(side: int) -> str:
+    """Why the kernel does not take a torus of `side` tokens on this machine."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    if torch.cuda.get_device_capability()[0] < LEAST_CAPABILITY[side]:
+        return f"the device's compute capability is below {LEAST_CAPABILITY[side]}.0"
+    return ""
