@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
+
+Found = TypeVar("Found", bound=Callable[..., Any])
 
 KERNEL = "one Triton kernel"
 # What the interpreter and the compiler show is no run on a device, so that nobody gets the kernels unasked.
@@ -20,6 +24,12 @@ SIDES = {
 # The device's least compute capability, by the side of the torus: 8 has products of bf16 and tf32. At 64 the products
 # of 9 take a factor from shared memory, where before it fills the registers, and the backward kernel spills.
 LEAST_CAPABILITY = {8: 8, 16: 8, 32: 8, 64: 9}
+
+
+def _constant(found: Found) -> Found:
+    """As `torch.compiler.assume_constant_result`, which imports the compiler, .9 s in each eager cell."""
+    found._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return found
 
 
 def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: int) -> str:
@@ -37,12 +47,12 @@ def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: 
     return str(_missing(domain * h))
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def _asked_for() -> bool:
     return os.environ.get(VARIABLE) == "1"
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def _missing(side: int) -> str:
     """Why the kernel does not take a torus of `side` tokens on this machine."""
     if importlib.util.find_spec("triton") is None:
