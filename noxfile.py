@@ -119,7 +119,7 @@ def gpu(session: nox.Session) -> None:
         command = ["timeout", "--signal=INT", str(seconds), str(BIN / "python"), "-m", *step]
         # 4: some cell ran out of memory or time, which its record says; 124: the step's time was up
         try:
-            session.run(*command, external=True, success_codes=[0, 4, 124], env={"PDEBENCH_PDE_KERNEL": "1"})
+            session.run(*command, external=True, success_codes=[0, 4, 124], env={"PDEBENCH_SPECTRAL_KERNELS": "1"})
         except CommandFailed:
             failed.append(" ".join(step))
     if failed:

@@ -45,7 +45,7 @@ def test_a_filter_says_that_it_takes_the_kernel(monkeypatch: pytest.MonkeyPatch)
         return GlobalFilter(MixerContext(16, 1, (side, side), 0, 1), NoOptions()).implementation
 
     assert implementation(16) == "matrices in bf16, half spectra (rfft2) in fp32"
-    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
+    monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
     assert implementation(16) == KERNEL
     assert implementation(64) == f"{KERNEL} in bf16, half spectra (rfft2) in fp32"
     assert implementation(12) == "matrices in bf16, half spectra (rfft2) in fp32"

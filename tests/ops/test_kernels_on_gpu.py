@@ -58,7 +58,7 @@ def test_a_kernel_computes_what_pytorch_computes(family: str, autocast: bool, mo
 def test_the_pde_operators_kernel_computes_what_a_cpu_does(
     dtype: torch.dtype, tolerance: float, side: int, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
+    monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
     torch.manual_seed(0)
     operator = PDEOperator(40, (side, side), PDEOptions.model_validate(options))
     if operator.domain * side not in SIDES[dtype]:
@@ -86,7 +86,7 @@ def test_the_pde_operators_kernel_computes_what_a_cpu_does(
 def test_the_kernel_of_a_filter_computes_what_a_cpu_does(
     dtype: torch.dtype, tolerance: float, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
+    monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
     if side not in SIDES[dtype]:
         pytest.skip("the kernel does not take it")
     torch.manual_seed(0)
@@ -106,7 +106,7 @@ def test_the_kernel_of_a_filter_computes_what_a_cpu_does(
 
 @pytest.mark.gpu
 def test_a_compiled_mixer_takes_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
+    monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
     model = create_model("PDE-SSM-DiT-XXS/2", input_size=32, in_channels=3, num_classes=None).cuda()
     assert model.mixer_implementation == "one Triton kernel"
     mixer = model.blocks[1].mixer

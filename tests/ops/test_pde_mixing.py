@@ -84,8 +84,8 @@ def test_a_compiled_mixer_has_it_once_in_either_pass(monkeypatch: pytest.MonkeyP
 def test_what_the_kernel_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     bf16, fp32 = torch.bfloat16, torch.float32
-    assert "PDEBENCH_PDE_KERNEL=1" in not_covered("cuda", (16, 16), torch.bfloat16, 1), "nobody gets it unasked"
-    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
+    assert "PDEBENCH_SPECTRAL_KERNELS=1" in not_covered("cuda", (16, 16), torch.bfloat16, 1), "nobody gets it unasked"
+    monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
     assert not any(not_covered("cuda", (side, side), bf16, 1) for side in (8, 16, 32, 64))
     assert not any(not_covered("cuda", (side, side), fp32, 2) for side in (8, 16))
     assert "on squares of 8, 16 or 32" in not_covered("cuda", (64, 64), fp32, 1)
@@ -97,7 +97,7 @@ def test_what_the_kernel_takes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_compiled_graph_asks_it_too_of_grids_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
-    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
+    monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
 
     def covered(x: Tensor) -> Tensor:
         return x * 0 if not_covered("cuda", (x.shape[0], x.shape[1]), x.dtype, 1) else x

@@ -508,8 +508,8 @@ def test_a_mixer_says_which_road_its_product_takes(monkeypatch: pytest.MonkeyPat
     )  # on a grid of twice the side
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
-    assert "PDEBENCH_PDE_KERNEL=1 asks for it" in implementation(16)
-    monkeypatch.setenv("PDEBENCH_PDE_KERNEL", "1")
+    assert "PDEBENCH_SPECTRAL_KERNELS=1 asks for it" in implementation(16)
+    monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
     assert implementation(16) == implementation(8, padding="zero", selective=True) == "one Triton kernel"
     assert (
         implementation(64)
