@@ -67,14 +67,18 @@ def evaluate(
 
     names = [one.strip() for one in metrics.split(",") if one.strip()]
     compared = None if reference is None else _reference(reference, resolution, name)
+    if not what.exists():
+        raise DataError(f"there is no {what}: name a results folder, a checkpoint, a folder of pictures or a .npz")
     of_results = (what / "cells").is_dir()
     if not of_results and (compared is None or not names):
         lacks = "--reference" if compared is None else "--metrics"
         raise MetricError(f"{what} needs {lacks}: see `pdebench evaluate --help`")
     if keys and what.suffix != CHECKPOINT:
         raise ModelError("--set is for a checkpoint: a cell is sampled as its suite says, and files are there")
-    if not what.exists():
-        raise DataError(f"there is no {what}: name a results folder, a checkpoint, a folder of pictures or a .npz")
+    if seeds > 1 and what.suffix != CHECKPOINT:
+        raise ModelError("--seeds is for a checkpoint, which is drawn so often: leave it out")
+    if samples is not None and not of_results and what.suffix != CHECKPOINT:
+        raise ModelError(f"--samples says how many are drawn, and those of {what} are there: leave it out")
     with bar("evaluating", "cells" if of_results else "batches") as said:
         if of_results:
             found = list(evaluating.evaluate_results(what, compared, names, samples, said))
@@ -106,12 +110,17 @@ def _reference(text: str, resolution: int | None, name: str | None) -> Reference
 
 def _asked(keys: list[str]) -> dict[str, Any]:
     from pdebench.files.yaml_source import read_value
+    from pdebench.tasks.generation.evaluation import SamplesEvaluation
+    from pdebench.tasks.registry import TASKS
 
+    kinds = [task.evaluation for task in TASKS.values() if issubclass(task.evaluation, SamplesEvaluation)]
+    left = {"samples", "metrics", "batch_size", "resolution", "every"}  # of the command itself, or of a suite's cell
+    known = {name for kind in kinds for name in kind.model_fields} - left
     given = {}
     for text in keys:
         key, equals, value = text.partition("=")
-        if not equals:
-            raise ModelError(f"--set {text}: must be KEY=VALUE, KEY one of a suite's `evaluate:`")
+        if not equals or key not in known:
+            raise ModelError(f"--set {text}: must be KEY=VALUE, KEY one of {', '.join(sorted(known))}")
         given[key] = read_value(value, f"--set {text}")
     return given
 

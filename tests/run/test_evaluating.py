@@ -121,6 +121,10 @@ def test_statistics_alone_serve_as_a_reference_and_say_what_they_lack(tmp_path: 
         (("pictures", "--reference", "good.npz", "--metrics", "fidd"), "did you mean"),
         (("pictures", "--reference", "good.npz", "--metrics", KID, "--set", "nfe=3"), "--set is for a checkpoint"),
         (("results", "--metrics", KID), "no finished cell"),
+        (("results", "--metrics", KID, "--seeds", "3"), "--seeds is for a checkpoint"),
+        (("pictures", "--reference", "good.npz", "--metrics", KID, "--samples", "9"), "are there"),
+        (("absent", "--metrics", KID), "there is no absent"),
+        (("a.safetensors", "--reference", "good.npz", "--metrics", KID, "--set", "seed=3"), "KEY one of diffusion"),
     ],
 )
 def test_what_cannot_be_scored_is_one_sentence(
@@ -133,6 +137,7 @@ def test_what_cannot_be_scored_is_one_sentence(
     for index, side in enumerate((16, 16, 8, 16, 16)):
         Image.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)).save(f"pictures/{index}.png")
     Path("results/cells").mkdir(parents=True)
+    Path("a.safetensors").touch()
     refused = pdebench_run("evaluate", *arguments)
     assert refused.returncode == 2, refused.stdout
     assert said in refused.stderr

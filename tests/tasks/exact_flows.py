@@ -57,7 +57,7 @@ class Mixture(Network):
         logits = torch.stack([math.log(w) + e for w, e in zip(self.weights, exponents, strict=True)])
         shares = torch.softmax(logits, 0).view(len(self.means), -1, *[1] * (x.dim() - 1))
         slope = (t * self.std**2 - (1 - t)) / variance
-        return sum(p * (m + slope * o) for p, m, o in zip(shares, self.means, offsets, strict=True))  # type: ignore
+        return sum(p * (m + slope * o) for p, m, o in zip(shares, self.means, offsets, strict=True))  # type: ignore[no-any-return]
 
 
 class Gaussian(Mixture):
