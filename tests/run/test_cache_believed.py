@@ -248,7 +248,11 @@ def _full(cache: Path, patched: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [(_read_only, "Read-only file system"), (_full, "no room for 0 MiB of images; free some space")]
+    ("how", "said"),
+    [
+        pytest.param(_read_only, "Read-only file system", marks=pytest.mark.exhaustive),
+        (_full, "no room for 0 MiB of images; free some space"),
+    ],
 )
 def test_a_cache_that_takes_nothing_is_noticed_before_the_first_cell_unless_all_is_there(
     suite: Path,

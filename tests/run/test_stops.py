@@ -191,7 +191,7 @@ def goes_on(results: Path, *arguments: object) -> None:
     assert pdebench.load_results(results)["resumed_from_step"][0] > 0
 
 
-@pytest.mark.parametrize("isolation", ["fresh", "warm"])
+@pytest.mark.parametrize("isolation", ["fresh", pytest.param("warm", marks=pytest.mark.exhaustive)])
 def test_closing_the_terminal_saves_the_state(suite: Path, tmp_path: Path, isolation: str) -> None:
     results = tmp_path / "out"
     run = ("run", suite, "--results", results, *LONG, "--set", f"execution.isolation={isolation}")
@@ -202,7 +202,10 @@ def test_closing_the_terminal_saves_the_state(suite: Path, tmp_path: Path, isola
     goes_on(results, *run)
 
 
-@pytest.mark.parametrize("ask", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
+@pytest.mark.parametrize(
+    "ask",
+    [signal.SIGTERM, *(pytest.param(ask, marks=pytest.mark.exhaustive) for ask in (signal.SIGHUP, signal.SIGUSR2))],
+)
 def test_asking_twice_at_once_is_asking_and_a_reader_that_is_gone_is_no_matter(
     suite: Path, tmp_path: Path, ask: signal.Signals
 ) -> None:
@@ -229,7 +232,7 @@ def test_a_run_under_nohup_outlives_its_terminal(suite: Path, tmp_path: Path) ->
     assert pdebench.load_results(results)["resumed_from_step"].isna().all()
 
 
-@pytest.mark.parametrize("ask", [signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("ask", [signal.SIGHUP, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)])
 def test_a_cell_that_is_asked_itself_saves_its_state(suite: Path, tmp_path: Path, ask: signal.Signals) -> None:
     results = tmp_path / "out"
     run = ("run", suite, "--results", results, *LONG)

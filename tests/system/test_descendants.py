@@ -129,7 +129,14 @@ def test_a_control_group_is_entered_ended_and_removed() -> None:
     assert said.split("\n") == ["False True", "False True", ""]
 
 
-@pytest.mark.parametrize("kill", [kill_run, kill_work, kill_keeper, kill_both, kill_run_and_keeper])
+@pytest.mark.parametrize(
+    "kill",
+    [
+        *(pytest.param(kill, marks=pytest.mark.exhaustive) for kill in (kill_run, kill_work, kill_keeper)),
+        kill_both,
+        kill_run_and_keeper,
+    ],
+)
 def test_whoever_is_killed_nothing_stays(tmp_path: Path, kill: Callable[[subprocess.Popen[bytes]], None]) -> None:
     if kill is kill_both and not groups():
         pytest.skip("a daemon without the cell's environment is found by its control group alone")
