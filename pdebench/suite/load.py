@@ -203,13 +203,13 @@ def _overridden(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
         places[key] = place
         for way in ways or [where]:
             source = source.replaced(way, from_here(way, read_value(value, place.file), Path.cwd()), place)
-    _refuse_hidden(source, places)
-    return source
+    _refuse_swept(source, places)
+    return _over_includes(source, places)
 
 
-def _refuse_hidden(source: YamlSource, places: Mapping[str, SourceLocation]) -> None:
-    """Refuse an override that the grid or an include would write over, unseen."""
-    written, include = source.data.get("grid") or {}, source.data.get("include") or []
+def _refuse_swept(source: YamlSource, places: Mapping[str, SourceLocation]) -> None:
+    """Refuse an override that the grid would write over, unseen."""
+    written = source.data.get("grid") or {}
     grids = enumerate(written) if isinstance(written, list) else [(None, written)]
     ways: list[tuple[Where, Any]] = [(("grid",) if at is None else ("grid", at), grid) for at, grid in grids]
     for key, place in places.items():
@@ -218,10 +218,16 @@ def _refuse_hidden(source: YamlSource, places: Mapping[str, SourceLocation]) -> 
                 line = source.place((*way, key)).line
                 at = f" on line {line}" if line else ""
                 raise place.error(f"the grid{at} sweeps this key; override grid.{key} instead, with a list", key)
-        for index, entry in enumerate(include):
-            if key in entry:
-                line = source.place(("include", index, key)).line
-                raise place.error(f"an include sets this key on line {line}; edit it in the file", key)
+
+
+def _over_includes(source: YamlSource, places: Mapping[str, SourceLocation]) -> YamlSource:
+    """The source with overrides in entries of include that give their keys: it holds for every cell."""
+    for key, place in places.items():
+        section, dot, field = key.partition(".")
+        for index, entry in enumerate(source.data.get("include") or []):
+            if dot and key in entry:
+                source = source.replaced(("include", index, key), source.data[section][field], place)
+    return source
 
 
 def _finish(draft: Draft, written: Layout | None) -> Suite:

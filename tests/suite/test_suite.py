@@ -132,6 +132,20 @@ def test_a_narrowed_grid_drops_the_entries_that_lost_their_object(write):
     assert not suite.exclude
 
 
+def test_an_override_holds_for_cells_that_an_include_gave_another_value(write):
+    suite = load_suite("quickstart", ["train.steps=50"])
+    assert {cell.train.steps for cell in suite.cells()} == {50}
+    assert len(suite.cells()) == len(load_suite("quickstart").cells())
+    again = load_suite(write(**yaml.safe_load(suite.to_yaml())))
+    assert [cell.id for cell in again.cells()] == [cell.id for cell in suite.cells()]
+
+
+def test_an_override_that_leaves_two_cells_alike_is_refused(write):
+    suite = write(include=[{"train.steps": 5}, {"train.steps": 6}])
+    with pytest.raises(SuiteError, match=r"include\[1\]: gives train.steps=7, the same cell"):
+        load_suite(suite, ["train.steps=7"])
+
+
 def test_a_value_that_an_override_replaces_may_be_wrong(write):
     path = write(train={"lr": "fast", "steps": 1, "batch_size": 1}, grid={"train.seed": ["one"]})
     suite = load_suite(path, ["train.lr=1e-4", "grid.train.seed=[1, 2]"])

@@ -210,7 +210,6 @@ def test_what_does_not_fit_the_family_or_its_width(suite_file, family, model, gr
             "train.seed=1",
             "train.seed: the grid on line 15 sweeps this key; override grid.train.seed instead, with a list",
         ),
-        ("model.states=1", "model.states: an include sets this key on line 17; edit it in the file"),
         ("grid.model.family=DiT", "grid.model.family: must be a list of values, such as ['DiT'], not 'DiT'"),
         ("grid.train.lrr=[1]", "grid.train.lrr: there is no such key to set; did you mean 'train.lr'?"),
         ("train.steps", "must be KEY=VALUE, such as train.lr=1e-4"),
