@@ -183,6 +183,23 @@ def read(data: bytes, *, among_threads: bool = False) -> Decoded:
         return Decoded(on_white(image), pages)
 
 
+@contextlib.contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """An image of several frames, to be gone through; other threads may decode too, see `quiet`.
+
+    Raises:
+        Damaged: the file is broken, here or where a frame is asked for.
+        MemoryError, DataError: it cannot be told here and now; see `_judged`.
+    """
+    from PIL import Image
+
+    with _judged() as sizes, Image.open(io.BytesIO(data), formats=formats()) as image:
+        sizes.append(image.size)
+        if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombWarning
+        yield image
+
+
 def upright(image: Image.Image) -> Image.Image:
     """The same image, turned in its place by its EXIF orientation."""
     from PIL import ImageOps

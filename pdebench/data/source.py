@@ -71,6 +71,14 @@ class SourceConfig(Protocol):
         """What is subtracted from them before."""
 
     @property
+    def frames(self) -> int | None:
+        """Of a clip; None: still images."""
+
+    @property
+    def frame_stride(self) -> int:
+        """Frames of a video from one frame of a clip to the next."""
+
+    @property
     def flip(self) -> bool:
         """Whether training images are mirrored at random: the training loop's business, where the set can be."""
 
@@ -79,8 +87,9 @@ class SourceConfig(Protocol):
 class ImageSet:
     """One split of a data set.
 
-    `images` is (N, C, H, W), an array or what is read when it is asked for: uint8, 0..255, three channels being RGB, or
-    floats in the range that models see, about -1 to 1; with a `space`, latents as that says. `mirrored`, of the same
+    `images` is (N, C, H, W), of clips (N, C, T, H, W), an array or what is read when it is asked for: uint8, 0..255,
+    three channels being RGB, or floats in the range that models see, about -1 to 1; with a `space`, latents as that
+    says. `mirrored`, of the same
     shape, are those of the same images mirrored, where mirroring a row would not do it, as of latents.
     `labels` is int64 of shape (N,) with values in [0, len(class_names)), or None for a set without classes. The
     order is fixed and mixed: any leading slice is a fair sample. `checksum` is the sha256 (hex) of the images and
@@ -110,7 +119,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Sample:
-    """One decoded image on its way into the cache: uint8 (3, H, W); label -1 where there are no classes.
+    """One decoded image on its way into the cache: uint8 (3, H, W), of a clip (3, T, H, W); label -1: no classes.
 
     `enlarged`: it was smaller than the resolution. `paged`: its file has further pages, which are not used.
     """
@@ -165,9 +174,13 @@ class Source(ABC):
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split, decoding into the cache first where that has not been done."""
 
-    def sides(self, config: SourceConfig) -> tuple[int, int]:
-        """Height and width of the images, in pixels; `resolution` names them where they are not its square."""
-        return config.resolution, config.resolution
+    def sides(self, config: SourceConfig) -> tuple[int, ...]:
+        """Height and width of the images, in pixels, of clips after their frames.
+
+        `resolution` names them where they are not its square.
+        """
+        square = (config.resolution, config.resolution)
+        return square if config.frames is None else (config.frames, *square)
 
     def channels_of(self, config: SourceConfig) -> int:
         """Channels of what a model sees."""
@@ -206,6 +219,12 @@ class Source(ABC):
         for key in ("validation", "set", "download", "channels", "autoencoder", "scale", "shift"):
             if getattr(config, key) and key not in self.takes:
                 raise DataError(f"data set '{self.name}' does not read data.{key}: leave it out")
+        for key, still in (("frames", None), ("frame_stride", 1)):
+            if getattr(config, key) != still and key not in self.takes:
+                raise DataError(
+                    f"data set '{self.name}' does not read data.{key}: leave it out, or take data.name: clips for "
+                    "videos of your own"
+                )
 
     def check_no_path(self, config: SourceConfig) -> None:
         """Raise DataError when a packaged source is given a path, which it would silently ignore."""

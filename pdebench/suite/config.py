@@ -84,6 +84,12 @@ class DataConfig(Section):
     shift: tuple[float, ...] | None = Field(
         default=None, min_length=1, description="What is subtracted from latents first, likewise."
     )
+    frames: int | None = Field(
+        default=None, gt=0, description="Frames of a clip, of a set of clips; null: the set is of still images."
+    )
+    frame_stride: int = Field(
+        default=1, gt=0, description="Of clips: 1 takes every frame of a video, 2 every second, and so on."
+    )
     flip: bool = Field(default=True, description="Mirror training images left to right at random.")
     content: str | None = Field(
         default=None,

@@ -28,6 +28,8 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "autoencoder": None,
         "scale": None,
         "shift": None,
+        "frames": None,
+        "frame_stride": 1,
     },
     "train": {
         "compile": "eager",
