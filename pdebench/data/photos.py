@@ -143,13 +143,13 @@ class PhotosSource(Source):
 def check_photographs(source: str) -> None:
     """Raise DataError, in the name of the source, when a package or one of its photographs is not there."""
     for entry in FILES:
-        if not _path(entry).is_file():
-            raise packages.differs(source, f"the missing file {_path(entry)}", entry.distribution)
+        if not (path := _path(entry, source)).is_file():
+            raise packages.differs(source, f"the missing file {path}", entry.distribution)
 
 
-def _path(entry: PhotoFile) -> Path:
+def _path(entry: PhotoFile, source: str = "photos") -> Path:
     module, inside = _FOLDERS[entry.distribution]
-    return packages.locate("photos", entry.distribution, module) / inside / entry.file
+    return packages.locate(source, entry.distribution, module) / inside / entry.file
 
 
 def read_photographs(wanted: Container[str]) -> dict[str, list[Image.Image]]:

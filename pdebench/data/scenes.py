@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from pdebench.data import photos, pixels
+from pdebench.data import emoji, photos, pixels
 from pdebench.data.emoji import CATEGORIES, Icon, icons
 from pdebench.data.source import Split
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-RECIPE = "scenes-1"
-"""Part of every cache key: a change to what a scene shows must change it."""
+_RECIPE = "scenes-1"
+IDENTITY = json.dumps([_RECIPE, emoji.IDENTITY, photos.FILES])
+"""Part of the cache keys of all that is made of scenes: what decides what one shows."""
 
 CLASSES = ("Background", *CATEGORIES)
 """Of pixels; the position is the value in a mask."""
@@ -40,6 +42,7 @@ SIZES = (0.25, 0.5)  # of a sprite, in sides of the frame
 FASTEST = 1 / 32  # sides of the frame in a frame, along each axis
 FASTEST_SPIN = math.pi / 16  # radians in a frame
 _SMALLEST_CROP = max(RESOLUTIONS)  # px of the photograph, so that no background is enlarged
+_SHORT_SIDE = 512  # px that larger photographs are reduced to once, since every scene resizes a crop
 _EDGE = 2  # clear pixels around a cut-out, so that its border is interpolated as the rest of it is
 
 
@@ -104,7 +107,17 @@ def _material(split: Split) -> _Material:
     for icon in icons():
         if isinstance(icon, Icon) and icon.split == split:
             categories[icon.label].append(icon)
-    return _Material(tuple(sorted(photos.read_photographs(wanted).items())), categories)
+    photographs = sorted(photos.read_photographs(wanted).items())
+    return _Material(tuple((name, [_reduced(view) for view in views]) for name, views in photographs), categories)
+
+
+def _reduced(view: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    share = _SHORT_SIDE / min(view.size)
+    if share >= 1:
+        return view
+    return view.resize((round(share * view.width), round(share * view.height)), Image.Resampling.LANCZOS)
 
 
 def scene(split: Split, seed: int, frames: int, resolution: int) -> Scene:
@@ -140,7 +153,7 @@ def _draws(split: Split, seed: int) -> Iterator[float]:
     """Endless numbers in [0, 1), the same on every machine and in every version of numpy."""
     number = 0
     while True:
-        digest = hashlib.sha256(f"{RECIPE} {split} {seed} {number}".encode()).digest()
+        digest = hashlib.sha256(f"{_RECIPE} {split} {seed} {number}".encode()).digest()
         yield from (int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in range(0, 32, 4))
         number += 1
 
