@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+Target = Literal["labels", "maps"]
+"""What is learned of an image: its label, or the class of each of its pixels."""
+
+IGNORED = 255
+"""In a map: a pixel whose class nobody knows, which is neither trained on nor counted."""
+
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, Split] = ("train", "validation")
 
@@ -92,8 +98,9 @@ class ImageSet:
     says. `mirrored`, of the same
     shape, are those of the same images mirrored, where mirroring a row would not do it, as of latents.
     `labels` is int64 of shape (N,) with values in [0, len(class_names)), or None for a set without classes. The
-    order is fixed and mixed: any leading slice is a fair sample. `checksum` is the sha256 (hex) of the images and
-    labels; `skipped` counts what the source as a whole left out (broken files, photographs that are too small), each of
+    order is fixed and mixed: any leading slice is a fair sample. `maps` are (N, H, W), the class of each pixel as a
+    place in `map_names`, or `IGNORED`; uint8, or int16 where nothing is ignored; None for a set without.
+    `checksum` is the sha256 (hex) of the images, labels and maps; `skipped` counts what the source as a whole left out (broken files, photographs that are too small), each of
     which is named in a warning where it is a user's.
     """
 
@@ -107,6 +114,8 @@ class ImageSet:
     skipped: int = 0
     mirrored: Rows | None = None
     space: Space | None = None
+    maps: Rows | None = None
+    map_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -121,7 +130,8 @@ class ImageSet:
 class Sample:
     """One decoded image on its way into the cache: uint8 (3, H, W), of a clip (3, T, H, W); label -1: no classes.
 
-    `enlarged`: it was smaller than the resolution. `paged`: its file has further pages, which are not used.
+    `enlarged`: it was smaller than the resolution. `paged`: its file has further pages, which are not used. `map`: the
+    class of each pixel, uint8 (H, W), in a set that has maps.
     """
 
     split: Split
@@ -129,6 +139,7 @@ class Sample:
     label: int = -1
     enlarged: bool = False
     paged: bool = False
+    map: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +180,10 @@ class Source(ABC):
     @abstractmethod
     def class_count(self, config: SourceConfig) -> int | None:
         """Number of classes, known without decoding; None for a set without labels."""
+
+    def map_classes(self, config: SourceConfig) -> tuple[str, ...] | None:
+        """The classes of pixels, known without decoding; None for a set without maps."""
+        return None
 
     @abstractmethod
     def load(self, config: SourceConfig, split: Split) -> ImageSet:

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from pdebench.data.rows import Rows
-from pdebench.data.source import ImageSet
+from pdebench.data.source import ImageSet, Target
 from pdebench.data.space import SeenRows, Space
 
 AHEAD = 3  # batches that are read while another is trained on
@@ -23,8 +23,8 @@ AHEAD = 3  # batches that are read while another is trained on
 class Images:
     """One split as it is trained on: `pixels` (N, C, H, W) as the data set has them, read a batch at a time.
 
-    `labels` are int64 (N,) or None; `checksum` is of both, and `digest` counts it where nobody gave one. `mirrored` and
-    `space` are those of an `ImageSet`.
+    `labels` are int64 (N,) or None; `checksum` is of both, and `digest` counts it where nobody gave one. `mirrored`,
+    `space` and `maps` are those of an `ImageSet`; where there are maps they are what is learned, and not labels.
     """
 
     pixels: Rows | Tensor
@@ -32,6 +32,7 @@ class Images:
     checksum: str | None = None
     mirrored: Rows | None = None
     space: Space | None = None
+    maps: Rows | Tensor | None = None
 
     def digest(self) -> str:
         """What tells these images and labels from all others."""
@@ -39,7 +40,8 @@ class Images:
             return self.checksum
         pixels = torch.as_tensor(self.pixels[:])
         found = hashlib.sha256(repr((pixels.shape, pixels.dtype)).encode())
-        for tensor in (pixels, self.labels):
+        maps = None if self.maps is None else torch.as_tensor(self.maps[:])
+        for tensor in (pixels, self.labels, maps):
             if tensor is not None:
                 found.update(tensor.contiguous().numpy().data)
         return found.hexdigest()
@@ -48,6 +50,11 @@ class Images:
     def seen(self) -> Rows | Tensor:
         """As `ImageSet.seen`."""
         return self.pixels if self.space is None else SeenRows(self.pixels, self.space)  # type: ignore[arg-type]
+
+    @property
+    def targets(self) -> Rows | Tensor | None:
+        """What is learned of each image: its map (H, W), or its label, or nothing."""
+        return self.labels if self.maps is None else self.maps
 
     def read(self, index: Tensor, mirror: Tensor | None = None, epoch: Tensor | int = 0) -> Tensor:
         """The images of an index (B,), those with `mirror` mirrored left to right; latents as a model sees them.
@@ -62,15 +69,25 @@ class Images:
             rows = self.space.seen(rows, index.numpy(), epoch.numpy() if isinstance(epoch, Tensor) else epoch)
         return torch.from_numpy(rows)
 
+    def read_targets(self, index: Tensor, mirror: Tensor | None = None) -> Tensor | None:
+        """What is learned of the images of an index: maps (B, H, W), mirrored as their images are, or labels (B,)."""
+        if self.maps is None:
+            return None if self.labels is None else self.labels[index]
+        maps = np.array(self.maps[index.numpy()])
+        if mirror is not None and mirror.any():
+            maps[mirror.numpy()] = maps[mirror.numpy(), :, ::-1]
+        return torch.from_numpy(maps)
 
-def as_trained_on(images: ImageSet) -> Images:
-    """A split of a data set, its labels in memory."""
-    labels = None if images.labels is None else torch.from_numpy(np.array(images.labels))
-    return Images(images.images, labels, images.checksum, images.mirrored, images.space)
+
+def as_trained_on(images: ImageSet, target: Target = "labels") -> Images:
+    """A split of a data set, its labels in memory; or its maps, which are read as the images are."""
+    maps = images.maps if target == "maps" else None
+    labels = None if images.labels is None or maps is not None else torch.from_numpy(np.array(images.labels))
+    return Images(images.images, labels, images.checksum, images.mirrored, images.space, maps)
 
 
 class Batch(NamedTuple):
-    """Images (B, C, H, W), and their labels (B,) or None."""
+    """Images (B, C, H, W), and what is learned of them: labels (B,), maps (B, H, W) or None."""
 
     images: Tensor
     labels: Tensor | None
@@ -157,7 +174,7 @@ class Batches:
 
     def _read(self, index: Tensor, mirror: Tensor | None, epoch: Tensor) -> Batch:
         images = self.images.read(index, mirror, epoch)
-        labels = None if self.images.labels is None else self.images.labels[index]
+        labels = self.images.read_targets(index, mirror)
         if self.pin:
             return Batch(images.pin_memory(), None if labels is None else labels.pin_memory())
         return Batch(images, labels)
