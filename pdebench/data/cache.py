@@ -48,7 +48,7 @@ class CachedSplit:
     """One split as it lies in the cache, and what happened while the whole entry was decoded.
 
     Attributes:
-        images: uint8 (N, 3, H, W).
+        images: uint8 (N, 3, H, W), of clips (N, 3, T, H, W).
         labels: int64 (N,), -1 where there are no classes.
         checksum: sha256 of images, labels and maps.
         skipped: files that could not be decoded.
@@ -122,11 +122,13 @@ def cached(
     most: int = 0,
     *,
     maps: bool = False,
+    frames: int | None = None,
 ) -> CachedSplit:
     """The entry of `key` (whatever decides its content), made with `decode` where it is absent or damaged.
 
-    `decode` yields the samples of both splits in their final order, each (3, resolution, resolution), and at most so
-    many as `most` says; with `maps` each has its map.
+    `decode` yields the samples of both splits in their final order, each (3, resolution, resolution), with `frames` a
+    clip of so many, (3, frames, resolution, resolution), and at most so many images or frames as `most` says; with
+    `maps` each has its map.
 
     Raises:
         DataError: the cache folder cannot be written, or what `decode` reads cannot be read.
@@ -140,25 +142,29 @@ def cached(
         recipe.append(missing)
     if maps:
         recipe.append("maps")
+    shape: tuple[int, ...] = (3, resolution, resolution)
+    if frames is not None:
+        shape = (3, frames, resolution, resolution)
+        recipe.append(f"{frames} frames")
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
     check_cache()
     folder = cache_folder()
     base = folder / f"{stem}-{resolution}-{digest}"
-    if (entry := _open(base, resolution, split, maps)) is not None:
+    if (entry := _open(base, shape, split, maps)) is not None:
         return entry
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         if shutil.disk_usage(folder).free < _size(most, resolution):
             raise OSError(errno.ENOSPC, f"there is no room for {_size(most, resolution) / 2**20:,.0f} MiB of images")
-        _build(base, resolution, _readable(decode()), maps)
+        _build(base, shape, _readable(decode()), maps)
     except OSError as error:
         remedy = "free some space there, or " * (error.errno in (errno.ENOSPC, errno.EDQUOT))
         raise DataError(
             f"cannot write the image cache in {folder}: {error.strerror or error}; {remedy}set PDEBENCH_CACHE to a "
             "folder that can be written to"
         ) from error
-    if (entry := _open(base, resolution, split, maps)) is None:
+    if (entry := _open(base, shape, split, maps)) is None:
         raise DataError(
             f"the image cache {base.name} in {folder} cannot be read back; set PDEBENCH_CACHE to another folder"
         )
@@ -197,7 +203,7 @@ def _finish(
     return pixels_seen.hexdigest()
 
 
-def _open(base: Path, resolution: int, split: Split, with_maps: bool) -> CachedSplit | None:
+def _open(base: Path, shape: tuple[int, ...], split: Split, with_maps: bool) -> CachedSplit | None:
     """The entry, or None where it is absent, truncated or altered."""
     import numpy as np
 
@@ -206,12 +212,12 @@ def _open(base: Path, resolution: int, split: Split, with_maps: bool) -> CachedS
     try:
         count = about["counts"][split]
         if count:
-            images = read_array(_file(base, f".{split}.npy"), PIXELS, (count, 3, resolution, resolution), mapped=True)
+            images = read_array(_file(base, f".{split}.npy"), PIXELS, (count, *shape), mapped=True)
             labels = read_array(_file(base, f".{split}.labels.npy"), LABELS, (count,))
         else:  # an empty file cannot be mapped
-            images = np.empty((0, 3, resolution, resolution), np.uint8)
+            images = np.empty((0, *shape), np.uint8)
             labels = np.empty(0, np.int64)
-        maps = _maps(base, split, (count, resolution, resolution)) if with_maps else None
+        maps = _maps(base, split, (count, *shape[1:])) if with_maps else None
         if _checksum(images, labels, maps) != about["checksums"][split]:
             return None
         return CachedSplit(
@@ -231,7 +237,7 @@ def _open(base: Path, resolution: int, split: Split, with_maps: bool) -> CachedS
         return None
 
 
-def _maps(base: Path, split: Split, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _maps(base: Path, split: Split, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     import numpy as np
 
     if not shape[0]:
@@ -239,14 +245,13 @@ def _maps(base: Path, split: Split, shape: tuple[int, int, int]) -> NDArray[np.u
     return read_array(_file(base, f".{split}.maps.npy"), PIXELS, shape, mapped=True)
 
 
-def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped], with_maps: bool) -> None:
+def _build(base: Path, shape: tuple[int, ...], samples: Iterable[Sample | Skipped], with_maps: bool) -> None:
     """Decode everything, a split a file, without holding more than one image in memory."""
     import numpy as np
 
     labels: dict[Split, list[int]] = {split: [] for split in SPLITS}
     skipped: list[Skipped] = []
     enlarged = paged = 0
-    shape = (3, resolution, resolution)
     with contextlib.ExitStack() as stack:
         writers = {split: stack.enter_context(ArrayWriter(_file(base, f".{split}.npy"), shape)) for split in SPLITS}
         maps = {

@@ -24,6 +24,7 @@ from pdebench.data.photos import PhotosSource
 from pdebench.data.shards.source import ShardsSource
 from pdebench.data.source import ImageSet, Source, SourceConfig, Split, Target
 from pdebench.data.sprites import SpritesSource
+from pdebench.data.sprites_video import SpritesVideoSource
 from pdebench.data.torchvision import TorchvisionSource
 from pdebench.errors import DataError
 from pdebench.registry import Registry
@@ -36,7 +37,7 @@ SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (*IMAGES, SpritesSource(), EmojiMasksSource(), PackedSource(), EncodedSource(), NOISE, LATENTS),
+    (*IMAGES, SpritesSource(), SpritesVideoSource(), EmojiMasksSource(), PackedSource(), EncodedSource(), NOISE, LATENTS),
     DataError,
 )
 

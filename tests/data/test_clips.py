@@ -18,6 +18,7 @@ from pdebench.data.clips import video
 from pdebench.data.clips.layout import Clip, list_clips
 from pdebench.data.clips.source import _split
 from pdebench.data.pixels import centre_crop
+from pdebench.data.scenes import scene
 from pdebench.errors import CellWarning, DataError
 
 
@@ -297,3 +298,22 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path):
     write_frames(tmp_path / "a", frames(12))
     (clip,) = list_clips(tmp_path, None).clips
     assert [path.name for path in clip.paths] == [f"{number}.png" for number in range(1, 13)]
+
+
+def test_moving_sprites_are_the_scenes_and_their_class_is_in_front(data, monkeypatch):
+    monkeypatch.setattr("pdebench.data.sprites_video.COUNTS", {"train": 40, "validation": 8})
+    config = data("sprites_video", 16, frames=5, frame_stride=2)
+    train, held_out = both(config)
+    assert train.images.shape == (40, 3, 5, 16, 16)
+    assert len(held_out) == 8
+    assert train.class_names is not None
+    assert len(train.class_names) == registry.class_count(config) == 9
+    made = scene("train", 7, 9, 16)
+    assert np.array_equal(train.images[7], made.frames[::2].transpose(3, 0, 1, 2))
+    assert train.labels[7] == made.sprites[-1].value - 1
+    x, y = np.asarray(made.sprites[-1].centre) + 4 * np.asarray(made.sprites[-1].velocity)
+    assert 0 <= min(x, y) <= max(x, y) < 16, "in the middle of the clip it is inside"
+    moving = (np.diff(train.images[:].astype(int), axis=2) != 0).any((1, 2, 3, 4))
+    assert moving.all()
+    with pytest.raises(DataError, match=r"'sprites_video' needs data\.frames"):
+        registry.check(data("sprites_video", 16))
