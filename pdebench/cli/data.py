@@ -25,7 +25,11 @@ data = typer.Typer(
 )
 
 WhatArgument = Annotated[
-    str, typer.Argument(metavar="WHAT", help="A folder of images, a packed folder, or a suite, whose data it is.")
+    str,
+    typer.Argument(
+        metavar="WHAT",
+        help="A folder of images, with `--set frames=16` of clips, a packed folder, or a suite, whose data it is.",
+    ),
 ]
 SideOption = Annotated[int | None, typer.Option("--resolution", min=1, help="Side of the square images, in pixels.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="The source: see `pdebench data list`.")]
@@ -73,12 +77,16 @@ def stats(
 @data.command()
 def show(
     what: WhatArgument,
-    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("data.png"),
-    count: Annotated[int, typer.Option(min=1, max=1024, help="How many images.")] = 64,
+    out: Annotated[
+        Path, typer.Option("--out", help="The PNG to write; of clips NAME.webp, too, in which they move.")
+    ] = Path("data.png"),
+    count: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="How many images or clips. Default: 64 images, 8 clips.")
+    ] = None,
     split: Annotated[str, typer.Option(help="`train` or `validation`.")] = "train",
     resolution: SideOption = None, name: NameOption = None, keys: KeyOption = [],  # noqa: B006
 ) -> None:  # fmt: skip
-    """Write images of a data set side by side, as a model is shown them.
+    """Write images of a data set side by side, as a model is shown them; of clips a row for each, frame by frame.
 
     Example: `pdebench data show ~/photos --resolution 64 --out photos.png`
     """
@@ -86,7 +94,7 @@ def show(
     import torch
 
     from pdebench.data import registry
-    from pdebench.files.picture import png_grid
+    from pdebench.files.picture import png_grid, webp_grid
     from pdebench.results.store import write_atomic
 
     if split not in ("train", "validation"):
@@ -99,9 +107,18 @@ def show(
             f"data set '{config.name}' has {images.images.shape[1]} channels of {images.images.dtype}, which are no "
             "picture: `pdebench data stats` says what they hold"
         )
-    rows = torch.from_numpy(np.array(images.images[:count]))
-    write_atomic(out, png_grid(rows, columns=max(1, round(len(rows) ** 0.5))))
-    typer.echo(f"wrote {out}: {len(rows)} of {len(images):,} images of the {split} split")
+    clips = images.images.ndim == 5
+    if out.suffix == ".webp" and not clips:
+        raise DataError(f"--out {out}: data set '{config.name}' has still images, so name a .png")
+    rows = torch.from_numpy(np.array(images.images[: count or (8 if clips else 64)]))
+    columns = max(1, round(len(rows) ** 0.5))
+    if out.suffix == ".webp":
+        write_atomic(out, webp_grid(rows, columns))
+    elif clips:
+        write_atomic(out, png_grid(rows.transpose(1, 2).flatten(0, 1), columns=rows.shape[2]))
+    else:
+        write_atomic(out, png_grid(rows, columns))
+    typer.echo(f"wrote {out}: {len(rows)} of {len(images):,} {'clips' if clips else 'images'} of the {split} split")
 
 
 @data.command()
@@ -128,7 +145,8 @@ def pack(
             for split in ("train", "validation")}  # fmt: skip
     left = index.skipped
     typer.echo(
-        f"wrote {out}: {rows['train']:,} images to train on, {rows['validation']:,} held out"
+        f"wrote {out}: {rows['train']:,} {'images' if index.frames is None else 'clips'} to train on, "
+        f"{rows['validation']:,} held out"
         + (f", {left:,} left out: `pdebench data stats {out}` names some" if left else "")
     )
 
@@ -200,10 +218,14 @@ def configs_of(what: str, resolution: int | None, name: str | None, keys: list[s
     if name is None and not folder.is_dir():
         return _of_suite(what, resolution, given)
     packed = (folder / INDEX).is_file()
-    side = resolution or (read_index(folder).shape[-1] if packed and name in (None, "packed") else None)
-    if side is None:
+    about: dict[str, Any] = {"path": folder.absolute(), "resolution": resolution}
+    if packed and name in (None, "packed"):
+        index = read_index(folder)
+        about |= {"name": "packed", "resolution": resolution or index.shape[-1], "frames": index.frames}
+    else:
+        about["name"] = name or ("folder" if given.get("frames") is None else "clips")
+    if about["resolution"] is None:
         raise DataError(f"{what}: say the side of the images with --resolution")
-    about = {"name": name or ("packed" if packed else "folder"), "resolution": side, "path": folder.absolute()}
     return [_config(about | given)]
 
 
@@ -250,15 +272,16 @@ def _remarks() -> Iterator[None]:
 def _print_statistics(config: DataConfig, found: Any) -> None:
     where = f" in {config.path}" if config.path else ""
     typer.echo(f"data set '{config.name}'{where}: {' x '.join(map(str, found.shape))} of {found.dtype}")
+    noun = "clips" if len(found.shape) == 4 else "images"
     for split, one in found.splits.items():
-        typer.echo(f"{split}: {one.images:,} images, {one.copies:,} of them copies of others")
+        typer.echo(f"{split}: {one.images:,} {noun}, {one.copies:,} of them copies of others")
         numbers = ", ".join(f"{mean:.4g} +- {std:.4g}" for mean, std in zip(one.mean, one.std, strict=True))
         typer.echo(f"  channels, mean +- deviation: {numbers}")
         if one.classes is not None:
             sizes = sorted(one.classes.values())
-            typer.echo(f"  {len(sizes):,} classes of {sizes[0]:,} to {sizes[-1]:,} images")
+            typer.echo(f"  {len(sizes):,} classes of {sizes[0]:,} to {sizes[-1]:,} {noun}")
             shown = list(one.classes.items())[:10]
             more = f", and {len(one.classes) - 10:,} more" if len(one.classes) > 10 else ""
             typer.echo("  in order: " + ", ".join(f"{name} {count:,}" for name, count in shown) + more)
     skipped = max(one.skipped for one in found.splits.values())
-    typer.echo(f"{found.shared:,} held-out images are trained on, too; {skipped:,} files were left out")
+    typer.echo(f"{found.shared:,} held-out {noun} are trained on, too; {skipped:,} files were left out")

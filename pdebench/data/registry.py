@@ -37,7 +37,16 @@ SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (*IMAGES, SpritesSource(), SpritesVideoSource(), EmojiMasksSource(), PackedSource(), EncodedSource(), NOISE, LATENTS),
+    (
+        *IMAGES,
+        SpritesSource(),
+        SpritesVideoSource(),
+        EmojiMasksSource(),
+        PackedSource(),
+        EncodedSource(),
+        NOISE,
+        LATENTS,
+    ),
     DataError,
 )
 

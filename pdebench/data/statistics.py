@@ -13,7 +13,7 @@ from pdebench.data.source import SPLITS, ImageSet, Split
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-AT_ONCE = 64  # images that are read at a time
+AT_ONCE = 64  # images that are read at a time, or as many clips as have about so many frames
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ def statistics(sets: dict[Split, ImageSet]) -> SetStatistics:
         total, squares, count = _zeros(images), _zeros(images), 0
         for rows in _blocks(images):
             values = rows.astype("f8")
-            total += values.sum((0, 2, 3))
-            squares += (values**2).sum((0, 2, 3))
-            count += len(rows) * rows.shape[2] * rows.shape[3]
+            others = tuple(axis for axis in range(values.ndim) if axis != 1)
+            total += values.sum(others)
+            squares += (values**2).sum(others)
+            count += values.size // values.shape[1]
             digests.update(hashlib.sha1(row.tobytes(), usedforsecurity=False).digest() for row in rows)
         mean = total / max(count, 1)
         deviation = (squares / max(count, 1) - mean**2).clip(0) ** 0.5
@@ -80,8 +81,9 @@ def _blocks(images: ImageSet) -> Iterator[NDArray[Any]]:
     import numpy as np
 
     rows = images.seen
-    for begin in range(0, len(rows), AT_ONCE):
-        yield np.asarray(rows[begin : begin + AT_ONCE])
+    at_once = AT_ONCE if rows.ndim == 4 else max(1, AT_ONCE // rows.shape[2])
+    for begin in range(0, len(rows), at_once):
+        yield np.asarray(rows[begin : begin + at_once])
 
 
 def _classes(images: ImageSet) -> dict[str, int] | None:

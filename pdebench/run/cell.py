@@ -47,6 +47,7 @@ from pdebench.train.batches import Images, as_trained_on
 from pdebench.train.loop import Progress, Trained, compile_in_place, train
 from pdebench.train.state import Snapshots
 
+PICTURES = (".png", ".webp")  # what a task may leave
 MADE = "made"  # what a task makes, until it is judged
 VALIDATION_BATCH = 64  # images at a time, at most
 
@@ -294,9 +295,9 @@ def _judged(
     watch({"stage": "evaluate"})
     meaningful = data_registry.SOURCES[cell.data.name].meaningful
     judged = learner.judge(applied, cell.evaluate, reference, meaningful=meaningful, device=device)
-    if foreign := [name for name in judged.files if Path(name).suffix != ".png" or Path(name).name != name]:
+    if foreign := [name for name in judged.files if Path(name).suffix not in PICTURES or Path(name).name != name]:
         raise ModelError(
-            f"the task {learner.task} leaves a file {foreign[0]!r}: a task leaves pictures alone, NAME.png"
+            f"the task {learner.task} leaves a file {foreign[0]!r}: a task leaves pictures alone, NAME.png or NAME.webp"
         )
     for name, content in judged.files.items():
         write_atomic(folder / name, content)

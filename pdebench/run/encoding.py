@@ -79,6 +79,8 @@ def encode(
     images = sets["train"].images
     if sets["train"].space is not None or images.shape[1] != 3 or images.dtype != np.uint8:
         raise DataError(f"data set '{config.name}' has no RGB images of 8 bits, which an autoencoder takes")
+    if images.ndim != 4:
+        raise DataError(f"data set '{config.name}' has clips, and an autoencoder of images takes none: train on pixels")
     encoders = [
         _Encoder(load(autoencoder, device, download=download), FIRST_BATCH.get(device.type, 8)) for device in devices
     ]

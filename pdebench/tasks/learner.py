@@ -43,7 +43,10 @@ class Applied:
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found of what a model made: columns of the record that no cell has else, and pictures, `NAME.png`."""
+    """What was found of what a model made: columns of the record that no cell has else, and pictures.
+
+    These are called `NAME.png`, or `NAME.webp` where they move.
+    """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from pdebench.data.cache import cache_folder
 from pdebench.data.clips import pictures, video
@@ -71,13 +72,15 @@ def _look(clip: Clip) -> Looked | str:
     try:
         if clip.kind == "video":
             return video.look(clip.paths[0])
-        return pictures.look_at_animation(clip.paths[0]) if clip.kind == "animation" else pictures.look_at_frames(
-            clip.paths
+        return (
+            pictures.look_at_animation(clip.paths[0])
+            if clip.kind == "animation"
+            else pictures.look_at_frames(clip.paths)
         )
     except Damaged as error:
         return str(error)
 
 
-def _read(kept: Sequence[object]) -> Looked:
-    *numbers, times = kept
-    return Looked(*numbers, tuple(times))  # type: ignore[arg-type]  # as it was written, by its checksum
+def _read(kept: Sequence[Any]) -> Looked:
+    frames, width, height, rate, even, times = kept
+    return Looked(frames, width, height, rate, even, tuple(times))

@@ -98,7 +98,9 @@ def _by_folder(root: Path, clips: Sequence[Clip], left_out: tuple[Skipped, ...])
     by_split = {split: folder for folder, split in of.items()}
     train, held_out = by_split["train"], by_split["validation"]
     if loose := [clip.name for clip in clips if "/" not in clip.name]:
-        raise DataError(f"data.path: {root} has clips beside {train}/ and {held_out}/, such as {loose[0]}: move them in")
+        raise DataError(
+            f"data.path: {root} has clips beside {train}/ and {held_out}/, such as {loose[0]}: move them in"
+        )
     unused = tuple(
         Skipped(clip.name, f"in {folder}/, which is neither trained on nor held out")
         for folder, split in of.items() if split == "test" for clip in parts[folder]
@@ -218,8 +220,8 @@ def _walked(path: Path, key: str) -> tuple[Path, list[Clip], tuple[Skipped, ...]
         raise DataError(f"{key}: {error.filename or str(path)[:80]} cannot be read: {error.strerror}") from None
     if pictures and not walk.clips:
         raise DataError(
-            f"{key}: {root} has {len(pictures)} pictures and no clips: a clip is a video file or a folder of its frames, "
-            "so move the frames of each clip into a folder"
+            f"{key}: {root} has {len(pictures)} pictures and no clips: a clip is a video file or a folder of its "
+            "frames, so move the frames of each clip into a folder"
         )
     for picture in pictures:
         walk.leave_out(picture, "a picture beside clips")

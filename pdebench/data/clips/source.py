@@ -14,7 +14,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from pdebench.data import pixels
 from pdebench.data.clips import video
@@ -106,14 +106,14 @@ class ClipsSource(Source):
         rows = [(number, begin) for _, number, begin in sorted(windows)]
         names = listing.class_names
         labels = None if names is None else np.asarray([mine[number][0].clip.label for number, _ in rows], np.int64)
-        about = [
+        decides = [
             _content(listing, digests), split, frames, stride, config.resolution,
             decoders(sorted({clip.kind for clip in listing.clips})),
         ]  # fmt: skip
         return ImageSet(
             ClipRows([held for held, _ in mine], rows, frames, stride, config.resolution),
             labels, names, self.name, config.resolution, split,
-            hashlib.sha256(json.dumps(about).encode()).hexdigest(), len(left_out),
+            hashlib.sha256(json.dumps(decides).encode()).hexdigest(), len(left_out),
         )  # fmt: skip
 
 
@@ -180,14 +180,14 @@ def _remarks(
 def _of_time(looked: Sequence[Looked]) -> Iterator[str]:
     if uneven := sum(not one.even for one in looked):
         yield (
-            f"{uneven} of {len(looked)} clips have frames at uneven times: frames are taken one after another, whatever "
-            "time lies between them"
+            f"{uneven} of {len(looked)} clips have frames at uneven times: frames are taken one after another, "
+            "whatever time lies between them"
         )
     rates = sorted({round(one.rate, 2) for one in looked if one.rate})
     if len(rates) > 1:
         yield (
-            f"clips have from {rates[0]:g} to {rates[-1]:g} frames a second, and are not resampled: what a frame more is "
-            "in time differs between them"
+            f"clips have from {rates[0]:g} to {rates[-1]:g} frames a second, and are not resampled: what a frame "
+            "more is in time differs between them"
         )
 
 
@@ -204,6 +204,7 @@ def _asked(frames: int, stride: int) -> str:
 
 def _empty(split: Split, listing: ClipListing, clips: int) -> DataError:
     return DataError(
-        f"data.path: the {split} split of {listing.root} is empty ({clips} clip{'s' * (clips != 1)} in all): add clips; "
-        f"a hash of each sends about {VALIDATION_SHARE:.0%} of them to validation, or name some as data.validation"
+        f"data.path: the {split} split of {listing.root} is empty ({clips} clip{'s' * (clips != 1)} in all): add "
+        f"clips; a hash of each sends about {VALIDATION_SHARE:.0%} of them to validation, or name some as "
+        "data.validation"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,8 +89,8 @@ def look(path: Path) -> Looked:
     if len(sizes) > 1:
         raise Damaged(f"its frames are of {len(sizes)} sizes, such as {_sizes(list(sizes))}")
     known = [time for time in times if time is not None]
-    told_apart = len(known) == len(times) and all(a < b for a, b in zip(known, known[1:], strict=False))
-    steps = [b - a for a, b in zip(known, known[1:], strict=False)] or [0]
+    told_apart = len(known) == len(times) and all(a < b for a, b in pairwise(known))
+    steps = [b - a for a, b in pairwise(known)] or [0]
     even = not told_apart or max(steps) - min(steps) <= _UNEVEN
     return Looked(len(times), *next(iter(sizes)), rate, even, tuple(known) if told_apart else ())
 

@@ -131,8 +131,7 @@ def _of_rows(config: SourceConfig, out: Path, said: Said) -> Index:
         raise DataError(
             f"data set '{config.name}' holds latents, which lie in arrays already: train on them as they are"
         )
-    channels, height, width = train.images.shape[1:]
-    shape, kind = (channels, height, width), train.images.dtype.str
+    shape, kind = tuple(train.images.shape[1:]), train.images.dtype.str
     if kind not in ("|u1", "<f2", "<f4"):
         raise DataError(f"data set '{config.name}' has values of {train.images.dtype}, which are not packed")
     size = rows_of_a_part(shape, train.images.dtype.itemsize)
@@ -169,10 +168,10 @@ def _parts(out: Path, of: str, count: int) -> list[Part]:
 
 
 def _index(
-    of: str, made_from: str, names: list[str] | None, shape: tuple[int, int, int], parts: list[Part],
+    of: str, made_from: str, names: list[str] | None, shape: tuple[int, ...], parts: list[Part],
     remarks: list[str], left_out: int, kind: str = "|u1",
 ) -> Index:  # fmt: skip
     return Index(
-        format=FORMAT, of=of, made_from=made_from, class_names=names, shape=shape, dtype=kind, mirrored=False,
-        space=None, parts=parts, remarks=remarks, left_out=left_out,
+        format=FORMAT, of=of, made_from=made_from, class_names=names, shape=shape,  # type: ignore[arg-type]  # of 3 or 4
+        dtype=kind, mirrored=False, space=None, parts=parts, remarks=remarks, left_out=left_out,
     )  # fmt: skip
