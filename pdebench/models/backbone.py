@@ -7,6 +7,7 @@ loads into the `DiT` family unchanged.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdebench.errors import ModelError, did_you_mean
-from pdebench.models.grid import InputSize, grid_of, sides_of
+from pdebench.models.grid import InputSize, grid_of, indivisible, patches_of, sides_of
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.registry import Dimensions, Family, parse_name
 from pdebench.models.shell import Head, Shell
@@ -28,20 +29,24 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 class PatchEmbed(nn.Module):
-    """Images (B, C, H, W) to tokens (B, N, D) in raster order.
+    """Images (B, C, H, W), clips (B, C, T, H, W) or sequences (B, C, L) to tokens (B, N, D) in raster order.
 
-    The weights are those of DiT's strided convolution, applied as what it is: one matrix product.
+    The weights are those of DiT's strided convolution, of a clip ViViT's of tubelets, applied as what it is: one matrix
+    product.
     """
 
-    def __init__(self, patch: int, in_channels: int, width: int) -> None:
+    def __init__(self, patches: tuple[int, ...], in_channels: int, width: int) -> None:
         super().__init__()
-        self.patch = patch
-        self.proj = nn.Conv2d(in_channels, width, kernel_size=patch, stride=patch)
+        self.patches = patches
+        convolution = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[len(patches)]
+        self.proj = convolution(in_channels, width, kernel_size=patches, stride=patches)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        (batch, channels, height, width), p = x.shape, self.patch
-        patches = x.view(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
-        return F.linear(patches.reshape(batch, -1, channels * p * p), self.proj.weight.flatten(1), self.proj.bias)
+        (batch, channels, *sides), axes = x.shape, len(self.patches)
+        split = [length for side, p in zip(sides, self.patches, strict=True) for length in (side // p, p)]
+        order = (0, *range(2, 2 + 2 * axes, 2), 1, *range(3, 3 + 2 * axes, 2))
+        patches = x.view(batch, channels, *split).permute(order).reshape(batch, -1, channels * math.prod(self.patches))
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
 class TimestepEmbedder(nn.Module):
@@ -160,13 +165,14 @@ class FinalLayer(nn.Module):
 class Backbone(nn.Module):
     """A diffusion transformer with the token mixer of `family`.
 
-    Called as `model(x, t, y=None)`: images or latents `x` (B, C, H, W), times `t` (B,) in the unit that the task
-    chose, labels `y` (B,), -1 (or `y=None`) meaning "no class". Returns (B, `out_channels`, H, W) or, with the head
-    `vector`, (B, `out_channels`).
+    Called as `model(x, t, y=None)`: images or latents `x` (B, C, H, W), or clips (B, C, T, H, W), times `t` (B,) in the
+    unit that the task chose, labels `y` (B,), -1 (or `y=None`) meaning "no class". Returns (B, `out_channels`, H, W),
+    for clips (B, `out_channels`, T, H, W), or, with the head `vector`, (B, `out_channels`).
 
     Attributes:
-        grid: tokens along each side of an image.
-        sides: of an image, in pixels.
+        grid: tokens along each axis, of a clip (t, h, w).
+        patches: pixels of a patch along each axis.
+        sides: of an image or a clip, in pixels, the first of a clip in frames.
     """
 
     def __init__(
@@ -179,6 +185,7 @@ class Backbone(nn.Module):
         input_size: InputSize,
         in_channels: int,
         num_classes: int | None,
+        patch_frames: int = 1,
         head: Head = "field",
         out_channels: int | None = None,
     ) -> None:
@@ -186,12 +193,13 @@ class Backbone(nn.Module):
         depth, width, heads, mlp_hidden = dimensions
         self.patch, self.in_channels, self.num_classes, self.head = patch, in_channels, num_classes, head
         self.out_channels = in_channels if out_channels is None else out_channels
-        self.grid = grid_of(input_size, patch)
-        self.x_embedder = PatchEmbed(patch, in_channels, width)
+        self.grid = grid_of(input_size, patch, patch_frames)
+        self.patches = patches_of(len(self.grid), patch, patch_frames)
+        self.x_embedder = PatchEmbed(self.patches, in_channels, width)
         self.t_embedder = TimestepEmbedder(width)
         self.y_embedder = None if num_classes is None else LabelEmbedder(num_classes, width)
         # frozen, but a parameter, as in the reference: published parameter counts include it
-        self.pos_embed = nn.Parameter(torch.zeros(1, self.grid[0] * self.grid[1], width), requires_grad=False)
+        self.pos_embed = nn.Parameter(torch.zeros(1, math.prod(self.grid), width), requires_grad=False)
         mixer_class, shell = family.mixer_class(), family.shell
         places = [
             MixerContext(width, heads or 1, self.grid, layer, depth, mlp_hidden is not None) for layer in range(depth)
@@ -200,16 +208,16 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList(
             Block(place, mixer, shell, mlp_hidden) for place, mixer in zip(places, mixers, strict=True)
         )
-        numbers = self.out_channels if head == "vector" else patch * patch * self.out_channels
+        numbers = self.out_channels if head == "vector" else math.prod(self.patches) * self.out_channels
         self.final_layer = FinalLayer(width, numbers, shell)
         self.mixer_implementation = mixers[0].implementation
         self._initialise()
         self.register_load_state_dict_pre_hook(_accept_reference_names)
 
     @property
-    def sides(self) -> tuple[int, int]:
-        """Pixels of an image along each side."""
-        return self.grid[0] * self.patch, self.grid[1] * self.patch
+    def sides(self) -> tuple[int, ...]:
+        """Pixels along each axis, frames along a clip's first."""
+        return tuple(tokens * p for tokens, p in zip(self.grid, self.patches, strict=True))
 
     def _initialise(self) -> None:
         """Xavier linears and zero biases, then what the reference and the mixers set otherwise."""
@@ -237,7 +245,7 @@ class Backbone(nn.Module):
         self.final_layer.initialise()
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        """Predict for noisy images `x` (B, C, H, W) at times `t` (B,), given labels `y` (B,) or none."""
+        """Predict for noisy images `x` (B, C, H, W) or clips (B, C, T, H, W) at times `t` (B,), given `y` (B,)."""
         c = self.t_embedder(t)
         if self.y_embedder is not None:
             assert self.num_classes is not None
@@ -252,10 +260,11 @@ class Backbone(nn.Module):
         return self._unpatchify(self.final_layer(tokens, c))
 
     def _unpatchify(self, tokens: Tensor) -> Tensor:
-        """(B, N, p p C) to (B, C, H, W)."""
-        (h, w), p = self.grid, self.patch
-        patches = tokens.view(-1, h, w, p, p, self.out_channels)
-        return patches.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.out_channels, h * p, w * p)
+        """(B, N, p p C) to (B, C, H, W), of clips (B, N, p_t p p C) to (B, C, T, H, W)."""
+        axes = len(self.grid)
+        patches = tokens.view(-1, *self.grid, *self.patches, self.out_channels)
+        pairs = [place for axis in range(1, axes + 1) for place in (axis, axes + axis)]
+        return patches.permute(0, 2 * axes + 1, *pairs).reshape(-1, self.out_channels, *self.sides)
 
 
 def create_model(
@@ -265,6 +274,7 @@ def create_model(
     in_channels: int = 4,
     num_classes: int | None = 1000,
     learn_sigma: bool = False,
+    patch_frames: int = 1,
     head: Head = "field",
     out_channels: int | None = None,
     depth: int | None = None,
@@ -278,10 +288,11 @@ def create_model(
     Args:
         name: FAMILY-SIZE/PATCH; `pdebench list models` shows them.
         input_size: side of the images or latents in pixels, a multiple of the patch; height and width where they
-            differ.
+            differ; of clips (frames, height, width); of sequences (length,).
         in_channels: channels of the images or latents.
         num_classes: classes to condition on, or None for an unconditional model.
         learn_sigma: predict a variance beside the mean, as DiT's published models do: twice the channels come out.
+        patch_frames: frames of a patch of clips, which divide the clip's; `patch` in the name is its side.
         head: `field`, values at every pixel, or `vector`, one vector for the whole image.
         out_channels: of what comes out; None: as many as the images have.
         depth: blocks, in place of the size's; likewise `width` (channels of a token), `heads` and `mlp_hidden`.
@@ -290,8 +301,8 @@ def create_model(
     Under `torch.device("meta")` it allocates nothing.
 
     Raises:
-        ModelError: an unknown name or option, an input size that the patch does not divide, or dimensions that do not
-            fit each other.
+        ModelError: an unknown name or option, an input size that the patch does not divide, a grid that the family does
+            not take, or dimensions that do not fit each other.
     """
     family, size, patch = parse_name(name)
     try:
@@ -303,9 +314,9 @@ def create_model(
             hint = did_you_mean(option, family.options.model_fields)
             raise ModelError(f"{name} takes no option '{option}'; {hint}") from None
         raise ModelError(f"{name}: option '{option}': {problem['msg']}, not {problem['input']!r}") from None
-    for side in sides_of(input_size):
-        if side % patch:
-            raise ModelError(f"resolution {side} is not divisible by patch {patch}")
+    wrong = indivisible(sides_of(input_size), patch, patch_frames)
+    if wrong or (wrong := family.refusal(grid_of(input_size, patch, patch_frames), chosen)):
+        raise ModelError(wrong)
     return Backbone(
         family,
         family.dimensions(size, chosen, depth=depth, width=width, heads=heads, mlp_hidden=mlp_hidden),
@@ -314,28 +325,39 @@ def create_model(
         input_size=input_size,
         in_channels=in_channels,
         num_classes=num_classes,
+        patch_frames=patch_frames,
         head=head,
         out_channels=2 * in_channels if learn_sigma and out_channels is None else out_channels,
     )
 
 
-def sincos_position_embedding(grid: tuple[int, int], width: int, scale: float = 1.0) -> Tensor:
-    """Frozen 2-D sine-cosine position embedding, (1, h w, width), as in MAE and DiT: columns first, then rows.
+def sincos_position_embedding(grid: tuple[int, ...], width: int, scales: Sequence[float] | None = None) -> Tensor:
+    """Frozen sine-cosine position embedding, (1, N, width): in a plane as in MAE and DiT, columns first, then rows.
 
-    A token `scale` apart from the next: 0.5 gives a grid twice as fine over the same image.
+    On (t, h, w) a token's is the sum of its frame's, over the whole width, and of its place's in the plane, as in Latte
+    (arXiv 2401.03048; Vchitect/Latte), which adds the frame's after its first block. A sequence has its place's alone.
+    A token stands `scales` apart from the next, by axis, 1 where not given: 0.5 gives a grid twice as fine over the
+    same image.
     """
-    h, w = grid
-    omega = 10_000.0 ** (-torch.arange(width // 4, dtype=torch.float64, device="cpu") / (width / 4))
-    rows, columns = torch.meshgrid(
-        torch.arange(h, dtype=torch.float64, device="cpu"),
-        torch.arange(w, dtype=torch.float64, device="cpu"),
-        indexing="ij",
-    )
-    halves = []
-    for position in (columns, rows):
-        angles = position.reshape(-1, 1) * scale * omega
-        halves += [angles.sin(), angles.cos()]
-    return torch.cat(halves, dim=1).float().unsqueeze(0)
+    places = [
+        torch.arange(tokens, dtype=torch.float64, device="cpu") * scale
+        for tokens, scale in zip(grid, scales or [1.0] * len(grid), strict=True)
+    ]
+    found = torch.zeros((), dtype=torch.float64, device="cpu")
+    if len(grid) != 2:
+        found = _sines_and_cosines(places[0], width)
+    if len(grid) > 1:
+        rows, columns = torch.meshgrid(*places[-2:], indexing="ij")
+        plane = [_sines_and_cosines(axis.reshape(-1), width // 2) for axis in (columns, rows)]
+        found = (found.unsqueeze(-2) if len(grid) == 3 else found) + torch.cat(plane, dim=1)
+    return found.reshape(1, -1, width).float()
+
+
+def _sines_and_cosines(places: Tensor, width: int) -> Tensor:
+    """(N,) to (N, width)."""
+    omega = 10_000.0 ** (-torch.arange(width // 2, dtype=torch.float64, device="cpu") / (width / 2))
+    angles = places[:, None] * omega
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def _accept_reference_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -31,6 +31,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "frames": None,
         "frame_stride": 1,
     },
+    "model": {"patch_frames": 1},
     "train": {
         "compile": "eager",
         "devices": 1,
@@ -80,7 +81,7 @@ def identity_of(config: Mapping[str, Any]) -> str:
     family = FAMILIES[decides["model"]["family"]]
     if family.revision > 1:
         decides["model"]["revision"] = family.revision
-    for section, keys in {**NEUTRAL, "model": family.neutral}.items():
+    for section, keys in {**NEUTRAL, "model": {**NEUTRAL["model"], **family.neutral}}.items():
         for key, value in keys.items():
             if key in decides[section] and decides[section][key] == value:
                 del decides[section][key]

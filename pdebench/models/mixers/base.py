@@ -13,7 +13,8 @@ class Mixer(nn.Module):
     """A token mixer: the one part of a block in which tokens see each other.
 
     A subclass is built as `Mixer(place, options)` and called as `mixer(x, c)`, `x` of shape (B, N, D) in raster
-    order over `place.grid`, `c` the conditioning vector of shape (B, D); it returns (B, N, D).
+    order over `place.grid`, `c` the conditioning vector of shape (B, D); it returns (B, N, D). The grid is (h, w), or
+    (t, h, w) or (n,) where its family's `axes` say that it takes them.
 
     Attributes:
         implementation: what runs, in words for the record; an instance that uses a kernel sets its own.
