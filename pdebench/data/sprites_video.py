@@ -15,7 +15,7 @@ from pdebench.data.clips.source import frames_of
 from pdebench.data.emoji import CATEGORIES, check_packages
 from pdebench.data.source import SPLITS, ImageSet, Sample, Source, SourceConfig, Split
 
-COUNTS: dict[Split, int] = {"train": 2048, "validation": 256}
+COUNTS: dict[Split, int] = {"train": 512, "validation": 64}
 
 
 class SpritesVideoSource(Source):

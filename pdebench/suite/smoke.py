@@ -19,6 +19,7 @@ from pdebench.suite.config import Cell, DataConfig
 from pdebench.suite.load import Suite
 
 TOKENS_A_SIDE = 8  # at most: a CPU is to be done in minutes
+FRAMES = 4  # of tokens of a clip, at most
 STEPS, BATCH = 4, 4
 SAMPLES = 8
 
@@ -49,8 +50,11 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     if packaged and (offered := SOURCES[cell.data.name].resolutions):
         side = min(offered)
     found: dict[str, Any] = {"data.name": cell.data.name, "data.resolution": side, "data.flip": cell.data.flip}
+    frames = None if cell.data.frames is None else min(cell.data.frames, cell.model.patch_frames * FRAMES)
     if not packaged:
-        found |= _made_up(cell.data, side, data)
+        found |= _made_up(cell.data, side, frames, data)
+    if frames is not None:
+        found |= {"data.frames": frames, "model.patch_frames": cell.model.patch_frames}
     family = FAMILIES[cell.model.family]
     found |= {"model.family": cell.model.family, "model.size": "XXS", "model.patch": cell.model.patch}
     found |= {f"model.{key}": value for key, value in cell.model.options.items()}
@@ -82,7 +86,7 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     return found | {f"measure.{key}": value for key, value in measure.items()}
 
 
-def _made_up(config: DataConfig, side: int, data: Path) -> dict[str, Any]:
+def _made_up(config: DataConfig, side: int, frames: int | None, data: Path) -> dict[str, Any]:
     """The keys of a made-up set in the place of one that has to be brought."""
     source = SOURCES[config.name]
     try:
@@ -90,7 +94,9 @@ def _made_up(config: DataConfig, side: int, data: Path) -> dict[str, Any]:
     except DataError:
         channels = source.channels
     latents = bool(config.channels and config.channels != 3) or source.dtype == "float32"
-    folder = data / f"{'latents' if latents else 'images'}-{channels}x{side}{'-unlabelled' * (config.classes == 0)}"
-    made_up.make_up(folder, side, channels, latents=latents, labelled=config.classes != 0)
+    long = "" if frames is None else f"x{frames}"
+    kind = f"{'latents' if latents else 'images'}-{channels}{long}x{side}"
+    folder = data / f"{kind}{'-unlabelled' * (config.classes == 0)}"
+    made_up.make_up(folder, side, channels, frames, latents=latents, labelled=config.classes != 0)
     keys: dict[str, Any] = {"data.name": "packed", "data.path": str(folder.absolute()), "data.resolution": side}
     return keys | ({"data.flip": False} if latents else {})  # a mirrored latent is none of a mirrored image
