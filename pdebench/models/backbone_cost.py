@@ -27,32 +27,39 @@ def backbone_cost(
     patch_frames: int = 1,
     head: Head = "field",
     out_channels: int | None = None,
+    conditioned: bool = True,
 ) -> Cost:
     """A whole backbone; arguments as of `create_model`."""
     shell, (depth, d, heads, hidden) = family.shell, dimensions
     grid = grid_of(input_size, patch, patch_frames)
     place = MixerContext(d, heads or 1, grid, 0, depth, hidden is not None)
     n, pixels_of_patch = place.tokens, math.prod(patches_of(len(grid), patch, patch_frames))
-    norm = Cost(d if shell.norm == "rms" else 0, macs.norm(n * d))
+    weights = d if shell.norm == "rms" else 0 if conditioned else 2 * d
+    norm = Cost(weights, macs.norm(n * d))
 
     def block(layer: int) -> Cost:
         found = family.cost(replace(place, layer=layer), options) + norm
-        if hidden is None:
-            found += linear(d, 3 * d, 1)
-        else:
+        if hidden is not None:
             gates = 2 if shell.mlp == "swiglu" else 1
             bias = shell.mlp != "swiglu"
-            found += linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias) + norm + linear(d, 6 * d, 1)
+            found += linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias) + norm
+        if conditioned:  # adaLN
+            found += linear(d, (3 if hidden is None else 6) * d, 1)
         if shell.convolution:
             found += Cost(10 * d, macs.convolution(n * d, 9))
         return found
 
-    embedders = linear(pixels_of_patch * in_channels, d, n) + linear(256, d, 1) + linear(d, d, 1)
-    embedders += Cost(n * d + (0 if num_classes is None else (num_classes + 1) * d), 0)
+    whole = linear(pixels_of_patch * in_channels, d, n) + Cost(n * d, 0)
+    if conditioned:
+        whole += linear(256, d, 1) + linear(d, d, 1)
+        whole += Cost(0 if num_classes is None else (num_classes + 1) * d, 0)
     made = out_channels or in_channels * (2 if learn_sigma else 1)
     last = norm + (linear(d, made, 1) if head == "vector" else linear(d, pixels_of_patch * made, n))
-    last += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, macs.norm(n * d))  # adaLN, or a second norm
+    if shell.head == "zigma":
+        last += Cost(0, macs.norm(n * d))  # a second one, without weights
+    elif conditioned:
+        last += linear(d, 2 * d, 1)
     cycle = family.layers_of_a_cycle(len(grid), options)
     for layer in range(min(cycle, depth)):
-        embedders += block(layer).times(len(range(layer, depth, cycle)))
-    return embedders + last
+        whole += block(layer).times(len(range(layer, depth, cycle)))
+    return whole + last

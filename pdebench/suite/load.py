@@ -43,6 +43,7 @@ from pdebench.suite.validation import (
     resolve,
     task_of,
 )
+from pdebench.tasks.registry import TASKS
 
 __all__ = [
     "Cell",
@@ -306,8 +307,9 @@ def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | Model
         family = FAMILIES[model.family]
         sides = SOURCES[cell.data.name].sides(cell.data)
         setting = matching.MatchSetting(
-            model.size, model.patch, resolution, match.by, model.patch_frames, sides if len(sides) == 3 else None
-        )
+            model.size, model.patch, resolution, match.by, TASKS[cell.task].conditioned, model.patch_frames,
+            sides if len(sides) == 3 else None,
+        )  # fmt: skip
         try:
             sizes[key] = matching.match(family, family.options(**model.options), FAMILIES[match.to], setting)
         except ModelError as error:

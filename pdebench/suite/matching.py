@@ -49,8 +49,9 @@ class MatchSetting(NamedTuple):
     patch: int
     resolution: int
     by: By
+    conditioned: bool = True
     patch_frames: int = 1
-    sides: tuple[int, int, int] | None = None
+    sides: tuple[int, ...] | None = None
 
     @property
     def input_size(self) -> InputSize:
@@ -103,7 +104,7 @@ def cost(family: Family, options: BaseModel, dimensions: Dimensions, setting: Ma
 def _whole(family: Family, options: BaseModel, dimensions: Dimensions, setting: MatchSetting) -> closed_form.Cost:
     return backbone_cost(
         family, dimensions, setting.patch, options, input_size=setting.input_size, in_channels=3, num_classes=None,
-        patch_frames=setting.patch_frames,
+        conditioned=setting.conditioned, patch_frames=setting.patch_frames,
     )  # fmt: skip
 
 

@@ -162,6 +162,13 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         return problems
     if (misfit := _misfit(cell)) is not None:
         return [misfit]
+    family = FAMILIES[cell.model.family]
+    if not TASKS[cell.task].conditioned and (option := family.conditioned_option(cell.model.options)) is not None:
+        message = (
+            f"{option} acts by the time and the class that a model is given, and the task {cell.task} gives it "
+            "neither; leave it out"
+        )
+        return [Problem(("model", option), message, shared=(("task",), ("model", "family")))]
     if cell.train.processes > 1 and (cell.measure.parts or cell.measure.largest_batch):
         where = ("measure", "parts" if cell.measure.parts else "largest_batch")
         several = "devices" if cell.train.devices > 1 else "nodes"

@@ -29,7 +29,7 @@ class Attention(Mixer):
         self.qkv = nn.Linear(place.width, 3 * place.width)
         self.proj = nn.Linear(place.width, place.width)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Attend over all tokens or, factorised, those of a frame or a place; `x` and the result are (B, N, D)."""
         if self.within == "frames":
             return undo_by_frame(self._attended(by_frame(x, self.grid)), self.grid)

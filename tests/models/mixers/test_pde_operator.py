@@ -473,7 +473,7 @@ def test_sampling_reuses_the_symbol_until_a_parameter_changes() -> None:
     x = torch.randn(1, 2, 6, 6, dtype=torch.float64)
     with torch.no_grad():
         first = op(x)
-        assert op._current_symbol(6, 6, None) is op._current_symbol(6, 6, None)
+        assert op._current_symbol((6, 6), None) is op._current_symbol((6, 6), None)
         op.readout.mul_(2)
         assert not torch.equal(op(x), first)
 
