@@ -75,11 +75,12 @@ class FrameFolders(FilledRows):
         import numpy as np
 
         self.clips = list_clips(folder, None).clips
+        first = self.clips[0]
         for clip in self.clips:
-            if clip.kind != "frames" or len(clip.paths) != len(self.clips[0].paths):
+            if clip.kind != "frames" or len(clip.paths) != len(first.paths):
                 raise DataError(
-                    f"{folder / clip.name} is no folder of {len(self.clips[0].paths)} frames as {self.clips[0].name} is:"
-                    " samples are of one length, each in a folder of its frames"
+                    f"{folder / clip.name} is no folder of {len(first.paths)} frames, as {first.name} has: samples "
+                    "are of one length, each in a folder of its frames"
                 )
         self.dtype = np.dtype(np.uint8)
         self.shape = (len(self.clips), *self._decode(0).shape)

@@ -124,9 +124,12 @@ def check_reference(names: Iterable[str], reference: Reference) -> None:
     """See that a reference has what each metric compares with, and enough of it.
 
     Raises:
-        MetricError: one lacks images or statistics.
+        MetricError: one lacks images or statistics, or is of clips where it should be of images, or the other way.
     """
     for metric in _chosen(names):
+        if reference.images is not None and (reference.images.ndim == 5 or metric.of == "clips"):  # frames are images
+            frames = reference.images.shape[2] if reference.images.ndim == 5 else None
+            _refuse_unlike(metric, frames, reference.name)
         if lacking := reference.lacks(metric):
             raise MetricError(
                 f"metric '{metric.name}' compares with {lacking}, which {reference.name} has not: leave it out, "

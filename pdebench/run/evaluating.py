@@ -72,8 +72,8 @@ def evaluate_samples(what: Path, reference: Reference, names: Sequence[str]) -> 
         samples = FrameFolders(what)
     else:
         samples = PictureFolder(what) if what.is_dir() else Npz(what).images()
-    quality.check(names, len(samples))
     quality.check_reference(names, reference)
+    quality.check(names, len(samples))
     return Scores(str(what), quality.evaluate(names, samples, reference, device=_device()))
 
 
@@ -94,8 +94,8 @@ def evaluate_checkpoint(
         ModelError, ResultsError: as `sample_checkpoint`.
         MetricError: a metric cannot be computed.
     """
-    quality.check(names, count)
     quality.check_reference(names, reference)
+    quality.check(names, count)
     clips = reference.images is not None and reference.images.ndim == 5
     for seed in seeds:
         out = checkpoint.with_name(f"samples_{count}_seed{seed}{'' if clips else '.npz'}")
@@ -136,10 +136,11 @@ def evaluate_results(
     if not cells:
         raise ResultsError(f"{folder} has no finished cell with a checkpoint: run its suite first")
     asked = [(cell, *_asked(cell, results, names, count)) for cell in cells]
-    for _, wanted, samples in asked:  # all that can be known to fail, before anything is drawn
-        quality.check(wanted, samples)
+    for cell, wanted, samples in asked:  # all that can be known to fail, before anything is drawn
+        quality.check_images(wanted, registry.SOURCES.find(cell.data.name), cell.data)
         if reference is not None:
             quality.check_reference(wanted, reference)
+        quality.check(wanted, samples)
     for done, (cell, wanted, samples) in enumerate(asked):
         said(done, len(asked))
         yield _evaluate_cell(cell, results, reference, wanted, samples)
