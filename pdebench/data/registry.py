@@ -17,6 +17,7 @@ from pdebench.data.emoji_masks import EmojiMasksSource
 from pdebench.data.encoded.source import EncodedSource
 from pdebench.data.folder import FolderSource
 from pdebench.data.hf import HfSource
+from pdebench.data.masks.source import Ade20kSource, CityscapesSource, MasksSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.packed.source import PackedSource
 from pdebench.data.photos import PhotosSource
@@ -30,12 +31,13 @@ from pdebench.registry import Registry
 __all__ = ["SOURCES", "ImageSet", "Source", "SourceConfig", "check", "class_count", "content", "load", "verify"]
 
 IMAGES = (EmojiSource(), PhotosSource(), FolderSource(), TorchvisionSource(), HfSource(), ShardsSource())
+MAPS = (SpritesSource(), EmojiMasksSource(), MasksSource(), Ade20kSource(), CityscapesSource())
 
 SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (*IMAGES, SpritesSource(), EmojiMasksSource(), PackedSource(), EncodedSource(), NOISE, LATENTS),
+    (*IMAGES, *MAPS, PackedSource(), EncodedSource(), NOISE, LATENTS),
     DataError,
 )
 
