@@ -1,14 +1,20 @@
 """Photographs and masks: what is read of them, that both are cropped alike, and each thing that is refused."""
 
+import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from pdebench.cli import app
 from pdebench.data import registry
 from pdebench.data.masks.classes import ADE20K, CITYSCAPES, CITYSCAPES_IDS
 from pdebench.data.masks.values import among_ids, from_one, plain, read_mask
+from pdebench.data.packed.images import pack
+from pdebench.data.source import SPLITS
+from pdebench.data.statistics import statistics
 from pdebench.errors import DataError
 
 SIDE = 24
@@ -364,3 +370,34 @@ def test_masks_of_emoji_are_the_icons_of_emoji(data, shared_cache):
         assert set(np.unique(classes)) <= {0, 1 + label}
     background = np.asarray(masked.images).min(1)[masked.maps == 0]
     assert np.mean(background > 120) > 0.98  # white shows through where less than half is covered
+
+
+# ---- what looks at sets
+
+
+def test_statistics_count_the_pixels_of_each_class(folder, load):
+    halves(255, 1).save(_one(folder))
+    found = statistics({split: load(folder, split) for split in SPLITS})
+    of_training = found.splits["train"]
+    assert of_training.ignored == pytest.approx(0.5 / 8)
+    assert of_training.pixels == pytest.approx({"road": 3.5 / 7.5, "car": 0.5 / 7.5, "sky": 3.5 / 7.5})
+    assert statistics({split: _without_maps(load(folder, split)) for split in SPLITS}).splits["train"].pixels is None
+
+
+def _without_maps(images):
+    return dataclasses.replace(images, maps=None, map_names=None)
+
+
+def test_a_picture_shows_maps_over_their_images(folder, tmp_path):
+    out = tmp_path / "shown.png"
+    options = ["--name", "masks", "--resolution", "24", "--count", "1", "--out", str(out)]
+    done = CliRunner().invoke(app, ["data", "show", str(folder), *options], catch_exceptions=False)
+    assert done.exit_code == 0
+    shown = np.asarray(Image.open(out).convert("RGB")).astype(int)
+    right = shown[4:20, 16:22].mean((0, 1))
+    assert right[1] - right[0] > 40  # class 2 is green
+
+
+def test_packing_would_lose_maps(folder, tmp_path, data):
+    with pytest.raises(DataError, match="has maps, and packed files have no place for them"):
+        pack(data("masks", SIDE, folder), tmp_path / "packed", 1, lambda done, of: None)
