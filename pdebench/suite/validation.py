@@ -164,6 +164,13 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
             of = "resolution" if side == cell.data.resolution else f"resolution {cell.data.resolution}: a side of"
             message = f"{of} {side} is not divisible by patch {cell.model.patch}"
             return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
+    family = FAMILIES[cell.model.family]
+    if not TASKS[cell.task].conditioned and (option := family.conditioned_option(cell.model.options)) is not None:
+        message = (
+            f"{option} acts by the time and the class that a model is given, and the task {cell.task} gives it "
+            "neither; leave it out"
+        )
+        return [Problem(("model", option), message, shared=(("task",), ("model", "family")))]
     if cell.train.processes > 1 and (cell.measure.parts or cell.measure.largest_batch):
         where = ("measure", "parts" if cell.measure.parts else "largest_batch")
         several = "devices" if cell.train.devices > 1 else "nodes"
