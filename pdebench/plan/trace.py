@@ -123,6 +123,8 @@ def trace_step(
         _mark(model, watch)
         images = torch.empty(batch_size, model.in_channels, *model.sides)
         labels = None if model.num_classes is None else torch.zeros(batch_size, dtype=torch.int64)
+        if TASKS[task].target == "maps":
+            labels = torch.zeros(batch_size, *model.sides, dtype=torch.uint8)
         draws = learner.draw(images.shape, torch.Generator(), labelled=False)
         with watch:
             with _autocast(precision):

@@ -17,6 +17,7 @@ from pdebench.metrics.columns import COLUMNS as OF_METRICS
 from pdebench.tasks.columns import of_other_packages
 from pdebench.tasks.generation.columns import COLUMNS as OF_GENERATION
 from pdebench.tasks.scores import is_metric
+from pdebench.tasks.segmentation.columns import COLUMNS as OF_SEGMENTATION
 
 # what a status may say of a cell that has its end, and needs no further run
 FAILED = ("diverged", "oom", "timeout", "error")
@@ -53,6 +54,7 @@ COLUMNS: dict[str, Column] = {
     "flops_train": Column("Float64", "flops_train_step x steps"),
     "mixer_implementation": Column("string", "what ran the token mixer"),
     "warnings": Column("string", "what a reader of these numbers has to know, as the cell said it; null: nothing"),
+    "initialised_from": Column("string", "what train.init is, and what was taken of it; null: random weights"),
     "family_revision": Column("Int64", "of the family: raised when the same configuration came to other numbers"),
     "family_source": Column("string", "digest of the code of another package's family; null: ours"),
     "channels": Column("Int64", "channels that the model sees: of an image, or of a latent"),
@@ -100,6 +102,7 @@ COLUMNS: dict[str, Column] = {
         "Float64", "the first step less the median one, where train.compile is not eager", timed=True, signed=True
     ),
     **OF_GENERATION,
+    **OF_SEGMENTATION,
     "mixer_ms_median": Column(
         "Float64",
         "milliseconds of the first block's mixer, forward and backward, train.batch_size",

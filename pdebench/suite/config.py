@@ -195,6 +195,17 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="Arithmetic in training; auto takes bf16 where the device is fast at it."
     )
+    init: Path | None = Field(
+        default=None,
+        description="A checkpoint of pdebench to begin with, of any task: what has the same name and shape is taken. A "
+        "relative path begins at the suite's file. null: random weights.",
+    )
+    init_content: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{32}$",
+        description="Digest of that checkpoint, filled in where a cell is run; where a suite gives it, another one is "
+        "refused.",
+    )
     seed: int = Field(
         default=0, ge=0, lt=2**63, description="Seed of the weights, the order of the data and the noise."
     )
@@ -447,7 +458,7 @@ class Cell(Section):
         """What a cell and its plan have in common: its identity whatever its data hold and its device computes in."""
         return self.with_sections(
             data=self.data.model_copy(update={"content": None}),
-            train=self.train.model_copy(update={"precision": "auto"}),
+            train=self.train.model_copy(update={"precision": "auto", "init_content": None}),
         ).id
 
     def with_sections(self, **sections: BaseModel) -> Cell:

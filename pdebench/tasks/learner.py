@@ -43,7 +43,9 @@ class Applied:
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found of what a model made: columns of the record that no cell has else, and pictures, `NAME.png`."""
+    """What was found of what a model made: columns of the record that no cell has else; and files, `NAME.png` pictures
+    and `NAME.json` whatever is too long for a column.
+    """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -77,14 +79,17 @@ class Learner(ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, x: Tensor, labels: Tensor | None, draws: Any) -> Tensor:
-        """The training loss of a batch, a scalar, for `x` (B, C, ...) from `to_model` and labels (B,) or None."""
+        """The training loss of a batch, a scalar, for `x` (B, C, ...) from `to_model` and labels (B,) or None.
+
+        A task of maps gets them in the place of labels, (B, H, W), as the data set has them.
+        """
 
     @abstractmethod
     def validation_loss(
         self,
         model: nn.Module,
         images: Rows | Tensor,
-        labels: Tensor | None,
+        labels: Any,
         *,
         batch_size: int,
         device: torch.device,
@@ -95,7 +100,7 @@ class Learner(ABC):
         Args:
             model: in eval mode, on `device`.
             images: as a data set has them, on the host; they may be read as they are sliced.
-            labels: (N,) or None.
+            labels: a tensor (N,) or None; of a task of maps these, (N, H, W), which are read as the images are.
             batch_size: images at a time, at most.
             device: where the model is, which is handed a batch at a time.
             world: whose processes take turns at the batches; the sum is one process', bit for bit.

@@ -9,6 +9,7 @@ from pdebench.errors import SuiteError
 from pdebench.registry import Registry
 from pdebench.tasks.ddpm.task import DDPM
 from pdebench.tasks.generation.task import GENERATION
+from pdebench.tasks.segmentation.task import SEGMENTATION
 from pdebench.tasks.task import Task
 
 
@@ -27,7 +28,7 @@ TASKS: Registry[Task] = Registry(
     "task",
     "pdebench.tasks",
     Task,  # type: ignore[type-abstract]
-    (GENERATION, DDPM),
+    (GENERATION, DDPM, SEGMENTATION),
     SuiteError,
     _fault,
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from pdebench.column import Column
-from pdebench.data.source import Source, SourceConfig
+from pdebench.data.source import Source, SourceConfig, Target
 from pdebench.metrics.metric import Score
 from pdebench.models.shell import Head
 
@@ -95,7 +95,7 @@ class Outputs(NamedTuple):
 
     Attributes:
         num_classes: classes that it is conditioned on; None: it sees no labels.
-        head: `field`, a value at every pixel, or `vector`, one for the whole image.
+        head: `field`, a value at every pixel, `tokens`, one at every token, or `vector`, one for the whole image.
         out_channels: of what comes out; None: as many as the images have.
         conditioned: it is given times, and labels where there are any; False: images alone, by a shell without both.
     """
@@ -138,6 +138,8 @@ class Task(ABC):
         evaluation: what `evaluate:` may ask of it, with defaults.
         scores: what it fills of columns that judge a model beside its losses and the scores of metrics.
         columns: what else it fills; of another package's task, all begin with the task's name.
+        target: what of the data it learns: `labels` of images, or `maps` of their pixels. It decides which classes
+            `outputs` and `check` are told the number of, and what a learner gets as labels.
     """
 
     name: ClassVar[str]
@@ -145,6 +147,7 @@ class Task(ABC):
     evaluation: ClassVar[type[Evaluation]] = Evaluation
     scores: ClassVar[tuple[Score, ...]] = ()
     columns: ClassVar[Mapping[str, Column]] = {}
+    target: ClassVar[Target] = "labels"
 
     @abstractmethod
     def outputs(self, classes: int | None, channels: int) -> Outputs:

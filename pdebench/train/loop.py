@@ -293,7 +293,7 @@ def _common(data: Images, config: TrainConfig, flip: bool) -> dict[str, Any]:
 
     Not `precision`: of `auto` it is known here alone, and what it came to is said.
     """
-    settings = config.model_dump(mode="json", exclude={"precision"})
+    settings = config.model_dump(mode="json", exclude={"precision", "init"})  # where it lies decides nothing
     named = {f"train.{name}": value for name, value in settings.items()}
     return {"data_checksum": data.digest(), "data.flip": flip, **named}
 

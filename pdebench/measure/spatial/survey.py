@@ -113,7 +113,7 @@ def _network(model: Backbone, x: Tensor, t: Tensor, seed: int) -> NetworkFinding
     return NetworkFindings(
         field=receptive_field(energy),
         field_map=_small(energy / energy.sum().clamp(min=1e-300)),
-        shift_error=None if model.head == "vector" else shift_error(field, x.permute(0, 2, 3, 1), unit=model.patch),
+        shift_error=None if model.head != "field" else shift_error(field, x.permute(0, 2, 3, 1), unit=model.patch),
     )
 
 

@@ -3,9 +3,9 @@
 Of one class in one image, precision is the share of the predicted outline's pixels that have a pixel of the true
 outline within a tolerance, recall the share of the true outline's that have one of the predicted, and F1 their harmonic
 mean. An image's score is the mean over the classes that have an outline in either map, a set's the mean over images
-(Csurka, Larlus and Perronnin, "What is a good evaluation measure for semantic segmentation?", BMVC 2013). The tolerance
-is that of the Berkeley segmentation benchmark, .0075 of the image's diagonal, and at least one pixel: an outline lies on
-either side of an edge.
+(Csurka, Larlus and Perronnin, "What is a good evaluation measure for semantic segmentation?", BMVC 2013). The
+tolerance is that of the Berkeley segmentation benchmark, .0075 of the image's diagonal, and at least one pixel: an
+outline lies on either side of an edge.
 """
 
 from __future__ import annotations
