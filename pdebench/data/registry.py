@@ -12,6 +12,7 @@ is taken.
 
 from __future__ import annotations
 
+from pdebench.data.digits import DigitsSource
 from pdebench.data.emoji import EmojiSource
 from pdebench.data.emoji_masks import EmojiMasksSource
 from pdebench.data.encoded.source import EncodedSource
@@ -30,7 +31,15 @@ from pdebench.registry import Registry
 
 __all__ = ["SOURCES", "ImageSet", "Source", "SourceConfig", "check", "class_count", "content", "load", "verify"]
 
-IMAGES = (EmojiSource(), PhotosSource(), FolderSource(), TorchvisionSource(), HfSource(), ShardsSource())
+IMAGES = (
+    EmojiSource(),
+    PhotosSource(),
+    DigitsSource(),
+    FolderSource(),
+    TorchvisionSource(),
+    HfSource(),
+    ShardsSource(),
+)
 MAPS = (SpritesSource(), EmojiMasksSource(), MasksSource(), Ade20kSource(), CityscapesSource())
 
 SOURCES: Registry[Source] = Registry(

@@ -31,6 +31,7 @@ def build_of(cell: Cell, classes: int | None) -> tuple[str, dict[str, Any]]:
         "num_classes": outputs.num_classes,
         # what is as it would be without being said is not said: names of counts that are kept, and checkpoints
         **{key: value for key, value in outputs._asdict().items() if value != Outputs._field_defaults.get(key, value)},
+        **cell.train.of_the_model,
         **model.dimensions,
         **model.options,
     }

@@ -13,8 +13,9 @@ from pdebench.data import registry
 from pdebench.data.digests import file_digests
 from pdebench.errors import DataError, SuiteError
 from pdebench.files.disk import expanded
-from pdebench.suite.config import Cell, DataConfig, TrainConfig
+from pdebench.suite.config import Cell, DataConfig
 from pdebench.suite.precision import Precision, precision_here
+from pdebench.tasks.training import TrainSection
 
 
 def as_here(cells: Iterable[Cell]) -> list[Cell]:
@@ -32,14 +33,14 @@ def _content(data: DataConfig) -> str | None:
         return data.content
 
 
-def _begun(train: TrainConfig) -> str | None:
+def _begun(train: TrainSection) -> str | None:
     try:
         return init_content(train)
     except DataError:
         return train.init_content
 
 
-def init_content(train: TrainConfig) -> str | None:
+def init_content(train: TrainSection) -> str | None:
     """A digest of the checkpoint that a training begins with; None where it begins with none.
 
     Raises:

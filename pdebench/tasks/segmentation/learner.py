@@ -27,6 +27,7 @@ from pdebench.tasks.learner import Applied, Judged, Learner, Watch
 from pdebench.tasks.segmentation.boundaries import boundary_f
 from pdebench.tasks.segmentation.classes import CLASSES, ClassScores
 from pdebench.tasks.segmentation.overlap import Confusion, confusion_of, iou_of_classes, mean_iou, pixel_accuracy
+from pdebench.tasks.segmentation.rescaling import rescaled
 from pdebench.tasks.task import Evaluation
 
 SHOWN = 8  # images of the picture, each beside its true map and the predicted one
@@ -75,10 +76,31 @@ class Segmented:
     predicted: Tensor
 
 
+@dataclass(frozen=True)
 class SegmentationLearner(Learner):
-    """Cross-entropy of every pixel of known class, all of which count alike."""
+    """Cross-entropy of every pixel of known class, all of which count alike.
+
+    Attributes:
+        rescale: factors between which training images are scaled; None: they are not.
+    """
 
     task = "segmentation"
+    rescale: tuple[float, float] | None = None
+
+    @property
+    def augments(self) -> bool:
+        """Whether images are scaled."""
+        return self.rescale is not None
+
+    def augment(self, images: Tensor, labels: Tensor | None, generator: Generator) -> tuple[Tensor, Tensor | None]:
+        """Scaled and cropped, the maps as their images are."""
+        assert self.rescale is not None
+        assert labels is not None
+        return rescaled(images, labels, self.rescale, ignored_in(labels.dtype), generator)
+
+    def made_up_labels(self, images: Tensor, classes: int | None) -> Tensor:
+        """Maps of the first class."""
+        return torch.zeros(len(images), *images.shape[2:], dtype=torch.uint8, device=images.device)
 
     def to_model(self, images: Tensor) -> Tensor:
         """Pixels to [-1, 1]."""
