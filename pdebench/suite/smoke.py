@@ -17,10 +17,12 @@ from pdebench.metrics.registry import METRICS
 from pdebench.models.registry import FAMILIES
 from pdebench.suite.config import Cell, DataConfig
 from pdebench.suite.load import Suite
+from pdebench.tasks.registry import TASKS
 
 TOKENS_A_SIDE = 8  # at most: a CPU is to be done in minutes
 STEPS, BATCH = 4, 4
 SAMPLES = 8
+MAPS = "sprites"  # in the place of masks, which nothing here makes up
 
 
 def smoke_document(suite: Suite, data: Path) -> str:
@@ -45,10 +47,13 @@ def smoke_document(suite: Suite, data: Path) -> str:
 def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     """What is left of a cell, as dotted keys."""
     side = min(cell.data.resolution, cell.model.patch * TOKENS_A_SIDE)
-    packaged = not SOURCES[cell.data.name].brought
-    if packaged and (offered := SOURCES[cell.data.name].resolutions):
-        side = min(offered)
-    found: dict[str, Any] = {"data.name": cell.data.name, "data.resolution": side, "data.flip": cell.data.flip}
+    name = cell.data.name
+    if SOURCES[name].brought and TASKS[cell.task].target == "maps":
+        name = MAPS
+    packaged = not SOURCES[name].brought
+    if packaged and (offered := SOURCES[name].resolutions):
+        side = min((one for one in offered if one % cell.model.patch == 0), default=min(offered))
+    found: dict[str, Any] = {"data.name": name, "data.resolution": side, "data.flip": cell.data.flip}
     if not packaged:
         found |= _made_up(cell.data, side, data)
     family = FAMILIES[cell.model.family]

@@ -53,7 +53,7 @@ def test_places_and_factors_are_drawn():
     known = [(one != 255).float().mean().item() for one in shares]
     assert min(known) < 0.5
     assert max(known) == 1
-    assert len({one.numpy().tobytes() for one in shares}) > 30
+    assert len({one.numpy().tobytes() for one in shares}) > 15
 
 
 def image_set():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,13 +75,8 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
         return []
     if DRAWN_AT not in done:
         done = done.assign(**{DRAWN_AT: None})
-    chosen = []
     places = ["data.name", "data.resolution", DRAWN_AT]
-    for _, group in done.groupby([*places, "model.family", "model.size"], dropna=False):
-        medians = group.groupby("setting")["val_loss"].transform("median")
-        order = group.assign(_median=medians).sort_values(["_median", "setting", "train.seed"], kind="stable")
-        chosen.append(order.index[0])
-    picked = done.loc[sorted(chosen)]
+    picked = shown_runs(done, places)
     share = TOTAL_BYTES // len(picked)
     several = picked["data.name"].nunique() > 1
     rows = []
@@ -103,6 +98,16 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
             grids.append(SampleGrid(who, caption, f"Images drawn by {who}: {caption}", paths[place], share))
         rows.append(GridRow(label, tuple(grids)))
     return rows
+
+
+def shown_runs(done: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
+    """One run a family and size at each of some places: the lowest seed of the best setting by validation loss."""
+    chosen = []
+    for _, group in done.groupby([*places, "model.family", "model.size"], dropna=False):
+        medians = group.groupby("setting")["val_loss"].transform("median")
+        order = group.assign(_median=medians).sort_values(["_median", "setting", "train.seed"], kind="stable")
+        chosen.append(order.index[0])
+    return done.loc[sorted(chosen)]
 
 
 def encode(path: Path, limit: int) -> Picture | None:

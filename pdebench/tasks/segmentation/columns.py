@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pdebench.column import Column
 
+PICTURE = "segmented.png"
+"""Beside them in a cell's folder: images, their true maps and those that were predicted."""
+
 COLUMNS: dict[str, Column] = {
     "miou_error": Column("Float64", "1 - miou, which a law of scaling can be fitted to", evaluated=True),
     "segmented_images": Column("Int64", "held-out images whose maps were predicted", evaluated=True),

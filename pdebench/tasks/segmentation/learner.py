@@ -26,12 +26,12 @@ from pdebench.tasks.generation.pixels import to_model, to_pixels
 from pdebench.tasks.learner import Applied, Judged, Learner, Watch
 from pdebench.tasks.segmentation.boundaries import boundary_f
 from pdebench.tasks.segmentation.classes import CLASSES, ClassScores
+from pdebench.tasks.segmentation.columns import PICTURE
 from pdebench.tasks.segmentation.overlap import Confusion, confusion_of, iou_of_classes, mean_iou, pixel_accuracy
 from pdebench.tasks.segmentation.rescaling import rescaled
 from pdebench.tasks.task import Evaluation
 
 SHOWN = 8  # images of the picture, each beside its true map and the predicted one
-PICTURE = "segmented.png"
 _NONE = -1  # what is ignored of maps of int16, which has no `IGNORED`
 
 
