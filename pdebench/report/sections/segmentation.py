@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+from pydantic import ValidationError
 
 from pdebench.errors import ResultsError
 from pdebench.report import formatting
 from pdebench.report.folders import cell_folder
 from pdebench.report.frame import finished, measured, records
 from pdebench.report.sections.samples import TOTAL_BYTES, Picture, encode, shown_runs
-from pdebench.tasks.segmentation.classes import ClassScores, read_classes
+from pdebench.results.store import read_json
+from pdebench.tasks.segmentation.classes import CLASSES, ClassScores
 from pdebench.tasks.segmentation.columns import PICTURE
 
 COLUMNS = {
@@ -91,7 +93,7 @@ def segmentation(table: pd.DataFrame, folders: Mapping[str, Path]) -> Segmentati
         for row in records(group):
             family, folder = str(row["model.family"]), cell_folder(row, folders)
             try:
-                classes = read_classes(folder)
+                classes = _classes_of(folder)
             except ResultsError as error:
                 problems.append(str(error))
                 classes = None
@@ -123,3 +125,19 @@ def _lines(runs: Sequence[Run]) -> list[ClassLine]:
                 )
             )
     return found
+
+
+def _classes_of(folder: Path) -> ClassScores | None:
+    """What a cell's folder holds of its classes; None where there is nothing.
+
+    Raises:
+        ResultsError: what is there is something else.
+    """
+    path = folder / CLASSES
+    what, remedy = "the scores of classes", "delete its cell's record.json to run the cell again"
+    if (found := read_json(path, what, remedy)) is None:
+        return None
+    try:
+        return ClassScores.model_validate(found)
+    except ValidationError as error:
+        raise ResultsError(f"{path} is not {what}: {error.errors()[0]['msg'].lower()}; {remedy}") from None

@@ -5,13 +5,9 @@ A file of these may come from anybody: lists are bounded, numbers are shares, an
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from pdebench.errors import ResultsError
-from pdebench.results.store import read_json
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 CLASSES = "classes.json"
 MOST = 2**15
@@ -36,19 +32,3 @@ class ClassScores(BaseModel):
         if not len(self.names) == len(self.pixels) == len(self.iou):
             raise ValueError("its lists are of different lengths")
         return self
-
-
-def read_classes(folder: Path) -> ClassScores | None:
-    """What a cell's folder holds of its classes; None where there is nothing.
-
-    Raises:
-        ResultsError: what is there is something else.
-    """
-    path = folder / CLASSES
-    what, remedy = "the scores of classes", "delete its cell's record.json to run the cell again"
-    if (found := read_json(path, what, remedy)) is None:
-        return None
-    try:
-        return ClassScores.model_validate(found)
-    except ValidationError as error:
-        raise ResultsError(f"{path} is not {what}: {error.errors()[0]['msg'].lower()}; {remedy}") from None
