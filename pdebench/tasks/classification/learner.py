@@ -33,6 +33,7 @@ from pdebench.tasks.classification.scoring import (
 from pdebench.tasks.generation.pixels import to_model
 from pdebench.tasks.learner import Applied, Judged, Learner, Watch
 
+NONE = Augmentation()
 LEAST_TIMED, WARM_UP, SECONDS = 10, 3, 1.0  # batches of the timing, and how long it goes on at least
 
 
@@ -60,7 +61,7 @@ class ClassificationLearner(Learner):
     smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = NONE
 
     @property
     def augments(self) -> bool:
@@ -92,8 +93,7 @@ class ClassificationLearner(Learner):
             return F.cross_entropy(model(x, None), labels, label_smoothing=self.smoothing)
         logits, share = model(mixing.mixed(x, draws.weights), None), draws.weights.mean()
         own, other = (
-            F.cross_entropy(logits, one, label_smoothing=self.smoothing)
-            for one in (labels, mixing.neighbours(labels))
+            F.cross_entropy(logits, one, label_smoothing=self.smoothing) for one in (labels, mixing.neighbours(labels))
         )
         return torch.lerp(other, own, share.to(own.dtype))
 
