@@ -200,21 +200,21 @@ def read_stored(data: bytes) -> Image.Image:
         return opened.copy()
 
 
-class Header(NamedTuple):
+class PictureHeader(NamedTuple):
     """What a file says of its picture: width and height once it is upright, and Pillow's mode."""
 
     size: tuple[int, int]
     mode: str
 
 
-def header(file: IO[bytes]) -> Header | None:
+def header(file: IO[bytes]) -> PictureHeader | None:
     """Of a file that begins so; None: it is none. Decodes no pixels."""
     from PIL import ExifTags, Image
 
     try:
         with _judged(), _strict(), Image.open(file, formats=formats()) as opened:
             turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            return Header(opened.size[::-1] if turned else opened.size, opened.mode)
+            return PictureHeader(opened.size[::-1] if turned else opened.size, opened.mode)
     except Damaged:
         return None
 

@@ -107,7 +107,7 @@ def _content_of(known: Sequence[tuple[str, str, Pair]], names: tuple[str, ...]) 
     return hashlib.sha256(json.dumps([about, held]).encode()).hexdigest()[:32]
 
 
-def _header(path: Path) -> pixels.Header | None:
+def _header(path: Path) -> pixels.PictureHeader | None:
     try:
         with disk.open_plain(path, follow=True) as file:
             return pixels.header(file)

@@ -70,7 +70,8 @@ class ClassificationTask(Task):
         if asked and (source.dtype != "uint8" or channels not in (1, 3)):
             what = f"images of {channels} channels" if source.dtype == "uint8" else "numbers that are no pictures"
             raise DataError(
-                f"data set '{source.name}' holds {what}, and train.{asked[0]} changes grey or RGB pictures: leave it out"
+                f"data set '{source.name}' holds {what}, and train.{asked[0]} changes grey or RGB pictures: leave it "
+                "out"
             )
 
     def told(self, evaluate: ClassificationEvaluation) -> Mapping[str, str]:

@@ -57,7 +57,7 @@ def ignored_in(kind: torch.dtype) -> int:
 
 
 @dataclass(frozen=True)
-class Found:
+class ComparedBatch:
     """What was found of a batch: its confusion matrix, each image's boundary F score, and the seconds it took."""
 
     confusion: Confusion
@@ -69,7 +69,7 @@ class Found:
 class Segmented:
     """What was found of all held-out images, and of the first few what is shown."""
 
-    found: list[Found]
+    found: list[ComparedBatch]
     names: tuple[str, ...]
     images: Tensor
     truth: Tensor
@@ -219,11 +219,11 @@ def _tensor(part: Any) -> Tensor:
     return part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
 
 
-def _compared(truth: NDArray[Any], predicted: NDArray[Any], classes: int, seconds: float) -> Found:
+def _compared(truth: NDArray[Any], predicted: NDArray[Any], classes: int, seconds: float) -> ComparedBatch:
     ignored = ignored_in(torch.uint8 if truth.dtype == np.uint8 else torch.int16)
     confusion = confusion_of(truth, predicted, classes, ignored)
     pairs: Iterator[tuple[NDArray[Any], NDArray[Any]]] = zip(truth, predicted, strict=True)
-    return Found(confusion, [boundary_f(true, found, ignored) for true, found in pairs], seconds)
+    return ComparedBatch(confusion, [boundary_f(true, found, ignored) for true, found in pairs], seconds)
 
 
 def _speed(counts: list[int], seconds: list[float], size: int) -> dict[str, float]:
