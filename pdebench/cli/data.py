@@ -57,7 +57,7 @@ def stats(
     what: WhatArgument, resolution: SideOption = None, name: NameOption = None, keys: KeyOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Count images, classes and copies, and say each channel's mean and deviation.
+    """Count images, classes and copies, and say each channel's mean and deviation; of maps each class's pixels.
 
     Copies are images that are the same byte for byte, within a split and across the two.
 
@@ -86,7 +86,9 @@ def show(
     split: Annotated[str, typer.Option(help="`train` or `validation`.")] = "train",
     resolution: SideOption = None, name: NameOption = None, keys: KeyOption = [],  # noqa: B006
 ) -> None:  # fmt: skip
-    """Write images of a data set side by side, as a model is shown them; of clips a row for each, frame by frame.
+    """Write images of a data set side by side, as a model is shown them; maps lie over theirs in colours.
+
+    Of clips there is a row for each, frame by frame.
 
     Example: `pdebench data show ~/photos --resolution 64 --out photos.png`
     """
@@ -94,6 +96,7 @@ def show(
     import torch
 
     from pdebench.data import registry
+    from pdebench.files.map_picture import coloured
     from pdebench.files.picture import png_grid, webp_grid
     from pdebench.results.store import write_atomic
 
@@ -110,7 +113,11 @@ def show(
     clips = images.images.ndim == 5
     if out.suffix == ".webp" and not clips:
         raise DataError(f"--out {out}: data set '{config.name}' has still images, so name a .png")
-    rows = torch.from_numpy(np.array(images.images[: count or (8 if clips else 64)]))
+    count = count or (8 if clips else 64)
+    rows = torch.from_numpy(np.array(images.images[:count]))
+    if images.maps is not None:
+        over = coloured(torch.from_numpy(np.array(images.maps[:count])))
+        rows = ((rows.expand_as(over).short() + over.short()) // 2).byte()
     columns = max(1, round(len(rows) ** 0.5))
     if out.suffix == ".webp":
         write_atomic(out, webp_grid(rows, columns))
@@ -283,5 +290,10 @@ def _print_statistics(config: DataConfig, found: Any) -> None:
             shown = list(one.classes.items())[:10]
             more = f", and {len(one.classes) - 10:,} more" if len(one.classes) > 10 else ""
             typer.echo("  in order: " + ", ".join(f"{name} {count:,}" for name, count in shown) + more)
+        if one.pixels is not None:
+            shares = sorted(one.pixels.items(), key=lambda item: -item[1])
+            more = f", and {len(shares) - 10:,} more" if len(shares) > 10 else ""
+            typer.echo("  pixels: " + ", ".join(f"{name} {share:.1%}" for name, share in shares[:10]) + more)
+            typer.echo(f"  {sum(not share for _, share in shares)} classes have none; {one.ignored:.1%} are ignored")
     skipped = max(one.skipped for one in found.splits.values())
     typer.echo(f"{found.shared:,} held-out {noun} are trained on, too; {skipped:,} files were left out")

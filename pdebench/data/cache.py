@@ -1,11 +1,11 @@
 """Decoded images on disk: written once and atomically, read as memory maps, checked on every opening.
 
 An entry is four arrays and a description, `<stem>-<resolution>-<digest>.{train,validation}[.labels].npy`
-and `.json`; of a set with maps six, two of them `.maps.npy`. Each is written to a temporary file, synchronised and renamed; the description comes last and
-holds the sha256 of each split and of itself, so an entry without one does not exist and a damaged one is seen
-and rebuilt. What is remembered of an image that was left out is what its bytes say. What is written depends on
-the key alone, so two processes that build one entry at once write the same bytes, and it does not matter whose
-rename comes last.
+and `.json`; of a set with maps six, two of them `.maps.npy`. Each is written to a temporary file, synchronised
+and renamed; the description comes last and holds the sha256 of each split and of itself, so an entry without one
+does not exist and a damaged one is seen and rebuilt. What is remembered of an image that was left out is what its
+bytes say. What is written depends on the key alone, so two processes that build one entry at once write the same
+bytes, and it does not matter whose rename comes last.
 """
 
 from __future__ import annotations

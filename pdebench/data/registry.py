@@ -13,11 +13,13 @@ is taken.
 from __future__ import annotations
 
 from pdebench.data.clips.source import ClipsSource
+from pdebench.data.digits import DigitsSource
 from pdebench.data.emoji import EmojiSource
 from pdebench.data.emoji_masks import EmojiMasksSource
 from pdebench.data.encoded.source import EncodedSource
 from pdebench.data.folder import FolderSource
 from pdebench.data.hf import HfSource
+from pdebench.data.masks.source import Ade20kSource, CityscapesSource, MasksSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.packed.source import PackedSource
 from pdebench.data.photos import PhotosSource
@@ -31,22 +33,23 @@ from pdebench.registry import Registry
 
 __all__ = ["SOURCES", "ImageSet", "Source", "SourceConfig", "check", "class_count", "content", "load", "verify"]
 
-IMAGES = (EmojiSource(), PhotosSource(), FolderSource(), TorchvisionSource(), HfSource(), ShardsSource(), ClipsSource())
+IMAGES = (
+    EmojiSource(),
+    PhotosSource(),
+    DigitsSource(),
+    FolderSource(),
+    TorchvisionSource(),
+    HfSource(),
+    ShardsSource(),
+)
+CLIPS = (SpritesVideoSource(), ClipsSource())
+MAPS = (SpritesSource(), EmojiMasksSource(), MasksSource(), Ade20kSource(), CityscapesSource())
 
 SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (
-        *IMAGES,
-        SpritesSource(),
-        SpritesVideoSource(),
-        EmojiMasksSource(),
-        PackedSource(),
-        EncodedSource(),
-        NOISE,
-        LATENTS,
-    ),
+    (*IMAGES, *MAPS, *CLIPS, PackedSource(), EncodedSource(), NOISE, LATENTS),
     DataError,
 )
 

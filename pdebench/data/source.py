@@ -100,8 +100,8 @@ class ImageSet:
     `labels` is int64 of shape (N,) with values in [0, len(class_names)), or None for a set without classes. The
     order is fixed and mixed: any leading slice is a fair sample. `maps` are (N, H, W), the class of each pixel as a
     place in `map_names`, or `IGNORED`; uint8, or int16 where nothing is ignored; None for a set without.
-    `checksum` is the sha256 (hex) of the images, labels and maps; `skipped` counts what the source as a whole left out (broken files, photographs that are too small), each of
-    which is named in a warning where it is a user's.
+    `checksum` is the sha256 (hex) of the images, labels and maps; `skipped` counts what the source as a whole left out
+    (broken files, photographs that are too small), each of which is named in a warning where it is a user's.
     """
 
     images: Rows

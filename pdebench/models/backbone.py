@@ -208,7 +208,8 @@ class Backbone(nn.Module):
 
     Called as `model(x, t, y=None)`: images or latents `x` (B, C, H, W), or clips (B, C, T, H, W), times `t` (B,) in the
     unit that the task chose, labels `y` (B,), -1 (or `y=None`) meaning "no class". Returns (B, `out_channels`, H, W),
-    for clips (B, `out_channels`, T, H, W), or, with the head `vector`, (B, `out_channels`). Where nothing is
+    for clips (B, `out_channels`, T, H, W), or, with the head `vector`, (B, `out_channels`); with `tokens`
+    (B, `out_channels`, h, w), one vector at every token. Where nothing is
     conditioned `t` and `y` are ignored and may be None.
 
     Attributes:
@@ -254,7 +255,7 @@ class Backbone(nn.Module):
             Block(place, mixer, shell, mlp_hidden, conditioned=conditioned, drop=rate)
             for place, mixer, rate in zip(places, mixers, rates, strict=True)
         )
-        numbers = self.out_channels if head == "vector" else math.prod(self.patches) * self.out_channels
+        numbers = math.prod(self.patches) * self.out_channels if head == "field" else self.out_channels
         self.final_layer = FinalLayer(width, numbers, shell, conditioned=conditioned)
         self.mixer_implementation = mixers[0].implementation
         self._initialise()
@@ -300,7 +301,10 @@ class Backbone(nn.Module):
             tokens = block(tokens, c)
         if self.head == "vector":
             return self.final_layer(tokens, c, pooled=True)  # type: ignore[no-any-return]
-        return self._unpatchify(self.final_layer(tokens, c))
+        put_out = self.final_layer(tokens, c)
+        if self.head == "tokens":
+            return put_out.transpose(1, 2).unflatten(2, self.grid)  # type: ignore[no-any-return]
+        return self._unpatchify(put_out)
 
     def _conditioning(self, x: Tensor, t: Tensor | None, y: Tensor | None) -> Tensor | None:
         """(B, D), or None where nothing is conditioned."""
@@ -351,7 +355,7 @@ def create_model(
         num_classes: classes to condition on, or None for an unconditional model.
         learn_sigma: predict a variance beside the mean, as DiT's published models do: twice the channels come out.
         patch_frames: frames of a patch of clips, which divide the clip's; `patch` in the name is its side.
-        head: `field`, values at every pixel, or `vector`, one vector for the whole image.
+        head: `field`, values at every pixel, `tokens`, at every token, or `vector`, one vector for the whole image.
         out_channels: of what comes out; None: as many as the images have.
         conditioned: on times and labels. False: a pre-norm ViT around the same mixers, without either, adaLN and gates;
             `t` and `y` of a call are ignored.

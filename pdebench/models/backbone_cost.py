@@ -54,7 +54,7 @@ def backbone_cost(
         whole += linear(256, d, 1) + linear(d, d, 1)
         whole += Cost(0 if num_classes is None else (num_classes + 1) * d, 0)
     made = out_channels or in_channels * (2 if learn_sigma else 1)
-    last = norm + (linear(d, made, 1) if head == "vector" else linear(d, pixels_of_patch * made, n))
+    last = norm + linear(d, pixels_of_patch * made if head == "field" else made, 1 if head == "vector" else n)
     if shell.head == "zigma":
         last += Cost(0, macs.norm(n * d))  # a second one, without weights
     elif conditioned:

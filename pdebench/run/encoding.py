@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from pdebench.data import registry
+from pdebench.data.packed.images import refuse_maps
 from pdebench.data.packed.index import FORMAT, Index, PartFiles, SpaceFound, read_part, write_index
 from pdebench.data.packed.samples import samples
 from pdebench.data.packed.writer import PartWriter, Said, prepared, rows_of_a_part
@@ -73,6 +74,7 @@ def encode(
         ModelError: the autoencoder cannot be loaded, or does not take these images.
     """
     registry.check(config)
+    refuse_maps(registry.SOURCES[config.name], config)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CellWarning)
         sets = {split: registry.load(config, split) for split in SPLITS}

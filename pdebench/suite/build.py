@@ -34,6 +34,7 @@ def build_of(cell: Cell, classes: int | None) -> tuple[str, dict[str, Any]]:
         # what is as it would be without being said is not said: names of counts that are kept, and checkpoints
         **{key: value for key, value in outputs._asdict().items() if value != Outputs._field_defaults.get(key, value)},
         **({} if model.patch_frames == 1 else {"patch_frames": model.patch_frames}),
+        **cell.train.of_the_model,
         **model.dimensions,
         **model.options,
     }

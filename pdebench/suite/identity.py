@@ -45,6 +45,8 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "times_std": None,
         "times_shift": None,
         "prediction": "velocity",
+        "init": None,
+        "init_content": None,
     },
     "evaluate": {
         "tolerance": None,
@@ -77,6 +79,8 @@ def identity_of(config: Mapping[str, Any]) -> str:
         # where it lies, and how it came there; what decodes latents is of the content
         decides["data"] |= {"path": None, "validation": None, "set": None, "download": False}
         decides["data"] |= {"classes": None, "channels": None, "autoencoder": None}
+    if decides["train"]["init_content"] is not None:
+        decides["train"] |= {"init": None}
     decides["train"]["precision"] = FORMERLY.get(precision := decides["train"]["precision"], precision)
     family = FAMILIES[decides["model"]["family"]]
     if family.revision > 1:

@@ -18,7 +18,7 @@ from pdebench.data.packed.index import FORMAT, Index, Part, PartFiles, read_part
 from pdebench.data.packed.samples import samples
 from pdebench.data.packed.writer import PartWriter, Said, prepared, rows_of_a_part
 from pdebench.data.pixels import DECODE_RECIPE
-from pdebench.data.source import SPLITS, SourceConfig
+from pdebench.data.source import SPLITS, Source, SourceConfig
 from pdebench.errors import CellWarning, DataError, refused_by_system
 
 _KEPT_WAITING = 2  # parts a process: enough to be never without work
@@ -43,12 +43,22 @@ def pack(config: SourceConfig, out: Path, workers: int, said: Said) -> Index:
     """
     source = registry.SOURCES.find(config.name)
     registry.check(config)
+    refuse_maps(source, config)
     try:
         made = _of_folder(config, out, workers, said) if source.name == "folder" else _of_rows(config, out, said)
         write_index(out, made)
     except OSError as error:
         raise DataError(f"cannot write to {out}: {refused_by_system(error) or error}") from error
     return made
+
+
+def refuse_maps(source: Source, config: SourceConfig) -> None:
+    """Raise DataError for a set with maps, which would be lost."""
+    if source.map_classes(config) is not None:
+        raise DataError(
+            f"data set '{source.name}' has maps, and packed files have no place for them: train on it as it is, from "
+            "the cache that it is decoded into"
+        )
 
 
 # ---- a folder

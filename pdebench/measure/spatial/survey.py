@@ -64,7 +64,7 @@ def survey(
     main = learner.times[len(learner.times) // 2]
     for time in learner.times:
 
-        def visit(layer: int, mixer: Mixer, x: Tensor, c: Tensor, time: float = time) -> None:
+        def visit(layer: int, mixer: Mixer, x: Tensor, c: Tensor | None, time: float = time) -> None:
             watch(time, layer)
             row = mixer_row(mixer, x, c, grid, random_directions(len(x), x.shape[-1], x, seed))
             energy = energy_map(row)
@@ -81,7 +81,7 @@ def survey(
 
 
 def _mixer(
-    layer: int, mixer: Mixer, x: Tensor, c: Tensor, grid: tuple[int, int], row: Tensor, energy: Tensor
+    layer: int, mixer: Mixer, x: Tensor, c: Tensor | None, grid: tuple[int, int], row: Tensor, energy: Tensor
 ) -> MixerFindings:
     """All of one mixer but its mixing lengths at the other times."""
     impulse, share = leading_response(row)
@@ -114,7 +114,7 @@ def _network(model: Backbone, x: Tensor, t: Tensor, seed: int) -> NetworkFinding
     return NetworkFindings(
         field=receptive_field(energy),
         field_map=_small(energy / energy.sum().clamp(min=1e-300)),
-        shift_error=None if model.head == "vector" else shift_error(field, x.permute(0, 2, 3, 1), unit=model.patch),
+        shift_error=None if model.head != "field" else shift_error(field, x.permute(0, 2, 3, 1), unit=model.patch),
     )
 
 

@@ -77,13 +77,8 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
     if done.empty:
         return []
     done = done.assign(**{key: None for key in (DRAWN_AT, FRAMES) if key not in done})
-    chosen = []
     places = ["data.name", "data.resolution", FRAMES, DRAWN_AT]
-    for _, group in done.groupby([*places, "model.family", "model.size"], dropna=False):
-        medians = group.groupby("setting")["val_loss"].transform("median")
-        order = group.assign(_median=medians).sort_values(["_median", "setting", "train.seed"], kind="stable")
-        chosen.append(order.index[0])
-    picked = done.loc[sorted(chosen)]
+    picked = shown_runs(done, places)
     share = TOTAL_BYTES // len(picked)
     several = picked["data.name"].nunique() > 1
     rows = []
@@ -107,6 +102,16 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
             grids.append(SampleGrid(who, caption, f"{what} drawn by {who}: {caption}", paths[place], share))
         rows.append(GridRow(label, tuple(grids)))
     return rows
+
+
+def shown_runs(done: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
+    """One run a family and size at each of some places: the lowest seed of the best setting by validation loss."""
+    chosen = []
+    for _, group in done.groupby([*places, "model.family", "model.size"], dropna=False):
+        medians = group.groupby("setting")["val_loss"].transform("median")
+        order = group.assign(_median=medians).sort_values(["_median", "setting", "train.seed"], kind="stable")
+        chosen.append(order.index[0])
+    return done.loc[sorted(chosen)]
 
 
 def encode(path: Path, limit: int) -> Picture | None:
