@@ -25,7 +25,11 @@ data = typer.Typer(
 )
 
 WhatArgument = Annotated[
-    str, typer.Argument(metavar="WHAT", help="A folder of images, a packed folder, or a suite, whose data it is.")
+    str,
+    typer.Argument(
+        metavar="WHAT",
+        help="A folder of images, with `--set frames=16` of clips, a packed folder, or a suite, whose data it is.",
+    ),
 ]
 SideOption = Annotated[int | None, typer.Option("--resolution", min=1, help="Side of the square images, in pixels.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="The source: see `pdebench data list`.")]
@@ -53,7 +57,7 @@ def stats(
     what: WhatArgument, resolution: SideOption = None, name: NameOption = None, keys: KeyOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Count images, classes and copies, and say each channel's mean and deviation.
+    """Count images, classes and copies, and say each channel's mean and deviation; of maps each class's pixels.
 
     Copies are images that are the same byte for byte, within a split and across the two.
 
@@ -73,12 +77,18 @@ def stats(
 @data.command()
 def show(
     what: WhatArgument,
-    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("data.png"),
-    count: Annotated[int, typer.Option(min=1, max=1024, help="How many images.")] = 64,
+    out: Annotated[
+        Path, typer.Option("--out", help="The PNG to write; of clips NAME.webp, too, in which they move.")
+    ] = Path("data.png"),
+    count: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="How many images or clips. Default: 64 images, 8 clips.")
+    ] = None,
     split: Annotated[str, typer.Option(help="`train` or `validation`.")] = "train",
     resolution: SideOption = None, name: NameOption = None, keys: KeyOption = [],  # noqa: B006
 ) -> None:  # fmt: skip
-    """Write images of a data set side by side, as a model is shown them.
+    """Write images of a data set side by side, as a model is shown them; maps lie over theirs in colours.
+
+    Of clips there is a row for each, frame by frame.
 
     Example: `pdebench data show ~/photos --resolution 64 --out photos.png`
     """
@@ -86,7 +96,8 @@ def show(
     import torch
 
     from pdebench.data import registry
-    from pdebench.files.picture import png_grid
+    from pdebench.files.map_picture import coloured
+    from pdebench.files.picture import png_grid, webp_grid
     from pdebench.results.store import write_atomic
 
     if split not in ("train", "validation"):
@@ -99,9 +110,22 @@ def show(
             f"data set '{config.name}' has {images.images.shape[1]} channels of {images.images.dtype}, which are no "
             "picture: `pdebench data stats` says what they hold"
         )
+    clips = images.images.ndim == 5
+    if out.suffix == ".webp" and not clips:
+        raise DataError(f"--out {out}: data set '{config.name}' has still images, so name a .png")
+    count = count or (8 if clips else 64)
     rows = torch.from_numpy(np.array(images.images[:count]))
-    write_atomic(out, png_grid(rows, columns=max(1, round(len(rows) ** 0.5))))
-    typer.echo(f"wrote {out}: {len(rows)} of {len(images):,} images of the {split} split")
+    if images.maps is not None:
+        over = coloured(torch.from_numpy(np.array(images.maps[:count])))
+        rows = ((rows.expand_as(over).short() + over.short()) // 2).byte()
+    columns = max(1, round(len(rows) ** 0.5))
+    if out.suffix == ".webp":
+        write_atomic(out, webp_grid(rows, columns))
+    elif clips:
+        write_atomic(out, png_grid(rows.transpose(1, 2).flatten(0, 1), columns=rows.shape[2]))
+    else:
+        write_atomic(out, png_grid(rows, columns))
+    typer.echo(f"wrote {out}: {len(rows)} of {len(images):,} {'clips' if clips else 'images'} of the {split} split")
 
 
 @data.command()
@@ -128,7 +152,8 @@ def pack(
             for split in ("train", "validation")}  # fmt: skip
     left = index.skipped
     typer.echo(
-        f"wrote {out}: {rows['train']:,} images to train on, {rows['validation']:,} held out"
+        f"wrote {out}: {rows['train']:,} {'images' if index.frames is None else 'clips'} to train on, "
+        f"{rows['validation']:,} held out"
         + (f", {left:,} left out: `pdebench data stats {out}` names some" if left else "")
     )
 
@@ -200,10 +225,14 @@ def configs_of(what: str, resolution: int | None, name: str | None, keys: list[s
     if name is None and not folder.is_dir():
         return _of_suite(what, resolution, given)
     packed = (folder / INDEX).is_file()
-    side = resolution or (read_index(folder).shape[-1] if packed and name in (None, "packed") else None)
-    if side is None:
+    about: dict[str, Any] = {"path": folder.absolute(), "resolution": resolution}
+    if packed and name in (None, "packed"):
+        index = read_index(folder)
+        about |= {"name": "packed", "resolution": resolution or index.shape[-1], "frames": index.frames}
+    else:
+        about["name"] = name or ("folder" if given.get("frames") is None else "clips")
+    if about["resolution"] is None:
         raise DataError(f"{what}: say the side of the images with --resolution")
-    about = {"name": name or ("packed" if packed else "folder"), "resolution": side, "path": folder.absolute()}
     return [_config(about | given)]
 
 
@@ -250,15 +279,21 @@ def _remarks() -> Iterator[None]:
 def _print_statistics(config: DataConfig, found: Any) -> None:
     where = f" in {config.path}" if config.path else ""
     typer.echo(f"data set '{config.name}'{where}: {' x '.join(map(str, found.shape))} of {found.dtype}")
+    noun = "clips" if len(found.shape) == 4 else "images"
     for split, one in found.splits.items():
-        typer.echo(f"{split}: {one.images:,} images, {one.copies:,} of them copies of others")
+        typer.echo(f"{split}: {one.images:,} {noun}, {one.copies:,} of them copies of others")
         numbers = ", ".join(f"{mean:.4g} +- {std:.4g}" for mean, std in zip(one.mean, one.std, strict=True))
         typer.echo(f"  channels, mean +- deviation: {numbers}")
         if one.classes is not None:
             sizes = sorted(one.classes.values())
-            typer.echo(f"  {len(sizes):,} classes of {sizes[0]:,} to {sizes[-1]:,} images")
+            typer.echo(f"  {len(sizes):,} classes of {sizes[0]:,} to {sizes[-1]:,} {noun}")
             shown = list(one.classes.items())[:10]
             more = f", and {len(one.classes) - 10:,} more" if len(one.classes) > 10 else ""
             typer.echo("  in order: " + ", ".join(f"{name} {count:,}" for name, count in shown) + more)
+        if one.pixels is not None:
+            shares = sorted(one.pixels.items(), key=lambda item: -item[1])
+            more = f", and {len(shares) - 10:,} more" if len(shares) > 10 else ""
+            typer.echo("  pixels: " + ", ".join(f"{name} {share:.1%}" for name, share in shares[:10]) + more)
+            typer.echo(f"  {sum(not share for _, share in shares)} classes have none; {one.ignored:.1%} are ignored")
     skipped = max(one.skipped for one in found.splits.values())
-    typer.echo(f"{found.shared:,} held-out images are trained on, too; {skipped:,} files were left out")
+    typer.echo(f"{found.shared:,} held-out {noun} are trained on, too; {skipped:,} files were left out")

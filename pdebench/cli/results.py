@@ -105,10 +105,13 @@ def fit(
 def sample(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A cell's checkpoint.safetensors.")],
     out: Annotated[
-        Path,
-        typer.Option(help="NAME.png: one picture; NAME.npz: ADM's file of samples; else a folder of PNGs."),
-    ] = Path("samples.png"),
-    count: Annotated[int, typer.Option(min=1, help="Images.")] = 64,
+        Path | None,
+        typer.Option(
+            help="NAME.png: one picture; NAME.npz: ADM's file of samples; else a folder of PNGs. Of clips NAME.webp: "
+            "one picture that moves; else a folder of folders of frames. Default: samples.png, of clips samples.webp.",
+        ),
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Images or clips. Default: 64, of clips 16.")] = None,
     label: Annotated[
         list[int], typer.Option(min=0, help="Class of the images; several take turns. Default: all classes in turn.")
     ] = [],  # noqa: B006

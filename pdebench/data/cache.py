@@ -1,11 +1,11 @@
 """Decoded images on disk: written once and atomically, read as memory maps, checked on every opening.
 
 An entry is four arrays and a description, `<stem>-<resolution>-<digest>.{train,validation}[.labels].npy`
-and `.json`. Each is written to a temporary file, synchronised and renamed; the description comes last and
-holds the sha256 of each split and of itself, so an entry without one does not exist and a damaged one is seen
-and rebuilt. What is remembered of an image that was left out is what its bytes say. What is written depends on
-the key alone, so two processes that build one entry at once write the same bytes, and it does not matter whose
-rename comes last.
+and `.json`; of a set with maps six, two of them `.maps.npy`. Each is written to a temporary file, synchronised
+and renamed; the description comes last and holds the sha256 of each split and of itself, so an entry without one
+does not exist and a damaged one is seen and rebuilt. What is remembered of an image that was left out is what its
+bytes say. What is written depends on the key alone, so two processes that build one entry at once write the same
+bytes, and it does not matter whose rename comes last.
 """
 
 from __future__ import annotations
@@ -48,14 +48,15 @@ class CachedSplit:
     """One split as it lies in the cache, and what happened while the whole entry was decoded.
 
     Attributes:
-        images: uint8 (N, 3, H, W).
+        images: uint8 (N, 3, H, W), of clips (N, 3, T, H, W).
         labels: int64 (N,), -1 where there are no classes.
-        checksum: sha256 of images and labels.
+        checksum: sha256 of images, labels and maps.
         skipped: files that could not be decoded.
         enlarged: images, of both splits, that were smaller than the resolution.
         paged: images of both splits whose files have further pages.
         decoded: images of both splits.
         classes: how many images each label has, by split.
+        maps: uint8 (N, H, W), the class of each pixel; None: the set has none.
     """
 
     images: NDArray[np.uint8]
@@ -66,6 +67,7 @@ class CachedSplit:
     paged: int
     decoded: int
     classes: Mapping[Split, Mapping[int, int]]
+    maps: NDArray[np.uint8] | None = None
 
 
 def cache_folder() -> Path:
@@ -118,11 +120,15 @@ def cached(
     split: Split,
     decode: Callable[[], Iterable[Sample | Skipped]],
     most: int = 0,
+    *,
+    maps: bool = False,
+    frames: int | None = None,
 ) -> CachedSplit:
     """The entry of `key` (whatever decides its content), made with `decode` where it is absent or damaged.
 
-    `decode` yields the samples of both splits in their final order, each (3, resolution, resolution), and at most so
-    many as `most` says.
+    `decode` yields the samples of both splits in their final order, each (3, resolution, resolution), with `frames` a
+    clip of so many, (3, frames, resolution, resolution), and at most so many images or frames as `most` says; with
+    `maps` each has its map.
 
     Raises:
         DataError: the cache folder cannot be written, or what `decode` reads cannot be read.
@@ -134,25 +140,31 @@ def cached(
     recipe: list[Any] = [_FORMAT, RECIPE, pixels.DECODE_RECIPE, PIL.__version__, stem, resolution, key]
     if missing := pixels.missing_decoders():
         recipe.append(missing)
+    if maps:
+        recipe.append("maps")
+    shape: tuple[int, ...] = (3, resolution, resolution)
+    if frames is not None:
+        shape = (3, frames, resolution, resolution)
+        recipe.append(f"{frames} frames")
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
     check_cache()
     folder = cache_folder()
     base = folder / f"{stem}-{resolution}-{digest}"
-    if (entry := _open(base, resolution, split)) is not None:
+    if (entry := _open(base, shape, split, maps)) is not None:
         return entry
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         if shutil.disk_usage(folder).free < _size(most, resolution):
             raise OSError(errno.ENOSPC, f"there is no room for {_size(most, resolution) / 2**20:,.0f} MiB of images")
-        _build(base, resolution, _readable(decode()))
+        _build(base, shape, _readable(decode()), maps)
     except OSError as error:
         remedy = "free some space there, or " * (error.errno in (errno.ENOSPC, errno.EDQUOT))
         raise DataError(
             f"cannot write the image cache in {folder}: {error.strerror or error}; {remedy}set PDEBENCH_CACHE to a "
             "folder that can be written to"
         ) from error
-    if (entry := _open(base, resolution, split)) is None:
+    if (entry := _open(base, shape, split, maps)) is None:
         raise DataError(
             f"the image cache {base.name} in {folder} cannot be read back; set PDEBENCH_CACHE to another folder"
         )
@@ -175,18 +187,23 @@ def _file(base: Path, suffix: str) -> Path:
     return base.with_name(base.name + suffix)
 
 
-def _checksum(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
-    """sha256 (hex) over pixels, labels and shape."""
-    return _finish(hashlib.sha256(images.reshape(-1).data), labels, images.shape)
+def _checksum(images: NDArray[np.uint8], labels: NDArray[np.int64], maps: NDArray[np.uint8] | None) -> str:
+    """sha256 (hex) over pixels, labels, shape and maps."""
+    of_maps = None if maps is None else hashlib.sha256(maps.reshape(-1).data)
+    return _finish(hashlib.sha256(images.reshape(-1).data), labels, images.shape, of_maps)
 
 
-def _finish(pixels_seen: hashlib._Hash, labels: NDArray[np.int64], shape: tuple[int, ...]) -> str:
+def _finish(
+    pixels_seen: hashlib._Hash, labels: NDArray[np.int64], shape: tuple[int, ...], of_maps: hashlib._Hash | None
+) -> str:
     pixels_seen.update(labels.data)
     pixels_seen.update(repr(shape).encode())
+    if of_maps is not None:
+        pixels_seen.update(of_maps.digest())
     return pixels_seen.hexdigest()
 
 
-def _open(base: Path, resolution: int, split: Split) -> CachedSplit | None:
+def _open(base: Path, shape: tuple[int, ...], split: Split, with_maps: bool) -> CachedSplit | None:
     """The entry, or None where it is absent, truncated or altered."""
     import numpy as np
 
@@ -195,12 +212,13 @@ def _open(base: Path, resolution: int, split: Split) -> CachedSplit | None:
     try:
         count = about["counts"][split]
         if count:
-            images = read_array(_file(base, f".{split}.npy"), PIXELS, (count, 3, resolution, resolution), mapped=True)
+            images = read_array(_file(base, f".{split}.npy"), PIXELS, (count, *shape), mapped=True)
             labels = read_array(_file(base, f".{split}.labels.npy"), LABELS, (count,))
         else:  # an empty file cannot be mapped
-            images = np.empty((0, 3, resolution, resolution), np.uint8)
+            images = np.empty((0, *shape), np.uint8)
             labels = np.empty(0, np.int64)
-        if _checksum(images, labels) != about["checksums"][split]:
+        maps = _maps(base, split, (count, *shape[1:])) if with_maps else None
+        if _checksum(images, labels, maps) != about["checksums"][split]:
             return None
         return CachedSplit(
             images,
@@ -211,6 +229,7 @@ def _open(base: Path, resolution: int, split: Split) -> CachedSplit | None:
             about["paged"],
             sum(about["counts"].values()),
             {split: {int(label): count for label, count in about["classes"][split].items()} for split in SPLITS},
+            maps,
         )
     except Exception as error:  # a damaged file raises anything
         if out_of_memory(error):  # which is not the file's fault, and would end the building of another, too
@@ -218,21 +237,35 @@ def _open(base: Path, resolution: int, split: Split) -> CachedSplit | None:
         return None
 
 
-def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> None:
+def _maps(base: Path, split: Split, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    import numpy as np
+
+    if not shape[0]:
+        return np.empty(shape, np.uint8)
+    return read_array(_file(base, f".{split}.maps.npy"), PIXELS, shape, mapped=True)
+
+
+def _build(base: Path, shape: tuple[int, ...], samples: Iterable[Sample | Skipped], with_maps: bool) -> None:
     """Decode everything, a split a file, without holding more than one image in memory."""
     import numpy as np
 
     labels: dict[Split, list[int]] = {split: [] for split in SPLITS}
     skipped: list[Skipped] = []
     enlarged = paged = 0
-    shape = (3, resolution, resolution)
     with contextlib.ExitStack() as stack:
         writers = {split: stack.enter_context(ArrayWriter(_file(base, f".{split}.npy"), shape)) for split in SPLITS}
+        maps = {
+            split: stack.enter_context(ArrayWriter(_file(base, f".{split}.maps.npy"), shape[1:]))
+            for split in SPLITS if with_maps
+        }  # fmt: skip
         for sample in samples:
             if isinstance(sample, Skipped):
                 skipped.append(sample)
                 continue
             writers[sample.split].append(sample.pixels)
+            if with_maps:
+                assert sample.map is not None
+                maps[sample.split].append(sample.map)
             labels[sample.split].append(sample.label)
             enlarged += sample.enlarged
             paged += sample.paged
@@ -241,7 +274,8 @@ def _build(base: Path, resolution: int, samples: Iterable[Sample | Skipped]) -> 
         array = np.asarray(labels[split], LABELS)
         with disk.replacing(_file(base, f".{split}.labels.npy")) as stream:
             stream.write(header(LABELS, array.shape) + array.tobytes())
-        checksums[split] = _finish(writers[split].digest, array, (len(array), *shape))
+        of_maps = maps[split].digest if with_maps else None
+        checksums[split] = _finish(writers[split].digest, array, (len(array), *shape), of_maps)
     about = {
         "counts": {split: len(labels[split]) for split in SPLITS},
         "checksums": checksums,

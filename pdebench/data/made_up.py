@@ -17,8 +17,10 @@ COUNTS: dict[Split, int] = {"train": 32, "validation": 8}
 CLASSES = 2
 
 
-def make_up(folder: Path, side: int, channels: int, *, latents: bool, labelled: bool = True) -> None:
-    """Write a packed set of `channels` x `side` x `side`, or leave the one that is there.
+def make_up(
+    folder: Path, side: int, channels: int, frames: int | None = None, *, latents: bool, labelled: bool = True
+) -> None:
+    """Write a packed set of `channels` x `side` x `side`, or leave the one that is there; with `frames` of clips.
 
     Raises:
         DataError: something else lies there.
@@ -26,9 +28,11 @@ def make_up(folder: Path, side: int, channels: int, *, latents: bool, labelled: 
     """
     import numpy as np
 
-    shape, kind = (channels, side, side), "<f4" if latents else "|u1"
+    kind = "<f4" if latents else "|u1"
+    shape: tuple[int, ...] = (channels, side, side) if frames is None else (channels, frames, side, side)
     of = hashlib.sha256(repr(("made up", FORMAT, shape, kind, labelled)).encode()).hexdigest()[:32]
     random = np.random.default_rng([side, channels])
+    coarse_shape = (*shape[:-2], 4, 4)
     if prepared(folder, of, 1):
         with PartWriter(PartFiles(folder, 0), of, shape, kind) as part:
             for split in SPLITS:
@@ -36,15 +40,15 @@ def make_up(folder: Path, side: int, channels: int, *, latents: bool, labelled: 
                     label = number % CLASSES
                     rows = random.standard_normal(shape, np.float32)
                     if not latents:
-                        coarse = random.integers(0, 256, (channels, 4, 4)).repeat(-(-side // 4), 1)
-                        rows = coarse.repeat(-(-side // 4), 2)[:, :side, :side].astype(np.uint8)
+                        coarse = random.integers(0, 256, coarse_shape).repeat(-(-side // 4), -2)
+                        rows = coarse.repeat(-(-side // 4), -1)[..., :side, :side].astype(np.uint8)
                     part.append(split, label if labelled else -1, rows)
     made: Part | None = read_part(PartFiles(folder, 0), of)
     assert made is not None
     space = SpaceFound(shift=(0.0,), scale=(1.0,), spread=None, autoencoder="", autoencoder_sha256="")
     names = [str(label) for label in range(CLASSES)] if labelled else None
     index = Index(
-        format=FORMAT, of=of, made_from="nothing", class_names=names, shape=shape, dtype=kind, mirrored=False,
-        space=space if latents else None, parts=[made], remarks=["its images are made up"],
+        format=FORMAT, of=of, made_from="nothing", class_names=names, shape=shape,  # type: ignore[arg-type]  # of 3 or 4
+        dtype=kind, mirrored=False, space=space if latents else None, parts=[made], remarks=["its images are made up"],
     )  # fmt: skip
     write_index(folder, index)

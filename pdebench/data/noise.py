@@ -2,7 +2,7 @@
 
 `noise` stands for images of any resolution; `latents` for an autoencoder's, 4 channels at an eighth of the image's
 side, which is how DiT's papers train at 256 px (32 x 32) and 512 px (64 x 64). Both have ImageNet's number of classes,
-so that a model has the label table that it would have there.
+so that a model has the label table that it would have there. With `data.frames` both are clips.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ class NoiseSource(Source):
 
     resolutions = None
     meaningful = False
+    takes = ("path", "frames")
 
     def __init__(self, name: str, channels: int, summary: str) -> None:
         self.name, self.channels, self.summary = name, channels, summary
@@ -41,8 +42,9 @@ class NoiseSource(Source):
         import numpy as np
 
         count = COUNTS[split]
-        random = np.random.default_rng([self.channels, config.resolution])
-        shape = (count, self.channels, config.resolution, config.resolution)
+        sides = self.sides(config)
+        random = np.random.default_rng([self.channels, *sides[:-1]])
+        shape = (count, self.channels, *sides)
         images = random.integers(0, 256, shape, dtype=np.uint8)
         labels = random.integers(0, CLASSES, count)
         checksum = hashlib.sha256(images.reshape(-1).data)

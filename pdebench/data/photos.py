@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -93,6 +93,7 @@ FILES = (
     PhotoFile("china", "china.jpg", _SKLEARN, "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29"),
     PhotoFile("flower", "flower.jpg", _SKLEARN, "a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638"),
 )
+PHOTOGRAPHS = frozenset(entry.photograph for entry in FILES)
 
 
 class Crop(NamedTuple):
@@ -115,9 +116,7 @@ class PhotosSource(Source):
         """Raise DataError when a package or one of its photographs is not there."""
         self.check_resolution(config)
         self.check_no_path(config)
-        for entry in FILES:
-            if not _path(entry).is_file():
-                raise packages.differs(self.name, f"the missing file {_path(entry)}", entry.distribution)
+        check_photographs(self.name)
 
     def class_count(self, config: SourceConfig) -> int | None:
         """None: there are no labels."""
@@ -141,15 +140,28 @@ class PhotosSource(Source):
         )
 
 
-def _path(entry: PhotoFile) -> Path:
+def check_photographs(source: str) -> None:
+    """Raise DataError, in the name of the source, when a package or one of its photographs is not there."""
+    for entry in FILES:
+        if not (path := _path(entry, source)).is_file():
+            raise packages.differs(source, f"the missing file {path}", entry.distribution)
+
+
+def _path(entry: PhotoFile, source: str = "photos") -> Path:
     module, inside = _FOLDERS[entry.distribution]
-    return packages.locate("photos", entry.distribution, module) / inside / entry.file
+    return packages.locate(source, entry.distribution, module) / inside / entry.file
 
 
-def _read() -> dict[str, list[Image.Image]]:
-    """The views of each photograph, decoded, after their files have been verified."""
+def read_photographs(wanted: Container[str]) -> dict[str, list[Image.Image]]:
+    """The views, in RGB, of each photograph that is wanted, after their files have been verified.
+
+    Raises:
+        DataError: a file is missing, or differs from the pinned one.
+    """
     photographs: dict[str, list[Image.Image]] = {}
     for entry in FILES:
+        if entry.photograph not in wanted:
+            continue
         data = _path(entry).read_bytes()
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise packages.differs("photos", f"the file {_path(entry)}", entry.distribution)
@@ -180,7 +192,7 @@ def crops(photograph: str, sizes: Sequence[tuple[int, int]], resolution: int) ->
 
 
 def _decode(resolution: int) -> Iterator[Sample | Skipped]:
-    photographs = _read()
+    photographs = read_photographs(PHOTOGRAPHS)
     for name, views in list(photographs.items()):
         if min(min(view.size) for view in views) < resolution:
             yield Skipped(name, f"{views[0].width} x {views[0].height} is too small for {resolution} px")

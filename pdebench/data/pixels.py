@@ -183,6 +183,59 @@ def read(data: bytes, *, among_threads: bool = False) -> Decoded:
         return Decoded(on_white(image), pages)
 
 
+@contextlib.contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """An image of several frames, to be gone through; other threads may decode too, see `quiet`.
+
+    Raises:
+        Damaged: the file is broken, here or where a frame is asked for.
+        MemoryError, DataError: it cannot be told here and now; see `_judged`.
+    """
+    from PIL import Image
+
+    with _judged() as sizes, Image.open(io.BytesIO(data), formats=formats()) as image:
+        sizes.append(image.size)
+        if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombWarning
+        yield image
+
+
+def read_stored(data: bytes) -> Image.Image:
+    """The numbers that a PNG stores, in Pillow's mode for them: indices of a palette stay indices.
+
+    Raises:
+        Damaged: the file is broken, or no PNG.
+        MemoryError, DataError: it cannot be told here and now; see `_judged`.
+    """
+    from PIL import Image
+
+    with _judged() as sizes, _strict(), Image.open(io.BytesIO(data), formats=("PNG",)) as opened:
+        sizes.append(opened.size)
+        if Image.MAX_IMAGE_PIXELS is not None and opened.width * opened.height > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombWarning
+        opened.load()
+        return opened.copy()
+
+
+class PictureHeader(NamedTuple):
+    """What a file says of its picture: width and height once it is upright, and Pillow's mode."""
+
+    size: tuple[int, int]
+    mode: str
+
+
+def header(file: IO[bytes]) -> PictureHeader | None:
+    """Of a file that begins so; None: it is none. Decodes no pixels."""
+    from PIL import ExifTags, Image
+
+    try:
+        with _judged(), _strict(), Image.open(file, formats=formats()) as opened:
+            turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return PictureHeader(opened.size[::-1] if turned else opened.size, opened.mode)
+    except Damaged:
+        return None
+
+
 def upright(image: Image.Image) -> Image.Image:
     """The same image, turned in its place by its EXIF orientation."""
     from PIL import ImageOps
@@ -225,6 +278,11 @@ def resize(image: Image.Image, resolution: int, box: tuple[int, int, int, int]) 
 
 def centre_crop(image: Image.Image, resolution: int) -> NDArray[np.uint8]:
     """The largest centred square, resized to uint8 (3, resolution, resolution): ADM's centre crop."""
-    side = min(image.size)
-    left, upper = (image.width - side) // 2, (image.height - side) // 2
-    return resize(image, resolution, (left, upper, left + side, upper + side))
+    return resize(image, resolution, centred_square(image.size))
+
+
+def centred_square(size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box (left, upper, right, lower) of the largest centred square of a width and height."""
+    side = min(size)
+    left, upper = (size[0] - side) // 2, (size[1] - side) // 2
+    return left, upper, left + side, upper + side

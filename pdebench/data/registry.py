@@ -12,28 +12,44 @@ is taken.
 
 from __future__ import annotations
 
+from pdebench.data.clips.source import ClipsSource
+from pdebench.data.digits import DigitsSource
 from pdebench.data.emoji import EmojiSource
+from pdebench.data.emoji_masks import EmojiMasksSource
 from pdebench.data.encoded.source import EncodedSource
 from pdebench.data.folder import FolderSource
 from pdebench.data.hf import HfSource
+from pdebench.data.masks.source import Ade20kSource, CityscapesSource, MasksSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.packed.source import PackedSource
 from pdebench.data.photos import PhotosSource
 from pdebench.data.shards.source import ShardsSource
-from pdebench.data.source import ImageSet, Source, SourceConfig, Split
+from pdebench.data.source import ImageSet, Source, SourceConfig, Split, Target
+from pdebench.data.sprites import SpritesSource
+from pdebench.data.sprites_video import SpritesVideoSource
 from pdebench.data.torchvision import TorchvisionSource
 from pdebench.errors import DataError
 from pdebench.registry import Registry
 
 __all__ = ["SOURCES", "ImageSet", "Source", "SourceConfig", "check", "class_count", "content", "load", "verify"]
 
-IMAGES = (EmojiSource(), PhotosSource(), FolderSource(), TorchvisionSource(), HfSource(), ShardsSource())
+IMAGES = (
+    EmojiSource(),
+    PhotosSource(),
+    DigitsSource(),
+    FolderSource(),
+    TorchvisionSource(),
+    HfSource(),
+    ShardsSource(),
+)
+CLIPS = (SpritesVideoSource(), ClipsSource())
+MAPS = (SpritesSource(), EmojiMasksSource(), MasksSource(), Ade20kSource(), CityscapesSource())
 
 SOURCES: Registry[Source] = Registry(
     "data set",
     "pdebench.data",
     Source,  # type: ignore[type-abstract]
-    (*IMAGES, PackedSource(), EncodedSource(), NOISE, LATENTS),
+    (*IMAGES, *MAPS, *CLIPS, PackedSource(), EncodedSource(), NOISE, LATENTS),
     DataError,
 )
 
@@ -43,14 +59,23 @@ def check(config: SourceConfig) -> None:
     source = SOURCES.find(config.name)
     source.refuse_ignored(config)
     source.check(config)
-    if config.classes is not None and (found := source.class_count(config) or 0) != config.classes:
+    if config.classes is None:
+        return
+    maps = source.map_classes(config)
+    found = (source.class_count(config) or 0) if maps is None else len(maps)
+    if found != config.classes:
         raise DataError(f"data.classes is {config.classes}, and data set '{config.name}' has {found}")
 
 
-def class_count(config: SourceConfig) -> int | None:
-    """Number of classes without decoding anything, or as it is given where there is no set; None: no labels."""
+def class_count(config: SourceConfig, target: Target = "labels") -> int | None:
+    """Number of classes of images, or of their pixels, without decoding anything, or as it is given where there is no
+    set; None: there are no labels, or maps.
+    """
+    source = SOURCES.find(config.name)
     try:
-        return SOURCES.find(config.name).class_count(config)
+        if target == "labels":
+            return source.class_count(config)
+        return None if (names := source.map_classes(config)) is None else len(names)
     except DataError:
         if config.classes is None:
             raise

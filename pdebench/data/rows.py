@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class Rows(Protocol):
-    """Images or latents of one shape, (N, C, H, W): what numpy's arrays and memory maps are, as far as it is used.
+    """Images or latents of one shape, (N, C, H, W), or clips, (N, C, T, H, W).
 
-    Any thread may read.
+    What numpy's arrays and memory maps are, as far as it is used. Any thread may read.
     """
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, C, H, W)."""
+        """(N, C, H, W), of clips (N, C, T, H, W)."""
 
     @property
     def dtype(self) -> Any:
@@ -41,7 +41,7 @@ class Rows(Protocol):
 
     @property
     def ndim(self) -> int:
-        """4."""
+        """4, of clips 5."""
 
     def __getitem__(self, index: Any, /) -> Any:
         """The rows of a slice, or of an array of whole numbers, as an array; of one number, that row."""
@@ -61,7 +61,7 @@ class ShapedRows:
 
     @property
     def ndim(self) -> int:
-        """4."""
+        """4, of clips 5."""
         return len(self.shape)
 
 

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+Target = Literal["labels", "maps"]
+"""What is learned of an image: its label, or the class of each of its pixels."""
+
+IGNORED = 255
+"""In a map: a pixel whose class nobody knows, which is neither trained on nor counted."""
+
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, Split] = ("train", "validation")
 
@@ -71,6 +77,14 @@ class SourceConfig(Protocol):
         """What is subtracted from them before."""
 
     @property
+    def frames(self) -> int | None:
+        """Of a clip; None: still images."""
+
+    @property
+    def frame_stride(self) -> int:
+        """Frames of a video from one frame of a clip to the next."""
+
+    @property
     def flip(self) -> bool:
         """Whether training images are mirrored at random: the training loop's business, where the set can be."""
 
@@ -79,13 +93,15 @@ class SourceConfig(Protocol):
 class ImageSet:
     """One split of a data set.
 
-    `images` is (N, C, H, W), an array or what is read when it is asked for: uint8, 0..255, three channels being RGB, or
-    floats in the range that models see, about -1 to 1; with a `space`, latents as that says. `mirrored`, of the same
+    `images` is (N, C, H, W), of clips (N, C, T, H, W), an array or what is read when it is asked for: uint8, 0..255,
+    three channels being RGB, or floats in the range that models see, about -1 to 1; with a `space`, latents as that
+    says. `mirrored`, of the same
     shape, are those of the same images mirrored, where mirroring a row would not do it, as of latents.
     `labels` is int64 of shape (N,) with values in [0, len(class_names)), or None for a set without classes. The
-    order is fixed and mixed: any leading slice is a fair sample. `checksum` is the sha256 (hex) of the images and
-    labels; `skipped` counts what the source as a whole left out (broken files, photographs that are too small), each of
-    which is named in a warning where it is a user's.
+    order is fixed and mixed: any leading slice is a fair sample. `maps` are (N, H, W), the class of each pixel as a
+    place in `map_names`, or `IGNORED`; uint8, or int16 where nothing is ignored; None for a set without.
+    `checksum` is the sha256 (hex) of the images, labels and maps; `skipped` counts what the source as a whole left out
+    (broken files, photographs that are too small), each of which is named in a warning where it is a user's.
     """
 
     images: Rows
@@ -98,6 +114,8 @@ class ImageSet:
     skipped: int = 0
     mirrored: Rows | None = None
     space: Space | None = None
+    maps: Rows | None = None
+    map_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -110,9 +128,10 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Sample:
-    """One decoded image on its way into the cache: uint8 (3, H, W); label -1 where there are no classes.
+    """One decoded image on its way into the cache: uint8 (3, H, W), of a clip (3, T, H, W); label -1: no classes.
 
-    `enlarged`: it was smaller than the resolution. `paged`: its file has further pages, which are not used.
+    `enlarged`: it was smaller than the resolution. `paged`: its file has further pages, which are not used. `map`: the
+    class of each pixel, uint8 (H, W), in a set that has maps.
     """
 
     split: Split
@@ -120,6 +139,7 @@ class Sample:
     label: int = -1
     enlarged: bool = False
     paged: bool = False
+    map: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -161,13 +181,21 @@ class Source(ABC):
     def class_count(self, config: SourceConfig) -> int | None:
         """Number of classes, known without decoding; None for a set without labels."""
 
+    def map_classes(self, config: SourceConfig) -> tuple[str, ...] | None:
+        """The classes of pixels, known without decoding; None for a set without maps."""
+        return None
+
     @abstractmethod
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split, decoding into the cache first where that has not been done."""
 
-    def sides(self, config: SourceConfig) -> tuple[int, int]:
-        """Height and width of the images, in pixels; `resolution` names them where they are not its square."""
-        return config.resolution, config.resolution
+    def sides(self, config: SourceConfig) -> tuple[int, ...]:
+        """Height and width of the images, in pixels, of clips after their frames.
+
+        `resolution` names them where they are not its square.
+        """
+        square = (config.resolution, config.resolution)
+        return square if config.frames is None else (config.frames, *square)
 
     def channels_of(self, config: SourceConfig) -> int:
         """Channels of what a model sees."""
@@ -206,6 +234,12 @@ class Source(ABC):
         for key in ("validation", "set", "download", "channels", "autoencoder", "scale", "shift"):
             if getattr(config, key) and key not in self.takes:
                 raise DataError(f"data set '{self.name}' does not read data.{key}: leave it out")
+        for key, still in (("frames", None), ("frame_stride", 1)):
+            if getattr(config, key) != still and key not in self.takes:
+                raise DataError(
+                    f"data set '{self.name}' does not read data.{key}: leave it out, or take data.name: clips for "
+                    "videos of your own"
+                )
 
     def check_no_path(self, config: SourceConfig) -> None:
         """Raise DataError when a packaged source is given a path, which it would silently ignore."""

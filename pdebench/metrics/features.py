@@ -20,9 +20,10 @@ from pdebench.data.rows import Rows
 from pdebench.metrics import kept
 from pdebench.metrics.extractor_weights import Weights
 from pdebench.metrics.gaussian import FeatureSums, Gaussian
-from pdebench.metrics.metric import DIMENSIONS, DINOV2, EFFICIENTNET, INCEPTION, POOLED
+from pdebench.metrics.metric import DIMENSIONS, DINOV2, EFFICIENTNET, I3D, INCEPTION, POOLED
 from pdebench.metrics.networks.dinov2 import DinoV2
 from pdebench.metrics.networks.efficientnet import EfficientNetLite0
+from pdebench.metrics.networks.i3d import Inflated3D
 from pdebench.metrics.networks.inception import Inception
 
 Images = Tensor | Rows
@@ -31,33 +32,38 @@ RESIZE = {
     EFFICIENTNET: "bicubic antialiased to 224",
     INCEPTION: "bilinear as in TensorFlow 1 to 299",
     DINOV2: "bicubic antialiased to 224",
+    I3D: "the network's own, to 224",
 }
 _NETWORKS: dict[str, Callable[[Path], nn.Module]] = {
     EFFICIENTNET: EfficientNetLite0,
     INCEPTION: Inception,
     DINOV2: DinoV2,
+    I3D: Inflated3D,
 }
 _READ = 256  # images: several are decoded at once, where they are decoded when they are read
 _BATCH = {"cpu": 16, "cuda": 128}
+_READ_CLIPS, _BATCH_CLIPS = 16, {"cpu": 2, "cuda": 16}
 _FORMAT = "features-2"  # part of the cache key: to be raised when anything else than the key changes the features
 
 
-def require_uint8(images: Images) -> None:
-    """Refuse anything but (N, 3, H, W) of 0..255: of floats an extractor silently makes wrong features."""
+def require_uint8(images: Images, *, clips: bool = False) -> None:
+    """Refuse anything but (N, 3, H, W) or (N, 3, T, H, W) of 0..255: of floats an extractor makes wrong features."""
     if images.dtype not in (torch.uint8, np.uint8):
         raise TypeError(f"images must be uint8 with values 0..255, not {images.dtype}")
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images must be of shape (N, 3, H, W), not {tuple(images.shape)}")
+    if images.ndim != 4 + clips or images.shape[1] != 3:
+        wanted = "clips must be of shape (N, 3, T, H, W)" if clips else "images must be of shape (N, 3, H, W)"
+        raise ValueError(f"{wanted}, not {tuple(images.shape)}")
 
 
 class Extractor:
-    """One network on one device, built when the first features are asked for.
+    """One network on one device, built when the first features are asked for; what it takes are clips where `clips`.
 
     `weights` is a verified file; its sha256 enters the key of what is cached.
     """
 
     def __init__(self, kind: str, weights: Weights, device: torch.device) -> None:
         self.kind, self.weights, self.device = kind, weights, device
+        self.clips = kind == I3D
         self._network: nn.Module | None = None
 
     def features(self, images: Images, layers: Collection[str] = (POOLED,)) -> dict[str, Tensor]:
@@ -74,7 +80,7 @@ class Extractor:
             features: layers whose features are kept, each (N, D) float32 on the CPU.
             statistics: layers whose features are summed up in a Gaussian as they come.
         """
-        require_uint8(images)
+        require_uint8(images, clips=self.clips)
         dimensions = DIMENSIONS[self.kind]
         whole = {layer: torch.empty(len(images), dimensions[layer]) for layer in features}
         moments = {layer: FeatureSums(dimensions[layer]) for layer in statistics}
@@ -93,7 +99,7 @@ class Extractor:
         self, images: Images, checksum: str, *, features: Collection[str], statistics: Collection[str]
     ) -> tuple[dict[str, Tensor], dict[str, Gaussian]]:
         """As `passed`, of a reference set of that content checksum, through the cache."""
-        require_uint8(images)
+        require_uint8(images, clips=self.clips)
         dimensions = DIMENSIONS[self.kind]
         key = [_FORMAT, self.kind, self.weights.sha256, RESIZE[self.kind], checksum, list(images.shape)]
         found: dict[str, Tensor] = {}
@@ -121,11 +127,12 @@ class Extractor:
 
     def _batches(self, images: Images, layers: Collection[str]) -> Iterator[dict[str, Tensor]]:
         """Features (n, D) on the CPU of one batch after another, in the order of the images."""
-        for begin in range(0, len(images), _READ):
-            some = images[begin : begin + _READ]
+        read, batches = (_READ_CLIPS, _BATCH_CLIPS) if self.clips else (_READ, _BATCH)
+        for begin in range(0, len(images), read):
+            some = images[begin : begin + read]
             if not isinstance(some, Tensor):
                 some = torch.from_numpy(np.array(some))  # a read-only memory map is copied
-            for batch in some.split(_BATCH.get(self.device.type, _BATCH["cpu"])):
+            for batch in some.split(batches.get(self.device.type, batches["cpu"])):
                 with self._steady(), torch.no_grad():
                     if self._network is None:
                         self._network = self._build()

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 EFFICIENTNET = "efficientnet_lite0"
 INCEPTION = "inception_v3_2015"
 DINOV2 = "dinov2_vitl14"
-EXTRACTORS = (EFFICIENTNET, INCEPTION, DINOV2)
+I3D = "i3d_kinetics400"
+EXTRACTORS = (EFFICIENTNET, INCEPTION, DINOV2, I3D)
 
 POOLED = "pooled"
 SPATIAL = "spatial"
@@ -27,11 +28,13 @@ DIMENSIONS: Mapping[str, Mapping[str, int]] = {
     EFFICIENTNET: {POOLED: 1280},
     INCEPTION: {POOLED: 2048, SPATIAL: 17 * 17 * 7, LOGITS: 1008},
     DINOV2: {POOLED: 1024},
+    I3D: {POOLED: 400},
 }
-"""How many features an extractor has of an image, by the layer that they are read from.
+"""How many features an extractor has of an image, I3D of a clip, by the layer that they are read from.
 
 pooled: what the network ends with; of Inception the mean over places, of DINOv2 the class token. spatial: values of a
-layer within, place by place. logits: Inception's answers to its classes, without their biases.
+layer within, place by place. logits: Inception's answers to its classes, without their biases. Of I3D pooled are its
+answers to its classes, as the Fréchet video distance has it.
 """
 
 
@@ -88,6 +91,8 @@ class Metric:
         compares: with a reference; False: it is of the samples alone.
         minimum: fewest images on either side for which it is defined.
         copies_matter: it falls where images are copies of each other; their counts then stand beside it.
+        of: what samples it looks at: images; clips; or frames, the images that clips are made of.
+        least_frames: fewest frames of a clip for which it is defined.
         notes: further columns that say how the scores came about; of another package's metric texts, whose names begin
             with `metric_`.
     """
@@ -102,6 +107,8 @@ class Metric:
     compares: bool = True
     minimum: int = 1
     copies_matter: bool = False
+    of: Literal["images", "frames", "clips"] = "images"
+    least_frames: int = 1
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -116,6 +123,8 @@ class Metric:
             raise MetricError(
                 f"metric {self.name}: {self.extractor} has no layer '{self.layer}'; {did_you_mean(self.layer, layers)}"
             )
+        if self.extractor is not None and (self.extractor == I3D) != (self.of == "clips"):
+            raise MetricError(f"metric {self.name}: {I3D} has features of clips, all other extractors of images")
         if not all(self.compute.partition(":")):
             raise MetricError(f"metric {self.name}: compute must be MODULE:FUNCTION, not '{self.compute}'")
 

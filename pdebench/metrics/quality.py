@@ -30,11 +30,14 @@ _AT_ONCE = 256  # images: several are decoded at once, where they are decoded wh
 
 
 def check_images(names: Iterable[str], source: Source, data: SourceConfig) -> None:
-    """See that the metrics can look at a data set's images.
+    """See that the metrics can look at a data set's images or clips.
 
     Raises:
-        MetricError: an extractor takes RGB, and they are not.
+        MetricError: an extractor takes RGB, and they are not; or a metric is of the one and they are the other.
     """
+    frames = sides[0] if len(sides := source.sides(data)) == 3 else None
+    for metric in _chosen(names):
+        _refuse_unlike(metric, frames, f"data set '{source.name}'")
     if source.drawable(data):
         return
     channels = source.channels_of(data)
@@ -64,6 +67,24 @@ def check(names: Iterable[str], samples: int) -> None:
             extractor_weights.locate(metric.extractor, metric.name)
         if metric.name not in METRICS.built_in:
             _function(metric)
+
+
+def _refuse_unlike(metric: Metric, frames: int | None, whose: str) -> None:
+    """Refuse a metric of images for clips of so many frames, one of clips for images, where `frames` is None.
+
+    Raises:
+        MetricError: it is such a metric.
+    """
+    if frames is None and metric.of != "images":
+        raise MetricError(f"metric '{metric.name}' is of clips, and {whose} has still images: leave it out")
+    if frames is not None and metric.of == "images":
+        others = ", ".join(name for name, one in METRICS.at_hand().items() if one.of != "images")
+        raise MetricError(f"metric '{metric.name}' is of images, and {whose} has clips: take one of clips ({others})")
+    if frames is not None and frames < metric.least_frames:
+        raise MetricError(
+            f"metric '{metric.name}' needs clips of at least {metric.least_frames} frames, and those of {whose} have "
+            f"{frames}"
+        )
 
 
 def warn_of_copies(names: Iterable[str], reference: Rows | torch.Tensor) -> None:
@@ -103,9 +124,12 @@ def check_reference(names: Iterable[str], reference: Reference) -> None:
     """See that a reference has what each metric compares with, and enough of it.
 
     Raises:
-        MetricError: one lacks images or statistics.
+        MetricError: one lacks images or statistics, or is of clips where it should be of images, or the other way.
     """
     for metric in _chosen(names):
+        if reference.images is not None and (reference.images.ndim == 5 or metric.of == "clips"):  # frames are images
+            frames = reference.images.shape[2] if reference.images.ndim == 5 else None
+            _refuse_unlike(metric, frames, reference.name)
         if lacking := reference.lacks(metric):
             raise MetricError(
                 f"metric '{metric.name}' compares with {lacking}, which {reference.name} has not: leave it out, "
@@ -122,6 +146,8 @@ def evaluate(
     names: Iterable[str], generated: Rows | torch.Tensor, reference: Reference, *, device: torch.device
 ) -> dict[str, float | int | str | bool]:
     """Compute metrics of `generated` (N, C, H, W) against a reference, whose images are (M, C, H', W').
+
+    Of clips (N, C, T, H, W) metrics are of their frames or of whole clips; counts are of clips.
 
     Where a metric reads an extractor's features both are uint8 RGB. Images are read some at a time. What stands in
     memory beside them is what metrics keep: of Fréchet distances the covariances, of others the features of all images,
@@ -145,11 +171,8 @@ def evaluate(
     from pdebench.metrics import features
     from pdebench.metrics.samples import Samples
 
-    if any(metric.extractor is not None for metric in chosen):
-        features.require_uint8(generated)
-        if reference.images is not None:
-            features.require_uint8(reference.images)
     for metric in chosen:
+        _refuse_unlike(metric, generated.shape[2] if generated.ndim == 5 else None, "what is measured")
         if len(generated) < metric.minimum:
             raise MetricError(
                 f"metric '{metric.name}' needs at least {metric.minimum} images on either side, but there are "
@@ -158,14 +181,19 @@ def evaluate(
     check_reference([metric.name for metric in chosen], reference)
     record: dict[str, float | int | str | bool] = {}
     digests: dict[str, str] = {}
-    for kind in dict.fromkeys(metric.extractor for metric in chosen):
-        asked = [metric for metric in chosen if metric.extractor == kind]
+    for kind, of in dict.fromkeys((metric.extractor, metric.of) for metric in chosen):
+        asked = [metric for metric in chosen if (metric.extractor, metric.of) == (kind, of)]
+        seen, compared = _frames(generated, reference) if of == "frames" else (generated, reference)
+        if kind is not None:
+            for images in (seen, compared.images):
+                if images is not None:
+                    features.require_uint8(images, clips=of == "clips")
         extractor = None
         if kind is not None:
             weights = extractor_weights.locate(kind, asked[0].name)
             digests[kind] = weights.sha256
             extractor = features.Extractor(kind, weights, device)
-        samples = Samples(generated, reference, extractor, asked)
+        samples = Samples(seen, compared, extractor, asked)
         for metric in asked:
             with fork_rng(devices=[]):
                 record |= _computed(metric, samples)
@@ -188,9 +216,26 @@ def evaluate(
             "metric_resize": "; ".join(features.RESIZE[kind] for kind in digests),
             "metric_extractor": "; ".join(digests),
             "metric_weights_sha256": "; ".join(digests.values()),
-            "metric_small_sample": any(min(counts) <= DIMENSIONS[kind][POOLED] for kind in digests),
+            "metric_small_sample": any(
+                min(counts) * (generated.shape[2] if metric.of == "frames" else 1)
+                <= DIMENSIONS[metric.extractor][POOLED]
+                for metric in chosen
+                if metric.extractor is not None
+            ),
         }
     return record
+
+
+def _frames(generated: Rows | torch.Tensor, reference: Reference) -> tuple[Rows | torch.Tensor, Reference]:
+    """The frames of clips, and of those that they are compared with."""
+    from pdebench.metrics.frames import frames_of
+
+    if reference.images is None:
+        return frames_of(generated), reference
+    images = frames_of(reference.images)
+    return frames_of(generated), Reference(
+        reference.name, images, f"frames of {reference.checksum}", reference.statistics
+    )
 
 
 def _looks_at(metric: Metric, reference: Reference) -> bool:

@@ -34,7 +34,7 @@ class Reference:
 
     Attributes:
         name: what a record calls it.
-        images: (M, C, H, W), read some at a time; None where there are statistics alone.
+        images: (M, C, H, W), or clips (M, C, T, H, W), read some at a time; None where there are statistics alone.
         content: a checksum of what the images hold, where one is known; features are kept in the cache under it.
         statistics: Gaussians that somebody else computed, by extractor and layer; they are believed.
     """
@@ -59,7 +59,8 @@ class Reference:
     @property
     def title(self) -> str:
         """`birds/train/64px (200 images)`."""
-        holds = [] if self.images is None else [f"{len(self.images)} images"]
+        noun = "images" if self.images is None or self.images.ndim == 4 else "clips"
+        holds = [] if self.images is None else [f"{len(self.images)} {noun}"]
         return f"{self.name} ({' and '.join(holds + ['statistics'] * bool(self.statistics))})"
 
     def gives(self, metric: Metric) -> bool:

@@ -7,7 +7,7 @@ A package adds one with an entry point in the group `pdebench.metrics` that has 
 from __future__ import annotations
 
 from pdebench.errors import MetricError
-from pdebench.metrics.metric import DINOV2, EFFICIENTNET, INCEPTION, LOGITS, SPATIAL, Metric, Score
+from pdebench.metrics.metric import DINOV2, EFFICIENTNET, I3D, INCEPTION, LOGITS, SPATIAL, Metric, Score
 from pdebench.registry import Registry
 
 _STATISTICS = "pdebench.metrics.statistics"
@@ -107,6 +107,38 @@ _BUILT_IN = (
         INCEPTION,
         minimum=4,
         copies_matter=True,
+    ),
+    # Of clips. A distance of their frames says nothing of motion, so it has a name of its own: it is no image FID.
+    Metric(
+        "frame_fd_efficientnet_lite0",
+        "Fréchet distance of EfficientNet-lite0 features of the frames of clips",
+        (Score("frame_fd_efficientnet_lite0", "Fréchet distance of frames (EfficientNet-Lite0)", "frechet"),),
+        f"{_STATISTICS}:frechet_frames_efficientnet",
+        EFFICIENTNET,
+        reads="statistics",
+        minimum=2,
+        of="frames",
+    ),
+    Metric(
+        "frame_fid",
+        "Fréchet Inception distance of the frames of clips, all of each clip",
+        (Score("frame_fid", "FID of frames", "frechet"),),
+        f"{_STATISTICS}:frechet_frames_inception",
+        INCEPTION,
+        reads="statistics",
+        minimum=2,
+        of="frames",
+    ),
+    Metric(
+        "fvd",
+        "Fréchet video distance of I3D's logits, as StyleGAN-V and its successors have it",
+        (Score("fvd", "FVD", "frechet"),),
+        f"{_STATISTICS}:frechet_video",
+        I3D,
+        reads="statistics",
+        minimum=2,
+        of="clips",
+        least_frames=9,  # I3D halves time three times, rounding up, and takes the mean over two
     ),
 )
 

@@ -43,6 +43,21 @@ def frechet_dinov2(samples: Samples) -> dict[str, float]:
     return {"fd_dinov2": frechet(*samples.gaussians(POOLED))}
 
 
+def frechet_frames_efficientnet(samples: Samples) -> dict[str, float]:
+    """The Fréchet distance of EfficientNet's features of frames."""
+    return {"frame_fd_efficientnet_lite0": frechet(*samples.gaussians(POOLED))}
+
+
+def frechet_frames_inception(samples: Samples) -> dict[str, float]:
+    """The Fréchet Inception distance of frames."""
+    return {"frame_fid": frechet(*samples.gaussians(POOLED))}
+
+
+def frechet_video(samples: Samples) -> dict[str, float]:
+    """The Fréchet video distance (arXiv 1812.01717)."""
+    return {"fvd": frechet(*samples.gaussians(POOLED))}
+
+
 def kernel_efficientnet(samples: Samples) -> dict[str, float]:
     """The kernel distance of EfficientNet's features, its spread over subsets, and their size."""
     return _kernel("kid_efficientnet_lite0", samples)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Head = Literal["field", "vector"]
-"""What a backbone puts out: values at every pixel, or one vector for the whole image."""
+Head = Literal["field", "tokens", "vector"]
+"""What a backbone puts out: values at every pixel, at every token, or one vector for the whole image."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from pdebench.models.package_code import digests_of
 from pdebench.suite.build import build_of, resolved
 from pdebench.suite.config import Cell
 from pdebench.system.descendants import with_its_parent
+from pdebench.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from pdebench.plan.cost import CountedCost
@@ -55,7 +56,8 @@ def count_ahead(cells: Iterable[Cell]) -> None:
     What cannot be counted there is left to the cell, whose record says why.
     """
     classes = cache(registry.class_count)
-    models = {_entry(name, build): (name, build) for name, build in (build_of(c, classes(c.data)) for c in cells)}
+    builds = (build_of(cell, classes(cell.data, TASKS[cell.task].target)) for cell in cells)
+    models = {_entry(name, build): (name, build) for name, build in builds}
     missing = [model for path, model in models.items() if path is not None and _kept(path) is None]
     if missing:
         command = [sys.executable, "-m", "pdebench.plan.cost_cache"]

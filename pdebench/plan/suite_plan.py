@@ -140,7 +140,7 @@ def _device(suite: Suite, cells: Sequence[Cell], key: str) -> Device:
 def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
     """In the cells' order; what cells have in common, such as seeds, is counted once."""
     classes = cache(registry.class_count)
-    models = [_asked(cell, classes(cell.data), device) for cell in cells]
+    models = [_asked(cell, classes(cell.data, TASKS[cell.task].target), device) for cell in cells]
     wanted: dict[Model, set[Pass]] = {}
     for model, *passes in models:
         wanted.setdefault(model, set()).update(one for one in passes if one is not None)

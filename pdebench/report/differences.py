@@ -11,7 +11,16 @@ from pdebench.report import formatting
 from pdebench.report.frame import SEED, named, plain_values
 from pdebench.suite.identity import NEUTRAL
 
-LEARNT = ("data.flip", "model.size", "model.patch", "train.", "device")
+LEARNT = (
+    "data.flip",
+    "data.frames",
+    "data.frame_stride",
+    "model.size",
+    "model.patch",
+    "model.patch_frames",
+    "train.",
+    "device",
+)
 """What a loss depends on; `train.` is every key of the section but the seed, and a device draws noise of its own."""
 
 DRAWN = (
@@ -32,6 +41,8 @@ SPENT = "sample_nfe_mean"
 SAMPLED = (
     *DRAWN,
     "evaluate.resolution",
+    "data.frames",
+    "data.frame_stride",
     "metric_samples",
     "metric_reference_count",
     "metric_reference_statistics",

@@ -27,6 +27,7 @@ from pdebench.report.sections.published import published
 from pdebench.report.sections.quality import quality
 from pdebench.report.sections.samples import sample_rows
 from pdebench.report.sections.scaling import scaling_section
+from pdebench.report.sections.segmentation import segmentation
 from pdebench.report.sections.spatial import spatial_section
 from pdebench.report.sections.summary import Summary, summarise
 from pdebench.report.sections.warnings import warned
@@ -57,6 +58,7 @@ def sections(page: Page) -> list[PageSection]:
         ),
         PageSection("ablation", "Ablation", ablations),
         PageSection("quality", "Quality", quality(table)),
+        PageSection("segmentation", "Segmentation", segmentation(table, page.folders)),
         PageSection("published", "Published results", published(table)),
         PageSection("throughput", "Throughput", costs(table, "speed")),
         PageSection("memory", "Memory", costs(table, "memory")),

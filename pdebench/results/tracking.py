@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from pdebench.errors import TrackerError
 from pdebench.files import disk
-from pdebench.files.picture import read_png
+from pdebench.files.picture import read_png, read_webp
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
 # What an earlier run of a cell left in a tracker's folder; whatever else lies there is not ours.
 EARLIER = {"tensorboard": "events.out.tfevents.*", "wandb": "offline-run-*-{cell}"}
@@ -74,6 +75,12 @@ def numbers(record: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
+def _samples(folder: Path) -> Image.Image | None:
+    """The sheet of a cell's samples, of clips their first frames; None where there is none."""
+    moving = read_webp(folder / "samples.webp")
+    return moving[0] if moving else read_png(folder / "samples.png")
+
+
 def _tensorboard(folder: Path, record: Mapping[str, Any], curve: pd.DataFrame) -> None:
     import numpy as np
     from torch.utils.tensorboard import SummaryWriter
@@ -90,7 +97,7 @@ def _tensorboard(folder: Path, record: Mapping[str, Any], curve: pd.DataFrame) -
             writer.add_scalar(f"record/{name}", value, last)
         config = "".join(f"    {name}: {value}\n" for name, value in record.items() if "." in name)
         writer.add_text("config", config, last)
-        if (grid := read_png(folder / "samples.png")) is not None:
+        if (grid := _samples(folder)) is not None:
             writer.add_image("samples", np.asarray(grid), last, dataformats="HWC")
 
 
@@ -111,7 +118,7 @@ def _wandb(folder: Path, record: Mapping[str, Any], curve: pd.DataFrame) -> None
     for row in curve.to_dict("records"):
         values = {f"curve/{name}": row[name] for name in CURVES if row[name] == row[name]}  # NaN: not evaluated then
         run.log(values, step=int(row["step"]))
-    if (grid := read_png(folder / "samples.png")) is not None:
+    if (grid := _samples(folder)) is not None:
         run.log({"samples": wandb.Image(np.asarray(grid))})
     run.summary.update(numbers(record))
     run.finish()

@@ -19,6 +19,7 @@ from torch import nn
 from pdebench.data import registry as data_registry
 from pdebench.data.source import ImageSet
 from pdebench.errors import CellWarning, ModelError
+from pdebench.files.disk import expanded
 from pdebench.measure.efficiency import mfu_columns, peak_of
 from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
@@ -36,11 +37,14 @@ from pdebench.plan.closed_form_check import disagreement, idle_parameters
 from pdebench.plan.cost_cache import cached_cost
 from pdebench.results.store import write_atomic, write_json
 from pdebench.run.checkpoint import write_checkpoint
+from pdebench.run.starting import begin_with
 from pdebench.suite.build import build_of, input_size_of
 from pdebench.suite.config import Cell
+from pdebench.suite.resolved import init_content
 from pdebench.system.distributed import ALONE, World
 from pdebench.system.durations import after_warmup, spread
 from pdebench.system.machine import device_name
+from pdebench.tasks.columns import at_side
 from pdebench.tasks.learner import Applied, Learner
 from pdebench.tasks.registry import TASKS
 from pdebench.train.batches import Images, as_trained_on
@@ -86,7 +90,9 @@ def run_cell(
     with world.one_after_the_first():  # it downloads and decodes for all
         data_registry.verify(cell.data, cell.data.content)
         training, held_out = (data_registry.load(cell.data, split) for split in ("train", "validation"))
-    classes = None if training.class_names is None else len(training.class_names)
+    target = TASKS[cell.task].target
+    names = training.map_names if target == "maps" else training.class_names
+    classes = None if names is None else len(names)
     name, build = build_of(cell, classes)
     cost, params = cached_cost(name, build)
     if said := disagreement(name, build, cost, params):
@@ -97,7 +103,7 @@ def run_cell(
         "family_source": source_of(FAMILIES[cell.model.family]),
         "params": params,
         "params_idle": idle_parameters(name, build),
-        "tokens": math.prod(grid_of(build["input_size"], cell.model.patch)),
+        "tokens": math.prod(grid_of(build["input_size"], cell.model.patch, cell.model.patch_frames)),
         "macs_forward": cost.macs,
         "macs_uncounted": ", ".join(cost.uncounted),
         "flops_train_step": cost.flops_train_step(cell.train.batch_size),
@@ -113,10 +119,16 @@ def run_cell(
 
     learner = TASKS[cell.task].learner(cell.train)
     learner.warn(cell.evaluate, training)
-    images, validation = as_trained_on(training), as_trained_on(held_out)
+    images, validation = as_trained_on(training, target), as_trained_on(held_out, target)
     memory = PeakMemory(device)
     torch.manual_seed(cell.train.seed)
     model = create_model(name, **build).to(device)
+    if cell.train.init is not None:
+        if (held := init_content(cell.train)) != cell.train.init_content:
+            raise ModelError(
+                f"train.init: {cell.train.init} is another checkpoint than when this cell was begun ({held})"
+            )
+        row["initialised_from"] = begin_with(expanded(cell.train.init), model, name, cell.task)
     compile_in_place(model, cell.train.compile)
     row |= {"mixer_implementation": model.mixer_implementation, **analytic_bytes(model)}
     watch({"stage": "model", "mixer_implementation": model.mixer_implementation})
@@ -128,7 +140,7 @@ def run_cell(
             return None
         with cast_once(candidate, precision, device):
             return learner.validation_loss(
-                candidate, held_out.seen, held_out.labels, batch_size=at_once, device=device, world=world
+                candidate, held_out.seen, held_out.targets, batch_size=at_once, device=device, world=world
             )
 
     def report(progress: Progress) -> None:
@@ -161,13 +173,24 @@ def run_cell(
         moved = input_size_of(data_registry.SOURCES[cell.data.name], elsewhere)
         sampled = {**build, "input_size": moved}
         subject = at_resolution(subject, name, build, moved)
-        row["val_loss_transfer"] = validate(subject, as_trained_on(held_out))
+        row["val_loss_transfer"] = validate(subject, as_trained_on(held_out, target))
     applied = learner.apply(
         subject, cell.evaluate, reference, held_out, weights="averaged" if cell.train.steps else "initial",
         world=world, arithmetic=cast_once(subject, precision, device), folder=folder / MADE, watch=watch,
     )  # fmt: skip
     row |= _own(row, applied.columns, learner.task)
     timings |= applied.seconds
+    for side in cell.evaluate.sides:
+        there = cell.data.model_copy(update={"resolution": side})
+        with world.one_after_the_first():
+            images_there = data_registry.load(there, "validation")
+        moved = input_size_of(data_registry.SOURCES[cell.data.name], there)
+        own = side == cell.data.resolution
+        seen_there = learnt if own else at_resolution(learnt, name, build, moved)
+        found = learner.at_side(
+            seen_there, cell.evaluate, images_there, world=world, arithmetic=cast_once(seen_there, precision, device)
+        )
+        row |= _own(row, {at_side(column, side): value for column, value in found.items()}, learner.task)
     world.leave()
     if not world.first:
         return row
@@ -248,12 +271,14 @@ def _utilisation(
     """
     tf32 = torch.backends.cuda.matmul.fp32_precision == "tf32"
     peak = peak_of(device_name(), row["precision_used"], world.size, tf32=tf32)
-    flops = None
+    flops, classified = None, None
+    if "classify_images_per_s" in row:
+        classified = 2 * cached_cost(name, sampled)[0].macs
     # in another arithmetic than the cell's there is no peak to hold it to
     if peak is not None and "sample_images_per_s" in row and row["sampled_from"].endswith("cast once"):
         cost, _ = cached_cost(name, sampled)
         flops = 2 * cost.macs * row["sample_passes_mean"]
-    return mfu_columns(peak, row, flops)
+    return mfu_columns(peak, row, flops, classified)
 
 
 def _survey(learner: Learner, model: nn.Module, images: Images, folder: Path, watch: Watch) -> dict[str, Any]:
@@ -294,9 +319,11 @@ def _judged(
     watch({"stage": "evaluate"})
     meaningful = data_registry.SOURCES[cell.data.name].meaningful
     judged = learner.judge(applied, cell.evaluate, reference, meaningful=meaningful, device=device)
-    if foreign := [name for name in judged.files if Path(name).suffix != ".png" or Path(name).name != name]:
+    known = (".png", ".webp", ".json")
+    if foreign := [name for name in judged.files if Path(name).suffix not in known or Path(name).name != name]:
         raise ModelError(
-            f"the task {learner.task} leaves a file {foreign[0]!r}: a task leaves pictures alone, NAME.png"
+            f"the task {learner.task} leaves a file {foreign[0]!r}: a task leaves pictures and lists, NAME.png, "
+            "NAME.webp and NAME.json"
         )
     for name, content in judged.files.items():
         write_atomic(folder / name, content)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from pdebench.data import registry
+from pdebench.data.packed.images import refuse_maps
 from pdebench.data.packed.index import FORMAT, Index, PartFiles, SpaceFound, read_part, write_index
 from pdebench.data.packed.samples import samples
 from pdebench.data.packed.writer import PartWriter, Said, prepared, rows_of_a_part
@@ -73,12 +74,15 @@ def encode(
         ModelError: the autoencoder cannot be loaded, or does not take these images.
     """
     registry.check(config)
+    refuse_maps(registry.SOURCES[config.name], config)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CellWarning)
         sets = {split: registry.load(config, split) for split in SPLITS}
     images = sets["train"].images
     if sets["train"].space is not None or images.shape[1] != 3 or images.dtype != np.uint8:
         raise DataError(f"data set '{config.name}' has no RGB images of 8 bits, which an autoencoder takes")
+    if images.ndim != 4:
+        raise DataError(f"data set '{config.name}' has clips, and an autoencoder of images takes none: train on pixels")
     encoders = [
         _Encoder(load(autoencoder, device, download=download), FIRST_BATCH.get(device.type, 8)) for device in devices
     ]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from pdebench.data import registry
-from pdebench.data.picture_folder import PictureFolder
+from pdebench.data.picture_folder import FrameFolders, PictureFolder
 from pdebench.data.rows import Rows
 from pdebench.errors import MetricError, ResultsError
 from pdebench.metrics import quality
@@ -32,7 +32,7 @@ from pdebench.suite.config import Cell, DataConfig
 from pdebench.system.distributed import ALONE
 from pdebench.tasks.generation.decoding import Decoder
 from pdebench.tasks.generation.evaluation import SamplesEvaluation
-from pdebench.tasks.generation.learner import GenerationLearner
+from pdebench.tasks.generation.learner import GenerationLearner, title_of
 
 HISTORY = "evaluations.json"
 
@@ -53,22 +53,27 @@ def reference_of(data: DataConfig) -> Reference:
         ModelError: what decodes them cannot be loaded.
     """
     found = registry.load(data, "train")
-    name = f"{found.name}/{found.split}/{found.resolution}px"
+    name = title_of(found)
     if found.space is None or not found.space.autoencoder:
         return Reference(name, found.images, found.checksum)
     return Reference(f"{name}, decoded", Decoder(found.space, _device()).decoded(found.seen), found.checksum)
 
 
 def evaluate_samples(what: Path, reference: Reference, names: Sequence[str]) -> Scores:
-    """Score a folder of pictures, or ADM's file of samples.
+    """Score a folder of pictures, or of folders of the frames of clips, or ADM's file of samples.
 
     Raises:
         DataError: it is neither.
         MetricError: a metric cannot be computed of it.
     """
-    samples: Rows = PictureFolder(what) if what.is_dir() else Npz(what).images()
-    quality.check(names, len(samples))
+    clips = any(METRICS.find(name).of != "images" for name in names)
+    samples: Rows
+    if clips and what.is_dir():
+        samples = FrameFolders(what)
+    else:
+        samples = PictureFolder(what) if what.is_dir() else Npz(what).images()
     quality.check_reference(names, reference)
+    quality.check(names, len(samples))
     return Scores(str(what), quality.evaluate(names, samples, reference, device=_device()))
 
 
@@ -81,7 +86,7 @@ def evaluate_checkpoint(
     said: Said,
     **how: Any,
 ) -> Iterator[Scores]:
-    """Draw samples of a checkpoint, once for each seed, and score them; they stay beside it, as ADM's files.
+    """Draw samples of a checkpoint, once for each seed, and score them; they stay beside it, as ADM's files or frames.
 
     `how` is as `sample_checkpoint` takes it.
 
@@ -89,10 +94,11 @@ def evaluate_checkpoint(
         ModelError, ResultsError: as `sample_checkpoint`.
         MetricError: a metric cannot be computed.
     """
-    quality.check(names, count)
     quality.check_reference(names, reference)
+    quality.check(names, count)
+    clips = reference.images is not None and reference.images.ndim == 5
     for seed in seeds:
-        out = checkpoint.with_name(f"samples_{count}_seed{seed}.npz")
+        out = checkpoint.with_name(f"samples_{count}_seed{seed}{'' if clips else '.npz'}")
         sample_checkpoint(checkpoint, out, count=count, seed=seed, said=said, **how)
         yield evaluate_samples(out, reference, names)
 
@@ -130,10 +136,11 @@ def evaluate_results(
     if not cells:
         raise ResultsError(f"{folder} has no finished cell with a checkpoint: run its suite first")
     asked = [(cell, *_asked(cell, results, names, count)) for cell in cells]
-    for _, wanted, samples in asked:  # all that can be known to fail, before anything is drawn
-        quality.check(wanted, samples)
+    for cell, wanted, samples in asked:  # all that can be known to fail, before anything is drawn
+        quality.check_images(wanted, registry.SOURCES.find(cell.data.name), cell.data)
         if reference is not None:
             quality.check_reference(wanted, reference)
+        quality.check(wanted, samples)
     for done, (cell, wanted, samples) in enumerate(asked):
         said(done, len(asked))
         yield _evaluate_cell(cell, results, reference, wanted, samples)

@@ -16,6 +16,7 @@ from pdebench.files.manifest import Manifest
 from pdebench.metrics.metric import Score
 from pdebench.results.record import COLUMNS
 from pdebench.results.store import PUBLISHED
+from pdebench.run.start_check import check_start
 from pdebench.suite.config import Cell, DataConfig
 from pdebench.system.slots import gpus
 from pdebench.tasks.registry import TASKS
@@ -33,21 +34,28 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         MetricError: a metric's extractor, weights or function are missing, it fills a column that is taken, or it would
             say nothing.
         ResultsError: the disk is full, or a file that is none of ours stands where the tables or the page go.
+        ModelError: a checkpoint to begin with is of another family, width or patch, or none.
         SlotError: a model is to be compiled where there is no compiler.
     """
     if cells:
         Manifest(folder).refuse_foreign(PUBLISHED)
     wanted = [cell.data for cell in cells]
     wanted += [
-        cell.data.model_copy(update={"resolution": side}) for cell in cells if (side := cell.evaluate.resolution)
+        cell.data.model_copy(update={"resolution": side})
+        for cell in cells
+        for side in (cell.evaluate.resolution, *cell.evaluate.sides)
+        if side
     ]
     for data in dict.fromkeys(wanted):
         registry.check(data)
         _refuse_uncached(data)
     classes = functools.cache(registry.class_count)
     for task, data, train, evaluate in dict.fromkeys((one.task, one.data, one.train, one.evaluate) for one in cells):
-        TASKS[task].check(registry.SOURCES[data.name], data, classes(data), train, evaluate)
+        known = classes(data, TASKS[task].target)
+        TASKS[task].check(registry.SOURCES[data.name], data, known, train, evaluate)
         refuse_taken_columns(task, TASKS[task].fills(evaluate))
+    for cell in cells:
+        check_start(cell)
     if any(cell.train.compile != "eager" for cell in cells) and not (gpus() or any(map(shutil.which, COMPILERS))):
         raise SlotError(
             "train.compile on a CPU needs a C++ compiler, and there is none on the PATH: install g++, or set "

@@ -1,4 +1,4 @@
-"""`pdebench sample`: images from a checkpoint, to disk as they are drawn."""
+"""`pdebench sample`: images or clips from a checkpoint, to disk as they are drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pdebench.data import image_npz, registry
 from pdebench.data.rows import Rows
 from pdebench.errors import ModelError, ResultsError
-from pdebench.files.picture import PNG, png_grid
+from pdebench.files.picture import PNG, RIFF, png_grid, webp_grid
 from pdebench.results.store import make_folder, read_config, refuse_unlike, replacing, write_atomic
 from pdebench.run.checkpoint import Checkpoint, read_checkpoint
 from pdebench.run.drawing import Said, Wanted, devices_here, draw
@@ -25,17 +25,18 @@ from pdebench.tasks.generation.evaluation import SamplesEvaluation
 from pdebench.tasks.generation.learner import GenerationLearner
 from pdebench.tasks.registry import TASKS
 
-BATCH = 64
+BATCH = 64  # images, or as many clips as have about so many frames
 IN_A_GRID = 4096  # samples that are shown in one picture
+CLIPS_IN_A_GRID = 256
 ZIP = b"PK\x03\x04"  # how a `.npz` begins
 AT_ONCE = 256  # images that are written at a time
 
 
 def sample_checkpoint(
     checkpoint: Path,
-    out: Path,
+    out: Path | None,
     *,
-    count: int,
+    count: int | None = None,
     labels: Sequence[int] = (),
     proportional: bool = False,
     seed: int = 0,
@@ -46,14 +47,15 @@ def sample_checkpoint(
 ) -> Path:
     """Draw `count` images from the averaged weights in `checkpoint`, and write them as `out` asks.
 
-    A name that ends in `.png` becomes one picture, one in `.npz` ADM's file of samples, another a folder of PNGs. What
+    A name that ends in `.png` becomes one picture, one in `.npz` ADM's file of samples, another a folder of PNGs. Of
+    clips a name that ends in `.webp` becomes one picture that moves, another a folder of folders of frames. What
     is drawn stands beside it in `OUT.drawn` until all is there: the same call goes on after an interruption, to the
     same images.
 
     Args:
         checkpoint: the file.
-        out: what is written.
-        count: images.
+        out: what is written; None: `samples.png`, of clips `samples.webp`.
+        count: images or clips; None: 64, of clips 16.
         labels: classes that are drawn in turn; none: all.
         proportional: the classes are instead as frequent as in the set that the cell was trained on.
         seed: of the noise.
@@ -68,9 +70,14 @@ def sample_checkpoint(
         ResultsError: something else is at `out`, or it cannot be written.
         DataError: of `proportional`, the set is not there.
     """
-    _refuse_what_is_there(out, count)
     found = read_checkpoint(checkpoint)
     model, learner = found.model, found.learner
+    frames = model.sides[0] if len(model.sides) == 3 else None
+    if out is None:
+        out = Path("samples.png" if frames is None else "samples.webp")
+    if count is None:
+        count = 64 if frames is None else 16
+    _refuse_what_is_there(out, count, frames)
     if not isinstance(learner, GenerationLearner):
         raise ModelError(f"{checkpoint} was trained for the task {learner.task}, which draws no samples")
     evaluate = _asked(learner.task, {key: value for key, value in how.items() if value is not None})
@@ -85,7 +92,7 @@ def sample_checkpoint(
         **evaluate.asked,
     }
     make_folder(out.parent)
-    drawn = DrawnBatches(out.with_name(f"{out.name}.drawn"), about, count, BATCH)
+    drawn = DrawnBatches(out.with_name(f"{out.name}.drawn"), about, count, max(1, BATCH // (frames or 1)))
     wanted = Wanted(checkpoint, evaluate.model_dump(mode="json", exclude_unset=True), seed, given, where)
     draw(found, wanted, drawn, devices or devices_here(), said)
     if burst := round(sum(one["burst"] for one in drawn.found())):
@@ -96,13 +103,20 @@ def sample_checkpoint(
     return out
 
 
-def _refuse_what_is_there(out: Path, count: int) -> None:
-    if out.suffix == ".png":
-        refuse_unlike(out, PNG)
-        if count > IN_A_GRID:
+def _refuse_what_is_there(out: Path, count: int, frames: int | None) -> None:
+    """Refuse to write what is not to be written there; `frames` are of a clip, None of images."""
+    if frames is not None and out.suffix in (".png", ".npz"):
+        what = "ADM's file holds images" if out.suffix == ".npz" else "no PNG moves"
+        raise ResultsError(f"{out}: these are clips, and {what}: name a .webp or a folder with --out")
+    if frames is None and out.suffix == ".webp":
+        raise ResultsError(f"{out}: these are still images: name a .png, a .npz or a folder with --out")
+    if out.suffix in (".png", ".webp"):
+        refuse_unlike(out, PNG if frames is None else RIFF)
+        most, what = (IN_A_GRID, "images") if frames is None else (CLIPS_IN_A_GRID, "clips")
+        if count > most:
+            others = "a folder or a .npz" if frames is None else "a folder"
             raise ResultsError(
-                f"{out} would be one picture of {count} images: name a folder or a .npz with --out, or take at most "
-                f"{IN_A_GRID}"
+                f"{out} would be one picture of {count} {what}: name {others} with --out, or take at most {most}"
             )
     elif out.suffix == ".npz":
         refuse_unlike(out, ZIP)
@@ -154,9 +168,18 @@ def _write(images: Rows, out: Path) -> None:
     if out.suffix == ".png":
         pixels = torch.from_numpy(np.asarray(images[:]))
         write_atomic(out, png_grid(pixels, columns=max(1, round(len(images) ** 0.5))))
+    elif out.suffix == ".webp":
+        clips = torch.from_numpy(np.asarray(images[:]))
+        write_atomic(out, webp_grid(clips, columns=max(1, round(len(images) ** 0.5))))
     elif out.suffix == ".npz":
         with replacing(out) as file:
             image_npz.write_images(images, file)
+    elif images.ndim == 5:
+        for number in range(len(images)):
+            folder = out / f"{number:06}"
+            make_folder(folder)
+            for place, frame in enumerate(images[number].swapaxes(0, 1)):
+                _write_png(folder / f"{place:06}.png", frame)
     else:
         make_folder(out)
         with ThreadPoolExecutor() as pool:

@@ -28,7 +28,10 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "autoencoder": None,
         "scale": None,
         "shift": None,
+        "frames": None,
+        "frame_stride": 1,
     },
+    "model": {"patch_frames": 1},
     "train": {
         "compile": "eager",
         "devices": 1,
@@ -42,6 +45,8 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "times_std": None,
         "times_shift": None,
         "prediction": "velocity",
+        "init": None,
+        "init_content": None,
     },
     "evaluate": {
         "tolerance": None,
@@ -74,11 +79,13 @@ def identity_of(config: Mapping[str, Any]) -> str:
         # where it lies, and how it came there; what decodes latents is of the content
         decides["data"] |= {"path": None, "validation": None, "set": None, "download": False}
         decides["data"] |= {"classes": None, "channels": None, "autoencoder": None}
+    if decides["train"]["init_content"] is not None:
+        decides["train"] |= {"init": None}
     decides["train"]["precision"] = FORMERLY.get(precision := decides["train"]["precision"], precision)
     family = FAMILIES[decides["model"]["family"]]
     if family.revision > 1:
         decides["model"]["revision"] = family.revision
-    for section, keys in {**NEUTRAL, "model": family.neutral}.items():
+    for section, keys in {**NEUTRAL, "model": {**NEUTRAL["model"], **family.neutral}}.items():
         for key, value in keys.items():
             if key in decides[section] and decides[section][key] == value:
                 del decides[section][key]

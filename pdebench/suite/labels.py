@@ -11,6 +11,8 @@ from pdebench.errors import printable
 from pdebench.models.settings import setting_of
 from pdebench.suite.config import Cell
 
+PATHS = ("data.path", "train.init")
+
 
 def labels(cells: Sequence[Cell]) -> dict[str, str]:
     """A short name for each cell: see `names_of`."""
@@ -32,7 +34,7 @@ def names_of(flat: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
             parts[identity] = (family, str(setting_of(family, row)))
     for key in keys:
         values = {identity: str(row.get(key)) for identity, row in flat.items()}
-        values = dict(zip(values, shortest(list(values.values())), strict=True)) if key == "data.path" else values
+        values = dict(zip(values, shortest(list(values.values())), strict=True)) if key in PATHS else values
         told = set(parts.values())
         if len({(parts[identity], values[identity]) for identity in flat}) == len(told):
             continue  # what is said already implies it, as a family does its options

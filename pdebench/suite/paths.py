@@ -8,7 +8,7 @@ from typing import Any
 
 from pdebench.files.yaml_source import Where, YamlSource
 
-KEYS = ("path", "validation", "autoencoder")  # of `data:`
+KEYS = ("data.path", "data.validation", "data.autoencoder", "train.init")
 
 
 def anchored(source: YamlSource) -> YamlSource:
@@ -16,10 +16,10 @@ def anchored(source: YamlSource) -> YamlSource:
     folder = Path(source.file).absolute().parent
     ways: list[Where] = []
     for key in KEYS:
-        ways += [("data", key), ("grid", f"data.{key}")]
+        ways += [tuple(key.split(".")), ("grid", key)]
         for name in ("grid", "include", "exclude"):
             entries = source.data.get(name)
-            ways += [(name, index, f"data.{key}") for index in range(len(entries) if isinstance(entries, list) else 0)]
+            ways += [(name, index, key) for index in range(len(entries) if isinstance(entries, list) else 0)]
     for way in ways:
         value = _at(source.data, way)
         if (made := from_here(way, value, folder)) != value:
@@ -29,8 +29,8 @@ def anchored(source: YamlSource) -> YamlSource:
 
 def from_here(where: Where, value: Any, folder: Path) -> Any:
     """A value at a way into a suite; a relative path, or each of a list of them, begins at `folder`."""
-    key = ".".join(map(str, where[-2:])) if where[0] == "data" else str(where[-1])
-    if key not in {f"data.{one}" for one in KEYS}:
+    key = ".".join(map(str, where[-2:])) if where[0] in ("data", "train") else str(where[-1])
+    if key not in KEYS:
         return value
     if isinstance(value, list):
         return [_absolute(one, folder, key) for one in value]

@@ -17,10 +17,13 @@ from pdebench.metrics.registry import METRICS
 from pdebench.models.registry import FAMILIES
 from pdebench.suite.config import Cell, DataConfig
 from pdebench.suite.load import Suite
+from pdebench.tasks.registry import TASKS
 
 TOKENS_A_SIDE = 8  # at most: a CPU is to be done in minutes
+FRAMES = 4  # of tokens of a clip, at most
 STEPS, BATCH = 4, 4
 SAMPLES = 8
+MAPS = "sprites"  # in the place of masks, which nothing here makes up
 
 
 def smoke_document(suite: Suite, data: Path) -> str:
@@ -45,12 +48,18 @@ def smoke_document(suite: Suite, data: Path) -> str:
 def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     """What is left of a cell, as dotted keys."""
     side = min(cell.data.resolution, cell.model.patch * TOKENS_A_SIDE)
-    packaged = not SOURCES[cell.data.name].brought
-    if packaged and (offered := SOURCES[cell.data.name].resolutions):
-        side = min(offered)
-    found: dict[str, Any] = {"data.name": cell.data.name, "data.resolution": side, "data.flip": cell.data.flip}
+    name = cell.data.name
+    if SOURCES[name].brought and TASKS[cell.task].target == "maps":
+        name = MAPS
+    packaged = not SOURCES[name].brought
+    if packaged and (offered := SOURCES[name].resolutions):
+        side = min((one for one in offered if one % cell.model.patch == 0), default=min(offered))
+    found: dict[str, Any] = {"data.name": name, "data.resolution": side, "data.flip": cell.data.flip}
+    frames = None if cell.data.frames is None else min(cell.data.frames, cell.model.patch_frames * FRAMES)
     if not packaged:
-        found |= _made_up(cell.data, side, data)
+        found |= _made_up(cell.data, side, frames, data)
+    if frames is not None:
+        found |= {"data.frames": frames, "model.patch_frames": cell.model.patch_frames}
     family = FAMILIES[cell.model.family]
     found |= {"model.family": cell.model.family, "model.size": "XXS", "model.patch": cell.model.patch}
     found |= {f"model.{key}": value for key, value in cell.model.options.items()}
@@ -66,7 +75,7 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
         "accumulate": 1,
         "warmup": 0,
     }
-    short |= {"precision": "auto", "compile": "eager", "seed": 0}
+    short |= {"init": None, "init_content": None, "precision": "auto", "compile": "eager", "seed": 0}
     found |= {f"train.{key}": value for key, value in (train | short).items()}
     evaluate = cell.evaluate.model_dump(mode="json")
     small: dict[str, Any] = {"batch_size": BATCH, "resolution": None, "every": None}
@@ -82,7 +91,7 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     return found | {f"measure.{key}": value for key, value in measure.items()}
 
 
-def _made_up(config: DataConfig, side: int, data: Path) -> dict[str, Any]:
+def _made_up(config: DataConfig, side: int, frames: int | None, data: Path) -> dict[str, Any]:
     """The keys of a made-up set in the place of one that has to be brought."""
     source = SOURCES[config.name]
     try:
@@ -90,7 +99,9 @@ def _made_up(config: DataConfig, side: int, data: Path) -> dict[str, Any]:
     except DataError:
         channels = source.channels
     latents = bool(config.channels and config.channels != 3) or source.dtype == "float32"
-    folder = data / f"{'latents' if latents else 'images'}-{channels}x{side}{'-unlabelled' * (config.classes == 0)}"
-    made_up.make_up(folder, side, channels, latents=latents, labelled=config.classes != 0)
+    long = "" if frames is None else f"x{frames}"
+    kind = f"{'latents' if latents else 'images'}-{channels}{long}x{side}"
+    folder = data / f"{kind}{'-unlabelled' * (config.classes == 0)}"
+    made_up.make_up(folder, side, channels, frames, latents=latents, labelled=config.classes != 0)
     keys: dict[str, Any] = {"data.name": "packed", "data.path": str(folder.absolute()), "data.resolution": side}
     return keys | ({"data.flip": False} if latents else {})  # a mirrored latent is none of a mirrored image

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pdebench.data.registry import SOURCES
 from pdebench.errors import SuiteError, did_you_mean
 from pdebench.files.yaml_source import Where, YamlSource, comma_hint, dotted, read_text, show
+from pdebench.models.grid import KINDS, grid_of, indivisible
 from pdebench.models.registry import FAMILIES
 from pdebench.suite.config import (
     DEFAULT_TASK,
@@ -159,11 +160,15 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         for section in SECTIONS:
             problems += check_section(section, raw.get(section, {}), task_of(raw), families, partial=False)
         return problems
-    for side in SOURCES[cell.data.name].sides(cell.data):
-        if side % cell.model.patch:
-            of = "resolution" if side == cell.data.resolution else f"resolution {cell.data.resolution}: a side of"
-            message = f"{of} {side} is not divisible by patch {cell.model.patch}"
-            return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
+    if (misfit := _misfit(cell)) is not None:
+        return [misfit]
+    family = FAMILIES[cell.model.family]
+    if not TASKS[cell.task].conditioned and (option := family.conditioned_option(cell.model.options)) is not None:
+        message = (
+            f"{option} acts by the time and the class that a model is given, and the task {cell.task} gives it "
+            "neither; leave it out"
+        )
+        return [Problem(("model", option), message, shared=(("task",), ("model", "family")))]
     if cell.train.processes > 1 and (cell.measure.parts or cell.measure.largest_batch):
         where = ("measure", "parts" if cell.measure.parts else "largest_batch")
         several = "devices" if cell.train.devices > 1 else "nodes"
@@ -172,13 +177,17 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         return [Problem(where, message, shared=(("train", several),))]
     if (conflict := TASKS[cell.task].conflict(cell.train, cell.evaluate)) is not None:
         return [Problem(conflict.where, conflict.message, shared=conflict.shared)]
-    if (elsewhere := cell.evaluate.resolution) is not None:
-        where = ("evaluate", "resolution")
-        if elsewhere == cell.data.resolution:
-            message = (
-                f"{elsewhere} is the resolution that is trained on, which is the default; leave it out, or write null"
-            )
-            return [Problem(where, message, shared=(("data", "resolution"),))]
+    if cell.evaluate.resolution == cell.data.resolution:
+        message = (
+            f"{cell.data.resolution} is the resolution that is trained on, which is the default; leave it out, or "
+            "write null"
+        )
+        return [Problem(("evaluate", "resolution"), message, shared=(("data", "resolution"),))]
+    asked = [("resolution", cell.evaluate.resolution), *(("resolutions", side) for side in cell.evaluate.sides)]
+    for key, elsewhere in asked:
+        where = ("evaluate", key)
+        if elsewhere in (None, cell.data.resolution):
+            continue
         if elsewhere % cell.model.patch:
             message = f"resolution {elsewhere} is not divisible by patch {cell.model.patch}"
             return [Problem(where, message, shared=(("model", "patch"),))]
@@ -189,6 +198,29 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
             )
             return [Problem(where, message, shared=(("model", "family"), ("data", "resolution")))]
     return cell
+
+
+def _misfit(cell: Cell) -> Problem | None:
+    """Why the model does not take the sides of the data, or None where it does."""
+    sides, model = SOURCES[cell.data.name].sides(cell.data), cell.model
+    for side in sides[-2:]:
+        if side % model.patch:
+            of = "resolution" if side == cell.data.resolution else f"resolution {cell.data.resolution}: a side of"
+            message = f"{of} {side} is not divisible by patch {model.patch}"
+            return Problem(("data", "resolution"), message, shared=(("model", "patch"),))
+    if (wrong := indivisible(sides, model.patch, model.patch_frames)) is not None:
+        return Problem(("model", "patch_frames"), wrong, shared=(("data", "name"),))
+    family, grid = FAMILIES[model.family], grid_of(sides, model.patch, model.patch_frames)
+    if (wrong := family.refusal(grid, family.options(**model.options))) is not None:
+        return Problem(("model", "family"), wrong, shared=(("data", "name"), *_options_of(model)))
+    if len(grid) != 2 and cell.measure.spatial:
+        message = f"is of images; it cannot be told of {KINDS[len(grid)]}, whose axes are not rows and columns alone"
+        return Problem(("measure", "spatial"), message, shared=(("data", "name"),))
+    return None
+
+
+def _options_of(model: ModelConfig) -> tuple[Where, ...]:
+    return tuple(("model", key) for key in model.options)
 
 
 def cell_from_yaml(text: str, file: str = "config.yaml") -> Cell:
@@ -281,6 +313,9 @@ def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> P
 def _unknown_key(key: str, section: str | int, model: type[BaseModel], families: Sequence[str]) -> str:
     known = list(fields(model))
     known += [option for family in families for option in options_of(family)]
+    takers = [task for task in TASKS.built_in if key in fields(given(task).get(str(section), model))]
+    if section and takers and model in (given(task)[str(section)] for task in TASKS.at_hand()):
+        return f"is a key of the task {' and '.join(takers)}, and this is another task's suite; leave it out"
     others = [other for other, model in NESTED.items() if other != section and key in fields(model)]
     if section and others:
         return f"unknown key; it belongs under '{others[0]}:'"

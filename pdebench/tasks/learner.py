@@ -43,7 +43,9 @@ class Applied:
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found of what a model made: columns of the record that no cell has else, and pictures, `NAME.png`."""
+    """What was found of what a model made: columns of the record that no cell has else; and files, `NAME.png` pictures,
+    `NAME.webp` those that move, and `NAME.json` whatever is too long for a column.
+    """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -61,6 +63,26 @@ class Learner(ABC):
     task: ClassVar[str]
     times: ClassVar[tuple[float, ...]] = (1.0,)
 
+    @property
+    def augments(self) -> bool:
+        """Whether `augment` changes any image; where not, it is not called."""
+        return False
+
+    def augment(self, images: Tensor, labels: Tensor | None, generator: Generator) -> tuple[Tensor, Tensor | None]:
+        """Training images (B, C, ...) as a data set has them, changed at random, and their labels, or maps that move
+        with them; both of the same shape and type as before.
+
+        Called in threads that read batches, for one image of a batch at a time: what becomes of an image depends on the
+        seed, the batch and its place in it, and neither on who reads it nor on what was drawn before. Draw from
+        `generator` alone: PyTorch's own source is the training's.
+        """
+        return images, labels
+
+    def made_up_labels(self, images: Tensor, classes: int | None) -> Tensor | None:
+        """Labels for images (B, C, ...) that are made up, to cost a training step of a model conditioned on `classes`
+        (None: on none)."""
+        return None if classes is None else torch.zeros(len(images), dtype=torch.int64, device=images.device)
+
     @abstractmethod
     def to_model(self, images: Tensor) -> Tensor:
         """Images as a data set has them (B, C, ...) to floats as the model sees them."""
@@ -77,14 +99,17 @@ class Learner(ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, x: Tensor, labels: Tensor | None, draws: Any) -> Tensor:
-        """The training loss of a batch, a scalar, for `x` (B, C, ...) from `to_model` and labels (B,) or None."""
+        """The training loss of a batch, a scalar, for `x` (B, C, ...) from `to_model` and labels (B,) or None.
+
+        A task of maps gets them in the place of labels, (B, H, W), as the data set has them.
+        """
 
     @abstractmethod
     def validation_loss(
         self,
         model: nn.Module,
         images: Rows | Tensor,
-        labels: Tensor | None,
+        labels: Any,
         *,
         batch_size: int,
         device: torch.device,
@@ -95,7 +120,7 @@ class Learner(ABC):
         Args:
             model: in eval mode, on `device`.
             images: as a data set has them, on the host; they may be read as they are sliced.
-            labels: (N,) or None.
+            labels: a tensor (N,) or None; of a task of maps these, (N, H, W), which are read as the images are.
             batch_size: images at a time, at most.
             device: where the model is, which is handed a batch at a time.
             world: whose processes take turns at the batches; the sum is one process', bit for bit.
@@ -110,6 +135,26 @@ class Learner(ABC):
 
     def about(self) -> Mapping[str, Any]:
         """What has to be known to use a model that was trained so; plain data, for its checkpoint."""
+        return {}
+
+    def at_side(
+        self,
+        model: nn.Module,
+        evaluate: Any,
+        held_out: ImageSet,
+        *,
+        world: World,
+        arithmetic: AbstractContextManager[None],
+    ) -> Mapping[str, Any]:
+        """What is found of the trained weights on held-out images of another side: see `Task.at_sides`.
+
+        Args:
+            model: at that side, in eval mode, on the world's device.
+            evaluate: the cell's section, one of whose `sides` it is.
+            held_out: the held-out images at that side.
+            world: the processes that share the cell; all of them ask.
+            arithmetic: the context in which the model is to be called, once.
+        """
         return {}
 
     def warn(self, evaluate: Any, training: ImageSet) -> None:  # noqa: B027 (most have nothing to say)

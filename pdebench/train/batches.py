@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -13,18 +15,22 @@ import torch
 from torch import Generator, Tensor
 
 from pdebench.data.rows import Rows
-from pdebench.data.source import ImageSet
+from pdebench.data.source import ImageSet, Target
 from pdebench.data.space import SeenRows, Space
+from pdebench.system.slots import available_cores
 
 AHEAD = 3  # batches that are read while another is trained on
+
+Augment = Callable[[Tensor, Tensor | None, Generator], tuple[Tensor, Tensor | None]]
+"""Changes images (B, C, ...) and their labels or maps at random, see `Learner.augment`."""
 
 
 @dataclass(frozen=True)
 class Images:
     """One split as it is trained on: `pixels` (N, C, H, W) as the data set has them, read a batch at a time.
 
-    `labels` are int64 (N,) or None; `checksum` is of both, and `digest` counts it where nobody gave one. `mirrored` and
-    `space` are those of an `ImageSet`.
+    `labels` are int64 (N,) or None; `checksum` is of both, and `digest` counts it where nobody gave one. `mirrored`,
+    `space` and `maps` are those of an `ImageSet`; where there are maps they are what is learned, and not labels.
     """
 
     pixels: Rows | Tensor
@@ -32,6 +38,7 @@ class Images:
     checksum: str | None = None
     mirrored: Rows | None = None
     space: Space | None = None
+    maps: Rows | Tensor | None = None
 
     def digest(self) -> str:
         """What tells these images and labels from all others."""
@@ -39,7 +46,8 @@ class Images:
             return self.checksum
         pixels = torch.as_tensor(self.pixels[:])
         found = hashlib.sha256(repr((pixels.shape, pixels.dtype)).encode())
-        for tensor in (pixels, self.labels):
+        maps = None if self.maps is None else torch.as_tensor(self.maps[:])
+        for tensor in (pixels, self.labels, maps):
             if tensor is not None:
                 found.update(tensor.contiguous().numpy().data)
         return found.hexdigest()
@@ -48,6 +56,11 @@ class Images:
     def seen(self) -> Rows | Tensor:
         """As `ImageSet.seen`."""
         return self.pixels if self.space is None else SeenRows(self.pixels, self.space)  # type: ignore[arg-type]
+
+    @property
+    def targets(self) -> Rows | Tensor | None:
+        """What is learned of each image: its map (H, W), or its label, or nothing."""
+        return self.labels if self.maps is None else self.maps
 
     def read(self, index: Tensor, mirror: Tensor | None = None, epoch: Tensor | int = 0) -> Tensor:
         """The images of an index (B,), those with `mirror` mirrored left to right; latents as a model sees them.
@@ -62,15 +75,25 @@ class Images:
             rows = self.space.seen(rows, index.numpy(), epoch.numpy() if isinstance(epoch, Tensor) else epoch)
         return torch.from_numpy(rows)
 
+    def read_targets(self, index: Tensor, mirror: Tensor | None = None) -> Tensor | None:
+        """What is learned of the images of an index: maps (B, H, W), mirrored as their images are, or labels (B,)."""
+        if self.maps is None:
+            return None if self.labels is None else self.labels[index]
+        maps = np.array(self.maps[index.numpy()])
+        if mirror is not None and mirror.any():
+            maps[mirror.numpy()] = maps[mirror.numpy(), :, ::-1]
+        return torch.from_numpy(maps)
 
-def as_trained_on(images: ImageSet) -> Images:
-    """A split of a data set, its labels in memory."""
-    labels = None if images.labels is None else torch.from_numpy(np.array(images.labels))
-    return Images(images.images, labels, images.checksum, images.mirrored, images.space)
+
+def as_trained_on(images: ImageSet, target: Target = "labels") -> Images:
+    """A split of a data set, its labels in memory; or its maps, which are read as the images are."""
+    maps = images.maps if target == "maps" else None
+    labels = None if images.labels is None or maps is not None else torch.from_numpy(np.array(images.labels))
+    return Images(images.images, labels, images.checksum, images.mirrored, images.space, maps)
 
 
 class Batch(NamedTuple):
-    """Images (B, C, H, W), and their labels (B,) or None."""
+    """Images (B, C, H, W), and what is learned of them: labels (B,), maps (B, H, W) or None."""
 
     images: Tensor
     labels: Tensor | None
@@ -87,7 +110,8 @@ class Batches:
     """Endless batches: every epoch in a new order, no image twice in an epoch, no batch short.
 
     Orders and mirrorings are drawn from `generator` in the order of the batches, whoever reads them and when. `state`
-    is that of the last batch that was given out: one who loads it is given the next.
+    is that of the last batch that was given out: one who loads it is given the next. What is augmented is drawn from a
+    source of its own for each image of each batch, so several threads may be at it.
     """
 
     def __init__(
@@ -100,6 +124,8 @@ class Batches:
         flip: bool = False,
         pin: bool = False,
         count: int | None = None,
+        augment: Augment | None = None,
+        seed: int = 0,
     ) -> None:
         """Args:
         images: of the set.
@@ -109,14 +135,19 @@ class Batches:
         flip: mirror images left to right with probability 1/2.
         pin: into page-locked memory, for a GPU.
         count: how many will be asked for; None: not known.
+        augment: changes each image, after it was mirrored; None: nothing does.
+        seed: of what that draws.
         """
         self.images, self.batch_size, self.generator, self.part = images, batch_size, generator, part
         self.flip, self.pin, self.count = flip, pin, count
+        self.augment, self.seed = augment, seed
         self._left = torch.empty(0, dtype=torch.int64)
         self._drawn = 0  # images of all batches so far: each epoch gives out every image once
         self._state = self._now()
         self._pending: deque[tuple[Future[Batch], BatchState]] = deque()
-        self._reader = ThreadPoolExecutor(1, "batches")
+        # one reads a batch in no time; to augment it can take longer than a step
+        threads = 1 if augment is None else max(1, min(AHEAD + 1, len(available_cores()) - 1))
+        self._reader, self._reading = ThreadPoolExecutor(threads, "batches"), Lock()
 
     def state(self) -> BatchState:
         """That of the last batch that was given out."""
@@ -146,21 +177,37 @@ class Batches:
         while len(self._left) < size:
             self._left = torch.cat([self._left, torch.randperm(count, generator=self.generator)])
         index, self._left = self._left[:size], self._left[size:]
-        epoch = torch.arange(self._drawn, self._drawn + size) // count
+        epoch, number = torch.arange(self._drawn, self._drawn + size) // count, self._drawn // size
         self._drawn += size
         mirror = torch.rand(size, generator=self.generator) < 0.5 if self.flip else None
         part = self.part
         mine = None if mirror is None else mirror[part]
         if self.count is not None:
             self.count -= 1
-        self._pending.append((self._reader.submit(self._read, index[part], mine, epoch[part]), self._now()))
+        self._pending.append((self._reader.submit(self._read, index[part], mine, epoch[part], number), self._now()))
 
-    def _read(self, index: Tensor, mirror: Tensor | None, epoch: Tensor) -> Batch:
-        images = self.images.read(index, mirror, epoch)
-        labels = None if self.images.labels is None else self.images.labels[index]
+    def _read(self, index: Tensor, mirror: Tensor | None, epoch: Tensor, number: int) -> Batch:
+        with self._reading:  # files are read from one place at a time
+            images = self.images.read(index, mirror, epoch)
+            labels = self.images.read_targets(index, mirror)
+        if self.augment is not None:
+            images, labels = self._augmented(images, labels, number)
         if self.pin:
             return Batch(images.pin_memory(), None if labels is None else labels.pin_memory())
         return Batch(images, labels)
+
+    def _augmented(self, images: Tensor, labels: Tensor | None, number: int) -> tuple[Tensor, Tensor | None]:
+        """The images of a part of a batch and what is learned of them, each changed by its own draws."""
+        assert self.augment is not None
+        first, _, _ = self.part.indices(self.batch_size)
+        changed = []
+        for place in range(len(images)):
+            one = slice(place, place + 1)
+            (drawn,) = np.random.SeedSequence([self.seed, number, first + place]).generate_state(1, np.uint64)
+            source = Generator().manual_seed(int(drawn))
+            changed.append(self.augment(images[one], None if labels is None else labels[one], source))
+        found = torch.cat([image for image, _ in changed])
+        return found, None if labels is None else torch.cat([label for _, label in changed if label is not None])
 
     def _now(self) -> BatchState:
         return BatchState(self._left.clone(), self.generator.get_state())  # a view would bring its epoch along

@@ -24,6 +24,8 @@ class Data:
     autoencoder: str | None = None
     scale: tuple[float, ...] | None = None
     shift: tuple[float, ...] | None = None
+    frames: int | None = None
+    frame_stride: int = 1
 
 
 @pytest.fixture

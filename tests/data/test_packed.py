@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clip_kinds import frames, write_frames
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -174,3 +175,43 @@ def test_images_are_shown(packed: Path, tmp_path: Path) -> None:
     assert "4 of " in done.stdout
     with Image.open(out) as shown:
         assert shown.size == (2 * 10 + 2, 2 * 10 + 2)
+
+
+def test_packed_clips_are_those_of_their_videos(tmp_path: Path, data) -> None:  # type: ignore[no-untyped-def]
+    for number in range(12):
+        split, kind = ("val" if number < 4 else "train"), ("run" if number % 2 else "jump")
+        write_frames(tmp_path / "clips" / split / kind / f"{number:02}", frames(7, seed=number))
+    out = tmp_path / "packed"
+    code, said, _ = pack(tmp_path / "clips", "--resolution", 8, "--set", "frames=3", "--out", out)
+    assert code == 0
+    assert "16 clips to train on, 8 held out" in said
+    for split in SPLITS:
+        of_videos = registry.load(data("clips", 8, tmp_path / "clips", frames=3), split)
+        of_packed = registry.load(data("packed", 8, out, frames=3), split)
+        assert np.array_equal(of_packed.images[:], of_videos.images[:])
+        assert np.array_equal(of_packed.labels, of_videos.labels)
+        assert of_packed.class_names == ("jump", "run")
+    for asked, why in ((None, "data.frames is not given, and .* holds clips of 3 frames: set it to 3"), (4, "is 4")):
+        with pytest.raises(DataError, match=why):
+            registry.check(data("packed", 8, out, frames=asked))
+    with pytest.raises(DataError, match=r"'packed' does not read data\.frame_stride"):
+        registry.check(data("packed", 8, out, frames=3, frame_stride=2))
+    told = CliRunner().invoke(app, ["data", "stats", str(out)]).stdout
+    assert "3 x 3 x 8 x 8 of uint8" in told
+    assert "train: 16 clips, 0 of them copies" in told
+    sheet, moving = tmp_path / "sheet.png", tmp_path / "moving.webp"
+    for path in (sheet, moving):
+        done = CliRunner().invoke(app, ["data", "show", str(out), "--out", str(path), "--count", "4"])
+        assert "4 of 16 clips of the train split" in done.stdout
+    rows = registry.load(data("packed", 8, out, frames=3), "train").images
+    with Image.open(sheet) as shown:
+        assert np.array_equal(np.asarray(shown)[12:20, 22:30], rows[1][:, 2].transpose(1, 2, 0)), "second clip's last"
+    with Image.open(moving) as shown:
+        assert shown.n_frames == 3
+        shown.seek(2)
+        assert np.array_equal(np.asarray(shown.convert("RGB"))[2:10, 12:20], rows[1][:, 2].transpose(1, 2, 0))
+
+
+def test_packed_images_are_no_clips(packed: Path, data) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(DataError, match=r"data\.frames is 3, and .* holds images: leave it out"):
+        registry.check(data("packed", 8, packed, frames=3))

@@ -18,7 +18,7 @@ from pdebench.data.packed.index import FORMAT, Index, Part, PartFiles, read_part
 from pdebench.data.packed.samples import samples
 from pdebench.data.packed.writer import PartWriter, Said, prepared, rows_of_a_part
 from pdebench.data.pixels import DECODE_RECIPE
-from pdebench.data.source import SPLITS, SourceConfig
+from pdebench.data.source import SPLITS, Source, SourceConfig
 from pdebench.errors import CellWarning, DataError, refused_by_system
 
 _KEPT_WAITING = 2  # parts a process: enough to be never without work
@@ -43,12 +43,22 @@ def pack(config: SourceConfig, out: Path, workers: int, said: Said) -> Index:
     """
     source = registry.SOURCES.find(config.name)
     registry.check(config)
+    refuse_maps(source, config)
     try:
         made = _of_folder(config, out, workers, said) if source.name == "folder" else _of_rows(config, out, said)
         write_index(out, made)
     except OSError as error:
         raise DataError(f"cannot write to {out}: {refused_by_system(error) or error}") from error
     return made
+
+
+def refuse_maps(source: Source, config: SourceConfig) -> None:
+    """Raise DataError for a set with maps, which would be lost."""
+    if source.map_classes(config) is not None:
+        raise DataError(
+            f"data set '{source.name}' has maps, and packed files have no place for them: train on it as it is, from "
+            "the cache that it is decoded into"
+        )
 
 
 # ---- a folder
@@ -131,8 +141,7 @@ def _of_rows(config: SourceConfig, out: Path, said: Said) -> Index:
         raise DataError(
             f"data set '{config.name}' holds latents, which lie in arrays already: train on them as they are"
         )
-    channels, height, width = train.images.shape[1:]
-    shape, kind = (channels, height, width), train.images.dtype.str
+    shape, kind = tuple(train.images.shape[1:]), train.images.dtype.str
     if kind not in ("|u1", "<f2", "<f4"):
         raise DataError(f"data set '{config.name}' has values of {train.images.dtype}, which are not packed")
     size = rows_of_a_part(shape, train.images.dtype.itemsize)
@@ -169,10 +178,10 @@ def _parts(out: Path, of: str, count: int) -> list[Part]:
 
 
 def _index(
-    of: str, made_from: str, names: list[str] | None, shape: tuple[int, int, int], parts: list[Part],
+    of: str, made_from: str, names: list[str] | None, shape: tuple[int, ...], parts: list[Part],
     remarks: list[str], left_out: int, kind: str = "|u1",
 ) -> Index:  # fmt: skip
     return Index(
-        format=FORMAT, of=of, made_from=made_from, class_names=names, shape=shape, dtype=kind, mirrored=False,
-        space=None, parts=parts, remarks=remarks, left_out=left_out,
+        format=FORMAT, of=of, made_from=made_from, class_names=names, shape=shape,  # type: ignore[arg-type]  # of 3 or 4
+        dtype=kind, mirrored=False, space=None, parts=parts, remarks=remarks, left_out=left_out,
     )  # fmt: skip

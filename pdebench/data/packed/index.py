@@ -2,7 +2,8 @@
 
 A part is some rows of the set, packed at one go: `part-00000.json` says what they are, and `train-00000.npy`,
 `validation-00000.npy` hold them, with `-mirrored` those of the mirrored images where there are any. They are plain
-numpy arrays (rows, C, H, W), which anybody can read. A part whose JSON is there is done; the index names them all.
+numpy arrays (rows, C, H, W), of clips (rows, C, T, H, W), which anybody can read. A part whose JSON is there is done;
+the index names them all.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Index(_Model):
         of: what it was made of and how.
         made_from: in words.
         class_names: None for a set without classes.
-        shape: of a row, (C, H, W).
+        shape: of a row, (C, H, W), of a clip (C, T, H, W).
         dtype: as numpy writes it, `|u1`, `<f2` or `<f4`.
         mirrored: rows of the mirrored images lie beside.
         space: of latents.
@@ -75,13 +76,18 @@ class Index(_Model):
     of: str
     made_from: str
     class_names: list[str] | None
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int] | tuple[int, int, int, int]
     dtype: str = Field(pattern=r"^(\|u1|<f2|<f4)$")
     mirrored: bool
     space: SpaceFound | None
     parts: list[Part]
     remarks: list[str]
     left_out: int = 0
+
+    @property
+    def frames(self) -> int | None:
+        """Of a clip; None: it holds images."""
+        return self.shape[1] if len(self.shape) == 4 else None
 
     @property
     def skipped(self) -> int:

@@ -26,18 +26,22 @@ class PackedSource(Source):
     name = "packed"
     brought = "packed images or latents"
     summary = "what `pdebench data pack` or `encode` made: decoded once, read from the disk, never held in memory"
-    takes = ("path", "channels", "autoencoder", "scale", "shift")
+    takes = ("path", "channels", "autoencoder", "scale", "shift", "frames")
 
     def check(self, config: SourceConfig) -> None:
         """Raise DataError where there is no packed set, or one of another side or without a split."""
         self.check_resolution(config)
         folder, index = _opened(config)
-        height, width = index.shape[1:]
+        height, width = index.shape[-2:]
         if (height, width) != (config.resolution, config.resolution):
             made = f"{height} px" if height == width else f"{height} x {width} px"
             raise DataError(
                 f"data.resolution is {config.resolution}, and {folder} was packed at {made}: set it to that"
             )
+        if index.frames != config.frames:
+            holds = "images" if index.frames is None else f"clips of {index.frames} frames"
+            do = "leave it out" if index.frames is None else f"set it to {index.frames}"
+            raise DataError(f"data.frames is {config.frames or 'not given'}, and {folder} holds {holds}: {do}")
         if index.space is None and (given := _given(config)):
             raise DataError(f"data.{given}: {folder} holds images, not latents: leave it out")
         if index.space is not None and config.flip and not index.mirrored:

@@ -32,14 +32,14 @@ class PartWriter:
     Attributes:
         files: where they go.
         of: what they are made of and how.
-        shape: of a row, (C, H, W).
+        shape: of a row, (C, H, W) or (C, T, H, W).
         kind: of the values, as numpy writes it.
         mirrored: each row comes with that of the mirrored image.
     """
 
     files: PartFiles
     of: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     kind: str = PIXELS
     mirrored: bool = False
     labels: dict[Split, list[int]] = field(default_factory=lambda: {split: [] for split in SPLITS})

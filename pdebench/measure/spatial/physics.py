@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from pdebench.measure.spatial.findings import CHANNELS, Physics
+from pdebench.measure.spatial.jacobian import plane
 from pdebench.models.mixers.pde import PDEMixer, PDEOperator
 
 RESOLVED = 1e-3
@@ -60,8 +61,8 @@ def terms(operator: PDEOperator, tau: Tensor | None = None) -> Terms:
     diffusion = operator.readout.new_zeros(3, *operator.readout.shape)
     drift, reaction = torch.zeros_like(diffusion[:2]), torch.zeros_like(operator.readout)
     if operator.log_length is not None:
-        k_yy, k_xx, k_yx = operator.diffusion_tensor()
-        diffusion = torch.stack([k_yy, k_xx, torch.zeros_like(k_yy) if k_yx is None else k_yx])
+        entries = operator.diffusion_tensor()
+        diffusion = torch.stack([torch.zeros_like(operator.readout) if k is None else k for k in entries])
     if operator.velocity is not None:
         drift = operator.velocity
     if operator.reaction is not None:
@@ -141,19 +142,19 @@ def _ramp(z: Tensor) -> Tensor:
     return z * torch.special.ndtr(z) + torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)  # type: ignore[no-any-return]
 
 
-def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor) -> Physics:
+def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor | None) -> Physics:
     """What the mixer has learned, and how far its measured response is from it.
 
     Args:
         mixer: as it stands in the backbone.
         x: tokens that it meets there, (B, N, D).
-        c: conditioning, (B, D); a selective operator is taken at the first sample's tau.
+        c: conditioning, (B, D), if any; a selective operator is taken at the first sample's tau.
     """
-    operator, grid, given = mixer.operator, mixer.grid, []
+    operator, grid, given = mixer.operator, plane(mixer.grid), []
     handle = operator.register_forward_pre_hook(lambda _, arguments: given.append(arguments))
     try:
         with torch.no_grad():
-            mixer.forward(x[:1], c[:1])
+            mixer.forward(x[:1], None if c is None else c[:1])
     finally:
         handle.remove()
     tau = given[0][1]

@@ -19,7 +19,7 @@ from pdebench.measure.spatial.equivariance import shift_error
 from pdebench.measure.spatial.findings import LARGEST_MAP, MixerFindings, NetworkFindings, Survey
 from pdebench.measure.spatial.frequency import frequency_response
 from pdebench.measure.spatial.impulse import leading_response
-from pdebench.measure.spatial.jacobian import mixer_row, network_row, random_directions, visit_mixers
+from pdebench.measure.spatial.jacobian import mixer_row, network_row, plane, random_directions, visit_mixers
 from pdebench.measure.spatial.physics import learned_physics
 from pdebench.measure.spatial.receptive_field import energy_map, receptive_field
 from pdebench.models.backbone import Backbone
@@ -50,8 +50,9 @@ def survey(
         watch: told of each time and layer before it is measured.
 
     Raises:
-        ModelError: a response is not finite: the weights are of no use.
+        ModelError: a response is not finite: the weights are of no use; or the model is not of images.
     """
+    grid = plane(model.grid)
     parameter = next(model.parameters())
     generator = Generator().manual_seed(seed)
     noise = torch.randn(IMAGES, model.in_channels, *model.sides, generator=generator)
@@ -63,24 +64,24 @@ def survey(
     main = learner.times[len(learner.times) // 2]
     for time in learner.times:
 
-        def visit(layer: int, mixer: Mixer, x: Tensor, c: Tensor, time: float = time) -> None:
+        def visit(layer: int, mixer: Mixer, x: Tensor, c: Tensor | None, time: float = time) -> None:
             watch(time, layer)
-            row = mixer_row(mixer, x, c, model.grid, random_directions(len(x), x.shape[-1], x, seed))
+            row = mixer_row(mixer, x, c, grid, random_directions(len(x), x.shape[-1], x, seed))
             energy = energy_map(row)
             if not math.isfinite(energy.sum()):
                 raise ModelError(f"the mixer of layer {layer} answers with numbers that are not finite: it diverged")
             lengths[layer].append(receptive_field(energy).length)
             if time == main:
-                found.append(_mixer(layer, mixer, x, c, model.grid, row, energy))
+                found.append(_mixer(layer, mixer, x, c, grid, row, energy))
 
         visit_mixers(model, *learner.shown(clean, noise, time), visit)
     mixers = [one.model_copy(update={"lengths": lengths[one.layer]}) for one in found]
     network = _network(model, *learner.shown(clean, noise, main), seed)
-    return Survey(grid=model.grid, times=list(learner.times), time=main, mixers=mixers, network=network)
+    return Survey(grid=grid, times=list(learner.times), time=main, mixers=mixers, network=network)
 
 
 def _mixer(
-    layer: int, mixer: Mixer, x: Tensor, c: Tensor, grid: tuple[int, int], row: Tensor, energy: Tensor
+    layer: int, mixer: Mixer, x: Tensor, c: Tensor | None, grid: tuple[int, int], row: Tensor, energy: Tensor
 ) -> MixerFindings:
     """All of one mixer but its mixing lengths at the other times."""
     impulse, share = leading_response(row)
@@ -113,7 +114,7 @@ def _network(model: Backbone, x: Tensor, t: Tensor, seed: int) -> NetworkFinding
     return NetworkFindings(
         field=receptive_field(energy),
         field_map=_small(energy / energy.sum().clamp(min=1e-300)),
-        shift_error=None if model.head == "vector" else shift_error(field, x.permute(0, 2, 3, 1), unit=model.patch),
+        shift_error=None if model.head != "field" else shift_error(field, x.permute(0, 2, 3, 1), unit=model.patch),
     )
 
 

@@ -1,11 +1,13 @@
-"""Sample grids for the page: one a family, size and resolution, re-encoded so that all of them stay small."""
+"""Sample grids for the page: one a family, size and resolution, re-encoded so that all of them stay small.
+
+Of clips a grid moves; where nothing can, on paper, its first frames stand.
+"""
 
 from __future__ import annotations
 
 import base64
-import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, cast
 import pandas as pd
 from PIL import Image
 
-from pdebench.files.picture import read_png
+from pdebench.files.picture import read_png, read_webp, webp
 from pdebench.report import formatting
 from pdebench.report.differences import DRAWN
 from pdebench.report.folders import cell_folder
@@ -22,16 +24,17 @@ from pdebench.report.frame import finished, named, plain_value, plain_values, re
 
 TOTAL_BYTES = 2_000_000
 MAX_SIDE = 768
-DRAWN_AT = "evaluate.resolution"
+DRAWN_AT, FRAMES = "evaluate.resolution", "data.frames"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as the page holds it."""
+    """A picture as the page holds it; `still` is that of its first frames where it moves."""
 
     uri: str
     width: int
     height: int
+    still: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,34 +63,29 @@ class GridRow:
 
 
 def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRow]:
-    """The `cells/<cell>/samples.png`, in the folder that each row is from, of one run a family, size and resolution.
+    """The `cells/<cell>/samples.png`, of clips `samples.webp`, of one run a family, size and resolution.
 
     The run is the lowest seed of the family's best setting by validation loss: not the best-looking one.
     """
     done = finished(table)
-    paths = {
-        place: cell_folder(row, folders) / "samples.png"
-        for place, row in zip(done.index, records(done[["folder", "cell"]]), strict=True)
-        if row["cell"] is not None
-    }
-    done = done[[place in paths and os.path.lexists(paths[place]) for place in done.index]]
+    paths = {}
+    for place, row in zip(done.index, records(done[["folder", "cell"]]), strict=True):
+        for name in ("samples.png", "samples.webp"):
+            if row["cell"] is not None and os.path.lexists(path := cell_folder(row, folders) / name):
+                paths[place] = path
+    done = done[[place in paths for place in done.index]]
     if done.empty:
         return []
-    if DRAWN_AT not in done:
-        done = done.assign(**{DRAWN_AT: None})
-    chosen = []
-    places = ["data.name", "data.resolution", DRAWN_AT]
-    for _, group in done.groupby([*places, "model.family", "model.size"], dropna=False):
-        medians = group.groupby("setting")["val_loss"].transform("median")
-        order = group.assign(_median=medians).sort_values(["_median", "setting", "train.seed"], kind="stable")
-        chosen.append(order.index[0])
-    picked = done.loc[sorted(chosen)]
+    done = done.assign(**{key: None for key in (DRAWN_AT, FRAMES) if key not in done})
+    places = ["data.name", "data.resolution", FRAMES, DRAWN_AT]
+    picked = shown_runs(done, places)
     share = TOTAL_BYTES // len(picked)
     several = picked["data.name"].nunique() > 1
     rows = []
     for key, group in picked.groupby(places, dropna=False, sort=True):
-        name, resolution, drawn_at = cast(tuple[Any, Any, Any], key)
+        name, resolution, frames, drawn_at = cast(tuple[Any, Any, Any, Any], key)
         side = formatting.MISSING if pd.isna(resolution) else f"{resolution:g} px"
+        side += f", {frames:g} frames" if pd.notna(frames) else ""
         side += f", drawn at {drawn_at:g} px" if pd.notna(drawn_at) else ""
         label = f"{name}, {side}" if several else side
         sizes = group["model.size"].nunique() > 1
@@ -100,28 +98,46 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
             facts += [f"seed {seed:g}"] if pd.notna(seed) else []
             facts += [named(key, value) for key in differing if (value := plain_value(row[key]))]
             caption = f"{side}, {', '.join(facts)}"
-            grids.append(SampleGrid(who, caption, f"Images drawn by {who}: {caption}", paths[place], share))
+            what = "Images" if pd.isna(frames) else "Clips"
+            grids.append(SampleGrid(who, caption, f"{what} drawn by {who}: {caption}", paths[place], share))
         rows.append(GridRow(label, tuple(grids)))
     return rows
 
 
+def shown_runs(done: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
+    """One run a family and size at each of some places: the lowest seed of the best setting by validation loss."""
+    chosen = []
+    for _, group in done.groupby([*places, "model.family", "model.size"], dropna=False):
+        medians = group.groupby("setting")["val_loss"].transform("median")
+        order = group.assign(_median=medians).sort_values(["_median", "setting", "train.seed"], kind="stable")
+        chosen.append(order.index[0])
+    return done.loc[sorted(chosen)]
+
+
 def encode(path: Path, limit: int) -> Picture | None:
     """The picture as a data URI of at most about `limit` bytes; None if damaged."""
-    if (image := read_png(path)) is None:
+    moving = path.suffix == ".webp"
+    frames = read_webp(path) if moving else [image for image in [read_png(path)] if image is not None]
+    if not frames:
         return None
-    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    for frame in frames:
+        frame.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    still = _uri(_within(frames[:1], limit // 4)) if len(frames) > 1 else None
+    return Picture(_uri(_within(frames, limit)), frames[0].width, frames[0].height, still)
+
+
+def _within(frames: Sequence[Image.Image], limit: int) -> bytes:
+    """Frames as a WebP of at most about so many bytes in the page, or as few as there can be."""
     data = b""
-    quick = len(_webp(image, lossless=True, method=0))  # a fifth larger than with care, in a fraction of the time
+    quick = len(webp(frames, lossless=True, method=0))  # a fifth larger than with care, in a fraction of the time
     for options in ({"lossless": True}, {"quality": 90}, {"quality": 75}, {"quality": 50}, {"quality": 25}):
         if "lossless" in options and quick > 2 * limit:
             continue
-        data = _webp(image, method=4, **options)
+        data = webp(frames, method=4, **options)
         if len(data) * 4 / 3 <= limit:
             break
-    return Picture(f"data:image/webp;base64,{base64.b64encode(data).decode()}", image.width, image.height)
+    return data
 
 
-def _webp(image: Image.Image, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", **options)
-    return buffer.getvalue()
+def _uri(data: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

@@ -18,6 +18,7 @@ from pdebench.report.frame import (
     scores_in,
 )
 from pdebench.results.record import declared_as
+from pdebench.tasks.registry import TASKS
 
 LEADING = (
     "model.family",
@@ -168,6 +169,7 @@ class Conventions:
     small_samples: int
     cells: int
     floor: str  # the family that mixes nothing, where the table has it beside others
+    of_samples: bool  # there are Fréchet distances
 
 
 def conventions(table: pd.DataFrame) -> Conventions:
@@ -175,7 +177,9 @@ def conventions(table: pd.DataFrame) -> Conventions:
     done = finished(table)
     families = set(done["model.family"])
     floor = FLOOR if FLOOR in families and len(families) > 1 else ""
-    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor)
+    return Conventions(
+        uncounted(done), metric_facts(done), small_samples(done), len(table), floor, bool(scores_in(done, "frechet"))
+    )
 
 
 def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
@@ -183,7 +187,7 @@ def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
     facts = []
     for score in scores_in(done):
         rows = done[done[score.column].notna()]
-        if rows.empty:
+        if rows.empty or any(score in task.scores for task in TASKS.built_in.values()):  # of no samples
             continue
         parts = []
         for name, title in (

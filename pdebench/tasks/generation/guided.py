@@ -47,7 +47,7 @@ class GuidedVelocity:
         return sorted({t for t in (*ends, *([bend] if self.prediction == "x" else [])) if 0 < t < 1})
 
     def __call__(self, x: Tensor, t: float) -> Tensor:
-        """The velocity, float32 (B, C, H, W), of `x` (B, C, H, W) at a time in [0, 1]."""
+        """The velocity, float32 (B, C, ...), of `x` (B, C, ...) at a time in [0, 1]."""
         times = torch.full((len(x),), t, device=x.device)
         self.nfe += 1
         if self.labels is None or not self.how.guides(t):

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from pdebench.data.rows import Rows
 from pdebench.data.source import ImageSet
-from pdebench.files.picture import png_grid
+from pdebench.files.picture import png_grid, webp_grid
 from pdebench.metrics import quality
 from pdebench.metrics.reference import Reference
 from pdebench.system.distributed import World
@@ -30,6 +30,7 @@ from pdebench.tasks.generation.training_times import UNIFORM, TrainingTimes
 from pdebench.tasks.learner import Applied, Judged, Learner, Watch
 
 GRID = 8  # samples.png shows GRID x GRID images
+CLIPS = 4  # samples.webp shows CLIPS x CLIPS clips
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class GenerationLearner(Learner):
     def sampled(
         self, model: nn.Module, noise: Tensor, labels: Tensor | None, evaluate: Any, generator: Generator
     ) -> Solved:
-        """Images in the model's range, float32, from `noise` (B, C, H, W) and labels (B,) or None.
+        """Images or clips in the model's range, float32, from `noise` (B, C, ...) and labels (B,) or None.
 
         Args:
             model: in eval mode.
@@ -135,7 +136,7 @@ class GenerationLearner(Learner):
         folder: Path,
         watch: Watch,
     ) -> Applied:
-        """Samples, rows (N, C, H, W) as the data have them, latents decoded, and how fast they came."""
+        """Samples, rows (N, C, ...) as the data have them, latents decoded, and how fast they came."""
         if not evaluate.samples:
             return Applied()
         about = {
@@ -170,12 +171,26 @@ class GenerationLearner(Learner):
         samples, images = applied.made, reference.images
         if reference.space is not None and reference.space.autoencoder:
             images = decoding.Decoder(reference.space, device).decoded(reference.seen)
-        shown = to_pixels(to_model(torch.from_numpy(samples[: GRID * GRID])))
-        drawable = meaningful and shown.shape[1] in (1, 3)
-        files = {"samples.png": png_grid(shown, columns=GRID)} if drawable else {}
+        files = _picture(samples) if meaningful else {}
         if not evaluate.metrics:
             return Judged(files=files)
-        name = f"{reference.name}/{reference.split}/{reference.resolution}px"
-        name += ", decoded" * (images is not reference.images)
+        name = title_of(reference) + ", decoded" * (images is not reference.images)
         compared = Reference(name, images, reference.checksum)
         return Judged(quality.evaluate(evaluate.metrics, samples, compared, device=device), files)
+
+
+def title_of(images: ImageSet) -> str:
+    """What a record calls a reference: `birds/train/64px`, or `sprites_video/train/8x32px` of clips of 8 frames."""
+    frames = f"{images.images.shape[2]}x" if images.images.ndim == 5 else ""
+    return f"{images.name}/{images.split}/{frames}{images.resolution}px"
+
+
+def _picture(samples: Rows) -> dict[str, bytes]:
+    """The first samples side by side, where they are grey or RGB; clips move."""
+    if samples.shape[1] not in (1, 3):
+        return {}
+    side = GRID if samples.ndim == 4 else CLIPS
+    shown = to_pixels(to_model(torch.from_numpy(samples[: side * side])))
+    if samples.ndim == 4:
+        return {"samples.png": png_grid(shown, columns=side)}
+    return {"samples.webp": webp_grid(shown, columns=side)}

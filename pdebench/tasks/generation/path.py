@@ -47,7 +47,7 @@ def velocity(
     prediction: Prediction = "velocity",
     least_remaining: float = LEAST_REMAINING,
 ) -> Tensor:
-    """The predicted velocity, float32 (B, C, H, W), of `x` (B, C, H, W) at times `t` (B,) in [0, 1].
+    """The predicted velocity, float32 (B, C, ...), of `x` (B, C, ...) at times `t` (B,) in [0, 1].
 
     `least_remaining` is what 1 - t is taken for at least, where a predicted image is divided by it.
     """
@@ -67,7 +67,7 @@ def velocity_error(
     time_scale: float = TIME_SCALE,
     prediction: Prediction = "velocity",
 ) -> Tensor:
-    """Squared error of the predicted velocity, (B,), for clean `images` (B, C, H, W) at times `t` (B,)."""
+    """Squared error of the predicted velocity, (B,), for clean `images` (B, C, ...) at times `t` (B,)."""
     noisy = torch.lerp(noise, images, t.view(-1, *[1] * (images.dim() - 1)))
     predicted = velocity(model, noisy, t, labels, time_scale, prediction)
     return F.mse_loss(predicted, images - noise, reduction="none").flatten(1).mean(1)
@@ -88,7 +88,7 @@ class FlowDraws:
 
     Attributes:
         t: times, (B,).
-        noise: standard normal, (B, C, H, W).
+        noise: standard normal, (B, C, ...).
         hidden: which labels are hidden, (B,); None: none.
     """
 
@@ -107,7 +107,7 @@ class FlowDraws:
 def draw(
     shape: torch.Size, generator: Generator, label_dropout: float = 0.0, times: TrainingTimes = UNIFORM
 ) -> FlowDraws:
-    """The draws of a batch of images of `shape` (B, C, H, W), on the generator's device.
+    """The draws of a batch of images of `shape` (B, C, ...), on the generator's device.
 
     Args:
         shape: of the whole batch, whatever part of it is computed here.
@@ -134,7 +134,7 @@ def loss(
 
     Args:
         model: called as `model(x, t, y)`.
-        images: (B, C, H, W) in [-1, 1].
+        images: (B, C, ...) in [-1, 1].
         labels: (B,) or None; the model sees -1 for those that are hidden.
         draws: of these images.
         time_scale: of the times that the model sees.
@@ -167,7 +167,7 @@ def validation_loss(
 
     Args:
         model: called as `model(x, t, y)`.
-        images: (N, C, H, W) as a data set has them, read a batch at a time.
+        images: (N, C, ...) as a data set has them, read a batch at a time.
         labels: (N,) or None; none is hidden.
         draws: times for each image, one in each of `draws` equal parts of [0, 1], so that the mean varies little.
         batch_size: images at a time.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def to_model(pixels: Tensor) -> Tensor:
-    """uint8 images (B, C, H, W) to float32 in [-1, 1]; floats are in the model's range already."""
+    """uint8 images (B, C, ...) to float32 in [-1, 1]; floats are in the model's range already."""
     return pixels.float().div_(127.5).sub_(1) if pixels.dtype == torch.uint8 else pixels.float()
 
 
@@ -22,5 +22,5 @@ def to_pixels(images: Tensor) -> Tensor:
 
 
 def not_finite(images: Tensor) -> int:
-    """How many of the images (B, C, H, W) hold a value that is NaN or infinite, which `to_pixels` cannot show."""
+    """How many of the images (B, C, ...) hold a value that is NaN or infinite, which `to_pixels` cannot show."""
     return int((~images.isfinite()).flatten(1).any(1).sum())

@@ -33,7 +33,7 @@ def noise_on_the_way(seed: int, begin: int, device: torch.device) -> Generator:
 
 
 Sampled = Callable[[Tensor, Tensor | None, SamplesEvaluation, Generator], Solved]
-"""Makes samples of noise (B, C, H, W), labels (B,) or None, what is asked, and what is random on the way."""
+"""Makes samples of noise (B, C, ...), labels (B,) or None, what is asked, and what is random on the way."""
 
 
 def samples(
@@ -47,7 +47,7 @@ def samples(
     world: World,
     watch: Watch,
 ) -> Applied:
-    """Samples as `made`, rows (N, C, H, W), and the columns and seconds of what they took.
+    """Samples as `made`, rows (N, C, ...), and the columns and seconds of what they took.
 
     They are of the type that the data have, or what `decode` makes of that. Nothing is made where some came out NaN or
     infinite: pixels have no such values, and would show and be measured as something. The processes take turns at the

@@ -31,7 +31,7 @@ class Solved:
     """Samples, and what they took.
 
     Attributes:
-        images: (B, C, H, W), in [-1, 1] where the network learnt that.
+        images: (B, C, ...), in [-1, 1] where the network learnt that.
         nfe: evaluations of the velocity for each of them; one that is guided counts once.
         passes: passes through the network for each of them: an evaluation that is guided takes two.
     """
@@ -52,7 +52,7 @@ def solve(
     prediction: Prediction = "velocity",
     generator: Generator | None = None,
 ) -> Solved:
-    """Integrate the flow from `noise`, standard normal (B, C, H, W), at t = 0 to images at t = 1.
+    """Integrate the flow from `noise`, standard normal (B, C, ...), at t = 0 to images at t = 1.
 
     Args:
         model: called as `model(x, t, y)`.

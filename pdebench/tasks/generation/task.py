@@ -26,6 +26,7 @@ class GenerationTask(Task):
     name = "generation"
     summary = "images from noise by flow matching, given their class where there are classes"
     evaluation: ClassVar[type[SamplesEvaluation]] = GenerationEvaluation
+    samples = True
     columns = COLUMNS
 
     def outputs(self, classes: int | None, channels: int) -> Outputs:
@@ -75,10 +76,10 @@ class GenerationTask(Task):
         self, source: Source, data: SourceConfig, classes: int | None, train: Training, evaluate: SamplesEvaluation
     ) -> None:
         """See `Task`."""
+        quality.check_images(evaluate.metrics, source, data)  # before weights are fetched for nothing
         quality.check(evaluate.metrics, evaluate.samples)
         _refuse_meaningless(source, train, evaluate)
         channels = source.channels_of(data)
-        quality.check_images(evaluate.metrics, source, data)
         if (guided := evaluate.guidance_channels) is not None and guided > channels:
             raise DataError(
                 f"evaluate.guidance_channels is {guided}, but data set '{source.name}' has {channels} channels: "

@@ -18,8 +18,8 @@ class Velocity(Protocol):
         """Times within (0, 1) at which it is not smooth: it jumps, or bends."""
 
     def __call__(self, x: Tensor, t: float, /) -> Tensor:
-        """Of `x` (B, C, H, W) at a time in [0, 1]: (B, C, H, W)."""
+        """Of `x` (B, C, ...) at a time in [0, 1]: (B, C, ...)."""
 
 
 Solver = Callable[[Velocity, Tensor, SamplingOptions, Generator | None], Tensor]
-"""Follows the velocity from noise (B, C, H, W) to images; noise on the way is the generator's, or torch's."""
+"""Follows the velocity from noise (B, C, ...) to images; noise on the way is the generator's, or torch's."""

@@ -1,0 +1,1 @@
+"""Segmentation: the class of every pixel, by a linear map of every token."""
