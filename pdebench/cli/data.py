@@ -102,6 +102,8 @@ def show(
     rows = torch.from_numpy(np.array(images.images[:count]))
     write_atomic(out, png_grid(rows, columns=max(1, round(len(rows) ** 0.5))))
     typer.echo(f"wrote {out}: {len(rows)} of {len(images):,} images of the {split} split")
+    if credit := registry.SOURCES[config.name].credit:
+        typer.echo(f"who shows it names whose they are: {credit}")
 
 
 @data.command()

@@ -115,9 +115,7 @@ class PhotosSource(Source):
         """Raise DataError when a package or one of its photographs is not there."""
         self.check_resolution(config)
         self.check_no_path(config)
-        for entry in FILES:
-            if not _path(entry).is_file():
-                raise packages.differs(self.name, f"the missing file {_path(entry)}", entry.distribution)
+        check(self.name)
 
     def class_count(self, config: SourceConfig) -> int | None:
         """None: there are no labels."""
@@ -141,18 +139,25 @@ class PhotosSource(Source):
         )
 
 
-def _path(entry: PhotoFile) -> Path:
+def check(source: str) -> None:
+    """Raise DataError, in the name of a source, when a package or one of its photographs is not there."""
+    for entry in FILES:
+        if not (path := _path(source, entry)).is_file():
+            raise packages.differs(source, f"the missing file {path}", entry.distribution)
+
+
+def _path(source: str, entry: PhotoFile) -> Path:
     module, inside = _FOLDERS[entry.distribution]
-    return packages.locate("photos", entry.distribution, module) / inside / entry.file
+    return packages.locate(source, entry.distribution, module) / inside / entry.file
 
 
-def _read() -> dict[str, list[Image.Image]]:
-    """The views of each photograph, decoded, after their files have been verified."""
+def read(source: str) -> dict[str, list[Image.Image]]:
+    """The views of each photograph, decoded, after their files have been verified for a source."""
     photographs: dict[str, list[Image.Image]] = {}
     for entry in FILES:
-        data = _path(entry).read_bytes()
+        data = (path := _path(source, entry)).read_bytes()
         if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise packages.differs("photos", f"the file {_path(entry)}", entry.distribution)
+            raise packages.differs(source, f"the file {path}", entry.distribution)
         photographs.setdefault(entry.photograph, []).append(pixels.decode(data))
     return photographs
 
@@ -180,7 +185,7 @@ def crops(photograph: str, sizes: Sequence[tuple[int, int]], resolution: int) ->
 
 
 def _decode(resolution: int) -> Iterator[Sample | Skipped]:
-    photographs = _read()
+    photographs = read("photos")
     for name, views in list(photographs.items()):
         if min(min(view.size) for view in views) < resolution:
             yield Skipped(name, f"{views[0].width} x {views[0].height} is too small for {resolution} px")

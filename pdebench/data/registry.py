@@ -13,11 +13,13 @@ is taken.
 from __future__ import annotations
 
 from pdebench.data.emoji import EmojiSource
+from pdebench.data.emoji_sets import EmojiSetsSource
 from pdebench.data.encoded.source import EncodedSource
 from pdebench.data.folder import FolderSource
 from pdebench.data.hf import HfSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.packed.source import PackedSource
+from pdebench.data.photographs.source import PhotographsSource
 from pdebench.data.photos import PhotosSource
 from pdebench.data.shards.source import ShardsSource
 from pdebench.data.source import ImageSet, Source, SourceConfig, Split
@@ -27,7 +29,16 @@ from pdebench.registry import Registry
 
 __all__ = ["SOURCES", "ImageSet", "Source", "SourceConfig", "check", "class_count", "content", "load", "verify"]
 
-IMAGES = (EmojiSource(), PhotosSource(), FolderSource(), TorchvisionSource(), HfSource(), ShardsSource())
+IMAGES = (
+    EmojiSource(),
+    EmojiSetsSource(),
+    PhotosSource(),
+    PhotographsSource(),
+    FolderSource(),
+    TorchvisionSource(),
+    HfSource(),
+    ShardsSource(),
+)
 
 SOURCES: Registry[Source] = Registry(
     "data set",

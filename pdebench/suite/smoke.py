@@ -49,7 +49,10 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     if packaged and (offered := SOURCES[cell.data.name].resolutions):
         side = min(offered)
     found: dict[str, Any] = {"data.name": cell.data.name, "data.resolution": side, "data.flip": cell.data.flip}
-    if not packaged:
+    if packaged:
+        given = {key: getattr(cell.data, key) for key in ("path", "set", "download")}
+        found |= {f"data.{key}": str(value) if key == "path" else value for key, value in given.items() if value}
+    else:
         found |= _made_up(cell.data, side, data)
     family = FAMILIES[cell.model.family]
     found |= {"model.family": cell.model.family, "model.size": "XXS", "model.patch": cell.model.patch}
