@@ -45,15 +45,15 @@ def smoke_document(suite: Suite, data: Path) -> str:
 def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     """What is left of a cell, as dotted keys."""
     side = min(cell.data.resolution, cell.model.patch * TOKENS_A_SIDE)
-    packaged = not SOURCES[cell.data.name].brought
-    if packaged and (offered := SOURCES[cell.data.name].resolutions):
+    source = SOURCES[cell.data.name]
+    packaged = not source.brought and "download" not in source.takes  # neither a user's, nor to be fetched yet
+    if packaged and (offered := source.resolutions):
         side = min(offered)
     found: dict[str, Any] = {"data.name": cell.data.name, "data.resolution": side, "data.flip": cell.data.flip}
-    if packaged:
-        given = {key: getattr(cell.data, key) for key in ("path", "set", "download")}
-        found |= {f"data.{key}": str(value) if key == "path" else value for key, value in given.items() if value}
-    else:
+    if not packaged:
         found |= _made_up(cell.data, side, data)
+    elif cell.data.set:
+        found["data.set"] = cell.data.set
     family = FAMILIES[cell.model.family]
     found |= {"model.family": cell.model.family, "model.size": "XXS", "model.patch": cell.model.patch}
     found |= {f"model.{key}": value for key, value in cell.model.options.items()}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_up_debs import PICTURES, deb, instead_of_apt, photographs
+from PIL import Image
+from typer.testing import CliRunner
 
+from pdebench.cli import app
 from pdebench.data import photos, registry
 from pdebench.data.photographs import fetch, table
 from pdebench.errors import DataError
@@ -120,6 +125,18 @@ def test_damaged_files_of_the_cache_are_made_again_or_named(data, made_up, folde
         path.unlink()
     with pytest.raises(DataError, match=f"{original.name} was altered since it was put there: delete it and run again"):
         both(data("photographs", path=folder))
+
+
+def test_show_says_whom_to_name_and_stats_count_no_copies(made_up, folder, tmp_path):
+    (folder / DEB).write_bytes(deb(PICTURES))
+    asked = [str(folder), "--name", "photographs", "--resolution", "32"]
+    shown = CliRunner().invoke(app, ["data", "show", *asked, "--out", str(tmp_path / "x.png")])
+    assert shown.exit_code == 0, shown.output
+    assert "who took them: docs/packaged_sets.md" in shown.stdout
+    assert Image.open(tmp_path / "x.png").width > 8 * 32
+    counted = json.loads(CliRunner().invoke(app, ["data", "stats", *asked, "--json"]).stdout)
+    assert [counted["splits"][split]["copies"] for split in ("train", "validation")] == [0, 0]
+    assert counted["shared"] == 0
 
 
 # ---- what is wrong is said in one sentence
@@ -253,7 +270,24 @@ def test_the_real_photographs_are_what_the_table_says(data, real, monkeypatch):
     assert together.max() < 0.9
 
 
-def _thumbnail(level):
-    from PIL import Image
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("resolution", "places", "different"), [(32, 82_900, 8_500), (64, 20_700, 3_600)])
+def test_there_are_as_many_different_crops_as_the_docs_say(data, real, monkeypatch, resolution, places, different):
+    monkeypatch.setenv("PDEBENCH_CACHE", str(real))
+    rows = registry.load(data("photographs", resolution), "train").images
+    area = sum(view.levels[0].shape[0] * view.levels[0].shape[1] for view in rows.views)
+    assert area / resolution**2 == pytest.approx(places, rel=0.01)
+    seen_at = Counter()
+    for row in range(15_000):
+        crop = rows.crop(row, 1)
+        scale = 2**crop.level
+        octave = int(np.log2((crop.width * crop.height) ** 0.5 * scale / resolution))
+        square = resolution * 2 ** (octave + 0.5)
+        middle = (crop.left + crop.width / 2) * scale, (crop.upper + crop.height / 2) * scale
+        seen_at[crop.view, octave, *(int(at // square) for at in middle)] += 1
+    same = sum(times * (times - 1) for times in seen_at.values()) / (15_000 * 14_999)
+    assert 1 / same == pytest.approx(different, rel=0.08)
 
+
+def _thumbnail(level):
     return Image.fromarray(level).convert("L").resize((16, 16), Image.Resampling.BOX)

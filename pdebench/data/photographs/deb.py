@@ -65,12 +65,12 @@ def _tar(package: Path, file: BinaryIO) -> tarfile.TarFile:
         if size < 0:
             raise ValueError("a member has a size below 0")
         if name.startswith("data.tar"):
-            return tarfile.open(fileobj=_plain(package, name, _Member(file, size)), mode="r|")
+            return tarfile.open(fileobj=_plain(package, name, _Portion(file, size)), mode="r|")
         file.seek(size + size % 2, io.SEEK_CUR)
     raise EOFError("it has no data.tar")
 
 
-def _plain(package: Path, name: str, member: _Member) -> IO[bytes]:
+def _plain(package: Path, name: str, member: _Portion) -> IO[bytes]:
     """What a member of this name holds, uncompressed."""
     packed = io.BufferedReader(member)
     kind = name.removeprefix("data.tar")
@@ -110,7 +110,7 @@ def _zstd(package: Path, packed: IO[bytes]) -> IO[bytes]:
     return io.BufferedReader(Reader())
 
 
-class _Member(io.RawIOBase):
+class _Portion(io.RawIOBase):
     """The next `size` bytes of a file."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
