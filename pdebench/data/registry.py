@@ -16,12 +16,14 @@ from pdebench.data.clips.source import ClipsSource
 from pdebench.data.digits import DigitsSource
 from pdebench.data.emoji import EmojiSource
 from pdebench.data.emoji_masks import EmojiMasksSource
+from pdebench.data.emoji_sets import EmojiSetsSource
 from pdebench.data.encoded.source import EncodedSource
 from pdebench.data.folder import FolderSource
 from pdebench.data.hf import HfSource
 from pdebench.data.masks.source import Ade20kSource, CityscapesSource, MasksSource
 from pdebench.data.noise import LATENTS, NOISE
 from pdebench.data.packed.source import PackedSource
+from pdebench.data.photographs.source import PhotographsSource
 from pdebench.data.photos import PhotosSource
 from pdebench.data.shards.source import ShardsSource
 from pdebench.data.source import ImageSet, Source, SourceConfig, Split, Target
@@ -35,7 +37,9 @@ __all__ = ["SOURCES", "ImageSet", "Source", "SourceConfig", "check", "class_coun
 
 IMAGES = (
     EmojiSource(),
+    EmojiSetsSource(),
     PhotosSource(),
+    PhotographsSource(),
     DigitsSource(),
     FolderSource(),
     TorchvisionSource(),

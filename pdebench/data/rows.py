@@ -103,6 +103,28 @@ class FilledRows(ShapedRows, ABC):
         """Read the rows `wanted` (B,), which there are, into `found` (B, ...)."""
 
 
+class DrawnRows(FilledRows, ABC):
+    """Rows that are drawn anew in every epoch; who does not say which gets those of epoch 0."""
+
+    def drawn(self, index: NDArray[np.int64], epoch: NDArray[np.int64] | int) -> NDArray[Any]:
+        """The rows of an index (B,), none of them below 0, in an epoch, one or one for each (B,).
+
+        A row is a function of the two: the same in whatever batch, process or run.
+        """
+        import numpy as np
+
+        found = np.empty((len(index), *self.shape[1:]), self.dtype)
+        self._draw(index, np.broadcast_to(np.asarray(epoch, np.int64), index.shape), found)
+        return found
+
+    def _fill(self, wanted: NDArray[np.int64], found: NDArray[Any]) -> None:
+        self._draw(wanted, wanted * 0, found)
+
+    @abstractmethod
+    def _draw(self, index: NDArray[np.int64], epochs: NDArray[np.int64], found: NDArray[Any]) -> None:
+        """Draw the rows of `index` (B,) in their `epochs` (B,) into `found` (B, ...)."""
+
+
 class Extent(NamedTuple):
     """Rows that lie one after another in a file: `rows` of them from byte `offset` on.
 

@@ -107,7 +107,7 @@ def _material(split: Split) -> _Material:
     for icon in icons():
         if isinstance(icon, Icon) and icon.split == split:
             categories[icon.label].append(icon)
-    photographs = sorted(photos.read_photographs(wanted).items())
+    photographs = sorted(photos.read("sprites", wanted).items())
     return _Material(tuple((name, [_reduced(view) for view in views]) for name, views in photographs), categories)
 
 

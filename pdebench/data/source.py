@@ -162,6 +162,7 @@ class Source(ABC):
         dtype: of its values, see `ImageSet`.
         brought: what of the user's own it reads, in a word or two; empty: it comes with a package.
         meaningful: there is something to learn, so that a metric of samples says something.
+        credit: what the licences of its images ask to be said where they are shown; empty: nothing.
     """
 
     name: str
@@ -172,6 +173,7 @@ class Source(ABC):
     dtype: Literal["uint8", "float32"] = "uint8"
     brought: str = ""
     meaningful: bool = True
+    credit: str = ""
 
     @abstractmethod
     def check(self, config: SourceConfig) -> None:

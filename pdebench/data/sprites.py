@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from pdebench.data import photos, scenes
+from pdebench.data import emoji, photos, scenes
 from pdebench.data.cache import cached
-from pdebench.data.emoji import check_packages
 from pdebench.data.source import SPLITS, ImageSet, Sample, Source, SourceConfig, Split
 
 COUNTS: dict[Split, int] = {"train": 2048, "validation": 256}
@@ -24,8 +23,8 @@ class SpritesSource(Source):
         """Raise DataError unless the emoji and the photographs are installed."""
         self.check_resolution(config)
         self.check_no_path(config)
-        check_packages(self.name)
-        photos.check_photographs(self.name)
+        emoji.check(self.name)
+        photos.check(self.name)
 
     def class_count(self, config: SourceConfig) -> int | None:
         """None: a scene has no label."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from pdebench.data import photos, scenes
+from pdebench.data import emoji, photos, scenes
 from pdebench.data.cache import cached
 from pdebench.data.clips.source import frames_of
-from pdebench.data.emoji import CATEGORIES, check_packages
+from pdebench.data.emoji import CATEGORIES
 from pdebench.data.source import SPLITS, ImageSet, Sample, Source, SourceConfig, Split
 
 COUNTS: dict[Split, int] = {"train": 512, "validation": 64}
@@ -31,8 +31,8 @@ class SpritesVideoSource(Source):
         self.check_resolution(config)
         self.check_no_path(config)
         frames_of(config)
-        check_packages(self.name)
-        photos.check_photographs(self.name)
+        emoji.check(self.name)
+        photos.check(self.name)
 
     def class_count(self, config: SourceConfig) -> int | None:
         """Nine, the emoji's categories."""

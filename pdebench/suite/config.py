@@ -62,9 +62,11 @@ class DataConfig(Section):
         description="Where what is held out lies, if not in `path`: of the same kind.",
     )
     set: str | None = Field(
-        default=None, min_length=1, description="Which set of a library: `CIFAR10` of torchvision, a name on the hub."
+        default=None,
+        min_length=1,
+        description="Which set of a library: `CIFAR10` of torchvision, a name on the hub, or what classes are.",
     )
-    download: bool = Field(default=False, description="Let the library fetch a set that is not in `path` yet.")
+    download: bool = Field(default=False, description="Let the library, or apt, fetch a set that is not here yet.")
     classes: int | None = Field(
         default=None, ge=0, description="Number of classes, 0: none, to plan without the set; null: as the set has it."
     )

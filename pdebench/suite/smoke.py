@@ -51,13 +51,16 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     name = cell.data.name
     if SOURCES[name].brought and TASKS[cell.task].target == "maps":
         name = MAPS
-    packaged = not SOURCES[name].brought
-    if packaged and (offered := SOURCES[name].resolutions):
+    source = SOURCES[name]
+    packaged = not source.brought and "download" not in source.takes  # neither a user's, nor to be fetched yet
+    if packaged and (offered := source.resolutions):
         side = min((one for one in offered if one % cell.model.patch == 0), default=min(offered))
     found: dict[str, Any] = {"data.name": name, "data.resolution": side, "data.flip": cell.data.flip}
     frames = None if cell.data.frames is None else min(cell.data.frames, cell.model.patch_frames * FRAMES)
     if not packaged:
         found |= _made_up(cell.data, side, frames, data)
+    elif cell.data.set:
+        found["data.set"] = cell.data.set
     if frames is not None:
         found |= {"data.frames": frames, "model.patch_frames": cell.model.patch_frames}
     family = FAMILIES[cell.model.family]

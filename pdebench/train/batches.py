@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from pdebench.data.rows import Rows
+from pdebench.data.rows import DrawnRows, Rows
 from pdebench.data.source import ImageSet, Target
 from pdebench.data.space import SeenRows, Space
 from pdebench.system.slots import available_cores
@@ -65,14 +65,18 @@ class Images:
     def read(self, index: Tensor, mirror: Tensor | None = None, epoch: Tensor | int = 0) -> Tensor:
         """The images of an index (B,), those with `mirror` mirrored left to right; latents as a model sees them.
 
-        `epoch`, one or one for each, says which draw of latents that are drawn.
+        `epoch`, one or one for each, says which draw of images or latents that are drawn.
         """
-        rows = np.asarray(self.pixels[index.numpy()])
+        epochs = epoch.numpy() if isinstance(epoch, Tensor) else epoch
+        if isinstance(self.pixels, DrawnRows):
+            rows = self.pixels.drawn(index.numpy(), epochs)
+        else:
+            rows = np.asarray(self.pixels[index.numpy()])
         if mirror is not None and mirror.any():
             turned = mirror.numpy()
             rows[turned] = rows[turned, ..., ::-1] if self.mirrored is None else self.mirrored[index.numpy()[turned]]
         if self.space is not None:
-            rows = self.space.seen(rows, index.numpy(), epoch.numpy() if isinstance(epoch, Tensor) else epoch)
+            rows = self.space.seen(rows, index.numpy(), epochs)
         return torch.from_numpy(rows)
 
     def read_targets(self, index: Tensor, mirror: Tensor | None = None) -> Tensor | None:

@@ -23,6 +23,19 @@ def test_every_shipped_suite_has_a_toy_of_all_its_families(name: str, tmp_path: 
     assert len(toy) <= len(suite.planned())
 
 
+def test_packaged_data_keep_what_they_are_labelled_by_and_nothing_is_fetched(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.yaml"
+    whole.write_text(
+        "suite: s\ndata: {name: emoji_sets, set: style, resolution: 64}\nmodel: {family: DiT, size: S, patch: 8}\n"
+        "train: {steps: 9, batch_size: 8, lr: 1e-3}\ngrid: {model.family: [DiT]}\n"
+    )
+    (tmp_path / "toy.yaml").write_text(smoke_document(load_suite(str(whole)), tmp_path / "data"))
+    (toy,) = load_suite(str(tmp_path / "toy.yaml")).planned()
+    assert (toy.data.name, toy.data.set, toy.data.resolution) == ("emoji_sets", "style", 32)
+    (tmp_path / "crops.yaml").write_text(smoke_document(load_suite("crops"), tmp_path / "data"))
+    assert {cell.data.name for cell in load_suite(str(tmp_path / "crops.yaml")).planned()} == {"packed", "emoji_sets"}
+
+
 def test_a_suite_whose_data_are_not_here_runs_from_end_to_end(tmp_path: Path) -> None:
     out = tmp_path / "out"
     only = ("--set", "grid.model.family=[DiT]")
