@@ -6,7 +6,7 @@
       report/figures/ and report/tables/, what `pdebench report` makes for papers
       jobs.json and slurm/ where it was submitted to SLURM: its jobs, their scripts and what they print
       cells/<id>/  config.yaml record.json timings.json log.txt checkpoint.safetensors samples.png curve.parquet
-                   spatial.json where it was measured in space
+                   spatial.json where it was measured in space, probe.json where it was probed
                    lease and state/ while it is unfinished
 
 The cells are the truth: tables can be rebuilt from them at any time. `plan.json` lists the cells of the suite as it
