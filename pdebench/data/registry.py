@@ -12,6 +12,7 @@ is taken.
 
 from __future__ import annotations
 
+from pdebench.data.digits import DigitsSource
 from pdebench.data.emoji import EmojiSource
 from pdebench.data.encoded.source import EncodedSource
 from pdebench.data.folder import FolderSource
@@ -27,7 +28,7 @@ from pdebench.registry import Registry
 
 __all__ = ["SOURCES", "ImageSet", "Source", "SourceConfig", "check", "class_count", "content", "load", "verify"]
 
-IMAGES = (EmojiSource(), PhotosSource(), FolderSource(), TorchvisionSource(), HfSource(), ShardsSource())
+IMAGES = (EmojiSource(), PhotosSource(), DigitsSource(), FolderSource(), TorchvisionSource(), HfSource(), ShardsSource())
 
 SOURCES: Registry[Source] = Registry(
     "data set",

@@ -8,7 +8,7 @@ number of parameters. Importing this imports no torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pdebench.plan.devices import datasheet_of
@@ -55,13 +55,17 @@ def peak_of(device: str, precision: str, devices: int, *, tf32: bool = False) ->
     return Peak(sheet.peak(precision), precision, sheet.source, devices)
 
 
-def mfu_columns(peak: Peak | None, row: Mapping[str, Any], sample_flops: float | None) -> dict[str, Any]:
-    """The columns `train_mfu`, `sample_mfu` and `mfu_peak` of a record, each where there is a timing to tell it of.
+def mfu_columns(
+    peak: Peak | None, row: Mapping[str, Any], sample_flops: float | None, classify_flops: float | None = None
+) -> dict[str, Any]:
+    """The columns `train_mfu`, `sample_mfu`, `classify_mfu` and `mfu_peak` of a record, each where there is a timing to
+    tell it of.
 
     Args:
         peak: None: not known, and all are null.
         row: of the record, with what was timed.
         sample_flops: of one sample; None: not asked for.
+        classify_flops: of one image that is classified, by one device; None: none was.
     """
     step, rate = row.get("train_step_ms_median"), row.get("sample_images_per_s")
     found: dict[str, Any] = {}
@@ -69,4 +73,7 @@ def mfu_columns(peak: Peak | None, row: Mapping[str, Any], sample_flops: float |
         found["train_mfu"] = None if peak is None else peak.share(row["flops_train_step"], step / 1000)
     if rate is not None:
         found["sample_mfu"] = None if peak is None or sample_flops is None else peak.share(sample_flops, 1 / rate)
+    if (classified := row.get("classify_images_per_s")) is not None and classify_flops is not None:
+        alone = None if peak is None else replace(peak, devices=1)
+        found["classify_mfu"] = None if alone is None else alone.share(classify_flops, 1 / classified)
     return found | {"mfu_peak": None if peak is None else str(peak)} if found else {}

@@ -95,7 +95,6 @@ def main(text: str) -> None:
 
     from pdebench.models.backbone import create_model
     from pdebench.models.grid import sides_of
-    from pdebench.suite.config import TrainConfig
     from pdebench.tasks.registry import TASKS
     from pdebench.train.batches import Images
     from pdebench.train.loop import compile_in_place, train
@@ -104,16 +103,16 @@ def main(text: str) -> None:
     _limit_memory(on_cpu=device.type == "cpu")
     if threads := os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(threads))
-    size, channels, classes = (trial.build[key] for key in ("input_size", "in_channels", "num_classes"))
+    size, channels, task = trial.build["input_size"], trial.build["in_channels"], TASKS[trial.task]
     batch = trial.start
     while batch <= MOST:
         model = create_model(trial.name, **trial.build).to(device)
         pixels = torch.zeros(batch, channels, *sides_of(size), dtype=torch.uint8)
-        labels = None if classes is None else torch.zeros(batch, dtype=torch.int64)
         # the second step is the first with the optimiser's state there from its beginning
-        config = TrainConfig.model_validate(trial.train | {"steps": 2, "warmup": 0, "batch_size": batch})
+        config = task.training.model_validate(trial.train | {"steps": 2, "warmup": 0, "batch_size": batch})
         compile_in_place(model, config.compile)
-        learner = TASKS[trial.task].learner(config)
+        learner = task.learner(config)
+        labels = learner.made_up_labels(pixels, model.num_classes)
         train(model, Images(pixels, labels), config, learner=learner, device=device, precision=trial.precision)
         print(batch, flush=True)
         del model

@@ -24,25 +24,32 @@ def backbone_cost(
     learn_sigma: bool = False,
     head: Head = "field",
     out_channels: int | None = None,
+    conditioned: bool = True,
 ) -> Cost:
     """A whole backbone; arguments as of `create_model`."""
     shell, (depth, d, heads, hidden) = family.shell, dimensions
     grid = grid_of(input_size, patch)
     place = MixerContext(d, heads or 1, grid, 0, depth, hidden is not None)
     n, pixels = place.tokens, patch * patch * in_channels
-    norm = Cost(d if shell.norm == "rms" else 0, macs.norm(n * d))
+    weights = d if shell.norm == "rms" else 0 if conditioned else 2 * d
+    norm = Cost(weights, macs.norm(n * d))
     block = family.cost(place, options) + norm
-    if hidden is None:
-        block += linear(d, 3 * d, 1)
-    else:
+    if hidden is not None:
         gates = 2 if shell.mlp == "swiglu" else 1
         bias = shell.mlp != "swiglu"
-        block += linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias) + norm + linear(d, 6 * d, 1)
+        block += linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias) + norm
+    if conditioned:  # adaLN
+        block += linear(d, (3 if hidden is None else 6) * d, 1)
     if shell.convolution:
         block += Cost(10 * d, macs.convolution(n * d, 9))
-    embedders = linear(pixels, d, n) + linear(256, d, 1) + linear(d, d, 1)
-    embedders += Cost(n * d + (0 if num_classes is None else (num_classes + 1) * d), 0)
+    embedders = linear(pixels, d, n) + Cost(n * d, 0)
+    if conditioned:
+        embedders += linear(256, d, 1) + linear(d, d, 1)
+        embedders += Cost(0 if num_classes is None else (num_classes + 1) * d, 0)
     made = out_channels or in_channels * (2 if learn_sigma else 1)
     last = norm + (linear(d, made, 1) if head == "vector" else linear(d, patch * patch * made, n))
-    last += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, macs.norm(n * d))  # adaLN, or a second norm
+    if shell.head == "zigma":
+        last += Cost(0, macs.norm(n * d))  # a second one, without weights
+    elif conditioned:
+        last += linear(d, 2 * d, 1)
     return embedders + block.times(depth) + last

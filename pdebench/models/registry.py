@@ -57,6 +57,8 @@ class Family:
         revision: raised when the same configuration comes to other numbers: its cells are then others.
         neutral: options that came after results had been kept, each with the value that means what was done before;
             see `identity.py`.
+        conditioned_options: options that act by the conditioning vector, refused at any value but their defaults
+            where a task conditions on nothing.
         handles: what operations cost that the counter does not know, by their names in `macs_uncounted`: a function
             in Python `prim::PythonOp.NAME`, an operator `package::name`. Each is given what the operation was given and
             what came out, tensors as objects with a `shape`, and returns MACs by kind: `lambda inputs, outputs:
@@ -80,6 +82,7 @@ class Family:
     sizes: Mapping[str, Size] = field(default_factory=dict)
     revision: int = 1
     neutral: Mapping[str, Any] = field(default_factory=dict)
+    conditioned_options: tuple[str, ...] = ()
     handles: Handles = field(default_factory=dict)
     colour: str | None = None
     mark: str | None = None
@@ -114,6 +117,13 @@ class Family:
             return self.sizes[name]
         depth, width, heads = SIZES[name]
         return Size(depth * self.shell.deeper, width, heads)
+
+    def conditioned_option(self, options: Mapping[str, Any]) -> str | None:
+        """The first of these options that a model without conditioning cannot have; None: it can have all."""
+        fields = self.options.model_fields
+        return next(
+            (n for n in self.conditioned_options if options.get(n, fields[n].default) != fields[n].default), None
+        )
 
     def head_size(self, name: str) -> int:
         """Channels of a head at a size of the table."""
@@ -166,6 +176,7 @@ _BUILT_IN = (
         "arXiv 2603.13663",
         closed_form.pde,
         options=PDEOptions,
+        conditioned_options=("selective",),
         revision=2,
     ),
     Family(

@@ -40,7 +40,6 @@ from pdebench.ops.operand import Handles
 from pdebench.plan.counting.dispatched import arithmetic
 from pdebench.plan.counting.table import HANDLES
 from pdebench.tasks.registry import TASKS
-from pdebench.tasks.task import LookedAt
 
 BUILT = 2  # blocks of the model that is run
 # AdamW reads weight, gradient and two moments and writes all but the gradient; the average reads two and writes one;
@@ -116,13 +115,13 @@ def trace_step(
     family, size, _ = parse_name(name)
     depth = build.pop("depth", None) or family.size(size).depth
     built = min(depth, BUILT)
-    learner = TASKS[task].learner(LookedAt())
+    learner = TASKS[task].looked_at()
     with FakeTensorMode():
         model = create_model(name, depth=built, **build).train()
         watch = _Watch(family.handles)
         _mark(model, watch)
         images = torch.empty(batch_size, model.in_channels, *model.sides)
-        labels = None if model.num_classes is None else torch.zeros(batch_size, dtype=torch.int64)
+        labels = learner.made_up_labels(images, model.num_classes)
         draws = learner.draw(images.shape, torch.Generator(), labelled=False)
         with watch:
             with _autocast(precision):

@@ -19,9 +19,9 @@ from pdebench.models.registry import FAMILIES
 from pdebench.results.lease import held_elsewhere
 from pdebench.results.record_schema import fault
 from pdebench.results.store import Results, read_json, write_atomic, write_json
-from pdebench.suite.config import SECTIONS, Cell, DataConfig
+from pdebench.suite.config import SECTIONS, Cell, DataConfig, given
 from pdebench.suite.identity import NEUTRAL
-from pdebench.suite.validation import resolve
+from pdebench.suite.validation import resolve, task_of
 
 
 def adopt(cells: Sequence[Cell], results: Results, say: Callable[[str], None]) -> None:
@@ -89,7 +89,10 @@ def _checksum(data: DataConfig) -> str:
 def _cell_of(record: Mapping[str, Any]) -> Cell | None:
     """The cell of a record, resolved; None where it is none that could be run today."""
     raw: dict[str, Any] = {"suite": record["suite"], "task": record.get("task")}
-    raw |= {section: dict(NEUTRAL.get(section, {})) for section in SECTIONS}
+    for section, model in given(task_of(raw)).items():
+        if section in SECTIONS:
+            neutral = NEUTRAL.get(section, {})
+            raw[section] = {key: value for key, value in neutral.items() if key in model.model_fields}
     for key, value in record.items():
         section, dot, name = key.partition(".")
         if dot and section in SECTIONS:

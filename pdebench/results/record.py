@@ -14,7 +14,8 @@ from typing import Any
 
 from pdebench.column import Column
 from pdebench.metrics.columns import COLUMNS as OF_METRICS
-from pdebench.tasks.columns import of_other_packages
+from pdebench.tasks.classification.columns import COLUMNS as OF_CLASSIFICATION
+from pdebench.tasks.columns import of_a_side, of_other_packages
 from pdebench.tasks.generation.columns import COLUMNS as OF_GENERATION
 from pdebench.tasks.scores import is_metric
 
@@ -56,7 +57,7 @@ COLUMNS: dict[str, Column] = {
     "family_revision": Column("Int64", "of the family: raised when the same configuration came to other numbers"),
     "family_source": Column("string", "digest of the code of another package's family; null: ours"),
     "channels": Column("Int64", "channels that the model sees: of an image, or of a latent"),
-    "classes": Column("Int64", "classes the model is conditioned on; null: unconditional"),
+    "classes": Column("Int64", "classes of the images, which a model is conditioned on or tells apart; null: none"),
     "train_images": Column("Int64", "images of the training split"),
     "data_checksum": Column(
         "string", "sha256 of the training split", title="the content of the data set", gate="exact"
@@ -100,6 +101,7 @@ COLUMNS: dict[str, Column] = {
         "Float64", "the first step less the median one, where train.compile is not eager", timed=True, signed=True
     ),
     **OF_GENERATION,
+    **OF_CLASSIFICATION,
     "mixer_ms_median": Column(
         "Float64",
         "milliseconds of the first block's mixer, forward and backward, train.batch_size",
@@ -261,7 +263,7 @@ DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 
 def declared_as(column: str) -> Column | None:
     """What is declared of a column; None of a score, a key of the configuration, or what nobody declares."""
-    return COLUMNS.get(column) or OF_METRICS.get(column) or of_other_packages(column)
+    return COLUMNS.get(column) or OF_METRICS.get(column) or of_a_side(column) or of_other_packages(column)
 
 
 @lru_cache(maxsize=1000)  # asked of every value of thousands of records

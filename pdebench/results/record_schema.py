@@ -23,6 +23,7 @@ from pdebench.column import Column
 from pdebench.metrics.columns import COLUMNS as OF_METRICS
 from pdebench.results.record import COLUMNS, STATUSES, declared_as
 from pdebench.suite.config import DEFAULT_TASK, given
+from pdebench.tasks.registry import TASKS
 from pdebench.tasks.scores import is_metric
 
 MOST_KEYS = 400  # of a record: twice what one has
@@ -188,10 +189,18 @@ def _rules() -> Mapping[str, _Rule]:
     """The rules of all columns that are known by name."""
     rules = {name: _rule_of_column(name, column) for name, column in {**COLUMNS, **OF_METRICS}.items()}
     rules["task"] = _Rule((str,), longest=LONGEST_NAME)
-    for section, model in given(DEFAULT_TASK).items():
-        for key, field in model.model_fields.items():
-            rules[f"{section}.{key}"] = _rule_of_field(field)
+    for task in (*TASKS.built_in, DEFAULT_TASK):  # last the one whose records may name no task
+        for section, model in given(task).items():
+            for key, field in model.model_fields.items():
+                rules[f"{section}.{key}"] = _either(rules.get(f"{section}.{key}"), _rule_of_field(field))
     return rules | dict.fromkeys(NAMES, _Rule((str,), longest=LONGEST_NAME))
+
+
+def _either(one: _Rule | None, other: _Rule) -> _Rule:
+    """What a key holds that tasks define differently: what any of them has."""
+    if one is None or one == other:
+        return other
+    return _Rule(tuple(dict.fromkeys((*one.types, *other.types))), min(one.low, other.low), max(one.high, other.high))
 
 
 @lru_cache(maxsize=1000)

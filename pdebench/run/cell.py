@@ -41,6 +41,7 @@ from pdebench.suite.config import Cell
 from pdebench.system.distributed import ALONE, World
 from pdebench.system.durations import after_warmup, spread
 from pdebench.system.machine import device_name
+from pdebench.tasks.columns import at_side
 from pdebench.tasks.learner import Applied, Learner
 from pdebench.tasks.registry import TASKS
 from pdebench.train.batches import Images, as_trained_on
@@ -168,6 +169,17 @@ def run_cell(
     )  # fmt: skip
     row |= _own(row, applied.columns, learner.task)
     timings |= applied.seconds
+    for side in cell.evaluate.sides:
+        there = cell.data.model_copy(update={"resolution": side})
+        with world.one_after_the_first():
+            images_there = data_registry.load(there, "validation")
+        moved = input_size_of(data_registry.SOURCES[cell.data.name], there)
+        own = side == cell.data.resolution
+        seen_there = learnt if own else at_resolution(learnt, name, build, moved)
+        found = learner.at_side(
+            seen_there, cell.evaluate, images_there, world=world, arithmetic=cast_once(seen_there, precision, device)
+        )
+        row |= _own(row, {at_side(column, side): value for column, value in found.items()}, learner.task)
     world.leave()
     if not world.first:
         return row
@@ -248,12 +260,14 @@ def _utilisation(
     """
     tf32 = torch.backends.cuda.matmul.fp32_precision == "tf32"
     peak = peak_of(device_name(), row["precision_used"], world.size, tf32=tf32)
-    flops = None
+    flops, classified = None, None
+    if "classify_images_per_s" in row:
+        classified = 2 * cached_cost(name, sampled)[0].macs
     # in another arithmetic than the cell's there is no peak to hold it to
     if peak is not None and "sample_images_per_s" in row and row["sampled_from"].endswith("cast once"):
         cost, _ = cached_cost(name, sampled)
         flops = 2 * cost.macs * row["sample_passes_mean"]
-    return mfu_columns(peak, row, flops)
+    return mfu_columns(peak, row, flops, classified)
 
 
 def _survey(learner: Learner, model: nn.Module, images: Images, folder: Path, watch: Watch) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> No
         raise ValueError("it does not say how its model is built")
     patch = weights["x_embedder.proj.weight"].shape[-1]
     held = {
-        "depth": sum(key.endswith(".adaLN_modulation.1.weight") and key.startswith("blocks.") for key in weights),
+        "depth": len({key.split(".")[1] for key in weights if key.startswith("blocks.")}),
         "width": weights["pos_embed"].shape[-1],
     }
     sides, tokens = sides_of(build["input_size"]), weights["pos_embed"].shape[1]

@@ -39,7 +39,10 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         Manifest(folder).refuse_foreign(PUBLISHED)
     wanted = [cell.data for cell in cells]
     wanted += [
-        cell.data.model_copy(update={"resolution": side}) for cell in cells if (side := cell.evaluate.resolution)
+        cell.data.model_copy(update={"resolution": side})
+        for cell in cells
+        for side in (cell.evaluate.resolution, *cell.evaluate.sides)
+        if side
     ]
     for data in dict.fromkeys(wanted):
         registry.check(data)

@@ -42,6 +42,7 @@ from pdebench.suite.validation import (
     resolve,
     task_of,
 )
+from pdebench.tasks.registry import TASKS
 
 __all__ = [
     "Cell",
@@ -303,7 +304,7 @@ def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | Model
     key = f"{resolution} {model.model_dump_json()}"
     if key not in sizes:
         family = FAMILIES[model.family]
-        setting = matching.MatchSetting(model.size, model.patch, resolution, match.by)
+        setting = matching.MatchSetting(model.size, model.patch, resolution, match.by, TASKS[cell.task].conditioned)
         try:
             sizes[key] = matching.match(family, family.options(**model.options), FAMILIES[match.to], setting)
         except ModelError as error:

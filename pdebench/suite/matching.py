@@ -48,6 +48,7 @@ class MatchSetting(NamedTuple):
     patch: int
     resolution: int
     by: By
+    conditioned: bool = True
 
 
 class Candidate(NamedTuple):
@@ -94,8 +95,9 @@ def cost(family: Family, options: BaseModel, dimensions: Dimensions, setting: Ma
 
 def _whole(family: Family, options: BaseModel, dimensions: Dimensions, setting: MatchSetting) -> closed_form.Cost:
     return backbone_cost(
-        family, dimensions, setting.patch, options, input_size=setting.resolution, in_channels=3, num_classes=None
-    )
+        family, dimensions, setting.patch, options, input_size=setting.resolution, in_channels=3, num_classes=None,
+        conditioned=setting.conditioned,
+    )  # fmt: skip
 
 
 def _shown(family: Family, options: BaseModel, dimensions: Dimensions, setting: MatchSetting) -> str:

@@ -66,23 +66,24 @@ def json_schema() -> Schema:
 def _fields(section: str) -> Schema:
     """The fields of a section, registered names as enums."""
     keys = dict(fields(given(DEFAULT_TASK)[section]))
+    if section in ("train", "evaluate"):
+        keys |= _of_any_task(section)
     if section == "data":
         keys["name"] = {**keys["name"], "enum": list(SOURCES.at_hand())}
     elif section == "model":
         keys["family"] = {**keys["family"], "enum": list(FAMILIES.at_hand())}
         keys["size"] = {**keys["size"], "enum": list(SIZES)}
     elif section == "evaluate":
-        keys |= _of_any_task()
         metrics = {"type": "string", "enum": list(METRICS.at_hand())}
         keys["metrics"] = {**keys["metrics"], "items": metrics, "uniqueItems": True}
     return keys
 
 
-def _of_any_task() -> dict[str, Schema]:
-    """What `evaluate` has in some task; a key that tasks define differently may be as any of them has it."""
+def _of_any_task(section: str) -> dict[str, Schema]:
+    """What a section has in some task; a key that tasks define differently may be as any of them has it."""
     found: dict[str, list[Schema]] = {}
     for task in TASKS.at_hand():
-        for key, field in fields(given(task)["evaluate"]).items():
+        for key, field in fields(given(task)[section]).items():
             if field not in found.setdefault(key, []):
                 found[key].append(field)
     return {key: several[0] if len(several) == 1 else _any_of(several) for key, several in found.items()}

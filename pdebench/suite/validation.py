@@ -164,6 +164,13 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
             of = "resolution" if side == cell.data.resolution else f"resolution {cell.data.resolution}: a side of"
             message = f"{of} {side} is not divisible by patch {cell.model.patch}"
             return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
+    family = FAMILIES[cell.model.family]
+    if not TASKS[cell.task].conditioned and (option := family.conditioned_option(cell.model.options)) is not None:
+        message = (
+            f"{option} acts by the time and the class that a model is given, and the task {cell.task} gives it "
+            "neither; leave it out"
+        )
+        return [Problem(("model", option), message, shared=(("task",), ("model", "family")))]
     if cell.train.processes > 1 and (cell.measure.parts or cell.measure.largest_batch):
         where = ("measure", "parts" if cell.measure.parts else "largest_batch")
         several = "devices" if cell.train.devices > 1 else "nodes"
@@ -172,13 +179,17 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         return [Problem(where, message, shared=(("train", several),))]
     if (conflict := TASKS[cell.task].conflict(cell.train, cell.evaluate)) is not None:
         return [Problem(conflict.where, conflict.message, shared=conflict.shared)]
-    if (elsewhere := cell.evaluate.resolution) is not None:
-        where = ("evaluate", "resolution")
-        if elsewhere == cell.data.resolution:
-            message = (
-                f"{elsewhere} is the resolution that is trained on, which is the default; leave it out, or write null"
-            )
-            return [Problem(where, message, shared=(("data", "resolution"),))]
+    if cell.evaluate.resolution == cell.data.resolution:
+        message = (
+            f"{cell.data.resolution} is the resolution that is trained on, which is the default; leave it out, or "
+            "write null"
+        )
+        return [Problem(("evaluate", "resolution"), message, shared=(("data", "resolution"),))]
+    asked = [("resolution", cell.evaluate.resolution), *(("resolutions", side) for side in cell.evaluate.sides)]
+    for key, elsewhere in asked:
+        where = ("evaluate", key)
+        if elsewhere in (None, cell.data.resolution):
+            continue
         if elsewhere % cell.model.patch:
             message = f"resolution {elsewhere} is not divisible by patch {cell.model.patch}"
             return [Problem(where, message, shared=(("model", "patch"),))]
@@ -281,6 +292,9 @@ def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> P
 def _unknown_key(key: str, section: str | int, model: type[BaseModel], families: Sequence[str]) -> str:
     known = list(fields(model))
     known += [option for family in families for option in options_of(family)]
+    takers = [task for task in TASKS.built_in if key in fields(given(task).get(str(section), model))]
+    if section and takers and model in (given(task)[str(section)] for task in TASKS.at_hand()):
+        return f"is a key of the task {' and '.join(takers)}, and this is another task's suite; leave it out"
     others = [other for other, model in NESTED.items() if other != section and key in fields(model)]
     if section and others:
         return f"unknown key; it belongs under '{others[0]}:'"

@@ -61,6 +61,25 @@ class Learner(ABC):
     task: ClassVar[str]
     times: ClassVar[tuple[float, ...]] = (1.0,)
 
+    @property
+    def augments(self) -> bool:
+        """Whether `augment` changes any image; where not, it is not called."""
+        return False
+
+    def augment(self, images: Tensor, labels: Tensor | None, generator: Generator) -> Tensor:
+        """Training images (B, C, ...) as a data set has them, changed at random; of the same shape and type.
+
+        Called in threads that read batches, for one image of a batch at a time: what becomes of an image depends on the
+        seed, the batch and its place in it, and neither on who reads it nor on what was drawn before. Draw from
+        `generator` alone: PyTorch's own source is the training's.
+        """
+        return images
+
+    def made_up_labels(self, images: Tensor, classes: int | None) -> Tensor | None:
+        """Labels for images (B, C, ...) that are made up, to cost a training step of a model conditioned on `classes`
+        (None: on none)."""
+        return None if classes is None else torch.zeros(len(images), dtype=torch.int64, device=images.device)
+
     @abstractmethod
     def to_model(self, images: Tensor) -> Tensor:
         """Images as a data set has them (B, C, ...) to floats as the model sees them."""
@@ -110,6 +129,26 @@ class Learner(ABC):
 
     def about(self) -> Mapping[str, Any]:
         """What has to be known to use a model that was trained so; plain data, for its checkpoint."""
+        return {}
+
+    def at_side(
+        self,
+        model: nn.Module,
+        evaluate: Any,
+        held_out: ImageSet,
+        *,
+        world: World,
+        arithmetic: AbstractContextManager[None],
+    ) -> Mapping[str, Any]:
+        """What is found of the trained weights on held-out images of another side: see `Task.at_sides`.
+
+        Args:
+            model: at that side, in eval mode, on the world's device.
+            evaluate: the cell's section, one of whose `sides` it is.
+            held_out: the held-out images at that side.
+            world: the processes that share the cell; all of them ask.
+            arithmetic: the context in which the model is to be called, once.
+        """
         return {}
 
     def warn(self, evaluate: Any, training: ImageSet) -> None:  # noqa: B027 (most have nothing to say)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pdebench.errors import SuiteError
 from pdebench.registry import Registry
+from pdebench.tasks.classification.task import CLASSIFICATION
 from pdebench.tasks.ddpm.task import DDPM
 from pdebench.tasks.generation.task import GENERATION
 from pdebench.tasks.task import Task
@@ -27,7 +28,7 @@ TASKS: Registry[Task] = Registry(
     "task",
     "pdebench.tasks",
     Task,  # type: ignore[type-abstract]
-    (GENERATION, DDPM),
+    (GENERATION, DDPM, CLASSIFICATION),
     SuiteError,
     _fault,
 )

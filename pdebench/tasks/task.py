@@ -16,6 +16,7 @@ from pdebench.column import Column
 from pdebench.data.source import Source, SourceConfig
 from pdebench.metrics.metric import Score
 from pdebench.models.shell import Head
+from pdebench.tasks.training import TrainConfig, TrainSection
 
 if TYPE_CHECKING:
     from pdebench.tasks.learner import Learner
@@ -39,9 +40,14 @@ class Evaluation(BaseModel):
         description="Steps between evaluations of the validation loss, which always ends training.",
     )
 
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Sides of images, in pixels, at which the trained weights are looked at beside `resolution`."""
+        return ()
+
 
 class Training(Protocol):
-    """The part of a suite's `train:` section that tasks read."""
+    """The part of a suite's `train:` section, as `TrainConfig` has it, that tasks read."""
 
     @property
     def steps(self) -> int:
@@ -97,11 +103,13 @@ class Outputs(NamedTuple):
         num_classes: classes that it is conditioned on; None: it sees no labels.
         head: `field`, a value at every pixel, or `vector`, one for the whole image.
         out_channels: of what comes out; None: as many as the images have.
+        conditioned: it is given times, and labels where there are any; False: images alone, by a shell without both.
     """
 
     num_classes: int | None
     head: Head = "field"
     out_channels: int | None = None
+    conditioned: bool = True
 
 
 class Passes(NamedTuple):
@@ -134,6 +142,9 @@ class Task(ABC):
         name: as a suite writes it.
         summary: one line for lists.
         evaluation: what `evaluate:` may ask of it, with defaults.
+        training: what `train:` may say; other keys are refused.
+        samples: whether it makes images that metrics may score.
+        at_sides: columns that it fills once for each of `Evaluation.sides`, as `NAME_at_SIDE`.
         scores: what it fills of columns that judge a model beside its losses and the scores of metrics.
         columns: what else it fills; of another package's task, all begin with the task's name.
     """
@@ -141,12 +152,20 @@ class Task(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     evaluation: ClassVar[type[Evaluation]] = Evaluation
+    training: ClassVar[type[TrainSection]] = TrainConfig
+    samples: ClassVar[bool] = False
+    at_sides: ClassVar[Mapping[str, Column]] = {}
     scores: ClassVar[tuple[Score, ...]] = ()
     columns: ClassVar[Mapping[str, Column]] = {}
 
     @abstractmethod
     def outputs(self, classes: int | None, channels: int) -> Outputs:
         """What models put out for images of `channels` channels and of so many classes; None: without labels."""
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether models are given times, and labels where there are any."""
+        return self.outputs(None, 1).conditioned
 
     @abstractmethod
     def learner(self, train: Training) -> Learner:
@@ -158,6 +177,10 @@ class Task(ABC):
         Raises:
             ValueError: they say nothing that could have been.
         """
+        return self.looked_at()
+
+    def looked_at(self) -> Learner:
+        """The learner of a model that is only looked at, or costed."""
         return self.learner(LookedAt())
 
     def conflict(self, train: Training, evaluate: Any) -> Conflict | None:

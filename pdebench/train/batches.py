@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +17,12 @@ from torch import Generator, Tensor
 from pdebench.data.rows import Rows
 from pdebench.data.source import ImageSet
 from pdebench.data.space import SeenRows, Space
+from pdebench.system.slots import available_cores
 
 AHEAD = 3  # batches that are read while another is trained on
+
+Augment = Callable[[Tensor, Tensor | None, Generator], Tensor]
+"""Changes images (B, C, ...) of given labels at random, see `Learner.augment`."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ class Batches:
     """Endless batches: every epoch in a new order, no image twice in an epoch, no batch short.
 
     Orders and mirrorings are drawn from `generator` in the order of the batches, whoever reads them and when. `state`
-    is that of the last batch that was given out: one who loads it is given the next.
+    is that of the last batch that was given out: one who loads it is given the next. What is augmented is drawn from a
+    source of its own for each image of each batch, so several threads may be at it.
     """
 
     def __init__(
@@ -100,6 +107,8 @@ class Batches:
         flip: bool = False,
         pin: bool = False,
         count: int | None = None,
+        augment: Augment | None = None,
+        seed: int = 0,
     ) -> None:
         """Args:
         images: of the set.
@@ -109,14 +118,19 @@ class Batches:
         flip: mirror images left to right with probability 1/2.
         pin: into page-locked memory, for a GPU.
         count: how many will be asked for; None: not known.
+        augment: changes each image, after it was mirrored; None: nothing does.
+        seed: of what that draws.
         """
         self.images, self.batch_size, self.generator, self.part = images, batch_size, generator, part
         self.flip, self.pin, self.count = flip, pin, count
+        self.augment, self.seed = augment, seed
         self._left = torch.empty(0, dtype=torch.int64)
         self._drawn = 0  # images of all batches so far: each epoch gives out every image once
         self._state = self._now()
         self._pending: deque[tuple[Future[Batch], BatchState]] = deque()
-        self._reader = ThreadPoolExecutor(1, "batches")
+        # one reads a batch in no time; to augment it can take longer than a step
+        threads = 1 if augment is None else max(1, min(AHEAD + 1, len(available_cores()) - 1))
+        self._reader, self._reading = ThreadPoolExecutor(threads, "batches"), Lock()
 
     def state(self) -> BatchState:
         """That of the last batch that was given out."""
@@ -146,21 +160,36 @@ class Batches:
         while len(self._left) < size:
             self._left = torch.cat([self._left, torch.randperm(count, generator=self.generator)])
         index, self._left = self._left[:size], self._left[size:]
-        epoch = torch.arange(self._drawn, self._drawn + size) // count
+        epoch, number = torch.arange(self._drawn, self._drawn + size) // count, self._drawn // size
         self._drawn += size
         mirror = torch.rand(size, generator=self.generator) < 0.5 if self.flip else None
         part = self.part
         mine = None if mirror is None else mirror[part]
         if self.count is not None:
             self.count -= 1
-        self._pending.append((self._reader.submit(self._read, index[part], mine, epoch[part]), self._now()))
+        self._pending.append((self._reader.submit(self._read, index[part], mine, epoch[part], number), self._now()))
 
-    def _read(self, index: Tensor, mirror: Tensor | None, epoch: Tensor) -> Batch:
-        images = self.images.read(index, mirror, epoch)
+    def _read(self, index: Tensor, mirror: Tensor | None, epoch: Tensor, number: int) -> Batch:
+        with self._reading:  # files are read from one place at a time
+            images = self.images.read(index, mirror, epoch)
         labels = None if self.images.labels is None else self.images.labels[index]
+        if self.augment is not None:
+            images = self._augmented(images, labels, number)
         if self.pin:
             return Batch(images.pin_memory(), None if labels is None else labels.pin_memory())
         return Batch(images, labels)
+
+    def _augmented(self, images: Tensor, labels: Tensor | None, number: int) -> Tensor:
+        """The images of a part of a batch, each changed by its own draws."""
+        assert self.augment is not None
+        first, _, _ = self.part.indices(self.batch_size)
+        changed = []
+        for place in range(len(images)):
+            one = slice(place, place + 1)
+            (drawn,) = np.random.SeedSequence([self.seed, number, first + place]).generate_state(1, np.uint64)
+            source = Generator().manual_seed(int(drawn))
+            changed.append(self.augment(images[one], None if labels is None else labels[one], source))
+        return torch.cat(changed)
 
     def _now(self) -> BatchState:
         return BatchState(self._left.clone(), self.generator.get_state())  # a view would bring its epoch along

@@ -17,11 +17,11 @@ from torch import Generator, Tensor, nn
 
 from pdebench.errors import CellWarning, Diverged, Interrupted, ResultsError, out_of_memory
 from pdebench.ops.precision import autocast
-from pdebench.suite.config import TrainConfig
 from pdebench.system.distributed import ALONE, World, local_gradients
 from pdebench.system.durations import warm_up
 from pdebench.system.energy import EnergyMeter
 from pdebench.tasks.learner import Learner
+from pdebench.tasks.training import TrainSection
 from pdebench.train.batches import Batches, BatchState, Images
 from pdebench.train.bits import bits_depend_on, differences
 from pdebench.train.optimizer import AdamW, Group
@@ -82,7 +82,7 @@ def compile_in_place(model: nn.Module, mode: str) -> None:
         model.compile(mode="max-autotune" if mode == "compile-max" else "default")
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
+def learning_rate(config: TrainSection, step: int) -> float:
     """The rate of `step` (counted from 0): a linear warm-up, then constant or a half cosine down to 0."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
@@ -109,7 +109,7 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int, warmup
 def train(
     model: nn.Module,
     data: Images,
-    config: TrainConfig,
+    config: TrainSection,
     *,
     learner: Learner,
     device: torch.device,
@@ -153,8 +153,9 @@ def train(
     order = Generator().manual_seed(config.seed)
     draws = Generator(device).manual_seed(config.seed + 1)
     batches = Batches(
-        data, config.batch_size, order, world.part(config.batch_size), flip=flip, pin=device.type == "cuda"
-    )
+        data, config.batch_size, order, world.part(config.batch_size), flip=flip, pin=device.type == "cuda",
+        augment=learner.augment if learner.augments else None, seed=config.seed,
+    )  # fmt: skip
     clock = _Clock(device)
     curve = Curve()
     waits: list[float] = []
@@ -288,7 +289,7 @@ def train(
     )  # fmt: skip
 
 
-def _common(data: Images, config: TrainConfig, flip: bool) -> dict[str, Any]:
+def _common(data: Images, config: TrainSection, flip: bool) -> dict[str, Any]:
     """What a training has in common with one that goes on with it, by the names that a suite and a record have for it.
 
     Not `precision`: of `auto` it is known here alone, and what it came to is said.
@@ -333,7 +334,7 @@ def _set_global_random(states: dict[str, Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states["device"], device)
 
 
-def _groups(model: nn.Module, config: TrainConfig) -> list[Group]:
+def _groups(model: nn.Module, config: TrainSection) -> list[Group]:
     """Weights of linear layers and convolutions, which decay, and everything else, which does not.
 
     The rest are biases, norms, embeddings and the dynamics of a mixer, for which 0 is no neutral value: Mamba's authors
@@ -348,7 +349,7 @@ def _groups(model: nn.Module, config: TrainConfig) -> list[Group]:
     ]
 
 
-def _read(pending: list[tuple[Tensor, Tensor, float]], curve: Curve, config: TrainConfig, world: World) -> None:
+def _read(pending: list[tuple[Tensor, Tensor, float]], curve: Curve, config: TrainSection, world: World) -> None:
     """Bring the pending losses to the host, and stop where one is not finite."""
     losses = world.mean([value.item() for value, _, _ in pending])
     for loss, (_, norm, rate) in zip(losses, pending, strict=True):

@@ -15,21 +15,23 @@ from torch import Generator, Tensor
 from pdebench.models.backbone import Backbone
 from pdebench.models.mixers.base import Mixer
 
-Visit = Callable[[int, Mixer, Tensor, Tensor], None]
+Visit = Callable[[int, Mixer, Tensor, Tensor | None], None]
+"""Of layer, mixer, tokens and conditioning; None in a shell without conditioning."""
 
 
 def visit_mixers(model: Backbone, x: Tensor, t: Tensor, visit: Visit) -> None:
     """Run the backbone on `x` (B, C, H, W) at times `t` (B,), without labels, and call `visit(layer, mixer, u, c)`
-    for each mixer with the tokens (B, N, D) and the conditioning (B, D) that it meets there.
+    for each mixer with the tokens (B, N, D) and the conditioning (B, D), if any, that it meets there.
 
     Only one layer's tokens are held at a time. `visit` calls `mixer.forward`: calling the mixer itself would visit it
     again.
     """
 
-    def met(layer: int) -> Callable[[torch.nn.Module, tuple[Tensor, Tensor]], None]:
-        def hook(mixer: torch.nn.Module, given: tuple[Tensor, Tensor]) -> None:
+    def met(layer: int) -> Callable[[torch.nn.Module, tuple[Tensor, Tensor | None]], None]:
+        def hook(mixer: torch.nn.Module, given: tuple[Tensor, Tensor | None]) -> None:
             assert isinstance(mixer, Mixer)
-            visit(layer, mixer, *(part.detach() for part in given))
+            x, c = given
+            visit(layer, mixer, x.detach(), None if c is None else c.detach())
 
         return hook
 
@@ -43,13 +45,13 @@ def visit_mixers(model: Backbone, x: Tensor, t: Tensor, visit: Visit) -> None:
             handle.remove()
 
 
-def mixer_row(mixer: Mixer, x: Tensor, c: Tensor, grid: tuple[int, int], directions: Tensor) -> Tensor:
+def mixer_row(mixer: Mixer, x: Tensor, c: Tensor | None, grid: tuple[int, int], directions: Tensor) -> Tensor:
     """`g(m) = J(m)^T w` of the mixer's centre token, (B, h, w, D), about tokens `x` (B, N, D).
 
     Args:
         mixer: called as `mixer(x, c)`.
         x: its input tokens, in raster order.
-        c: its conditioning, (B, D).
+        c: its conditioning, (B, D), if any.
         grid: tokens (h, w).
         directions: w, one for each sample, (B, D).
     """
@@ -67,11 +69,11 @@ def network_row(model: Backbone, x: Tensor, t: Tensor, directions: Tensor) -> Te
     """
     ends: list[Tensor] = []
 
-    def enter(_: torch.nn.Module, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def enter(_: torch.nn.Module, given: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
         ends.append(given[0].detach().requires_grad_())
-        return ends[0], given[1].detach()
+        return ends[0], None if given[1] is None else given[1].detach()
 
-    def leave(_: torch.nn.Module, given: tuple[Tensor, Tensor]) -> None:
+    def leave(_: torch.nn.Module, given: tuple[Tensor, Tensor | None]) -> None:
         ends.append(given[0])
 
     handles = [model.blocks[0].register_forward_pre_hook(enter), model.final_layer.register_forward_pre_hook(leave)]

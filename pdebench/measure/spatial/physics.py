@@ -141,19 +141,19 @@ def _ramp(z: Tensor) -> Tensor:
     return z * torch.special.ndtr(z) + torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)  # type: ignore[no-any-return]
 
 
-def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor) -> Physics:
+def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor | None) -> Physics:
     """What the mixer has learned, and how far its measured response is from it.
 
     Args:
         mixer: as it stands in the backbone.
         x: tokens that it meets there, (B, N, D).
-        c: conditioning, (B, D); a selective operator is taken at the first sample's tau.
+        c: conditioning, (B, D), if any; a selective operator is taken at the first sample's tau.
     """
     operator, grid, given = mixer.operator, mixer.grid, []
     handle = operator.register_forward_pre_hook(lambda _, arguments: given.append(arguments))
     try:
         with torch.no_grad():
-            mixer.forward(x[:1], c[:1])
+            mixer.forward(x[:1], None if c is None else c[:1])
     finally:
         handle.remove()
     tau = given[0][1]

@@ -63,7 +63,7 @@ def survey(
     main = learner.times[len(learner.times) // 2]
     for time in learner.times:
 
-        def visit(layer: int, mixer: Mixer, x: Tensor, c: Tensor, time: float = time) -> None:
+        def visit(layer: int, mixer: Mixer, x: Tensor, c: Tensor | None, time: float = time) -> None:
             watch(time, layer)
             row = mixer_row(mixer, x, c, model.grid, random_directions(len(x), x.shape[-1], x, seed))
             energy = energy_map(row)
@@ -80,7 +80,7 @@ def survey(
 
 
 def _mixer(
-    layer: int, mixer: Mixer, x: Tensor, c: Tensor, grid: tuple[int, int], row: Tensor, energy: Tensor
+    layer: int, mixer: Mixer, x: Tensor, c: Tensor | None, grid: tuple[int, int], row: Tensor, energy: Tensor
 ) -> MixerFindings:
     """All of one mixer but its mixing lengths at the other times."""
     impulse, share = leading_response(row)

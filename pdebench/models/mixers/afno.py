@@ -51,7 +51,7 @@ class AdaptiveFourier(Mixer):
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=SCALE)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D); the transforms run in float32 under any autocast."""
         batch, tokens, width = x.shape
         h, w = self.grid

@@ -24,7 +24,7 @@ class Attention(Mixer):
         self.qkv = nn.Linear(place.width, 3 * place.width)
         self.proj = nn.Linear(place.width, place.width)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Attend over all tokens; `x` and the result are (B, N, D)."""
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)

@@ -39,7 +39,7 @@ class GlobalFilter(Mixer):
         """Real and imaginary parts N(0, 0.02), as published."""
         nn.init.normal_(self.filter, std=0.02)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D)."""
         u = in_autocast(x).unflatten(1, self.grid).permute(0, 3, 1, 2)  # (B, D, h, w), channels last
         return spectral_product(u, hermitian(self.filter, self.grid[1])).permute(0, 2, 3, 1).flatten(1, 2)

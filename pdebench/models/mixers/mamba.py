@@ -125,7 +125,7 @@ class BidirectionalMamba(Mixer):
         self.forwards.initialise()
         self.backwards.initialise()
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D) along the raster order, both ways."""
         u, z = self.in_proj(x).chunk(2, dim=-1)
         y = self.forwards_scan.undo(self.forwards(self.forwards_scan(u)))

@@ -168,11 +168,11 @@ class PDEMixer(Mixer):
         if self.log_tau is not None:
             nn.init.zeros_(self.log_tau.weight)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D); the symbol is formed in float32 under any autocast."""
         u = self.in_proj(x).unflatten(1, self.grid).permute(0, 3, 1, 2)  # (B, D, h, w), channels last
         tau = None
-        if self.log_tau is not None:
+        if self.log_tau is not None and c is not None:
             wide = torch.promote_types(u.dtype, torch.float32)
             tau = self.log_tau(F.silu(c)).to(wide).clamp(-4, 4).exp()
         mixed = self.operator(u, tau).permute(0, 2, 3, 1).flatten(1, 2)

@@ -193,7 +193,7 @@ class S4DMixer(Mixer):
         self.operator = S4D(place.width)
         self.out_proj = nn.Linear(place.width, place.width)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D); the transforms run in float32 under any autocast."""
         u = self.in_proj(x).transpose(1, 2)
         u = u.to(torch.promote_types(u.dtype, torch.float32), memory_format=torch.contiguous_format)

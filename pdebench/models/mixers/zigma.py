@@ -38,7 +38,7 @@ class ZigzagMamba(Mixer):
         initialise_projections(self.in_proj, self.out_proj, self.branches)
         self.direction.initialise()
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D) along this layer's zigzag."""
         u, z = self.in_proj(x).chunk(2, dim=-1)
         y = self.scan.undo(self.direction(self.scan(u)))

@@ -26,6 +26,7 @@ class GenerationTask(Task):
     name = "generation"
     summary = "images from noise by flow matching, given their class where there are classes"
     evaluation: ClassVar[type[SamplesEvaluation]] = GenerationEvaluation
+    samples = True
     columns = COLUMNS
 
     def outputs(self, classes: int | None, channels: int) -> Outputs:

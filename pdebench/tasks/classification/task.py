@@ -1,0 +1,81 @@
+"""Classification of images, as a suite asks for it. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pdebench.data.source import Source, SourceConfig
+from pdebench.errors import DataError
+from pdebench.tasks.classification.columns import AT_SIDES, COLUMNS, SCORES
+from pdebench.tasks.classification.evaluation import ClassificationEvaluation
+from pdebench.tasks.classification.training import ClassificationTraining
+from pdebench.tasks.task import Conflict, Outputs, Task
+
+if TYPE_CHECKING:
+    from pdebench.tasks.classification.learner import ClassificationLearner
+
+
+class ClassificationTask(Task):
+    """The class of an image; of its shell see `Backbone`: nothing is conditioned, and the tokens' mean is read."""
+
+    name = "classification"
+    summary = "the class of an image, by a ViT around each mixer: no times, no labels, no adaLN"
+    evaluation = ClassificationEvaluation
+    training = ClassificationTraining
+    scores = SCORES
+    columns = COLUMNS
+    at_sides = AT_SIDES
+
+    def outputs(self, classes: int | None, channels: int) -> Outputs:
+        """A number for each class, by the image alone."""
+        return Outputs(num_classes=None, head="vector", out_channels=classes, conditioned=False)
+
+    def learner(self, train: Any) -> ClassificationLearner:
+        """Cross-entropy with what the section asks for."""
+        from pdebench.tasks.classification.augmentation import Augmentation
+        from pdebench.tasks.classification.learner import ClassificationLearner
+
+        augmentation = Augmentation(train.randaugment, train.crop, train.erasing)
+        return ClassificationLearner(train.smoothing, train.mixup, train.cutmix, augmentation)
+
+    def looked_at(self) -> ClassificationLearner:
+        """Plain cross-entropy."""
+        from pdebench.tasks.classification.learner import ClassificationLearner
+
+        return ClassificationLearner()
+
+    def conflict(self, train: Any, evaluate: ClassificationEvaluation) -> Conflict | None:
+        """Images are mixed in pairs, on one device at one time."""
+        parts = train.processes * train.accumulate
+        if not train.mixes or (train.batch_size // parts) % 2 == 0:
+            return None
+        return Conflict(
+            ("train", "batch_size"),
+            f"{'mixup' if train.mixup else 'cutmix'} mixes images in pairs, and {train.batch_size // parts} images are "
+            f"taken at a time; take a multiple of {2 * parts}",
+            (("train", "mixup"), ("train", "cutmix"), ("train", "devices"), ("train", "accumulate")),
+        )
+
+    def check(
+        self, source: Source, data: SourceConfig, classes: int | None, train: Any, evaluate: ClassificationEvaluation
+    ) -> None:
+        """See `Task`: there have to be classes to tell apart, and pictures where pictures are changed."""
+        if classes is None or classes < 2:
+            has = "has no classes" if classes is None else f"has {classes} class"
+            raise DataError(
+                f"data set '{source.name}' {has}, and classification tells classes apart: take a set with two or more"
+            )
+        asked, channels = train.changes_pictures, source.channels_of(data)
+        if asked and (source.dtype != "uint8" or channels not in (1, 3)):
+            what = f"images of {channels} channels" if source.dtype == "uint8" else "numbers that are no pictures"
+            raise DataError(
+                f"data set '{source.name}' holds {what}, and train.{asked[0]} changes grey or RGB pictures: leave it out"
+            )
+
+    def told(self, evaluate: ClassificationEvaluation) -> Mapping[str, str]:
+        """At how many other resolutions it is evaluated."""
+        return {"sides": f"at {', '.join(map(str, evaluate.sides))} px"} if evaluate.sides else {}
+
+
+CLASSIFICATION = ClassificationTask()
