@@ -15,6 +15,7 @@ from pdebench.cli.evaluating import evaluate
 from pdebench.cli.gate import regress, save_baseline
 from pdebench.cli.importing import import_
 from pdebench.cli.planning import anchors, doctor, list_, plan, schema, validate
+from pdebench.cli.probing import probe
 from pdebench.cli.results import fit, inspect, report, sample
 from pdebench.cli.running import cancel, run, status, worker
 from pdebench.errors import PdebenchError, printable
@@ -65,6 +66,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order of `--help`
     "sample": sample,
     "evaluate": evaluate,
     "inspect": inspect,
+    "probe": probe,
     "import": import_,
 }
 for name, verb in VERBS.items():

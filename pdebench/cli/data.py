@@ -66,7 +66,7 @@ def stats(
     from pdebench.data.statistics import statistics
 
     for config in configs_of(what, resolution, name, keys):
-        with _remarks():
+        with remarks():
             found = statistics(_sets(config))
         if as_json:
             typer.echo(json.dumps({"data": config.model_dump(mode="json"), **asdict(found)}, indent=1))
@@ -103,7 +103,7 @@ def show(
     if split not in ("train", "validation"):
         raise DataError(f"--split {split}: take train or validation")
     config = configs_of(what, resolution, name, keys)[0]
-    with _remarks():
+    with remarks():
         images = registry.load(config, split)  # type: ignore[arg-type]
     if images.images.shape[1] not in (1, 3) or images.images.dtype != np.uint8:
         raise DataError(
@@ -148,7 +148,7 @@ def pack(
     from pdebench.data.packed.images import pack as make
 
     (config,) = configs_of(what, resolution, name, keys)[:1]
-    with _remarks(), bar("packing", "parts") as said:
+    with remarks(), bar("packing", "parts") as said:
         index = make(config, out, workers or len(os.sched_getaffinity(0)), said)
     rows = {split: sum(len(part.splits[split].labels) for part in index.parts if split in part.splits)
             for split in ("train", "validation")}  # fmt: skip
@@ -193,7 +193,7 @@ def encode(
     except RuntimeError:
         raise DataError(f"--device {devices}: take cpu, or cuda:0 and so on") from None
     config = configs_of(what, resolution, name, keys)[0]
-    with _remarks(), bar("encoding", "parts") as said:
+    with remarks(), bar("encoding", "parts") as said:
         index = make(
             config, out, autoencoder, devices=chosen, flip=flip, precision=precision, download=download, said=said
         )
@@ -269,7 +269,7 @@ def _sets(config: DataConfig) -> dict[Split, ImageSet]:
 
 
 @contextmanager
-def _remarks() -> Iterator[None]:
+def remarks() -> Iterator[None]:
     """What a source has to say of its set, once each, on standard error."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CellWarning)

@@ -21,6 +21,7 @@ from pdebench.report.sections import tables
 from pdebench.report.sections.ablation import AblationTable, ablation_tables
 from pdebench.report.sections.costs import costs
 from pdebench.report.sections.curves import loss_curves
+from pdebench.report.sections.learned import learned_section
 from pdebench.report.sections.predicted import predicted
 from pdebench.report.sections.provenance import provenance, suite_names
 from pdebench.report.sections.published import published
@@ -64,6 +65,7 @@ def sections(page: Page) -> list[PageSection]:
         PageSection("memory", "Memory", costs(table, "memory")),
         PageSection("scaling", "Scaling", scaling_section(table)),
         PageSection("spatial", "In space", spatial_section(table, page.folders)),
+        PageSection("learned", "What was learned", learned_section(table, page.folders)),
         PageSection("predicted", "Predictions", predicted(table, page.folders)),
         PageSection("curves", "Loss curves", loss_curves(table, page.curves)),
         PageSection("samples", "Samples", sample_rows(table, page.folders)),

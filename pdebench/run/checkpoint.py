@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,14 @@ class Checkpoint:
         name: as `create_model` takes it.
         learner: the task that it was trained for.
         space: of the latents that it was trained on; None: images.
+        build: the arguments of `create_model` that made it.
     """
 
     model: Backbone
     name: str
     learner: Learner
     space: Space | None = None
+    build: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -97,7 +100,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors, {burst[0]} "
             "first): its training diverged, or the file was damaged; train its cell again"
         )
-    return Checkpoint(model.eval(), name, learner, space)
+    return Checkpoint(model.eval(), name, learner, space, build)
 
 
 def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> None:

@@ -39,7 +39,7 @@ def pdebench(*arguments: str) -> subprocess.CompletedProcess[str]:
             "cancel",
             "worker",
         ),
-        *("inspect", "fit", "regress", "baseline save", "anchors", "import"),
+        *("inspect", "probe", "fit", "regress", "baseline save", "anchors", "import"),
     ],
 )
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
