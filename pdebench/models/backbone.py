@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from pdebench.errors import ModelError, did_you_mean
 from pdebench.models.grid import InputSize, grid_of, sides_of
+from pdebench.models.mix_ffn import MixFfn
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.registry import Dimensions, Family, parse_name
 from pdebench.models.shell import Head, Shell
@@ -104,6 +105,13 @@ def norm(width: int, kind: str) -> nn.Module:
     return nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
 
 
+def _mlp(kind: str, place: MixerContext, hidden: int) -> nn.Module:
+    """What stands beside a mixer; see `Shell.mlp`."""
+    if kind == "mix":
+        return MixFfn(place.width, hidden, place.grid)
+    return (SwiGlu if kind == "swiglu" else Mlp)(place.width, hidden)
+
+
 class Block(nn.Module):
     """An adaLN-zero block around any token mixer: DiT's, but for what the family's shell changes."""
 
@@ -115,7 +123,7 @@ class Block(nn.Module):
         self.mlp: nn.Module | None = None
         if mlp_hidden is not None:
             self.norm2 = norm(width, shell.norm)
-            self.mlp = (SwiGlu if shell.mlp == "swiglu" else Mlp)(width, mlp_hidden)
+            self.mlp = _mlp(shell.mlp, place, mlp_hidden)
         self.convolution = DepthwiseConvolution(width, place.grid) if shell.convolution else None
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, (3 if self.mlp is None else 6) * width))
 

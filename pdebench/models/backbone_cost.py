@@ -35,9 +35,7 @@ def backbone_cost(
     if hidden is None:
         block += linear(d, 3 * d, 1)
     else:
-        gates = 2 if shell.mlp == "swiglu" else 1
-        bias = shell.mlp != "swiglu"
-        block += linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias) + norm + linear(d, 6 * d, 1)
+        block += _mlp(shell.mlp, d, hidden, n) + norm + linear(d, 6 * d, 1)
     if shell.convolution:
         block += Cost(10 * d, macs.convolution(n * d, 9))
     embedders = linear(pixels, d, n) + linear(256, d, 1) + linear(d, d, 1)
@@ -46,3 +44,13 @@ def backbone_cost(
     last = norm + (linear(d, made, 1) if head == "vector" else linear(d, patch * patch * made, n))
     last += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, macs.norm(n * d))  # adaLN, or a second norm
     return embedders + block.times(depth) + last
+
+
+def _mlp(kind: str, d: int, hidden: int, n: int) -> Cost:
+    """What stands beside a mixer; see `Shell.mlp`."""
+    if kind == "mix":
+        convolved = 2 * hidden
+        convolution = Cost(10 * convolved, macs.convolution(n * convolved, 9))
+        return linear(d, convolved, n) + convolution + linear(hidden, d, n, bias=False)
+    gates, bias = (2, False) if kind == "swiglu" else (1, True)
+    return linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias)
