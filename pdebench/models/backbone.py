@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from pdebench.errors import ModelError, did_you_mean
 from pdebench.models.grid import InputSize, grid_of, indivisible, patches_of, sides_of
+from pdebench.models.mix_ffn import MixFfn
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.registry import Dimensions, Family, parse_name
 from pdebench.models.shell import Head, Shell
@@ -109,6 +110,13 @@ def norm(width: int, kind: str, affine: bool = False) -> nn.Module:
     return nn.LayerNorm(width, elementwise_affine=affine, eps=1e-6)
 
 
+def _mlp(kind: str, place: MixerContext, hidden: int, *, exact: bool) -> nn.Module:
+    """What stands beside a mixer; see `Shell.mlp`. `exact`: the GELU of an MLP is not tanh's."""
+    if kind == "mix":
+        return MixFfn(place.width, hidden, place.grid)
+    return SwiGlu(place.width, hidden) if kind == "swiglu" else Mlp(place.width, hidden, exact=exact)
+
+
 class Block(nn.Module):
     """An adaLN-zero block around any token mixer: DiT's, but for what the family's shell changes.
 
@@ -135,8 +143,7 @@ class Block(nn.Module):
         self.mlp: nn.Module | None = None
         if mlp_hidden is not None:
             self.norm2 = norm(width, shell.norm, affine=not conditioned)
-            gated = shell.mlp == "swiglu"
-            self.mlp = SwiGlu(width, mlp_hidden) if gated else Mlp(width, mlp_hidden, exact=not conditioned)
+            self.mlp = _mlp(shell.mlp, place, mlp_hidden, exact=not conditioned)
         self.convolution = DepthwiseConvolution(width, place.grid) if shell.convolution else None
         self.adaLN_modulation: nn.Sequential | None = None
         if conditioned:

@@ -40,9 +40,7 @@ def backbone_cost(
     def block(layer: int) -> Cost:
         found = family.cost(replace(place, layer=layer), options) + norm
         if hidden is not None:
-            gates = 2 if shell.mlp == "swiglu" else 1
-            bias = shell.mlp != "swiglu"
-            found += linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias) + norm
+            found += _mlp(shell.mlp, d, hidden, n) + norm
         if conditioned:  # adaLN
             found += linear(d, (3 if hidden is None else 6) * d, 1)
         if shell.convolution:
@@ -63,3 +61,13 @@ def backbone_cost(
     for layer in range(min(cycle, depth)):
         whole += block(layer).times(len(range(layer, depth, cycle)))
     return whole + last
+
+
+def _mlp(kind: str, d: int, hidden: int, n: int) -> Cost:
+    """What stands beside a mixer; see `Shell.mlp`."""
+    if kind == "mix":
+        convolved = 2 * hidden
+        convolution = Cost(10 * convolved, macs.convolution(n * convolved, 9))
+        return linear(d, convolved, n) + convolution + linear(hidden, d, n, bias=False)
+    gates, bias = (2, False) if kind == "swiglu" else (1, True)
+    return linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias)

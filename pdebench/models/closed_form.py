@@ -130,9 +130,48 @@ def afno(place: MixerContext, options: Any) -> Cost:
     return Cost(2 * (2 * d * d // blocks + 2 * d), 2 * layer.macs + 2 * d * macs.fft(*place.grid))
 
 
+def vheat(place: MixerContext, options: Any) -> Cost:
+    """4 d^2 + 16 d + n d parameters: convolution, projections to tokens and gate, norm; conductivity by frequency.
+
+    A constant does not conduct: the embedding of the first of the n frequencies never acts. Nor does a constant that is
+    the same in all channels, one direction of the in-projection's bias, which the norm takes away.
+    """
+    d, n = place.width, place.tokens
+    tokens = _depthwise(d, n) + linear(d, 2 * d, n) + Cost(2 * d, macs.norm(n * d)) + linear(d, d, n)
+    conducted = Cost(n * d, 2 * d * macs.cosine_transform(*place.grid), d + 1)
+    return tokens + linear(d, d, 0) + conducted
+
+
+def wave(place: MixerContext, options: Any) -> Cost:
+    """4 d^2 + 18 d parameters: convolution, projections to two fields and the gate, speed and damping, norm.
+
+    A displacement that is one constant in all channels never acts, as in `vheat`.
+    """
+    d, n = place.width, place.tokens
+    tokens = _depthwise(d, n) + linear(d, 3 * d, n) + Cost(2 * d, macs.norm(n * d)) + linear(d, d, n)
+    return tokens + Cost(2 * d, d * (4 * macs.fft(*place.grid) + macs.COMPLEX_PRODUCT * n), 1)
+
+
+def dico(place: MixerContext, options: Any) -> Cost:
+    """3 d^2 + 13 d parameters: two pointwise layers around a convolution, and a layer on the mean of the tokens."""
+    d, n = place.width, place.tokens
+    return linear(d, d, n).times(2) + _depthwise(d, n) + linear(d, d, 1)
+
+
+def linear_attention(place: MixerContext, options: Any) -> Cost:
+    """4 d^2 + d parameters; per head two products with its values and a column of ones."""
+    d, n, head = place.width, place.tokens, place.width // place.heads
+    return linear(d, 3 * d, n, bias=False) + linear(d, d, n) + Cost(0, 2 * n * d * (head + 1))
+
+
 def none(place: MixerContext, options: Any) -> Cost:
     """d^2 + d parameters, n d^2 MACs."""
     return linear(place.width, place.width, place.tokens)
+
+
+def _depthwise(d: int, n: int) -> Cost:
+    """A 3 x 3 depthwise convolution with a bias."""
+    return Cost(10 * d, macs.convolution(n * d, 9))
 
 
 def _spectral(*grid: int) -> float:
@@ -150,6 +189,8 @@ def mlp_hidden(kind: str, place: MixerContext, mixer: Cost) -> int:
         return 4 * d
     if kind == "swiglu":  # LLaMA's: 8 / 3 of the width, up to a multiple of 256 (arXiv 2302.13971)
         return 256 * math.ceil((8 * d // 3) / 256)
+    if kind == "mix":  # SANA's: 2.5 times the width (arXiv 2410.10629, table 6)
+        return 5 * d // 2
     if kind == "narrowed":  # DiT's attention and MLP have 12 d^2 + 9 d parameters; in steps of 4
         return max(4, 4 * round((12 * d * d + 9 * d - mixer.params - d) / (2 * d + 1) / 4))
     return 0

@@ -70,3 +70,8 @@ class DepthwiseConvolution(nn.Module):
         image = x.unflatten(1, self.grid).permute(0, 3, 1, 2)
         mixed: Tensor = DepthwiseProduct.apply(image, self.weight.to(x.dtype), self.bias.to(x.dtype))
         return mixed.permute(0, 2, 3, 1).flatten(1, 2)
+
+    def initialise_as_convolution(self) -> None:
+        """PyTorch's own initialisation of a convolution: weights and biases uniform within 1 / 3, by its 9 taps."""
+        nn.init.uniform_(self.weight, -1 / 3, 1 / 3)
+        nn.init.uniform_(self.bias, -1 / 3, 1 / 3)

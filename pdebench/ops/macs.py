@@ -27,6 +27,11 @@ def convolution(elements: int, taps: int) -> int:
     return elements * taps
 
 
+def cosine_transform(*grid: int) -> int:
+    """MACs of a cosine transform of a grid by one matrix for each axis."""
+    return math.prod(grid) * sum(grid)
+
+
 def frequencies(*grid: int) -> int:
     """Points of the half spectrum of a real grid: its last axis of n points has n // 2 + 1 frequencies."""
     *others, last = grid

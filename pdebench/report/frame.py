@@ -36,6 +36,10 @@ FAMILIES = (
     "S4D-DiT",
     "GFNet-DiT",
     "AFNO-DiT",
+    "vHeat-DiT",
+    "Wave-DiT",
+    "DiCo",
+    "Linear-DiT",
     FLOOR,
 )
 """Fixes the colour and the shape of a family, whatever else is in the table."""

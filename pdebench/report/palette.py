@@ -27,16 +27,20 @@ LIGHT = (
     "#5645a8",
     "#77841a",
     "#6f4e37",
-    "#5f6875",
     "#c62839",
     "#007c91",
     "#7a3fb0",
     "#4c7a1e",
+    "#5f6875",
     "#b0487a",
     "#2f5d8a",
     "#9a5b1f",
     "#3a8f5c",
     "#805a9c",
+    "#b5533c",
+    "#5a6e8c",
+    "#946b2d",
+    "#4f7a70",
 )
 DARK = (
     "#55aaf5",
@@ -49,16 +53,20 @@ DARK = (
     "#a79aff",
     "#c6d04a",
     "#cfa98c",
-    "#a3acb8",
     "#ff7b8a",
     "#4fd0e6",
     "#c79bff",
     "#a3d96b",
+    "#a3acb8",
     "#ff9fcb",
     "#8fc0f0",
     "#e3a865",
     "#7fe0a6",
     "#cfaee8",
+    "#f2a08c",
+    "#b3c4de",
+    "#e0bd7f",
+    "#a6d6cb",
 )
 SHAPES = (
     "M0,-1A1,1,0,1,1,0,1A1,1,0,1,1,0,-1Z",  # disc
@@ -71,20 +79,24 @@ SHAPES = (
     "M1.1,0L-.8,1.05V-1.05Z",  # triangle right
     "M0,-1.1L1.05,-.34L.65,.89H-.65L-1.05,-.34Z",  # pentagon
     "M-1.1,0L.8,1.05V-1.05Z",  # triangle left
-    "M0,-1.2L.3,-.35L1.2,-.35L.48,.15L.75,1L0,.5L-.75,1L-.48,.15L-1.2,-.35L-.3,-.35Z",  # star
     "M0,-1.1L.95,-.55V.55L0,1.1L-.95,.55V-.55Z",  # hexagon
     "M-1,-1H1L-1,1H1Z",  # hourglass
     "M0,-1.2L.32,-.32L1.2,0L.32,.32L0,1.2L-.32,.32L-1.2,0L-.32,-.32Z",  # star of four
     "M-1,-1L1,1V-1L-1,1Z",  # hourglass, lying
+    "M0,-1.2L.3,-.35L1.2,-.35L.48,.15L.75,1L0,.5L-.75,1L-.48,.15L-1.2,-.35L-.3,-.35Z",  # star
     "M-1.05,.5A1.05,1.05,0,1,1,1.05,.5Z",  # half a disc, upper
     "M-1.1,-.45H1.1V.45H-1.1Z",  # bar
     "M1.05,-.5A1.05,1.05,0,1,1,-1.05,-.5Z",  # half a disc, lower
     "M-.45,-1.1H.45V1.1H-.45Z",  # pole
     "M0,-1L1,0V.9L0,-.1L-1,.9V0Z",  # chevron
+    "M-.45,-.9H1.2L.45,.9H-1.2Z",  # parallelogram
+    "M-1.1,-1H1.1V-.3H.4V1H-.4V-.3H-1.1Z",  # tee
+    "M0,-1.2C.9,-.2,.9,.9,0,1C-.9,.9,-.9,-.2,0,-1.2Z",  # drop
+    "M-1.2,0Q0,-1.4,1.2,0Q0,1.4,-1.2,0Z",  # lens
 )
 """SVG paths within about 1 of the origin, as Vega takes them."""
 
-BUILT_IN = 11
+BUILT_IN = 15
 """How many of each are the built-in families' own."""
 
 

@@ -63,6 +63,10 @@ def idle(family: str, width: int, grid: tuple[int, int], heads: int = 1, **optio
         ("S4D-DiT", 1, 1, (2, 3), {}),
         ("DiG", 4, 1, (2, 3), {}),
         ("ZigMa", 4, 1, (2, 3), {}),
+        ("vHeat-DiT", 3, 1, (2, 3), {}),
+        ("Wave-DiT", 3, 1, (3, 4), {}),
+        ("DiCo", 3, 1, (2, 3), {}),
+        ("Linear-DiT", 4, 2, (2, 3), {}),
         ("None-DiT", 4, 1, (2, 3), {}),
     ],
 )
