@@ -98,7 +98,8 @@ def main(text: str) -> None:
     from pdebench.suite.config import TrainConfig
     from pdebench.tasks.registry import TASKS
     from pdebench.train.batches import Images
-    from pdebench.train.loop import compile_in_place, train
+    from pdebench.train.compiled import compile_in_place, graphed
+    from pdebench.train.loop import train
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _limit_memory(on_cpu=device.type == "cpu")
@@ -112,7 +113,9 @@ def main(text: str) -> None:
         labels = None if classes is None else torch.zeros(batch, dtype=torch.int64)
         # the second step is the first with the optimiser's state there from its beginning
         config = TrainConfig.model_validate(trial.train | {"steps": 2, "warmup": 0, "batch_size": batch})
-        compile_in_place(model, config.compile)
+        if graphed(config.compile, device):
+            torch.compiler.reset()  # graphs of the batch before hold its memory
+        compile_in_place(model, config.compile, device)
         learner = TASKS[trial.task].learner(config)
         train(model, Images(pixels, labels), config, learner=learner, device=device, precision=trial.precision)
         print(batch, flush=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,22 @@ T = TypeVar("T")
 def kept(form: Callable[..., T]) -> Callable[..., T]:
     """Turn `form(*sizes, dtype, device)` into `get(*sizes, like)`, which takes precision and device from a tensor.
 
-    What was formed before is given again, so nobody may write to it. It is formed anew where the tensor has no numbers
-    to go with: in a graph that is compiled or traced, which should see how it comes about, and on fake tensors, which
-    must not find a real one, nor leave theirs.
+    What was formed before is given again, so nobody may write to it, and never let go of: a CUDA graph that was
+    recorded with it reads it where it lies. It is formed anew where the tensor has no numbers to go with: in a graph
+    that is compiled or traced, which should see how it comes about, and on fake tensors, which must not find a real
+    one, nor leave theirs.
     """
-    once = lru_cache(maxsize=32)(form)
+
+    @cache
+    def once(*given: Any) -> T:
+        *_, device = given
+        if device.type != "cuda":
+            return form(*given)
+        # While a CUDA graph is warmed up or recorded, what its thread allocates is the graph's, and overwritten.
+        with ThreadPoolExecutor(1) as another:
+            found = another.submit(form, *given).result()
+        torch.cuda.synchronize(device)
+        return found
 
     def get(*sizes: object, like: Tensor) -> T:
         real = type(like) in (Tensor, nn.Parameter) and not like.is_meta
