@@ -83,10 +83,11 @@ def slurm(session: nox.Session) -> None:
     python(session, "-m", "pytest", "tests/slurm", *session.posargs, env={"PDEBENCH_SLURM": "1"})
 
 
-def _suite(name: str) -> tuple[str, ...]:
-    """The arguments that run a suite of speed on a GPU, compiled, in bf16."""
-    how = ("--set", "train.precision=bf16", "--set", "train.compile=compile")
-    return ("pdebench", "run", name, "--results", f"results/{name}_gpu", *how)
+def _suite(name: str, mode: str = "compile") -> tuple[str, ...]:
+    """The arguments that run a suite of speed on a GPU, in bf16, in a mode of `train.compile`."""
+    results = f"results/{name}_{mode}_gpu" if mode != "compile" else f"results/{name}_gpu"
+    how = ("--set", "train.precision=bf16", "--set", f"train.compile={mode}")
+    return ("pdebench", "run", name, "--results", results, *how)
 
 
 # Seconds that a step may take, and what is run of it: in order of worth, since a GPU is often lent for minutes. What a
@@ -97,6 +98,9 @@ GPU_STEPS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (60, ("benchmarks.kernels",)),
     (240, _suite("resolution")),
     (180, _suite("latency")),
+    (120, ("pytest", "-q", "tests/train/test_graphs_on_gpu.py")),
+    (180, _suite("latency", "compile-graphs")),
+    (180, _suite("resolution", "compile-graphs")),
     (180, ("benchmarks", "--only", "roads,loop,peer", "--json", "results/bench_gpu_more.json")),
     (1800, ("pytest",)),
     (1800, _suite("mixers")),

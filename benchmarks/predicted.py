@@ -7,13 +7,9 @@ GPU that never waits for one. 65,536 tokens of S, forward and backward. Nothing 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 
-import torch
-
-from pdebench.models.mixers import pde
-from pdebench.ops import spectral
+from pdebench.ops.spectral_coverage import VARIABLE
 from pdebench.plan.devices import DATASHEETS
 from pdebench.plan.roofline import seconds_by_kind
 from pdebench.plan.trace import Operations, trace_step
@@ -42,33 +38,15 @@ def main() -> int:
 
 def _block(family: str, side: int, *, kernel: bool = False) -> Operations:
     """What a third block adds to a step of a model of two."""
-    with _on_a_gpu(kernel=kernel):
-        three, two = (
-            trace_step(
-                f"{family}-S/2", batch_size=TOKENS // side**2, precision="bf16", input_size=2 * side, in_channels=4,
-                num_classes=None, depth=depth,
-            )
-            for depth in (3, 2)
-        )  # fmt: skip
+    os.environ[VARIABLE] = str(int(kernel))
+    three, two = (
+        trace_step(
+            f"{family}-S/2", batch_size=TOKENS // side**2, precision="bf16", device="cuda", capability=9,
+            input_size=2 * side, in_channels=4, num_classes=None, depth=depth,
+        )
+        for depth in (3, 2)
+    )  # fmt: skip
     return three.forward + three.backward - two.forward - two.backward
-
-
-@contextmanager
-def _on_a_gpu(*, kernel: bool) -> Iterator[None]:
-    """The roads that a GPU takes, for tensors that are said to be on a CPU."""
-    by_device, reason = spectral.backend_of, pde.not_covered  # type: ignore[attr-defined]
-
-    def road(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sample: bool = False) -> str:
-        return by_device("cuda", grid, dtype, by_sample=by_sample)
-
-    spectral.backend_of = road
-    pde.not_covered = lambda *_: "" if kernel else "not asked for"  # type: ignore[attr-defined]
-    spectral.not_covered = lambda *_: "not asked for"  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        spectral.backend_of = by_device
-        pde.not_covered = spectral.not_covered = reason  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

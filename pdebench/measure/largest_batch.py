@@ -97,7 +97,8 @@ def main(text: str) -> None:
     from pdebench.models.grid import sides_of
     from pdebench.tasks.registry import TASKS
     from pdebench.train.batches import Images
-    from pdebench.train.loop import compile_in_place, train
+    from pdebench.train.compiled import compile_in_place, graphed
+    from pdebench.train.loop import train
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _limit_memory(on_cpu=device.type == "cpu")
@@ -110,7 +111,9 @@ def main(text: str) -> None:
         pixels = torch.zeros(batch, channels, *sides_of(size), dtype=torch.uint8)
         # the second step is the first with the optimiser's state there from its beginning
         config = task.training.model_validate(trial.train | {"steps": 2, "warmup": 0, "batch_size": batch})
-        compile_in_place(model, config.compile)
+        if graphed(config.compile, device):
+            torch.compiler.reset()  # graphs of the batch before hold its memory
+        compile_in_place(model, config.compile, device)
         learner = task.learner(config)
         labels = learner.made_up_labels(pixels, model.num_classes)
         train(model, Images(pixels, labels), config, learner=learner, device=device, precision=trial.precision)

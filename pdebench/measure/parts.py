@@ -16,7 +16,7 @@ from pdebench.measure.saved_activations import saved_bytes
 from pdebench.models.backbone import Backbone
 from pdebench.ops.precision import autocast
 from pdebench.system.durations import spread
-from pdebench.train.loop import compile_in_place
+from pdebench.train.compiled import begin_pass, compile_in_place
 
 Part = Literal["mixer", "block"]
 WARMUP = 3  # passes before the clock counts, fewer where they take long
@@ -51,6 +51,7 @@ def measure_part(
     wanted = [x, c, *(p for p in subject.parameters() if p.requires_grad)]
 
     def forward() -> Tensor:
+        begin_pass(compile_mode, device)
         with autocast(precision, device):
             return subject(x, c)  # type: ignore[no-any-return]
 
@@ -58,7 +59,7 @@ def measure_part(
         torch.autograd.grad(forward(), wanted, grad, allow_unused=True)
 
     if compile_mode != "eager":
-        compile_in_place(subject, compile_mode)
+        compile_in_place(subject, compile_mode, device)
         both()
     began = time.perf_counter()
     for _ in range(WARMUP):

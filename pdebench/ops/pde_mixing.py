@@ -18,7 +18,7 @@ from pdebench.ops.half_spectrum import HalfSpectrumProduct
 from pdebench.ops.operand import Handles, Macs, backward
 from pdebench.ops.pde_symbol import Context, PDEParameters, pde_symbol, pde_symbol_gradients
 from pdebench.ops.spectral import backend_of, told
-from pdebench.ops.spectral_coverage import KERNEL, not_covered
+from pdebench.ops.spectral_coverage import KERNEL, not_covered, road_device
 
 
 def described(device: str, grid: tuple[int, ...], domain: int, *, by_sample: bool) -> str:
@@ -30,7 +30,7 @@ def described(device: str, grid: tuple[int, ...], domain: int, *, by_sample: boo
     )
     roads = told(bf16, fp32, grid)
     reason = not_covered(device, grid, torch.bfloat16, domain)
-    return f"{roads}; no Triton kernel: {reason}" if reason and device == "cuda" else roads
+    return f"{roads}; no Triton kernel: {reason}" if reason and road_device(device) == "cuda" else roads
 
 
 @torch.library.custom_op("pdebench::pde_mixing", mutates_args=())

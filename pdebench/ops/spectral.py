@@ -18,7 +18,7 @@ from pdebench.ops.half_spectrum import HalfSpectrumProduct
 from pdebench.ops.matrices import MatrixProduct
 from pdebench.ops.operand import Handles, Macs
 from pdebench.ops.packed import PackedProduct
-from pdebench.ops.spectral_coverage import KERNEL, not_covered
+from pdebench.ops.spectral_coverage import KERNEL, not_covered, road_device
 
 # The largest side of a grid whose product goes by matrices, by device and precision, where no kernel takes it; 0
 # elsewhere. On a CPU measured with `python -m benchmarks --only roads`. On a GPU, an H200: in fp32 matrices took 1.5 to
@@ -53,6 +53,7 @@ def backend_of(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sam
 
     On a GPU a symbol that the samples share takes the Triton kernel, where that takes the grid.
     """
+    device = road_device(device)
     if not by_sample and not not_covered(device, grid, dtype, 1):
         return KERNEL
     if not by_sample and len(grid) == 2 and max(grid) <= BY_MATRICES.get((device, dtype), 0):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -23,6 +24,30 @@ SIDES = {
 }
 
 
+_planned: tuple[str, int] | None = None
+
+
+@contextmanager
+def planned_for(device: str, capability: int) -> Iterator[None]:
+    """Roads in Fourier space are those of a device that is not here: of what is traced on fake tensors, to be counted.
+
+    Args:
+        device: `cpu` or `cuda`.
+        capability: the first digit of a GPU's compute capability, 0 of a CPU.
+    """
+    global _planned
+    before, _planned = _planned, (device, capability)
+    try:
+        yield
+    finally:
+        _planned = before
+
+
+def road_device(device: str) -> str:
+    """The kind of device whose roads tokens on a `device` take."""
+    return device if _planned is None else _planned[0]
+
+
 def _constant(found: Found) -> Found:
     """As `torch.compiler.assume_constant_result`, which imports the compiler, .9 s in each eager cell."""
     found._dynamo_marked_constant = True  # type: ignore[attr-defined]
@@ -31,6 +56,7 @@ def _constant(found: Found) -> Found:
 
 def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: int) -> str:
     """Why the kernel does not take tokens of a grid, or nothing where it does."""
+    device = road_device(device)
     if device != "cuda":
         return "not on a GPU"
     if not _asked_for():
@@ -42,7 +68,7 @@ def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: 
         tokens = " x ".join(str(domain * side) for side in grid)
         return f"not on {tokens} tokens, only on squares of {', '.join(others)} or {last}"
     least = least_capability(domain * grid[0])
-    found = int(_capability())
+    found = int(_capability()) if _planned is None else _planned[1]
     if found < 0:
         return "Triton is not installed"
     return f"the device's compute capability is below {least}.0" if found < least else ""

@@ -51,6 +51,7 @@ class Device:
         recorded_as: what a record's `device` (of a CPU: `cpu`) contains if its cell ran on such a device.
         rates: what is reached, by `train.precision`.
         auto: the precision that `auto` means there, `fp32` or `bf16`.
+        capability: the first digit of a GPU's compute capability; 0: a CPU.
         basis: where the rates come from, for those who read the plan.
     """
 
@@ -60,7 +61,13 @@ class Device:
     recorded_as: str
     rates: Mapping[str, Rates]
     auto: str
+    capability: int
     basis: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """`cuda` or `cpu`."""
+        return "cuda" if self.capability else "cpu"
 
     def arithmetic(self, precision: str) -> str:
         """`fp32` or `bf16`, of a `train.precision`."""
@@ -75,6 +82,7 @@ class Device:
             "recorded_as": self.recorded_as,
             "rates": {precision: asdict(rates) for precision, rates in self.rates.items()},
             "auto": self.auto,
+            "capability": self.capability,
             **self.basis,
         }
 
@@ -82,6 +90,8 @@ class Device:
 @dataclass(frozen=True)
 class Datasheet:
     """A maker's figures: dense FLOP/s of matrix products in bf16 and of float32 without TF32, bytes/s, bytes.
+
+    `capability` is the first digit of the compute capability, in NVIDIA's list of GPUs.
 
     `models` are the names, without the maker's, of devices that have just these FLOP/s: another form of a chip, a part
     of one (MIG) and a laptop's have others, though `recorded_as` may be in their names too.
@@ -95,6 +105,7 @@ class Datasheet:
     recorded_as: str
     source: str
     models: tuple[str, ...]
+    capability: int
 
     def peak(self, precision: str) -> float:
         """Dense FLOP/s of products in `fp32` or `bf16`."""
@@ -115,7 +126,9 @@ class Datasheet:
         }
         peaks = {"auto": self.bf16, "bf16": self.bf16, "fp32": self.fp32}
         rates = {precision: self._rates(peak) for precision, peak in peaks.items()}
-        return Device(key, self.name, int(self.memory * USABLE), self.recorded_as, rates, "bf16", basis)
+        return Device(
+            key, self.name, int(self.memory * USABLE), self.recorded_as, rates, "bf16", self.capability, basis
+        )
 
     def _rates(self, peak: float) -> Rates:
         flops = {kind: self.fp32 * EFFICIENCY[kind] for kind in ("fft", "scan", "conv")}
@@ -128,28 +141,28 @@ DATASHEETS: dict[str, Datasheet] = {
     # NVIDIA H100 Tensor Core GPU datasheet, column H100 SXM: BFLOAT16 1,979 TFLOPS with sparsity; FP32 67 TFLOPS;
     # 3.35 TB/s
     "h100": Datasheet(
-        "NVIDIA H100 SXM 80 GB", 989.5e12, 67e12, 3.35e12, 80e9, "H100", "NVIDIA H100 datasheet", ("H100 80GB HBM3",)
+        "NVIDIA H100 SXM 80 GB", 989.5e12, 67e12, 3.35e12, 80e9, "H100", "NVIDIA H100 datasheet", ("H100 80GB HBM3",), 9
     ),
     # NVIDIA H200 Tensor Core GPU datasheet, column H200 SXM: BFLOAT16 1,979 TFLOPS with sparsity; FP32 67 TFLOPS;
     # 141 GB; 4.8 TB/s
     "h200": Datasheet(
-        "NVIDIA H200 SXM 141 GB", 989.5e12, 67e12, 4.8e12, 141e9, "H200", "NVIDIA H200 datasheet", ("H200",)
+        "NVIDIA H200 SXM 141 GB", 989.5e12, 67e12, 4.8e12, 141e9, "H200", "NVIDIA H200 datasheet", ("H200",), 9
     ),
     # NVIDIA A100 Tensor Core GPU datasheet, column A100 80GB SXM: BFLOAT16 312 TFLOPS; FP32 19.5 TFLOPS; 2,039 GB/s.
     # Its columns of 40 GB and of PCIe have the same FLOP/s.
     "a100": Datasheet(
         "NVIDIA A100 SXM 80 GB", 312e12, 19.5e12, 2.039e12, 80e9, "A100", "NVIDIA A100 datasheet",
-        ("A100-SXM4-80GB", "A100-SXM4-40GB", "A100 80GB PCIe", "A100-PCIE-40GB"),
+        ("A100-SXM4-80GB", "A100-SXM4-40GB", "A100 80GB PCIe", "A100-PCIE-40GB"), 8,
     ),
     # NVIDIA L40S datasheet: BFLOAT16 362.05 TFLOPS (733 with sparsity); FP32 91.6 TFLOPS; 864 GB/s
     "l40s": Datasheet(
-        "NVIDIA L40S 48 GB", 362.05e12, 91.6e12, 0.864e12, 48e9, "L40S", "NVIDIA L40S datasheet", ("L40S",)
+        "NVIDIA L40S 48 GB", 362.05e12, 91.6e12, 0.864e12, 48e9, "L40S", "NVIDIA L40S datasheet", ("L40S",), 8
     ),
     # NVIDIA Ada GPU architecture whitepaper, appendix A, RTX 4090: BF16 with FP32 accumulate 165.2 TFLOPS; FP32 82.6
     # TFLOPS; 1008 GB/s
     "4090": Datasheet(
         "NVIDIA GeForce RTX 4090 24 GB", 165.2e12, 82.6e12, 1.008e12, 24e9, "4090",
-        "NVIDIA Ada architecture whitepaper", ("GeForce RTX 4090",),
+        "NVIDIA Ada architecture whitepaper", ("GeForce RTX 4090",), 8,
     ),
 }  # fmt: skip
 

@@ -47,11 +47,15 @@ class Pass(NamedTuple):
         batch_size: images.
         precision: `fp32` or `bf16`.
         task: what is learned.
+        device: whose roads in Fourier space are taken, `cpu` or `cuda`.
+        capability: the first digit of a GPU's compute capability.
     """
 
     batch_size: int
     precision: str
     task: str = "generation"
+    device: str = "cpu"
+    capability: int = 0
 
 
 class ModelCosts(NamedTuple):

@@ -47,7 +47,16 @@ def this_device(precisions: Sequence[str], memory: int | None = None) -> Device:
         "assumed": found["assumed"],
     }
     limit = found["memory"] if memory is None or found["gpu"] else min(found["memory"], memory)
-    return Device("this", found["name"], int(limit * USABLE), found["recorded_as"], rates, found["auto"], basis)
+    return Device(
+        "this",
+        found["name"],
+        int(limit * USABLE),
+        found["recorded_as"],
+        rates,
+        found["auto"],
+        found["capability"],
+        basis,
+    )
 
 
 def as_a_cell(module: Sequence[str], remedy: str) -> Any:
@@ -94,6 +103,7 @@ def main(precisions: Sequence[str]) -> None:
                 "name": name if cuda else f"{name}, {torch.get_num_threads()} threads",
                 "recorded_as": name,
                 "gpu": cuda,
+                "capability": torch.cuda.get_device_capability()[0] if cuda else 0,
                 "auto": resolve_precision("auto", device),
                 "memory": torch.cuda.mem_get_info()[1] if cuda else psutil.virtual_memory().total,
                 "rates": rates | {asked: rates[precision] for asked, precision in resolved.items()},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +18,7 @@ from pdebench.errors import ResultsError
 from pdebench.plan.devices import DATASHEETS, Device
 from pdebench.plan.model_costs import Model, Pass, model_costs
 from pdebench.plan.probe import this_device
-from pdebench.plan.roofline import seconds_by_kind
+from pdebench.plan.roofline import Rates, seconds_by_kind
 from pdebench.results.store import PREDICTIONS, as_json, write_own
 from pdebench.suite.build import build_of
 from pdebench.suite.config import Cell
@@ -54,6 +54,7 @@ class Prediction:
         predicted_step_seconds_by_kind: the same, of each kind of operation.
         predicted_train_seconds: of all steps.
         predicted_sample_seconds: of all samples.
+        predicted_road: by which products in Fourier space are counted, as the mixer has it; null: there are none.
     """
 
     cell: str
@@ -74,6 +75,7 @@ class Prediction:
     predicted_step_seconds_by_kind: dict[str, float] | None
     predicted_train_seconds: float
     predicted_sample_seconds: float
+    predicted_road: str | None
 
     @property
     def predicted_seconds(self) -> float:
@@ -147,7 +149,7 @@ def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
     found_of = model_costs(wanted)
     for cell, (model, training, sampling) in zip(cells, models, strict=True):
         train, evaluate, found = cell.train, cell.evaluate, found_of[model]
-        cost, rates = found.cost, device.rates[train.precision]
+        cost, rates = found.cost, _rates(cell, device)
         predicted: dict[str, Any] = dict.fromkeys(_OF_TRAINING)
         sample_seconds = 0.0
         if training is not None:
@@ -167,6 +169,7 @@ def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
             precision=train.precision,
             predicted_train_seconds=(predicted["predicted_step_seconds"] or 0.0) * train.steps,
             predicted_sample_seconds=sample_seconds,
+            predicted_road=next((found.steps[one].road for one in (training, sampling) if one is not None), None),
             **predicted,
         )
 
@@ -186,14 +189,20 @@ def _asked(cell: Cell, classes: int | None, device: Device) -> _Asked:
     micro_batch = train.batch_size // (train.processes * train.accumulate)
     return _Asked(
         Model(name, tuple(arguments.items())),
-        Pass(micro_batch, precision, cell.task) if train.steps else None,
-        None if evaluation is None else Pass(evaluation.batch, precision, cell.task),
+        Pass(micro_batch, precision, cell.task, device.kind, device.capability) if train.steps else None,
+        None if evaluation is None else Pass(evaluation.batch, precision, cell.task, device.kind, device.capability),
     )
+
+
+def _rates(cell: Cell, device: Device) -> Rates:
+    """What a cell reaches: from CUDA graphs a GPU need not wait for its host."""
+    rates = device.rates[cell.train.precision]
+    return replace(rates, latency=0.0) if cell.train.compile == "compile-graphs" and device.capability else rates
 
 
 def _step(step: TrainingStep, cell: Cell, device: Device) -> dict[str, Any]:
     """What is predicted of one optimiser step on one of the cell's devices, whose micro-batch `step` is."""
-    train, rates = cell.train, device.rates[cell.train.precision]
+    train, rates = cell.train, _rates(cell, device)
     operations = Counter({work: count * train.accumulate for work, count in (step.forward + step.backward).items()})
     operations += step.optimiser
     by_kind = seconds_by_kind(operations, rates)

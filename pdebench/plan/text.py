@@ -40,8 +40,26 @@ def print_plan(console: Console, plan: Plan) -> None:
             f"{plan.device.basis['launch_seconds'] * 1e6:g} us an operator at least.",
             "dim",
         )
+    for line in _roads(plan, cells):
+        say(line, "dim")
     say(f"Assumed: {'; '.join(plan.device.basis['assumed'])}.", "dim")
     say("Shares are of the MACs of one image's forward pass; times are per cell, for training and sampling.", "dim")
+
+
+def _roads(plan: Plan, cells: Sequence[Cell]) -> list[str]:
+    """How products in Fourier space are counted, and cells that run from CUDA graphs."""
+    told: dict[str, list[str]] = {}
+    for cell, prediction in zip(cells, plan.predictions, strict=True):
+        if prediction.predicted_road is not None:
+            told.setdefault(prediction.predicted_road, []).append(cell.model.family)
+    lines = [
+        f"Products in Fourier space of {', '.join(dict.fromkeys(families))}: {road}." for road, families in told.items()
+    ]
+    if plan.device.capability and any(cell.train.compile == "compile-graphs" for cell in cells):
+        lines.append(
+            "Cells of compile-graphs: without that least time of an operator; graphs' own memory is not counted."
+        )
+    return lines
 
 
 def span(seconds: float) -> str:

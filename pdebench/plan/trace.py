@@ -15,6 +15,7 @@ two differ, it is because operators are seen as they are dispatched:
     transforms              are counted call by call: AFNO's way back on a CPU is two, one for each axis
     pointwise operations    have no FLOPs, norms and complex products neither: memory bounds them
     what weights alone make is there, once a batch
+    constants               of sizes alone are none of a step's, which finds them as the step before left them
     backward                is twice forward for a scan or a convolution (`ops/operand.py`) and five products for
                             attention (`ops/macs.py`); of other operators it is what autograd calls
 """
@@ -24,7 +25,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,7 +37,9 @@ from torch.utils._pytree import tree_leaves
 
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import parse_name
+from pdebench.ops.constants import kept_in_a_trace
 from pdebench.ops.operand import Handles
+from pdebench.ops.spectral_coverage import KERNEL, planned_for
 from pdebench.plan.counting.dispatched import arithmetic
 from pdebench.plan.counting.table import HANDLES
 from pdebench.tasks.registry import TASKS
@@ -71,6 +74,7 @@ class TrainingStep:
         parameter_bytes: float32 weights, the average of them and AdamW's two moments: held throughout.
         held_bytes: what autograd keeps for backward when the forward pass has ended.
         working_bytes: the most that a pass holds beside `parameter_bytes`: activations, gradients, temporaries.
+        road: by which its mixers' products in Fourier space are computed, where they have any of two axes.
     """
 
     forward: Operations
@@ -80,6 +84,7 @@ class TrainingStep:
     parameter_bytes: int
     held_bytes: int
     working_bytes: int
+    road: str | None
 
     @property
     def operations(self) -> Operations:
@@ -98,7 +103,14 @@ class TrainingStep:
 
 
 def trace_step(
-    name: str, *, batch_size: int, precision: str = "fp32", task: str = "generation", **build: Any
+    name: str,
+    *,
+    batch_size: int,
+    precision: str = "fp32",
+    task: str = "generation",
+    device: str = "cpu",
+    capability: int = 0,
+    **build: Any,
 ) -> TrainingStep:
     """The training step of `create_model(name, **build)` on a batch.
 
@@ -107,6 +119,9 @@ def trace_step(
         batch_size: images in the step.
         precision: `fp32` or `bf16` (autocast).
         task: what is learned; no label is hidden.
+        device: whose roads in Fourier space are taken, `cpu` or `cuda`; there is one kernel where those of a GPU are
+            asked for and take the grid.
+        capability: the first digit of a GPU's compute capability.
         **build: as `create_model` takes it.
 
     Raises:
@@ -116,14 +131,14 @@ def trace_step(
     depth = build.pop("depth", None) or family.size(size).depth
     built = min(depth, BUILT)
     learner = TASKS[task].looked_at()
-    with FakeTensorMode():
+    with planned_for(device, capability), FakeTensorMode():
         model = create_model(name, depth=built, **build).train()
         watch = _Watch(family.handles)
         _mark(model, watch)
         images = torch.empty(batch_size, model.in_channels, *model.sides)
         labels = learner.made_up_labels(images, model.num_classes)
         draws = learner.draw(images.shape, torch.Generator(), labelled=False)
-        with watch:
+        with kept_in_a_trace(watch.uncounted), watch:
             with _autocast(precision):
                 loss = learner.loss(model, images, labels, draws)
             held = watch.live
@@ -138,6 +153,7 @@ def trace_step(
     # A block's backward frees what it kept and leaves its gradients, so that with more blocks the peak moves up by the
     # one where backward begins, and by the other where it ends.
     early = max(watch.peaks[phase] for phase in watch.peaks if phase != "backward rest")
+    said = model.mixer_implementation
     working = max(early + more * kept, watch.peaks["backward rest"] + more * gradients)
     return TrainingStep(
         forward=_all(watch, more, ("forward", "forward block", "forward tail"), "forward block"),
@@ -147,7 +163,11 @@ def trace_step(
         parameter_bytes=2 * parameters + 2 * trained,
         held_bytes=held + more * kept,
         working_bytes=working,
+        road=said if said.startswith(_ROADS) else None,
     )
+
+
+_ROADS = (KERNEL, "matrices", "packed complex", "half spectra")  # what names of `spectral.BACKENDS` begin with
 
 
 def _bytes(module: nn.Module, *, trained: bool = False) -> int:
@@ -200,17 +220,29 @@ class _Watch(TorchDispatchMode):
             for part in parts
         }
         self._held: dict[int, weakref.ref[Any]] = {}
+        self._counts = True
 
     def enter(self, phase: str) -> None:
         """What comes from here on belongs to another phase."""
         self.phase = phase
         self.peaks[phase] = max(self.peaks[phase], self.live)
 
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """What is done here is none of the step's."""
+        self._counts = False
+        try:
+            yield
+        finally:
+            self._counts = True
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
+        if not self._counts:
+            return out
         inputs, outputs = list(_tensors((args, kwargs))), list(_tensors(out))
         for tensor in inputs:
             self._hold(tensor, ours=False)  # what was there before the step is not the step's

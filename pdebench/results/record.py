@@ -204,6 +204,12 @@ COLUMNS: dict[str, Column] = {
         gate="cost",
     ),
     "peak_memory_kind": Column("string", "how the peak was read", title="what peak memory is", gate="exact"),
+    "graphs_bytes": Column(
+        "Int64",
+        "memory that CUDA graphs hold when training has ended; null: there are none",
+        unit="bytes",
+        title="memory of graphs",
+    ),
     "weights_bytes": Column("Int64", "analytic", unit="bytes", gate="exact"),
     "gradients_bytes": Column("Int64", "analytic", unit="bytes", gate="exact"),
     "optimizer_bytes": Column("Int64", "analytic: AdamW's two moments", unit="bytes", gate="exact"),

@@ -37,6 +37,7 @@ from pdebench.plan.closed_form_check import disagreement, idle_parameters
 from pdebench.plan.cost_cache import cached_cost
 from pdebench.results.store import write_atomic, write_json
 from pdebench.run.checkpoint import write_checkpoint
+from pdebench.run.preflight import refuse_graphs
 from pdebench.run.starting import begin_with
 from pdebench.suite.build import build_of, input_size_of
 from pdebench.suite.config import Cell
@@ -48,7 +49,8 @@ from pdebench.tasks.columns import at_side
 from pdebench.tasks.learner import Applied, Learner
 from pdebench.tasks.registry import TASKS
 from pdebench.train.batches import Images, as_trained_on
-from pdebench.train.loop import Progress, Trained, compile_in_place, train
+from pdebench.train.compiled import compile_in_place, graphed, graphs_bytes
+from pdebench.train.loop import Progress, Trained, train
 from pdebench.train.state import Snapshots
 
 MADE = "made"  # what a task makes, until it is judged
@@ -82,9 +84,10 @@ def run_cell(
     Raises:
         Diverged: the training loss became NaN or infinite.
         Interrupted: `snapshots` was told to end, and has the state.
-        DataError, ModelError, MetricError: what the checks before the run could not see.
+        DataError, ModelError, MetricError, SlotError: what the checks before the run could not see.
     """
     device = world.device
+    refuse_graphs([cell], gpu=device.type == "cuda")
     precision = resolve_precision(cell.train.precision, device)
     watch({"stage": "data"})
     with world.one_after_the_first():  # it downloads and decodes for all
@@ -129,7 +132,7 @@ def run_cell(
                 f"train.init: {cell.train.init} is another checkpoint than when this cell was begun ({held})"
             )
         row["initialised_from"] = begin_with(expanded(cell.train.init), model, name, cell.task)
-    compile_in_place(model, cell.train.compile)
+    compile_in_place(model, cell.train.compile, device)
     row |= {"mixer_implementation": model.mixer_implementation, **analytic_bytes(model)}
     watch({"stage": "model", "mixer_implementation": model.mixer_implementation})
     # no more than training has at once: the peak of memory is training's, and what can be trained can be validated
@@ -154,8 +157,10 @@ def run_cell(
             world=world,
         )  # fmt: skip
         subject = trained.ema
-        compile_in_place(subject, cell.train.compile)
+        compile_in_place(subject, cell.train.compile, device)
         row |= {"peak_memory_bytes": memory.read(), "peak_memory_kind": memory.kind}
+        if graphed(cell.train.compile, device):
+            row["graphs_bytes"] = graphs_bytes(torch.cuda.memory_snapshot())
         row |= _learned(cell, trained) | {"val_loss_ema": validate(subject)}
         timings |= {"train_step_seconds": trained.step_seconds, "data_wait_seconds": trained.data_seconds}
         timings["timed_from_step"] = trained.timed_from

@@ -69,6 +69,21 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         )
 
 
+def refuse_graphs(cells: Sequence[Cell], *, gpu: bool) -> None:
+    """Refuse cells that are to run from CUDA graphs where there is no GPU; `gpu` says whether there is one.
+
+    Apart from `preflight`, which may run where the cells do not: on a cluster's login node.
+
+    Raises:
+        SlotError: some are.
+    """
+    if not gpu and any(cell.train.compile == "compile-graphs" for cell in cells):
+        raise SlotError(
+            "train.compile: compile-graphs records CUDA graphs, which need a GPU, and there is none here: run it on a "
+            "machine that has one, or set train.compile: compile"
+        )
+
+
 def _refuse_uncached(data: DataConfig) -> None:
     """Where the cache takes no images, those that are wanted must be there already."""
     if not (most := registry.SOURCES[data.name].most_cached(data)):

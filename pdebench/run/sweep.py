@@ -20,12 +20,12 @@ from pdebench.results.store import LARGEST, Results, as_json, write_own, write_t
 from pdebench.run.limits import CellLimits
 from pdebench.run.local.executor import Watcher, pending, run_cells, settles
 from pdebench.run.nodes import launch
-from pdebench.run.preflight import preflight
+from pdebench.run.preflight import preflight, refuse_graphs
 from pdebench.suite.config import Cell
 from pdebench.suite.load import Suite
 from pdebench.suite.precision import Precision, precision_here
 from pdebench.suite.resolved import resolved
-from pdebench.system.slots import Slot, slots
+from pdebench.system.slots import Slot, gpus, slots
 
 MakeWatcher = Callable[[Sequence[Cell], Sequence[Cell]], AbstractContextManager[Watcher]]
 
@@ -105,6 +105,7 @@ def run_suite(
     Leases(folder, lambda why: say(f"waiting: {why}")).sweep(results.cell(cell.id) for cell in cells)
     todo = pending(cells, results, retry_failed=retry_failed, timed=limits.timed)
     preflight(todo, folder)
+    refuse_graphs(todo, gpu=bool(gpus()))
     before = {cell.id for cell in todo}
     interrupted = False
     if todo:

@@ -57,9 +57,10 @@ class TrainSection(BaseModel):
     seed: int = Field(
         default=0, ge=0, lt=2**63, description="Seed of the weights, the order of the data and the noise."
     )
-    compile: Literal["eager", "compile", "compile-max"] = Field(
+    compile: Literal["eager", "compile", "compile-graphs", "compile-max"] = Field(
         default="eager",
-        description="How the model runs, in sampling too: as written, through torch.compile, or with its autotuning.",
+        description="How the model runs, in sampling too: as written, through torch.compile, from CUDA graphs of that "
+        "(on one GPU), or with its autotuning, and on a GPU from CUDA graphs too.",
     )
     devices: int = Field(
         default=1,
@@ -85,6 +86,17 @@ class TrainSection(BaseModel):
             product = f"{of_nodes[0]}devices x accumulate, {of_nodes[1]}{self.devices} x {self.accumulate}"
             message = f"batch_size {self.batch_size} is not divisible by {product}; take a multiple of {parts}"
             raise PydanticCustomError("cross_field", "{message}", {"message": message, "field": "batch_size"})
+        return self
+
+    @model_validator(mode="after")
+    def _graphs_are_of_one_device(self) -> Self:
+        if self.compile == "compile-graphs" and self.processes > 1:
+            message = (
+                f"compile-graphs runs on one device, not on {self.processes}: take compile, or leave out devices and "
+                "nodes"
+            )
+            context = {"message": message, "field": "compile", "shared": ["devices", "nodes"]}
+            raise PydanticCustomError("cross_field", "{message}", context)
         return self
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ from pdebench.tasks.learner import Learner
 from pdebench.tasks.training import TrainSection
 from pdebench.train.batches import Batches, BatchState, Images
 from pdebench.train.bits import bits_depend_on, differences
+from pdebench.train.compiled import begin_pass, graphed, outlive_the_pass
 from pdebench.train.optimizer import AdamW, Group
 from pdebench.train.state import Snapshots
 from pdebench.train.weights import SharedOut, Whole
@@ -74,12 +75,6 @@ class Progress:
     steps: int
     loss: float
     images_per_second: float
-
-
-def compile_in_place(model: nn.Module, mode: str) -> None:
-    """From now on the model is called as `train.compile` says; its weights and their names stay."""
-    if mode != "eager":
-        model.compile(mode="max-autotune" if mode == "compile-max" else "default")
 
 
 def learning_rate(config: TrainSection, step: int) -> float:
@@ -238,6 +233,7 @@ def train(
         optimizer.zero_grad()
         value = torch.zeros((), device=device)
         for micro in micro_batches:
+            begin_pass(config.compile, device)
             with nullcontext() if micro is micro_batches[-1] else local_gradients(called):
                 with autocast(precision, device):
                     given = None if labels is None else labels[micro]
@@ -245,6 +241,8 @@ def train(
                     loss = loss / config.accumulate
                 loss.backward()
             value += loss.detach()
+            if micro is micro_batches[0] and len(micro_batches) > 1 and graphed(config.compile, device):
+                outlive_the_pass(parameters)
         del drawn  # before the next batch's
         if config.clip is None:
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

@@ -11,11 +11,12 @@ from functorch.compile import make_boxed_func
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 
+from pdebench.models.backbone import create_model
 from pdebench.models.mixer_context import MixerContext
 from pdebench.models.mixers import pde
 from pdebench.models.mixers.pde import PDEMixer, PDEOperator
 from pdebench.models.options import PDEOptions
-from pdebench.ops import pde_kernel, pde_symbol
+from pdebench.ops import pde_kernel, pde_symbol, spectral
 from pdebench.ops.operand import Operand
 from pdebench.ops.pde_mixing import HANDLES
 from pdebench.ops.spectral_coverage import not_covered
@@ -79,6 +80,20 @@ def test_a_compiled_mixer_has_it_once_in_either_pass(monkeypatch: pytest.MonkeyP
     y.sum().backward()
     assert found == [["pdebench.pde_mixing.default"], ["pdebench.pde_mixing_backward.default"]]
     torch.testing.assert_close(y, mixer(x, c))
+
+
+@pytest.mark.parametrize("family", ["PDE-SSM-DiT", "GFNet-DiT"])
+def test_an_exported_model_has_it_in_every_layer(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pde, "not_covered", lambda *_: "")
+    monkeypatch.setattr(spectral, "not_covered", lambda *_: "")
+    model = create_model(f"{family}-XXS/2", input_size=16, in_channels=3, num_classes=None, depth=2).eval()
+    torch.nn.init.normal_(model.final_layer.linear.weight)
+    given = torch.randn(2, 3, 16, 16), torch.rand(2)
+    exported = torch.export.export(model, given)
+    targets = [str(node.target) for node in exported.graph.nodes]
+    assert sum(target.endswith("_mixing.default") for target in targets) == 2
+    assert not any("fft" in target for target in targets)
+    torch.testing.assert_close(exported.module()(*given), model(*given))
 
 
 def test_what_the_kernel_takes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pdebench.errors import CellWarning, DataError, MetricError, ModelError, Slo
 from pdebench.measure.spatial.findings import SPATIAL, read_survey
 from pdebench.results.record import COLUMNS
 from pdebench.run.cell import run_cell
-from pdebench.run.preflight import COMPILERS, preflight
+from pdebench.run.preflight import COMPILERS, preflight, refuse_graphs
 from pdebench.suite.config import Cell, TrainConfig
 from pdebench.tasks.generation import path as flow
 from pdebench.tasks.generation.learner import GenerationLearner
@@ -134,6 +134,18 @@ def test_compiling_without_a_compiler_is_refused_before_the_run(
     monkeypatch.setattr("pdebench.run.preflight.COMPILERS", ("g++", "clang++"))  # CXX may name one by its path
     with pytest.raises(SlotError, match="install g\\+\\+"):
         preflight([cell(train={"compile": "compile"})], tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_cuda_graphs_without_a_gpu_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    graphed = cell(train={"compile": "compile-graphs"})
+    refuse_graphs([graphed, cell(train={"compile": "compile-max"})], gpu=True)
+    with pytest.raises(SlotError, match="CUDA graphs, which need a GPU, and there is none here"):
+        run_cell(graphed, tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert graphed.id != cell(train={"compile": "compile"}).id
+    with pytest.raises(ValueError, match="compile-graphs runs on one device, not on 4"):
+        TrainConfig(steps=1, batch_size=8, lr=1e-3, devices=2, nodes=2, compile="compile-graphs")
 
 
 def test_keys_that_came_later_leave_identities_alone(monkeypatch: pytest.MonkeyPatch) -> None:
