@@ -47,13 +47,13 @@ def measure_part(
     Returns:
         Columns that begin with the part's name, and every sample in seconds.
     """
-    subject, x, c, grad = _at_work(part, model, batch_size, precision, device)
-    wanted = [x, c, *(p for p in subject.parameters() if p.requires_grad)]
+    subject, inputs, grad = _at_work(part, model, batch_size, precision, device)
+    wanted = [*inputs, *(p for p in subject.parameters() if p.requires_grad)]
 
     def forward() -> Tensor:
         begin_pass(compile_mode, device)
         with autocast(precision, device):
-            return subject(x, c)  # type: ignore[no-any-return]
+            return subject(*inputs)  # type: ignore[no-any-return]
 
     def both() -> None:
         torch.autograd.grad(forward(), wanted, grad, allow_unused=True)
@@ -78,18 +78,23 @@ def measure_part(
 
 def _at_work(
     part: Part, model: Backbone, batch_size: int, precision: str, device: torch.device
-) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
-    """The part, tokens (B, N, D) and conditioning (B, D) for it, and the gradient of its output."""
+) -> tuple[nn.Module, list[Tensor], Tensor]:
+    """The part, tokens (B, N, D) and conditioning (B, D) for it, and the gradient of its output.
+
+    A block is given what all blocks have in common of adaLN too, if anything: to form it is no part of it.
+    """
     block = model.blocks[0]
     subject = block.mixer if part == "mixer" else block
     assert isinstance(subject, nn.Module)
     tokens, width = model.pos_embed.shape[1:]
     source = torch.Generator().manual_seed(0)
     x, c = (torch.randn(shape, generator=source) for shape in ((batch_size, tokens, width), (batch_size, width)))
-    x, c = (tensor.to(device).requires_grad_() for tensor in (x, c))
+    inputs = [x.to(device), c.to(device)]
     with torch.no_grad(), autocast(precision, device):
-        grad = torch.randn_like(subject(x, c))
-    return subject.train(), x, c, grad
+        if part == "block" and (shared := model.modulation(inputs[1])) is not None:
+            inputs.append(shared)
+        grad = torch.randn_like(subject(*inputs))
+    return subject.train(), [tensor.requires_grad_() for tensor in inputs], grad
 
 
 def _timed(work: Callable[[], object], device: torch.device, seconds: float) -> list[float]:

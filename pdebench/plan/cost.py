@@ -32,6 +32,7 @@ same 9, and 1 a channel and token for D, to fvcore's MACs of everything else: it
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,8 @@ import torch
 from torch import Tensor, nn
 
 from pdebench.models.backbone import create_model
-from pdebench.models.registry import parse_name
+from pdebench.models.registry import Family, parse_name
+from pdebench.models.shell_options import ShellOptions
 from pdebench.ops.operand import Handle, Handles, Macs
 from pdebench.plan.counting.graph import GraphNode, operations
 from pdebench.plan.counting.kinds import KINDS, kind_of
@@ -162,13 +164,19 @@ def count_by_name(name: str, **options: Any) -> tuple[CountedCost, int]:
 def count_one_block(name: str, **options: Any) -> tuple[CountedCost, int]:
     """What `count_by_name` gives where a family's blocks all cost the same, in a fraction of its time.
 
-    Only one block is built and traced.
+    Only one block is built and traced, of a shell with skips all.
     """
     family, size, _ = parse_name(name)
+    if _has_skips(family, options):  # which only blocks of the second half have
+        return count_by_name(name, **options)
     depth = options.pop("depth", None) or family.size(size).depth
     with torch.device("meta"):
         model = create_model(name, depth=1, **options)
     return count(model, depth, family.handles), _parameters(model) + (depth - 1) * _parameters(model.blocks[0])
+
+
+def _has_skips(family: Family, options: Mapping[str, Any]) -> bool:
+    return ShellOptions(**dict(options.get("shell", ()))).applied(family).skips
 
 
 def _parameters(module: torch.nn.Module) -> int:

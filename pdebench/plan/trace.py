@@ -2,7 +2,7 @@
 
 The step runs forward and backward on fake tensors: they have shapes, a device and a precision, but no memory, so that
 XL/2 at 512 px takes a second on a laptop. Every operation that PyTorch would start is seen with its arguments. A model
-of two blocks is run and its last block stands for all further ones.
+of two blocks is run and its last block stands for all further ones; of a shell whose blocks have skips all are run.
 
 What is seen is what runs eagerly: nothing is fused, and every operation reads its arguments from memory and writes its
 result there. Not seen is what an operation takes for itself while it runs: tiles of the scans, workspaces of libraries.
@@ -37,6 +37,7 @@ from torch.utils._pytree import tree_leaves
 
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import parse_name
+from pdebench.models.shell_options import ShellOptions
 from pdebench.ops.constants import kept_in_a_trace
 from pdebench.ops.operand import Handles
 from pdebench.ops.spectral_coverage import KERNEL, planned_for
@@ -129,7 +130,8 @@ def trace_step(
     """
     family, size, _ = parse_name(name)
     depth = build.pop("depth", None) or family.size(size).depth
-    built = min(depth, BUILT)
+    skips = ShellOptions(**dict(build.get("shell", ()))).applied(family).skips
+    built = depth if skips else min(depth, BUILT)
     learner = TASKS[task].looked_at()
     with planned_for(device, capability), FakeTensorMode():
         model = create_model(name, depth=built, **build).train()

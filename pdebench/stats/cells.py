@@ -21,7 +21,7 @@ UNTRAINED = "not trained"
 ELSEWHERE = "done in another row"
 
 _RESULTS = {"cell", "status", "model.family", "params", "images_seen", "flops_train"}
-_CONFIGURED = ("data.", "model.", "train.", "evaluate.", "measure.")
+_CONFIGURED = ("data.", "shell.", "model.", "train.", "evaluate.", "measure.")
 _SCALED = {
     "model.family",
     "model.size",

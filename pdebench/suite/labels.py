@@ -40,7 +40,9 @@ def names_of(flat: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
             continue  # what is said already implies it, as a family does its options
         for identity, value in values.items():
             if flat[identity].get(key) is not None:
-                word = f"{value} px" if key == "data.resolution" else f"{key.rpartition('.')[2]} {value}"
+                name = key.rpartition(".")[2].replace("_", " ")
+                words = {"data.resolution": f"{value} px", "shell.preset": f"{value} shell"}
+                word = words.get(key, f"{name} {value}")
                 parts[identity] += (word,)
     return {identity: printable(" · ".join(part)) for identity, part in parts.items()}
 

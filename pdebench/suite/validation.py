@@ -169,6 +169,8 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
             "neither; leave it out"
         )
         return [Problem(("model", option), message, shared=(("task",), ("model", "family")))]
+    if (refused := _refused_shell(cell)) is not None:
+        return [refused]
     if cell.train.processes > 1 and (cell.measure.parts or cell.measure.largest_batch):
         where = ("measure", "parts" if cell.measure.parts else "largest_batch")
         several = "devices" if cell.train.devices > 1 else "nodes"
@@ -217,6 +219,19 @@ def _misfit(cell: Cell) -> Problem | None:
         message = f"is of images; it cannot be told of {KINDS[len(grid)]}, whose axes are not rows and columns alone"
         return Problem(("measure", "spatial"), message, shared=(("data", "name"),))
     return None
+
+
+def _refused_shell(cell: Cell) -> Problem | None:
+    """What of the shell the model cannot have, or None where it can have all."""
+    model, sides = cell.model, SOURCES[cell.data.name].sides(cell.data)
+    refused = cell.shell.refusal(
+        FAMILIES[model.family], model.resolved, len(sides), conditioned=TASKS[cell.task].conditioned
+    )  # fmt: skip
+    if refused is None:
+        return None
+    key, message = refused
+    shared = (("shell", "preset"), ("model", "family"), ("task",), ("model", "depth"))
+    return Problem(("shell", key), message, shared=shared)
 
 
 def _options_of(model: ModelConfig) -> tuple[Where, ...]:
