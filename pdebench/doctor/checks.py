@@ -180,9 +180,12 @@ def _broken(title: str, registry: Registry[Any]) -> Iterator[Check]:
 
 
 def _with_command(message: str) -> tuple[str, str]:
-    """An error's sentence and the command that it ends with."""
-    what, pip, command = message.partition("python -m pip ")
-    return (what.rstrip(" :"), pip + command) if pip else (message, "")
+    """An error's sentence, and the command or the key to set that it ends with."""
+    for begins in ("python -m pip ", "set data."):
+        what, found, rest = message.partition(begins)
+        if found:
+            return what.rstrip(" :"), found + rest
+    return message, ""
 
 
 def torch() -> Iterator[Check]:
