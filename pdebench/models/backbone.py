@@ -222,6 +222,7 @@ class Backbone(nn.Module):
     Attributes:
         grid: tokens along each axis, of a clip (t, h, w).
         patches: pixels of a patch along each axis.
+        cycle: after how many blocks one of the same cost comes again; 1: all cost the same.
         sides: of an image or a clip, in pixels, the first of a clip in frames.
     """
 
@@ -247,6 +248,7 @@ class Backbone(nn.Module):
         self.out_channels = in_channels if out_channels is None else out_channels
         self.grid = grid_of(input_size, patch, patch_frames)
         self.patches = patches_of(len(self.grid), patch, patch_frames)
+        self.cycle = family.layers_of_a_cycle(len(self.grid), options)
         self.x_embedder = PatchEmbed(self.patches, in_channels, width)
         self.t_embedder = TimestepEmbedder(width) if conditioned else None
         self.y_embedder = None if num_classes is None or not conditioned else LabelEmbedder(num_classes, width)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdebench.metrics.columns import COLUMNS as OF_METRICS
 from pdebench.report import formatting
 from pdebench.report.frame import (
     FLOOR,
@@ -18,6 +19,7 @@ from pdebench.report.frame import (
     scores_in,
 )
 from pdebench.results.record import declared_as
+from pdebench.suite.config import DEFAULT_TASK
 from pdebench.tasks.registry import TASKS
 
 LEADING = (
@@ -71,6 +73,8 @@ def full_table(table: pd.DataFrame) -> TableGrid:
     columns += [str(name) for name in shown if name not in columns]
     columns = [name for name in columns if name in shown]
     empty = [name for name in columns if name not in ALWAYS and all(map(formatting.missing, _distinct(shown[name])))]
+    foreign = _of_other_tasks(table)
+    columns, empty = ([name for name in some if name not in empty or name not in foreign] for some in (columns, empty))
     keys = {name: {cell(name, value).key for value in _distinct(shown[name])} for name in columns}
     constant = [
         (name, (one := cell(name, shown[name].iloc[0])).full or one.text)
@@ -83,6 +87,17 @@ def full_table(table: pd.DataFrame) -> TableGrid:
     texts = [[cell(name, value, len(drawn)) for value in shown.loc[drawn, name]] for name in left]
     rows = [list(row) for row in zip(*texts, strict=True)] if left else []
     return TableGrid(numeric, rows, constant, empty, len(shown))
+
+
+def _of_other_tasks(table: pd.DataFrame) -> set[str]:
+    """Columns that no task of the table fills, so that nobody misses them."""
+    names = set(table["task"].dropna()) or {DEFAULT_TASK}
+    present = [TASKS.built_in[name] for name in names if name in TASKS.built_in]
+    filled = {column for task in present for column in (*task.columns, *(score.column for score in task.scores))}
+    others = {column for task in TASKS.built_in.values() for column in task.columns}
+    if present and not any(task.samples for task in present):
+        others |= set(OF_METRICS)
+    return others - filled
 
 
 def _distinct(values: pd.Series) -> list[Any]:
