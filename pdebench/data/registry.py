@@ -28,7 +28,15 @@ from pdebench.registry import Registry
 
 __all__ = ["SOURCES", "ImageSet", "Source", "SourceConfig", "check", "class_count", "content", "load", "verify"]
 
-IMAGES = (EmojiSource(), PhotosSource(), DigitsSource(), FolderSource(), TorchvisionSource(), HfSource(), ShardsSource())
+IMAGES = (
+    EmojiSource(),
+    PhotosSource(),
+    DigitsSource(),
+    FolderSource(),
+    TorchvisionSource(),
+    HfSource(),
+    ShardsSource(),
+)
 
 SOURCES: Registry[Source] = Registry(
     "data set",

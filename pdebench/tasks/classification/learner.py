@@ -92,8 +92,7 @@ class ClassificationLearner(Learner):
             return F.cross_entropy(model(x, None), labels, label_smoothing=self.smoothing)
         logits, share = model(mixing.mixed(x, draws.weights), None), draws.weights.mean()
         own, other = (
-            F.cross_entropy(logits, one, label_smoothing=self.smoothing)
-            for one in (labels, mixing.neighbours(labels))
+            F.cross_entropy(logits, one, label_smoothing=self.smoothing) for one in (labels, mixing.neighbours(labels))
         )
         return torch.lerp(other, own, share.to(own.dtype))
 
