@@ -165,7 +165,7 @@ class Source(ABC):
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split, decoding into the cache first where that has not been done."""
 
-    def sides(self, config: SourceConfig) -> tuple[int, int]:
+    def sides(self, config: SourceConfig) -> tuple[int, ...]:
         """Height and width of the images, in pixels; `resolution` names them where they are not its square."""
         return config.resolution, config.resolution
 

@@ -7,6 +7,7 @@ loads into the `DiT` family unchanged.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdebench.errors import ModelError, did_you_mean
-from pdebench.models.grid import InputSize, grid_of, sides_of
+from pdebench.models.grid import InputSize, grid_of, indivisible, patches_of, sides_of
 from pdebench.models.mix_ffn import MixFfn
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.registry import Dimensions, Family, parse_name
@@ -29,20 +30,24 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 class PatchEmbed(nn.Module):
-    """Images (B, C, H, W) to tokens (B, N, D) in raster order.
+    """Images (B, C, H, W), clips (B, C, T, H, W) or sequences (B, C, L) to tokens (B, N, D) in raster order.
 
-    The weights are those of DiT's strided convolution, applied as what it is: one matrix product.
+    The weights are those of DiT's strided convolution, of a clip ViViT's of tubelets, applied as what it is: one matrix
+    product.
     """
 
-    def __init__(self, patch: int, in_channels: int, width: int) -> None:
+    def __init__(self, patches: tuple[int, ...], in_channels: int, width: int) -> None:
         super().__init__()
-        self.patch = patch
-        self.proj = nn.Conv2d(in_channels, width, kernel_size=patch, stride=patch)
+        self.patches = patches
+        convolution = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[len(patches)]
+        self.proj = convolution(in_channels, width, kernel_size=patches, stride=patches)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        (batch, channels, height, width), p = x.shape, self.patch
-        patches = x.view(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
-        return F.linear(patches.reshape(batch, -1, channels * p * p), self.proj.weight.flatten(1), self.proj.bias)
+        (batch, channels, *sides), axes = x.shape, len(self.patches)
+        split = [length for side, p in zip(sides, self.patches, strict=True) for length in (side // p, p)]
+        order = (0, *range(2, 2 + 2 * axes, 2), 1, *range(3, 3 + 2 * axes, 2))
+        patches = x.view(batch, channels, *split).permute(order).reshape(batch, -1, channels * math.prod(self.patches))
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
 class TimestepEmbedder(nn.Module):
@@ -73,12 +78,12 @@ class LabelEmbedder(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with tanh GELU between them."""
+    """Two linear layers with GELU between them: DiT's is by tanh, a ViT's exact."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, *, exact: bool = False) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
-        self.act = nn.GELU(approximate="tanh")
+        self.act = nn.GELU(approximate="none" if exact else "tanh")
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,36 +103,56 @@ class SwiGlu(nn.Module):
         return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
 
 
-def norm(width: int, kind: str) -> nn.Module:
-    """DiT's layer norm, which adaLN scales and shifts, or an RMS norm with weights."""
+def norm(width: int, kind: str, affine: bool = False) -> nn.Module:
+    """A layer norm, DiT's, which adaLN scales and shifts, or `affine` a ViT's; or an RMS norm, which has weights."""
     if kind == "rms":
         return nn.RMSNorm(width, eps=1e-5)
-    return nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+    return nn.LayerNorm(width, elementwise_affine=affine, eps=1e-6)
 
 
-def _mlp(kind: str, place: MixerContext, hidden: int) -> nn.Module:
-    """What stands beside a mixer; see `Shell.mlp`."""
+def _mlp(kind: str, place: MixerContext, hidden: int, *, exact: bool) -> nn.Module:
+    """What stands beside a mixer; see `Shell.mlp`. `exact`: the GELU of an MLP is not tanh's."""
     if kind == "mix":
         return MixFfn(place.width, hidden, place.grid)
-    return (SwiGlu if kind == "swiglu" else Mlp)(place.width, hidden)
+    return SwiGlu(place.width, hidden) if kind == "swiglu" else Mlp(place.width, hidden, exact=exact)
 
 
 class Block(nn.Module):
-    """An adaLN-zero block around any token mixer: DiT's, but for what the family's shell changes."""
+    """An adaLN-zero block around any token mixer: DiT's, but for what the family's shell changes.
 
-    def __init__(self, place: MixerContext, mixer: Mixer, shell: Shell, mlp_hidden: int | None) -> None:
+    Where nothing is conditioned (`conditioned=False`) it is a ViT's (arXiv 2010.11929): `x + mixer(norm(x))`, then
+    `x + mlp(norm(x))`, with norms that have weights and biases. `drop` is then the share of images for which a branch
+    is left out in training, see `left_out`.
+    """
+
+    def __init__(
+        self,
+        place: MixerContext,
+        mixer: Mixer,
+        shell: Shell,
+        mlp_hidden: int | None,
+        *,
+        conditioned: bool = True,
+        drop: float = 0.0,
+    ) -> None:
         super().__init__()
         width = place.width
-        self.norm1 = norm(width, shell.norm)
+        self.drop = drop
+        self.norm1 = norm(width, shell.norm, affine=not conditioned)
         self.mixer = mixer
         self.mlp: nn.Module | None = None
         if mlp_hidden is not None:
-            self.norm2 = norm(width, shell.norm)
-            self.mlp = _mlp(shell.mlp, place, mlp_hidden)
+            self.norm2 = norm(width, shell.norm, affine=not conditioned)
+            self.mlp = _mlp(shell.mlp, place, mlp_hidden, exact=not conditioned)
         self.convolution = DepthwiseConvolution(width, place.grid) if shell.convolution else None
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, (3 if self.mlp is None else 6) * width))
+        self.adaLN_modulation: nn.Sequential | None = None
+        if conditioned:
+            parts = 3 if self.mlp is None else 6
+            self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, parts * width))
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
+        if self.adaLN_modulation is None or c is None:
+            return self._unconditioned(x)
         shift, scale, gate, *others = self.adaLN_modulation(c).chunk(3 if self.mlp is None else 6, dim=1)
         x = torch.addcmul(x, gate.unsqueeze(1), self.mixer(modulate(self.norm1(x), shift, scale), c))
         if self.mlp is not None:
@@ -135,46 +160,68 @@ class Block(nn.Module):
             x = torch.addcmul(x, gate.unsqueeze(1), self.mlp(modulate(self.norm2(x), shift, scale)))
         return x if self.convolution is None else self.convolution(x)
 
+    def _unconditioned(self, x: Tensor) -> Tensor:
+        drop = self.drop if self.training else 0.0
+        x = x + left_out(self.mixer(self.norm1(x), None), drop)
+        if self.mlp is not None:
+            x = x + left_out(self.mlp(self.norm2(x)), drop)
+        return x if self.convolution is None else self.convolution(x)
+
+
+def left_out(branch: Tensor, share: float) -> Tensor:
+    """A residual branch (B, ...) without that share of the images, the others scaled up to the same mean.
+
+    Stochastic depth (arXiv 1603.09382) by image, as torchvision's `StochasticDepth(share, "row")` and DeiT's DropPath.
+    """
+    if share == 0:
+        return branch
+    kept = branch.new_empty(len(branch), *[1] * (branch.dim() - 1)).bernoulli_(1 - share)
+    return branch * kept.div_(1 - share)
+
 
 class FinalLayer(nn.Module):
-    """A norm, adaLN and a linear map of every token; or two norms and the map, see `Shell.head`."""
+    """A norm, adaLN where something is conditioned, and a linear map of every token; or two norms, see `Shell.head`."""
 
-    def __init__(self, width: int, numbers: int, shell: Shell) -> None:
+    def __init__(self, width: int, numbers: int, shell: Shell, *, conditioned: bool = True) -> None:
         super().__init__()
         self.norm_f, self.adaLN_modulation = None, None
+        self.of_zeros = shell.head == "dit"
         if shell.head == "zigma":
             self.norm_f, self.norm_final = norm(width, shell.norm), norm(width, "layer")
         else:
-            self.norm_final = norm(width, shell.norm)
-            self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+            self.norm_final = norm(width, shell.norm, affine=not conditioned)
+            if conditioned:
+                self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
         self.linear = nn.Linear(width, numbers)
 
-    def forward(self, x: Tensor, c: Tensor, pooled: bool = False) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None, pooled: bool = False) -> Tensor:
         """Tokens (B, N, D) to (B, N, numbers); `pooled`: their mean to (B, numbers)."""
         x = self.norm_final(x if self.norm_f is None else self.norm_f(x))
-        if self.adaLN_modulation is not None:
+        if self.adaLN_modulation is not None and c is not None:
             x = modulate(x, *self.adaLN_modulation(c).chunk(2, dim=1))
         return self.linear(x.mean(1) if pooled else x)  # type: ignore[no-any-return]
 
     def initialise(self) -> None:
-        """Zeros, but for the weights of a head without adaLN: those start as PyTorch's default."""
+        """Zeros, but for the weights of ZigMa's head, which start as PyTorch's default."""
         for linear in (self.linear, *(self.adaLN_modulation or ())[1:]):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
-        if self.adaLN_modulation is None:
+        if not self.of_zeros:
             nn.init.kaiming_uniform_(self.linear.weight, a=5**0.5)
 
 
 class Backbone(nn.Module):
-    """A diffusion transformer with the token mixer of `family`.
+    """A diffusion transformer with the token mixer of `family`; with `conditioned=False` a ViT with it.
 
-    Called as `model(x, t, y=None)`: images or latents `x` (B, C, H, W), times `t` (B,) in the unit that the task
-    chose, labels `y` (B,), -1 (or `y=None`) meaning "no class". Returns (B, `out_channels`, H, W) or, with the head
-    `vector`, (B, `out_channels`).
+    Called as `model(x, t, y=None)`: images or latents `x` (B, C, H, W), or clips (B, C, T, H, W), times `t` (B,) in the
+    unit that the task chose, labels `y` (B,), -1 (or `y=None`) meaning "no class". Returns (B, `out_channels`, H, W),
+    for clips (B, `out_channels`, T, H, W), or, with the head `vector`, (B, `out_channels`). Where nothing is
+    conditioned `t` and `y` are ignored and may be None.
 
     Attributes:
-        grid: tokens along each side of an image.
-        sides: of an image, in pixels.
+        grid: tokens along each axis, of a clip (t, h, w).
+        patches: pixels of a patch along each axis.
+        sides: of an image or a clip, in pixels, the first of a clip in frames.
     """
 
     def __init__(
@@ -187,37 +234,43 @@ class Backbone(nn.Module):
         input_size: InputSize,
         in_channels: int,
         num_classes: int | None,
+        patch_frames: int = 1,
         head: Head = "field",
         out_channels: int | None = None,
+        conditioned: bool = True,
+        stochastic_depth: float = 0.0,
     ) -> None:
         super().__init__()
         depth, width, heads, mlp_hidden = dimensions
         self.patch, self.in_channels, self.num_classes, self.head = patch, in_channels, num_classes, head
         self.out_channels = in_channels if out_channels is None else out_channels
-        self.grid = grid_of(input_size, patch)
-        self.x_embedder = PatchEmbed(patch, in_channels, width)
-        self.t_embedder = TimestepEmbedder(width)
-        self.y_embedder = None if num_classes is None else LabelEmbedder(num_classes, width)
+        self.grid = grid_of(input_size, patch, patch_frames)
+        self.patches = patches_of(len(self.grid), patch, patch_frames)
+        self.x_embedder = PatchEmbed(self.patches, in_channels, width)
+        self.t_embedder = TimestepEmbedder(width) if conditioned else None
+        self.y_embedder = None if num_classes is None or not conditioned else LabelEmbedder(num_classes, width)
         # frozen, but a parameter, as in the reference: published parameter counts include it
-        self.pos_embed = nn.Parameter(torch.zeros(1, self.grid[0] * self.grid[1], width), requires_grad=False)
+        self.pos_embed = nn.Parameter(torch.zeros(1, math.prod(self.grid), width), requires_grad=False)
         mixer_class, shell = family.mixer_class(), family.shell
         places = [
             MixerContext(width, heads or 1, self.grid, layer, depth, mlp_hidden is not None) for layer in range(depth)
         ]
         mixers = [mixer_class(place, options) for place in places]  # type: ignore[call-arg]
+        rates = [stochastic_depth * place.layer / max(1, depth - 1) for place in places]  # DeiT's: rising to the last
         self.blocks = nn.ModuleList(
-            Block(place, mixer, shell, mlp_hidden) for place, mixer in zip(places, mixers, strict=True)
+            Block(place, mixer, shell, mlp_hidden, conditioned=conditioned, drop=rate)
+            for place, mixer, rate in zip(places, mixers, rates, strict=True)
         )
-        numbers = self.out_channels if head == "vector" else patch * patch * self.out_channels
-        self.final_layer = FinalLayer(width, numbers, shell)
+        numbers = self.out_channels if head == "vector" else math.prod(self.patches) * self.out_channels
+        self.final_layer = FinalLayer(width, numbers, shell, conditioned=conditioned)
         self.mixer_implementation = mixers[0].implementation
         self._initialise()
         self.register_load_state_dict_pre_hook(_accept_reference_names)
 
     @property
-    def sides(self) -> tuple[int, int]:
-        """Pixels of an image along each side."""
-        return self.grid[0] * self.patch, self.grid[1] * self.patch
+    def sides(self) -> tuple[int, ...]:
+        """Pixels along each axis, frames along a clip's first."""
+        return tuple(tokens * p for tokens, p in zip(self.grid, self.patches, strict=True))
 
     def _initialise(self) -> None:
         """Xavier linears and zero biases, then what the reference and the mixers set otherwise."""
@@ -232,26 +285,23 @@ class Backbone(nn.Module):
         if not self.pos_embed.is_meta:  # a model that is only counted has no values, and may have any size
             with torch.no_grad():
                 self.pos_embed.copy_(sincos_position_embedding(self.grid, self.pos_embed.shape[-1]))
-        nn.init.normal_(self.t_embedder.mlp[0].weight, std=0.02)  # type: ignore[arg-type]
-        nn.init.normal_(self.t_embedder.mlp[2].weight, std=0.02)  # type: ignore[arg-type]
+        if self.t_embedder is not None:
+            nn.init.normal_(self.t_embedder.mlp[0].weight, std=0.02)  # type: ignore[arg-type]
+            nn.init.normal_(self.t_embedder.mlp[2].weight, std=0.02)  # type: ignore[arg-type]
         if self.y_embedder is not None:
             nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
         for module in self.modules():
             if isinstance(module, Mixer):
                 module.initialise()
-        for zeroed in (block.adaLN_modulation[-1] for block in self.blocks):  # type: ignore[index, union-attr]
+        conditioned = [block for block in self.blocks if block.adaLN_modulation is not None]
+        for zeroed in (block.adaLN_modulation[-1] for block in conditioned):  # type: ignore[index, union-attr]
             nn.init.zeros_(zeroed.weight)  # type: ignore[arg-type, union-attr]
             nn.init.zeros_(zeroed.bias)  # type: ignore[arg-type, union-attr]
         self.final_layer.initialise()
 
-    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        """Predict for noisy images `x` (B, C, H, W) at times `t` (B,), given labels `y` (B,) or none."""
-        c = self.t_embedder(t)
-        if self.y_embedder is not None:
-            assert self.num_classes is not None
-            if y is None:
-                y = torch.full((x.shape[0],), -1, device=x.device)
-            c = c + self.y_embedder(torch.where(y < 0, self.num_classes, y))
+    def forward(self, x: Tensor, t: Tensor | None, y: Tensor | None = None) -> Tensor:
+        """Predict for noisy images `x` (B, C, H, W) or clips (B, C, T, H, W) at times `t` (B,), given `y` (B,)."""
+        c = self._conditioning(x, t, y)
         tokens = self.x_embedder(x) + self.pos_embed
         for block in self.blocks:
             tokens = block(tokens, c)
@@ -259,11 +309,25 @@ class Backbone(nn.Module):
             return self.final_layer(tokens, c, pooled=True)  # type: ignore[no-any-return]
         return self._unpatchify(self.final_layer(tokens, c))
 
+    def _conditioning(self, x: Tensor, t: Tensor | None, y: Tensor | None) -> Tensor | None:
+        """(B, D), or None where nothing is conditioned."""
+        if self.t_embedder is None:
+            return None
+        assert t is not None
+        c: Tensor = self.t_embedder(t)
+        if self.y_embedder is not None:
+            assert self.num_classes is not None
+            if y is None:
+                y = torch.full((x.shape[0],), -1, device=x.device)
+            c = c + self.y_embedder(torch.where(y < 0, self.num_classes, y))
+        return c
+
     def _unpatchify(self, tokens: Tensor) -> Tensor:
-        """(B, N, p p C) to (B, C, H, W)."""
-        (h, w), p = self.grid, self.patch
-        patches = tokens.view(-1, h, w, p, p, self.out_channels)
-        return patches.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.out_channels, h * p, w * p)
+        """(B, N, p p C) to (B, C, H, W), of clips (B, N, p_t p p C) to (B, C, T, H, W)."""
+        axes = len(self.grid)
+        patches = tokens.view(-1, *self.grid, *self.patches, self.out_channels)
+        pairs = [place for axis in range(1, axes + 1) for place in (axis, axes + axis)]
+        return patches.permute(0, 2 * axes + 1, *pairs).reshape(-1, self.out_channels, *self.sides)
 
 
 def create_model(
@@ -273,8 +337,11 @@ def create_model(
     in_channels: int = 4,
     num_classes: int | None = 1000,
     learn_sigma: bool = False,
+    patch_frames: int = 1,
     head: Head = "field",
     out_channels: int | None = None,
+    conditioned: bool = True,
+    stochastic_depth: float = 0.0,
     depth: int | None = None,
     width: int | None = None,
     heads: int | None = None,
@@ -286,20 +353,25 @@ def create_model(
     Args:
         name: FAMILY-SIZE/PATCH; `pdebench list models` shows them.
         input_size: side of the images or latents in pixels, a multiple of the patch; height and width where they
-            differ.
+            differ; of clips (frames, height, width); of sequences (length,).
         in_channels: channels of the images or latents.
         num_classes: classes to condition on, or None for an unconditional model.
         learn_sigma: predict a variance beside the mean, as DiT's published models do: twice the channels come out.
+        patch_frames: frames of a patch of clips, which divide the clip's; `patch` in the name is its side.
         head: `field`, values at every pixel, or `vector`, one vector for the whole image.
         out_channels: of what comes out; None: as many as the images have.
+        conditioned: on times and labels. False: a pre-norm ViT around the same mixers, without either, adaLN and gates;
+            `t` and `y` of a call are ignored.
+        stochastic_depth: share of images for which a branch of the last block is left out in training, rising linearly
+            from 0 at the first; where nothing is conditioned.
         depth: blocks, in place of the size's; likewise `width` (channels of a token), `heads` and `mlp_hidden`.
         **options: the family's own options.
 
     Under `torch.device("meta")` it allocates nothing.
 
     Raises:
-        ModelError: an unknown name or option, an input size that the patch does not divide, or dimensions that do not
-            fit each other.
+        ModelError: an unknown name or option, an option that nothing conditions, an input size that the patch does not
+            divide, a grid that the family does not take, or dimensions that do not fit each other.
     """
     family, size, patch = parse_name(name)
     try:
@@ -311,9 +383,11 @@ def create_model(
             hint = did_you_mean(option, family.options.model_fields)
             raise ModelError(f"{name} takes no option '{option}'; {hint}") from None
         raise ModelError(f"{name}: option '{option}': {problem['msg']}, not {problem['input']!r}") from None
-    for side in sides_of(input_size):
-        if side % patch:
-            raise ModelError(f"resolution {side} is not divisible by patch {patch}")
+    if not conditioned and (needs := family.conditioned_option(options)):
+        raise ModelError(f"{name}: option '{needs}' acts by the time and the class, and the model is given neither")
+    wrong = indivisible(sides_of(input_size), patch, patch_frames)
+    if wrong or (wrong := family.refusal(grid_of(input_size, patch, patch_frames), chosen)):
+        raise ModelError(wrong)
     return Backbone(
         family,
         family.dimensions(size, chosen, depth=depth, width=width, heads=heads, mlp_hidden=mlp_hidden),
@@ -322,28 +396,41 @@ def create_model(
         input_size=input_size,
         in_channels=in_channels,
         num_classes=num_classes,
+        patch_frames=patch_frames,
         head=head,
         out_channels=2 * in_channels if learn_sigma and out_channels is None else out_channels,
+        conditioned=conditioned,
+        stochastic_depth=stochastic_depth,
     )
 
 
-def sincos_position_embedding(grid: tuple[int, int], width: int, scale: float = 1.0) -> Tensor:
-    """Frozen 2-D sine-cosine position embedding, (1, h w, width), as in MAE and DiT: columns first, then rows.
+def sincos_position_embedding(grid: tuple[int, ...], width: int, scales: Sequence[float] | None = None) -> Tensor:
+    """Frozen sine-cosine position embedding, (1, N, width): in a plane as in MAE and DiT, columns first, then rows.
 
-    A token `scale` apart from the next: 0.5 gives a grid twice as fine over the same image.
+    On (t, h, w) a token's is the sum of its frame's, over the whole width, and of its place's in the plane, as in Latte
+    (arXiv 2401.03048; Vchitect/Latte), which adds the frame's after its first block. A sequence has its place's alone.
+    A token stands `scales` apart from the next, by axis, 1 where not given: 0.5 gives a grid twice as fine over the
+    same image.
     """
-    h, w = grid
-    omega = 10_000.0 ** (-torch.arange(width // 4, dtype=torch.float64, device="cpu") / (width / 4))
-    rows, columns = torch.meshgrid(
-        torch.arange(h, dtype=torch.float64, device="cpu"),
-        torch.arange(w, dtype=torch.float64, device="cpu"),
-        indexing="ij",
-    )
-    halves = []
-    for position in (columns, rows):
-        angles = position.reshape(-1, 1) * scale * omega
-        halves += [angles.sin(), angles.cos()]
-    return torch.cat(halves, dim=1).float().unsqueeze(0)
+    places = [
+        torch.arange(tokens, dtype=torch.float64, device="cpu") * scale
+        for tokens, scale in zip(grid, scales or [1.0] * len(grid), strict=True)
+    ]
+    found = torch.zeros((), dtype=torch.float64, device="cpu")
+    if len(grid) != 2:
+        found = _sines_and_cosines(places[0], width)
+    if len(grid) > 1:
+        rows, columns = torch.meshgrid(*places[-2:], indexing="ij")
+        plane = [_sines_and_cosines(axis.reshape(-1), width // 2) for axis in (columns, rows)]
+        found = (found.unsqueeze(-2) if len(grid) == 3 else found) + torch.cat(plane, dim=1)
+    return found.reshape(1, -1, width).float()
+
+
+def _sines_and_cosines(places: Tensor, width: int) -> Tensor:
+    """(N,) to (N, width)."""
+    omega = 10_000.0 ** (-torch.arange(width // 2, dtype=torch.float64, device="cpu") / (width / 2))
+    angles = places[:, None] * omega
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def _accept_reference_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

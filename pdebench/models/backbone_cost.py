@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 from pdebench.models.closed_form import Cost, linear
-from pdebench.models.grid import InputSize, grid_of
+from pdebench.models.grid import InputSize, grid_of, patches_of
 from pdebench.models.mixer_context import MixerContext
 from pdebench.models.registry import Dimensions, Family
 from pdebench.models.shell import Head
@@ -22,28 +24,43 @@ def backbone_cost(
     in_channels: int = 4,
     num_classes: int | None = 1000,
     learn_sigma: bool = False,
+    patch_frames: int = 1,
     head: Head = "field",
     out_channels: int | None = None,
+    conditioned: bool = True,
 ) -> Cost:
     """A whole backbone; arguments as of `create_model`."""
     shell, (depth, d, heads, hidden) = family.shell, dimensions
-    grid = grid_of(input_size, patch)
+    grid = grid_of(input_size, patch, patch_frames)
     place = MixerContext(d, heads or 1, grid, 0, depth, hidden is not None)
-    n, pixels = place.tokens, patch * patch * in_channels
-    norm = Cost(d if shell.norm == "rms" else 0, macs.norm(n * d))
-    block = family.cost(place, options) + norm
-    if hidden is None:
-        block += linear(d, 3 * d, 1)
-    else:
-        block += _mlp(shell.mlp, d, hidden, n) + norm + linear(d, 6 * d, 1)
-    if shell.convolution:
-        block += Cost(10 * d, macs.convolution(n * d, 9))
-    embedders = linear(pixels, d, n) + linear(256, d, 1) + linear(d, d, 1)
-    embedders += Cost(n * d + (0 if num_classes is None else (num_classes + 1) * d), 0)
+    n, pixels_of_patch = place.tokens, math.prod(patches_of(len(grid), patch, patch_frames))
+    weights = d if shell.norm == "rms" else 0 if conditioned else 2 * d
+    norm = Cost(weights, macs.norm(n * d))
+
+    def block(layer: int) -> Cost:
+        found = family.cost(replace(place, layer=layer), options) + norm
+        if hidden is not None:
+            found += _mlp(shell.mlp, d, hidden, n) + norm
+        if conditioned:  # adaLN
+            found += linear(d, (3 if hidden is None else 6) * d, 1)
+        if shell.convolution:
+            found += Cost(10 * d, macs.convolution(n * d, 9))
+        return found
+
+    whole = linear(pixels_of_patch * in_channels, d, n) + Cost(n * d, 0)
+    if conditioned:
+        whole += linear(256, d, 1) + linear(d, d, 1)
+        whole += Cost(0 if num_classes is None else (num_classes + 1) * d, 0)
     made = out_channels or in_channels * (2 if learn_sigma else 1)
-    last = norm + (linear(d, made, 1) if head == "vector" else linear(d, patch * patch * made, n))
-    last += linear(d, 2 * d, 1) if shell.head == "dit" else Cost(0, macs.norm(n * d))  # adaLN, or a second norm
-    return embedders + block.times(depth) + last
+    last = norm + (linear(d, made, 1) if head == "vector" else linear(d, pixels_of_patch * made, n))
+    if shell.head == "zigma":
+        last += Cost(0, macs.norm(n * d))  # a second one, without weights
+    elif conditioned:
+        last += linear(d, 2 * d, 1)
+    cycle = family.layers_of_a_cycle(len(grid), options)
+    for layer in range(min(cycle, depth)):
+        whole += block(layer).times(len(range(layer, depth, cycle)))
+    return whole + last
 
 
 def _mlp(kind: str, d: int, hidden: int, n: int) -> Cost:

@@ -47,9 +47,12 @@ def linear(inputs: int, outputs: int, tokens: int, bias: bool = True) -> Cost:
 
 
 def attention(place: MixerContext, options: Any) -> Cost:
-    """4 d^2 + 4 d parameters; n 4 d^2 + 2 n^2 d MACs."""
+    """4 d^2 + 4 d parameters; n 4 d^2 + 2 n m d MACs, as a token sees m: all, or those of a frame or a place."""
     d, n = place.width, place.tokens
-    return linear(d, 3 * d, n) + linear(d, d, n) + Cost(0, macs.attention(n * n, d, d))
+    seen = n
+    if options.attention == "factorised":
+        seen = place.grid[0] if place.layer % 2 else n // place.grid[0]
+    return linear(d, 3 * d, n) + linear(d, d, n) + Cost(0, macs.attention(n * seen, d, d))
 
 
 def pde(place: MixerContext, options: Any) -> Cost:
@@ -58,8 +61,9 @@ def pde(place: MixerContext, options: Any) -> Cost:
     Without any term C and D only act as their sum, and there is no time to be moved.
     """
     d, n = place.width, place.tokens
-    terms = {"full": 3, "diagonal": 2, "isotropic": 1, "off": 0}[options.diffusion]
-    terms += 2 * options.convection + options.reaction + 1
+    axes = len(place.grid)
+    terms = {"full": axes * (axes + 1) // 2, "diagonal": axes, "isotropic": 1, "off": 0}[options.diffusion]
+    terms += axes * options.convection + options.reaction + 1
     side = 2 if options.padding == "zero" else 1
     grid = [side * length for length in place.grid]
     cost = linear(d, d, n).times(2 + options.gate) + Cost(d * (1 + terms * options.states), 0)

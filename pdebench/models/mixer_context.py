@@ -12,7 +12,7 @@ class MixerContext:
 
     width: int
     heads: int
-    grid: tuple[int, ...]  # tokens along each axis, (h, w) of an image
+    grid: tuple[int, ...]  # tokens along each axis: (h, w) of an image, (t, h, w) of a clip, (n,) of a sequence
     layer: int
     depth: int
     mlp: bool = False  # one stands beside the mixer in every block

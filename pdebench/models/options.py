@@ -16,6 +16,17 @@ class NoOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class AttentionOptions(BaseModel):
+    """Over which tokens of a clip attention is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attention: Literal["full", "factorised"] = Field(
+        default="full",
+        description="factorised, of clips: layers take turns to attend within each frame and through time, as Latte's",
+    )
+
+
 class PDEOptions(BaseModel):
     """The PDE-SSM operator's terms and its surroundings; an off term has no parameters and costs nothing."""
 

@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from pdebench.errors import FOREIGN, DimensionError, ModelError, did_you_mean, out_of_memory
 from pdebench.models import closed_form
 from pdebench.models.closed_form import Cost
+from pdebench.models.grid import KINDS
 from pdebench.models.mixer_context import MixerContext
-from pdebench.models.options import NoOptions, PDEOptions
+from pdebench.models.options import AttentionOptions, NoOptions, PDEOptions
 from pdebench.models.shell import DIT, Shell
 from pdebench.models.sizes import SIZES, Size
 from pdebench.registry import Registry
@@ -53,10 +54,17 @@ class Family:
         heads: the width must be a multiple of this many times the heads; 0: the mixer has no heads.
         multiple: the width must be a multiple of it.
         bound_to_grid: the weights serve one grid of tokens only.
+        axes: how many axes the grids have that the mixer takes: 2 are images, 3 clips of (t, h, w), 1 sequences.
+        unfit: of a grid with so many axes and the options, a sentence that says why they do not fit, or None where they
+            do; it is asked besides, where a suite is read and where a model is built.
+        cycle: of the axes and the options, after how many layers a layer of the same kind comes again, where some cost
+            other than others; None: all cost the same.
         sizes: sizes that differ from the shell's deepening of the one table, as published.
         revision: raised when the same configuration comes to other numbers: its cells are then others.
         neutral: options that came after results had been kept, each with the value that means what was done before;
             see `identity.py`.
+        conditioned_options: options that act by the conditioning vector, refused at any value but their defaults
+            where a task conditions on nothing.
         handles: what operations cost that the counter does not know, by their names in `macs_uncounted`: a function
             in Python `prim::PythonOp.NAME`, an operator `package::name`. Each is given what the operation was given and
             what came out, tensors as objects with a `shape`, and returns MACs by kind: `lambda inputs, outputs:
@@ -77,9 +85,13 @@ class Family:
     heads: int = 0
     multiple: int = 4  # the position embedding has sines and cosines of two coordinates
     bound_to_grid: bool = False
+    axes: tuple[int, ...] = (2,)
+    unfit: Callable[[tuple[int, ...], Any], str | None] | None = None
+    cycle: Callable[[int, Any], int] | None = None
     sizes: Mapping[str, Size] = field(default_factory=dict)
     revision: int = 1
     neutral: Mapping[str, Any] = field(default_factory=dict)
+    conditioned_options: tuple[str, ...] = ()
     handles: Handles = field(default_factory=dict)
     colour: str | None = None
     mark: str | None = None
@@ -88,10 +100,23 @@ class Family:
         """Refuse what could not be sized or drawn: a narrowed MLP is one number for every grid."""
         if self.shell.mlp == "narrowed" and self.bound_to_grid:
             raise ModelError(f"family {self.name}: the MLP of a mixer that is bound to its grid cannot be narrowed")
+        if (self.shell.convolution or self.shell.mlp == "mix") and self.axes != (2,):
+            raise ModelError(f"family {self.name}: the convolution of its shell is of images; axes must be (2,)")
         if self.colour is not None and not re.fullmatch("#[0-9a-fA-F]{6}", self.colour):
             raise ModelError(f"family {self.name}: colour must be #rrggbb, not '{self.colour}'")
         if self.mark is not None and not re.fullmatch("[Mm][MLHVCSQTAZmlhvcsqtaz0-9., +-]+", self.mark):
             raise ModelError(f"family {self.name}: mark must be an SVG path, not '{self.mark}'")
+
+    def refusal(self, grid: tuple[int, ...], options: BaseModel) -> str | None:
+        """Why the family takes no such grid of tokens with these options, in one sentence; None where it does."""
+        if len(grid) not in self.axes:
+            taken = " and ".join(KINDS[axes] for axes in sorted(self.axes, reverse=True))
+            return f"{self.name} takes {taken} only: its mixer has no form for {KINDS[len(grid)]}"
+        return None if self.unfit is None else self.unfit(grid, options)
+
+    def layers_of_a_cycle(self, axes: int, options: BaseModel) -> int:
+        """After how many layers one of the same cost comes again."""
+        return 1 if self.cycle is None else self.cycle(axes, options)
 
     def mixer_class(self) -> type[Mixer]:
         """Import and return the mixer's class.
@@ -114,6 +139,13 @@ class Family:
             return self.sizes[name]
         depth, width, heads = SIZES[name]
         return Size(depth * self.shell.deeper, width, heads)
+
+    def conditioned_option(self, options: Mapping[str, Any]) -> str | None:
+        """The first of these options that a model without conditioning cannot have; None: it can have all."""
+        fields = self.options.model_fields
+        return next(
+            (n for n in self.conditioned_options if options.get(n, fields[n].default) != fields[n].default), None
+        )
 
     def head_size(self, name: str) -> int:
         """Channels of a head at a size of the table."""
@@ -157,7 +189,14 @@ class Family:
         return Dimensions(depth, chosen, heads, mlp_hidden)
 
 
+def _no_time_to_factorise(grid: tuple[int, ...], options: AttentionOptions) -> str | None:
+    if options.attention == "full" or len(grid) == 3:
+        return None
+    return f"attention: factorised is for clips, which have space and time; {KINDS[len(grid)]} have one of them"
+
+
 _MIXERS = "pdebench.models.mixers"
+_ANY = (1, 2, 3)
 _BUILT_IN = (
     Family(
         "PDE-SSM-DiT",
@@ -166,6 +205,8 @@ _BUILT_IN = (
         "arXiv 2603.13663",
         closed_form.pde,
         options=PDEOptions,
+        axes=_ANY,
+        conditioned_options=("selective",),
         revision=2,
     ),
     Family(
@@ -174,7 +215,12 @@ _BUILT_IN = (
         "softmax attention, the reference",
         "arXiv 2212.09748",
         closed_form.attention,
+        options=AttentionOptions,
         heads=1,
+        axes=_ANY,
+        unfit=_no_time_to_factorise,
+        cycle=lambda axes, options: 2 if options.attention == "factorised" else 1,
+        neutral={"attention": "full"},
     ),
     Family(
         "Mamba-DiT",
@@ -183,6 +229,7 @@ _BUILT_IN = (
         "arXiv 2312.00752",
         closed_form.mamba,
         shell=Shell(mlp="narrowed"),
+        axes=_ANY,
         revision=2,
     ),
     Family(
@@ -194,6 +241,7 @@ _BUILT_IN = (
         shell=Shell(mlp="none", deeper=2),
         # feizc/DiS: two halves and a block between them; it has no Ti, XS, XXS and XL, which are ours
         sizes={"S": Size(25, 368, 6), "B": Size(25, 768, 12), "L": Size(49, 1024, 16)},
+        axes=_ANY,
         revision=2,
     ),
     Family(
@@ -204,6 +252,8 @@ _BUILT_IN = (
         closed_form.zigma,
         shell=Shell(mlp="none", deeper=2, norm="rms", head="zigma"),
         sizes={"S": Size(24, 368, 6)},
+        axes=(2, 3),
+        cycle=lambda axes, options: 2 if axes == 3 else 1,
         revision=2,
     ),
     Family(
@@ -232,6 +282,7 @@ _BUILT_IN = (
         "bidirectional S4D by FFT without gates, the PDE's 1-D ancestor",
         "arXiv 2206.11893",
         closed_form.s4d,
+        axes=_ANY,
     ),
     Family(
         "GFNet-DiT",
@@ -240,6 +291,7 @@ _BUILT_IN = (
         "arXiv 2107.00645",
         closed_form.gfnet,
         bound_to_grid=True,
+        axes=_ANY,
     ),
     Family(
         "AFNO-DiT",
@@ -248,6 +300,7 @@ _BUILT_IN = (
         "arXiv 2111.13587",
         closed_form.afno,
         multiple=8,
+        axes=_ANY,
     ),
     Family(
         "vHeat-DiT",
@@ -288,6 +341,7 @@ _BUILT_IN = (
         "no mixing: one linear layer a token, the floor",
         "ours",
         closed_form.none,
+        axes=_ANY,
     ),
 )
 

@@ -17,18 +17,18 @@ from pdebench.ops import macs
 from pdebench.ops.half_spectrum import HalfSpectrumProduct
 from pdebench.ops.operand import Handles, Macs, backward
 from pdebench.ops.pde_symbol import Context, PDEParameters, pde_symbol, pde_symbol_gradients
-from pdebench.ops.spectral import backend_of
+from pdebench.ops.spectral import backend_of, told
 from pdebench.ops.spectral_coverage import KERNEL, not_covered
 
 
-def described(device: str, grid: tuple[int, int], domain: int, *, by_sample: bool) -> str:
+def described(device: str, grid: tuple[int, ...], domain: int, *, by_sample: bool) -> str:
     """What a mixer's `implementation` says of a grid of tokens on a device, in bf16 and in fp32."""
-    torus = (domain * grid[0], domain * grid[1])
+    torus = tuple(domain * side for side in grid)
     bf16, fp32 = (
         backend_of(device, torus, dtype, by_sample=by_sample) if not_covered(device, grid, dtype, domain) else KERNEL
         for dtype in (torch.bfloat16, torch.float32)
     )
-    roads = bf16 if bf16 == fp32 else f"{bf16} in bf16, {fp32} in fp32"
+    roads = told(bf16, fp32, grid)
     reason = not_covered(device, grid, torch.bfloat16, domain)
     return f"{roads}; no Triton kernel: {reason}" if reason and device == "cuda" else roads
 
@@ -52,7 +52,7 @@ def _mix(
 
         return mix(x.contiguous(), parameters, tau, domain)
     h, w = x.shape[1:3]
-    symbol = pde_symbol(parameters, domain * h, domain * w, domain, tau)
+    symbol = pde_symbol(parameters, (domain * h, domain * w), domain, tau)
     y = HalfSpectrumProduct.forward(Context(), _on_torus(x, domain), symbol)  # type: ignore[arg-type]
     return y[..., :h, :w].permute(0, 2, 3, 1).to(x.dtype, memory_format=torch.contiguous_format, copy=True)
 
@@ -83,7 +83,7 @@ def _mix_backward(
         return gradients(x.contiguous(), dy.to(x.dtype).contiguous(), parameters, tau, domain)
     h, w = x.shape[1:3]
     torus = (domain * h, domain * w)
-    context, symbol = Context(needs_input_grad=(True, True)), pde_symbol(parameters, *torus, domain, tau)
+    context, symbol = Context(needs_input_grad=(True, True)), pde_symbol(parameters, torus, domain, tau)
     HalfSpectrumProduct.forward(context, _on_torus(x, domain), symbol)  # type: ignore[arg-type]
     dx, of_symbol = HalfSpectrumProduct.backward(context, _on_torus(dy, domain))  # type: ignore[arg-type]
     assert dx is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pdebench.ops.symbol import SummedPropagators, wavenumbers
+from pdebench.ops.symbol import SummedPropagators, below_diagonal, wavenumbers
 
 # r may not pass this, so |G| <= e for any parameters: enough to sharpen, too little to explode
 MAX_REACTION = 1.0
@@ -24,11 +25,12 @@ class PDEParameters(NamedTuple):
     """What D channels of S states learn; a term that is off is None.
 
     Attributes:
-        log_length: (2, D, S), or (1, D, S) where K is isotropic: K = L L^T of
-            `L = [[exp(log_length[0]), 0], [shear, exp(log_length[-1])]] / sqrt(2)`, positive definite always, and
-            `exp(log_length) = sqrt(2 K)` is the distance that diffusion covers in tau = 1, in sides of the image.
-        shear: (D, S).
-        velocity: (2, D, S), of y and x.
+        log_length: (axes, D, S), or (1, D, S) where K is isotropic: K = L L^T of a lower triangular matrix,
+            `L = [[exp(log_length[0]), 0], [shear, exp(log_length[-1])]] / sqrt(2)` on two axes, positive definite
+            always. `exp(log_length) = sqrt(2 K)` is the distance that diffusion covers in tau = 1, in sides of the
+            image, where K is diagonal.
+        shear: what L has below its diagonal: (D, S) on two axes, row by row (axes (axes - 1) / 2, D, S) on more.
+        velocity: (axes, D, S); of an image y and x, of a clip t, y and x.
         reaction: (D, S), before it is bounded.
         readout: (D, S), c = C B.
         skip: (D,).
@@ -52,23 +54,37 @@ def bounded_drift(drift: Tensor, domain: int) -> Tensor:
     return drift.clamp(-1, 1) if domain == 2 else drift
 
 
-def diffusion_tensor(log_length: Tensor, shear: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """K_yy, K_xx and, where K is full, K_yx, each (D, S), in units of the image's side squared."""
+def diffusion_tensor(log_length: Tensor, shear: Tensor | None, axes: int = 2) -> tuple[Tensor | None, ...]:
+    """The entries of K, each (D, S), in units of the image's side squared.
+
+    Those on its diagonal, then those below it in the order of `below_diagonal`, None where K is not full: K_yy, K_xx
+    and K_yx of an image.
+    """
     length = log_length.clamp(*LOG_LENGTH_RANGE).exp() * 0.5**0.5
     squares = length.square()
+    diagonal = [squares[min(axis, len(squares) - 1)] for axis in range(axes)]
+    below = below_diagonal(axes)
     if shear is None:
-        return squares[0], squares[-1], None
-    shear = shear * 0.5**0.5
-    return squares[0], squares[-1] + shear.square(), length[0] * shear
+        return (*diagonal, *[None] * len(below))
+    sheared = shear * 0.5**0.5
+    factor = dict(zip(below, sheared.view(len(below), *log_length.shape[1:]), strict=True))
+    entries = []
+    for row, column in below:
+        diagonal[row] = diagonal[row] + factor[row, column].square()
+        entry = length[column] * factor[row, column]
+        for before in range(column):
+            entry = entry + factor[row, before] * factor[column, before]
+        entries.append(entry)
+    return (*diagonal, *entries)
 
 
-def terms(parameters: PDEParameters, domain: int, tau: Tensor | None) -> tuple[Tensor | None, ...]:
-    """`skip`, `gain` and tau times K_yy, K_xx, K_yx, v_y, v_x, as `SummedPropagators` takes them."""
-    exponents: list[Tensor | None] = [None] * 5
+def terms(parameters: PDEParameters, axes: int, domain: int, tau: Tensor | None) -> tuple[Tensor | None, ...]:
+    """`skip`, `gain` and tau times the entries of K and v, as `SummedPropagators` takes them."""
+    exponents: list[Tensor | None] = [None] * (axes + axes * (axes + 1) // 2)
     if parameters.log_length is not None:
-        exponents[:3] = diffusion_tensor(parameters.log_length, parameters.shear)
+        exponents[:-axes] = diffusion_tensor(parameters.log_length, parameters.shear, axes)
     if parameters.velocity is not None:
-        exponents[3:] = parameters.velocity
+        exponents[-axes:] = parameters.velocity
     gain = parameters.readout
     rate = None if parameters.reaction is None else bounded_reaction(parameters.reaction)
     if tau is not None:
@@ -76,21 +92,21 @@ def terms(parameters: PDEParameters, domain: int, tau: Tensor | None) -> tuple[T
         exponents = [None if term is None else term * scale for term in exponents]
         gain = gain.expand(len(tau), -1, -1)
         rate = None if rate is None else rate * scale
-    exponents[3:] = [None if term is None else bounded_drift(term, domain) for term in exponents[3:]]
+    exponents[-axes:] = [None if term is None else bounded_drift(term, domain) for term in exponents[-axes:]]
     if rate is not None:
         gain = gain * torch.exp(rate)
     skip = parameters.skip.to(gain.dtype).expand(gain.shape[:-1])
     return (skip, gain, *exponents)
 
 
-def pde_symbol(parameters: PDEParameters, h: int, w: int, domain: int, tau: Tensor | None) -> Tensor:
-    """The symbol as pairs, (D, h, w // 2 + 1, 2), or (B, D, h, w // 2 + 1, 2) for `tau` of shape (B, D).
+def pde_symbol(parameters: PDEParameters, grid: Sequence[int], domain: int, tau: Tensor | None) -> Tensor:
+    """The symbol of a grid as pairs, (D, *grid[:-1], grid[-1] // 2 + 1, 2), or (B, D, ...) for `tau` of shape (B, D).
 
     `domain` is the side of the torus in sides of the image, 2 where zero padding doubles the grid.
     """
-    given = terms(parameters, domain, tau)
-    waves = wavenumbers(h, w, domain, like=given[1])
-    return SummedPropagators.apply(*given, *waves)  # type: ignore[no-any-return]
+    given = terms(parameters, len(grid), domain, tau)
+    waves = wavenumbers(tuple(grid), domain, like=given[1])
+    return SummedPropagators.apply(*given, *waves.flat())  # type: ignore[no-any-return]
 
 
 class Context(SimpleNamespace):
@@ -105,13 +121,13 @@ class Context(SimpleNamespace):
 def pde_symbol_gradients(
     parameters: PDEParameters, h: int, w: int, domain: int, tau: Tensor | None, grad: Tensor
 ) -> tuple[list[Tensor], Tensor | None]:
-    """The gradients of the parameters that there are and of tau, given that of `pde_symbol`.
+    """The gradients of the parameters that there are and of tau, given that of `pde_symbol` of an h x w grid.
 
     Written out, for an operator of `torch.library`, inside which autograd is off.
     """
     log_length, shear, velocity, reaction, readout, _ = parameters
-    given, context = terms(parameters, domain, tau), Context()
-    SummedPropagators.forward(context, *given, *wavenumbers(h, w, domain, like=given[1]))  # type: ignore[arg-type, call-arg]
+    given, context = terms(parameters, 2, domain, tau), Context()
+    SummedPropagators.forward(context, *given, *wavenumbers((h, w), domain, like=given[1]).flat())  # type: ignore[arg-type]
     of_skip, of_gain, of_yy, of_xx, of_yx, of_y, of_x, *_ = SummedPropagators.backward(context, grad)  # type: ignore[arg-type]
     assert of_skip is not None
     assert of_gain is not None

@@ -9,11 +9,15 @@
 | `cross` | raster, reverse, transpose, transpose from its end (VMamba's four directions, arXiv 2401.10166) |
 | `zigzag-8` | serpentines from each corner, along the rows and along the columns (ZigMa, arXiv 2403.13802) |
 
-A mixer that takes another scan in each layer picks `orders(kind, h, w)[layer % count]`.
+`raster`, `reverse` and `bidirectional` are of grids of any number of axes, of which the last runs fastest: on (t, h, w)
+a frame is done before the next. The others are of two axes.
+
+A mixer that takes another scan in each layer picks `orders(kind, *grid)[layer % count]`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -26,8 +30,8 @@ from torch.autograd.function import FunctionCtx
 Order = NDArray[np.int64]  # at each step of a scan, the raster index of its token
 
 
-def _raster(h: int, w: int) -> Order:
-    return np.arange(h * w).reshape(h, w)
+def _raster(*grid: int) -> Order:
+    return np.arange(math.prod(grid)).reshape(grid)
 
 
 def _serpentine(grid: Order) -> Order:
@@ -49,20 +53,20 @@ def _zigzag(h: int, w: int) -> tuple[Order, ...]:
     return tuple(path for corner in corners for path in (_serpentine(corner), _serpentine(corner.T)))
 
 
-_KINDS: dict[str, Callable[[int, int], tuple[Order, ...]]] = {
-    "raster": lambda h, w: _cross(h, w)[:1],
-    "reverse": lambda h, w: _cross(h, w)[1:2],
+_KINDS: dict[str, Callable[..., tuple[Order, ...]]] = {
+    "raster": lambda *grid: (_raster(*grid).ravel(),),
+    "reverse": lambda *grid: (_raster(*grid).ravel()[::-1],),
     "transpose": lambda h, w: _cross(h, w)[2:3],
-    "bidirectional": lambda h, w: _cross(h, w)[:2],
+    "bidirectional": lambda *grid: (_raster(*grid).ravel(), _raster(*grid).ravel()[::-1]),
     "cross": _cross,
     "zigzag-8": _zigzag,
 }
 
 
 @cache
-def permutations(kind: str, h: int, w: int) -> tuple[Order, ...]:
-    """The scans of a kind on a grid of h rows and w columns, each (h w,); read-only."""
-    found = tuple(np.ascontiguousarray(order) for order in _KINDS[kind](h, w))
+def permutations(kind: str, *grid: int) -> tuple[Order, ...]:
+    """The scans of a kind on a grid, of an image h rows and w columns, each (N,); read-only."""
+    found = tuple(np.ascontiguousarray(order) for order in _KINDS[kind](*grid))
     for order in found:
         order.flags.writeable = False
     return found
@@ -109,6 +113,6 @@ class Scan(nn.Module):
         return y if self.order is None else Reorder.apply(y, self.inverse, self.order)  # type: ignore[no-any-return]
 
 
-def orders(kind: str, h: int, w: int) -> tuple[Scan, ...]:
-    """New modules for the scans of a kind (see the table above) on a grid of h rows and w columns."""
-    return tuple(Scan(permutation) for permutation in permutations(kind, h, w))
+def orders(kind: str, *grid: int) -> tuple[Scan, ...]:
+    """New modules for the scans of a kind (see the table above) on a grid, of an image h rows and w columns."""
+    return tuple(Scan(permutation) for permutation in permutations(kind, *grid))

@@ -1,6 +1,6 @@
 """Convolution with a real kernel given by its symbol, with the gradient that such a convolution has.
 
-Autograd differentiates `irfft2(rfft2(x) G)` through transforms that it need not make. All backends here use that the
+Autograd differentiates `irfftn(rfftn(x) G)` through transforms that it need not make. All backends here use that the
 adjoint of a real circular convolution is again one, with `conj(G)`, so backward costs what forward costs.
 """
 
@@ -19,7 +19,6 @@ from pdebench.ops.matrices import MatrixProduct
 from pdebench.ops.operand import Handles, Macs
 from pdebench.ops.packed import PackedProduct
 from pdebench.ops.spectral_coverage import KERNEL, not_covered
-from pdebench.ops.spectral_reference import reference_product
 
 # The largest side of a grid whose product goes by matrices, by device and precision, where no kernel takes it; 0
 # elsewhere. On a CPU measured with `python -m benchmarks --only roads`. On a GPU, an H200: in fp32 matrices took 1.5 to
@@ -33,9 +32,8 @@ BY_MATRICES = {
     ("cpu", torch.bfloat16): 8,
     ("cuda", torch.bfloat16): 64,
 }
-BY_DEFINITION = "rfftn"
-BACKENDS = {  # of grids of two axes; `reference_product` computes all others
-    "matrices": MatrixProduct,
+BACKENDS = {
+    "matrices": MatrixProduct,  # of grids of two axes
     "packed complex fft2": PackedProduct,
     "half spectra (rfft2)": HalfSpectrumProduct,
 }
@@ -51,15 +49,13 @@ HANDLES: Handles = {f"prim::PythonOp.{backend.__name__}": _macs for backend in B
 
 
 def backend_of(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sample: bool = False) -> str:
-    """The name in BACKENDS of the one that a grid of tokens in a precision takes; of other axes than two `rfftn`.
+    """The name in BACKENDS of the one that a grid of tokens in a precision takes.
 
     On a GPU a symbol that the samples share takes the Triton kernel, where that takes the grid.
     """
-    if len(grid) != 2:
-        return BY_DEFINITION
     if not by_sample and not not_covered(device, grid, dtype, 1):
         return KERNEL
-    if not by_sample and max(grid) <= BY_MATRICES.get((device, dtype), 0):
+    if not by_sample and len(grid) == 2 and max(grid) <= BY_MATRICES.get((device, dtype), 0):
         return "matrices"
     return "half spectra (rfft2)" if by_sample or device == "cuda" else "packed complex fft2"
 
@@ -68,7 +64,13 @@ def backends_here(grid: tuple[int, ...], *, by_sample: bool = False) -> str:
     """What a mixer's `implementation` says of a grid on this machine's GPU, or on its CPU where it has none."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bf16, fp32 = (backend_of(device, grid, dtype, by_sample=by_sample) for dtype in (torch.bfloat16, torch.float32))
-    return fp32 if bf16 == fp32 else f"{bf16} in bf16, {fp32} in fp32"
+    return told(bf16, fp32, grid)
+
+
+def told(bf16: str, fp32: str, grid: tuple[int, ...]) -> str:
+    """The backends of a grid in words, by precision where they differ."""
+    roads = fp32 if bf16 == fp32 else f"{bf16} in bf16, {fp32} in fp32"
+    return roads if len(grid) == 2 else roads.replace("fft2", "fftn")
 
 
 def spectral_product(x: Tensor, symbol: Tensor) -> Tensor:
@@ -83,6 +85,4 @@ def spectral_product(x: Tensor, symbol: Tensor) -> Tensor:
         return filter_mixing(x.permute(0, 2, 3, 1), symbol).permute(0, 3, 1, 2)
     if name != "matrices":
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-    if name == BY_DEFINITION:
-        return reference_product(x, symbol)
     return BACKENDS[name].apply(x, symbol)  # type: ignore[no-any-return]

@@ -35,13 +35,13 @@ def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: 
         return "not on a GPU"
     if not _asked_for():
         return f"not run on a GPU yet, so only where {VARIABLE}=1 asks for it"
-    h, w = grid
     if dtype not in SIDES:
         return f"not in {str(dtype).removeprefix('torch.')}"
-    if h != w or domain * h not in SIDES[dtype] or h < min(SIDES[dtype]):
+    if len(grid) != 2 or grid[0] != grid[1] or domain * grid[0] not in SIDES[dtype] or grid[0] < min(SIDES[dtype]):
         *others, last = (str(side) for side in SIDES[dtype])
-        return f"not on {domain * h} x {domain * w} tokens, only on squares of {', '.join(others)} or {last}"
-    least = least_capability(domain * h)
+        tokens = " x ".join(str(domain * side) for side in grid)
+        return f"not on {tokens} tokens, only on squares of {', '.join(others)} or {last}"
+    least = least_capability(domain * grid[0])
     found = int(_capability())
     if found < 0:
         return "Triton is not installed"

@@ -97,7 +97,7 @@ def run_cell(
         "family_source": source_of(FAMILIES[cell.model.family]),
         "params": params,
         "params_idle": idle_parameters(name, build),
-        "tokens": math.prod(grid_of(build["input_size"], cell.model.patch)),
+        "tokens": math.prod(grid_of(build["input_size"], cell.model.patch, cell.model.patch_frames)),
         "macs_forward": cost.macs,
         "macs_uncounted": ", ".join(cost.uncounted),
         "flops_train_step": cost.flops_train_step(cell.train.batch_size),

@@ -108,13 +108,15 @@ def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> No
     """
     if not isinstance(build, dict):
         raise ValueError("it does not say how its model is built")
-    patch = weights["x_embedder.proj.weight"].shape[-1]
+    patches = weights["x_embedder.proj.weight"].shape[2:]
     held = {
-        "depth": sum(key.endswith(".adaLN_modulation.1.weight") and key.startswith("blocks.") for key in weights),
+        "depth": len({key.split(".")[1] for key in weights if key.startswith("blocks.")}),
         "width": weights["pos_embed"].shape[-1],
     }
     sides, tokens = sides_of(build["input_size"]), weights["pos_embed"].shape[1]
-    if any(side < 1 or side % patch for side in sides) or math.prod(side // patch for side in sides) != tokens:
+    fits = len(sides) == len(patches) and all(side > 0 for side in sides)
+    along = [divmod(side, patch) for side, patch in zip(sides, patches, strict=fits)]
+    if not fits or any(rest for _, rest in along) or math.prod(count for count, _ in along) != tokens:
         raise ValueError(f"it claims images of {str(build['input_size'])[:20]} px, its weights have {tokens} tokens")
     for key, value in held.items():
         if build.get(key) != value:

@@ -31,7 +31,8 @@ def flops_of_step(cell: Cell) -> float:
     outputs = TASKS[cell.task].outputs(None, source.channels_of(cell.data))
     cost = backbone_cost(
         family, dimensions, model.patch, options,
-        input_size=input_size_of(source, cell.data), in_channels=source.channels_of(cell.data), **outputs._asdict(),
+        input_size=input_size_of(source, cell.data), in_channels=source.channels_of(cell.data),
+        patch_frames=model.patch_frames, **outputs._asdict(),
     )  # fmt: skip
     return 3 * 2 * cost.macs * cell.train.batch_size
 

@@ -15,8 +15,11 @@ from pdebench.tasks.registry import TASKS
 from pdebench.tasks.task import Outputs
 
 DIMENSIONS = ("depth", "width", "heads", "mlp_hidden")
-IMAGES = ("input_size", "in_channels", "num_classes", "learn_sigma", "head", "out_channels")
-"""Arguments of `create_model`; what is in neither is an option of the family."""
+IMAGES = (
+    "input_size", "in_channels", "num_classes", "learn_sigma", "patch_frames", "head", "out_channels", "conditioned",
+)  # fmt: skip
+REGULARISED = ("stochastic_depth",)
+"""Arguments of `create_model`; what is in none of these is an option of the family."""
 
 
 def build_of(cell: Cell, classes: int | None) -> tuple[str, dict[str, Any]]:
@@ -30,15 +33,16 @@ def build_of(cell: Cell, classes: int | None) -> tuple[str, dict[str, Any]]:
         "num_classes": outputs.num_classes,
         # what is as it would be without being said is not said: names of counts that are kept, and checkpoints
         **{key: value for key, value in outputs._asdict().items() if value != Outputs._field_defaults.get(key, value)},
+        **({} if model.patch_frames == 1 else {"patch_frames": model.patch_frames}),
         **model.dimensions,
         **model.options,
     }
 
 
-def input_size_of(source: Source, data: DataConfig) -> int | tuple[int, int]:
-    """The sides of a data set's images, as `create_model` takes them: one number where they are equal."""
-    height, width = source.sides(data)
-    return height if height == width else (height, width)
+def input_size_of(source: Source, data: DataConfig) -> int | tuple[int, ...]:
+    """The sides of a data set's images, as `create_model` takes them: one number for a square; of clips all three."""
+    sides = source.sides(data)
+    return sides[0] if len(sides) == 2 and sides[0] == sides[1] else sides
 
 
 class Resolved(NamedTuple):
@@ -58,6 +62,8 @@ def resolved(name: str, build: Mapping[str, Any]) -> Resolved:
         ValueError: the family has no such options.
     """
     family, size, patch = parse_name(name)
-    options = family.options(**{key: value for key, value in build.items() if key not in (*DIMENSIONS, *IMAGES)})
+    options = family.options(
+        **{key: value for key, value in build.items() if key not in (*DIMENSIONS, *IMAGES, *REGULARISED)}
+    )
     given = {key: build[key] for key in DIMENSIONS if key in build}
     return Resolved(family, family.dimensions(size, options, **given), patch, options)

@@ -104,6 +104,7 @@ class ModelConfig(Section):
     family: FamilyName = Field(description="The token mixer; see `pdebench list models`.")
     size: SizeName = Field(description="Depth, width and heads by name: S to XL are DiT's, smaller ones are for CPUs.")
     patch: int = Field(gt=0, description="Side of a patch in pixels; one patch is one token.")
+    patch_frames: int = Field(default=1, gt=0, description="Frames of a patch of clips; images have none.")
     depth: int | None = Field(default=None, gt=0, description="Blocks, in place of the size's.")
     width: int | None = Field(default=None, gt=0, description="Channels of a token, in place of the size's.")
     heads: int | None = Field(default=None, gt=0, description="Heads of the mixer, in place of the size's.")

@@ -29,6 +29,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "scale": None,
         "shift": None,
     },
+    "model": {"patch_frames": 1},
     "train": {
         "compile": "eager",
         "devices": 1,
@@ -78,7 +79,7 @@ def identity_of(config: Mapping[str, Any]) -> str:
     family = FAMILIES[decides["model"]["family"]]
     if family.revision > 1:
         decides["model"]["revision"] = family.revision
-    for section, keys in {**NEUTRAL, "model": family.neutral}.items():
+    for section, keys in {**NEUTRAL, "model": {**NEUTRAL["model"], **family.neutral}}.items():
         for key, value in keys.items():
             if key in decides[section] and decides[section][key] == value:
                 del decides[section][key]

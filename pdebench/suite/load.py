@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pdebench.data.registry import SOURCES
 from pdebench.errors import ModelError, SuiteError, did_you_mean
 from pdebench.files.yaml_source import SourceLocation, Where, YamlSource, dotted, dump_yaml, read_file, read_value, show
 from pdebench.models.registry import FAMILIES, Dimensions
@@ -42,6 +43,7 @@ from pdebench.suite.validation import (
     resolve,
     task_of,
 )
+from pdebench.tasks.registry import TASKS
 
 __all__ = [
     "Cell",
@@ -300,10 +302,14 @@ def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list
 def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | ModelError]) -> Cell | list[Problem]:
     """The cell at the size that a match gives its model; `sizes` holds those found so far, for all seeds alike."""
     model, resolution = cell.model, cell.data.resolution
-    key = f"{resolution} {model.model_dump_json()}"
+    key = f"{SOURCES[cell.data.name].sides(cell.data)} {resolution} {model.model_dump_json()}"
     if key not in sizes:
         family = FAMILIES[model.family]
-        setting = matching.MatchSetting(model.size, model.patch, resolution, match.by)
+        sides = SOURCES[cell.data.name].sides(cell.data)
+        setting = matching.MatchSetting(
+            model.size, model.patch, resolution, match.by, TASKS[cell.task].conditioned, model.patch_frames,
+            sides if len(sides) == 3 else None,
+        )  # fmt: skip
         try:
             sizes[key] = matching.match(family, family.options(**model.options), FAMILIES[match.to], setting)
         except ModelError as error:

@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from pdebench.errors import ModelError
 from pdebench.models import closed_form
 from pdebench.models.backbone_cost import backbone_cost
+from pdebench.models.grid import InputSize
 from pdebench.models.registry import Dimensions, Family
 
 By = Literal["params", "macs"]
@@ -42,12 +43,20 @@ _CHANNELS = 8  # a step of the width, at least, in a family without heads
 
 
 class MatchSetting(NamedTuple):
-    """What a family and its reference have in common."""
+    """What a family and its reference have in common; of clips `sides` are their frames, height and width."""
 
     size: str
     patch: int
     resolution: int
     by: By
+    conditioned: bool = True
+    patch_frames: int = 1
+    sides: tuple[int, ...] | None = None
+
+    @property
+    def input_size(self) -> InputSize:
+        """As `create_model` takes it."""
+        return self.resolution if self.sides is None else self.sides
 
 
 class Candidate(NamedTuple):
@@ -94,8 +103,9 @@ def cost(family: Family, options: BaseModel, dimensions: Dimensions, setting: Ma
 
 def _whole(family: Family, options: BaseModel, dimensions: Dimensions, setting: MatchSetting) -> closed_form.Cost:
     return backbone_cost(
-        family, dimensions, setting.patch, options, input_size=setting.resolution, in_channels=3, num_classes=None
-    )
+        family, dimensions, setting.patch, options, input_size=setting.input_size, in_channels=3, num_classes=None,
+        conditioned=setting.conditioned, patch_frames=setting.patch_frames,
+    )  # fmt: skip
 
 
 def _shown(family: Family, options: BaseModel, dimensions: Dimensions, setting: MatchSetting) -> str:

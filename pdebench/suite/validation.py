@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pdebench.data.registry import SOURCES
 from pdebench.errors import SuiteError, did_you_mean
 from pdebench.files.yaml_source import Where, YamlSource, comma_hint, dotted, read_text, show
+from pdebench.models.grid import KINDS, grid_of, indivisible
 from pdebench.models.registry import FAMILIES
 from pdebench.suite.config import (
     DEFAULT_TASK,
@@ -159,11 +160,15 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         for section in SECTIONS:
             problems += check_section(section, raw.get(section, {}), task_of(raw), families, partial=False)
         return problems
-    for side in SOURCES[cell.data.name].sides(cell.data):
-        if side % cell.model.patch:
-            of = "resolution" if side == cell.data.resolution else f"resolution {cell.data.resolution}: a side of"
-            message = f"{of} {side} is not divisible by patch {cell.model.patch}"
-            return [Problem(("data", "resolution"), message, shared=(("model", "patch"),))]
+    if (misfit := _misfit(cell)) is not None:
+        return [misfit]
+    family = FAMILIES[cell.model.family]
+    if not TASKS[cell.task].conditioned and (option := family.conditioned_option(cell.model.options)) is not None:
+        message = (
+            f"{option} acts by the time and the class that a model is given, and the task {cell.task} gives it "
+            "neither; leave it out"
+        )
+        return [Problem(("model", option), message, shared=(("task",), ("model", "family")))]
     if cell.train.processes > 1 and (cell.measure.parts or cell.measure.largest_batch):
         where = ("measure", "parts" if cell.measure.parts else "largest_batch")
         several = "devices" if cell.train.devices > 1 else "nodes"
@@ -189,6 +194,29 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
             )
             return [Problem(where, message, shared=(("model", "family"), ("data", "resolution")))]
     return cell
+
+
+def _misfit(cell: Cell) -> Problem | None:
+    """Why the model does not take the sides of the data, or None where it does."""
+    sides, model = SOURCES[cell.data.name].sides(cell.data), cell.model
+    for side in sides[-2:]:
+        if side % model.patch:
+            of = "resolution" if side == cell.data.resolution else f"resolution {cell.data.resolution}: a side of"
+            message = f"{of} {side} is not divisible by patch {model.patch}"
+            return Problem(("data", "resolution"), message, shared=(("model", "patch"),))
+    if (wrong := indivisible(sides, model.patch, model.patch_frames)) is not None:
+        return Problem(("model", "patch_frames"), wrong, shared=(("data", "name"),))
+    family, grid = FAMILIES[model.family], grid_of(sides, model.patch, model.patch_frames)
+    if (wrong := family.refusal(grid, family.options(**model.options))) is not None:
+        return Problem(("model", "family"), wrong, shared=(("data", "name"), *_options_of(model)))
+    if len(grid) != 2 and cell.measure.spatial:
+        message = f"is of images; it cannot be told of {KINDS[len(grid)]}, whose axes are not rows and columns alone"
+        return Problem(("measure", "spatial"), message, shared=(("data", "name"),))
+    return None
+
+
+def _options_of(model: ModelConfig) -> tuple[Where, ...]:
+    return tuple(("model", key) for key in model.options)
 
 
 def cell_from_yaml(text: str, file: str = "config.yaml") -> Cell:

@@ -97,11 +97,13 @@ class Outputs(NamedTuple):
         num_classes: classes that it is conditioned on; None: it sees no labels.
         head: `field`, a value at every pixel, or `vector`, one for the whole image.
         out_channels: of what comes out; None: as many as the images have.
+        conditioned: it is given times, and labels where there are any; False: images alone, by a shell without both.
     """
 
     num_classes: int | None
     head: Head = "field"
     out_channels: int | None = None
+    conditioned: bool = True
 
 
 class Passes(NamedTuple):
@@ -147,6 +149,11 @@ class Task(ABC):
     @abstractmethod
     def outputs(self, classes: int | None, channels: int) -> Outputs:
         """What models put out for images of `channels` channels and of so many classes; None: without labels."""
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether models are given times, and labels where there are any."""
+        return self.outputs(None, 1).conditioned
 
     @abstractmethod
     def learner(self, train: Training) -> Learner:

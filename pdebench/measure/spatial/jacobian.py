@@ -12,7 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from pdebench.errors import ModelError
 from pdebench.models.backbone import Backbone
+from pdebench.models.grid import KINDS
 from pdebench.models.mixers.base import Mixer
 
 Visit = Callable[[int, Mixer, Tensor, Tensor], None]
@@ -82,7 +84,19 @@ def network_row(model: Backbone, x: Tensor, t: Tensor, directions: Tensor) -> Te
         for handle in handles:
             handle.remove()
     first, last = ends
-    return _pulled_back(last, first, model.grid, directions)
+    return _pulled_back(last, first, plane(model.grid), directions)
+
+
+def plane(grid: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of an image's grid.
+
+    Raises:
+        ModelError: it is a clip's or a sequence's.
+    """
+    if len(grid) != 2:
+        raise ModelError(f"what a mixer does in space is measured on images only, not on {KINDS[len(grid)]}")
+    h, w = grid
+    return h, w
 
 
 def random_directions(batch: int, width: int, like: Tensor, seed: int) -> Tensor:

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from pdebench.measure.spatial.findings import CHANNELS, Physics
+from pdebench.measure.spatial.jacobian import plane
 from pdebench.models.mixers.pde import PDEMixer, PDEOperator
 
 RESOLVED = 1e-3
@@ -60,8 +61,8 @@ def terms(operator: PDEOperator, tau: Tensor | None = None) -> Terms:
     diffusion = operator.readout.new_zeros(3, *operator.readout.shape)
     drift, reaction = torch.zeros_like(diffusion[:2]), torch.zeros_like(operator.readout)
     if operator.log_length is not None:
-        k_yy, k_xx, k_yx = operator.diffusion_tensor()
-        diffusion = torch.stack([k_yy, k_xx, torch.zeros_like(k_yy) if k_yx is None else k_yx])
+        entries = operator.diffusion_tensor()
+        diffusion = torch.stack([torch.zeros_like(operator.readout) if k is None else k for k in entries])
     if operator.velocity is not None:
         drift = operator.velocity
     if operator.reaction is not None:
@@ -149,7 +150,7 @@ def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor) -> Physics:
         x: tokens that it meets there, (B, N, D).
         c: conditioning, (B, D); a selective operator is taken at the first sample's tau.
     """
-    operator, grid, given = mixer.operator, mixer.grid, []
+    operator, grid, given = mixer.operator, plane(mixer.grid), []
     handle = operator.register_forward_pre_hook(lambda _, arguments: given.append(arguments))
     try:
         with torch.no_grad():

@@ -19,7 +19,7 @@ from pdebench.measure.spatial.equivariance import shift_error
 from pdebench.measure.spatial.findings import LARGEST_MAP, MixerFindings, NetworkFindings, Survey
 from pdebench.measure.spatial.frequency import frequency_response
 from pdebench.measure.spatial.impulse import leading_response
-from pdebench.measure.spatial.jacobian import mixer_row, network_row, random_directions, visit_mixers
+from pdebench.measure.spatial.jacobian import mixer_row, network_row, plane, random_directions, visit_mixers
 from pdebench.measure.spatial.physics import learned_physics
 from pdebench.measure.spatial.receptive_field import energy_map, receptive_field
 from pdebench.models.backbone import Backbone
@@ -50,8 +50,9 @@ def survey(
         watch: told of each time and layer before it is measured.
 
     Raises:
-        ModelError: a response is not finite: the weights are of no use.
+        ModelError: a response is not finite: the weights are of no use; or the model is not of images.
     """
+    grid = plane(model.grid)
     parameter = next(model.parameters())
     generator = Generator().manual_seed(seed)
     noise = torch.randn(IMAGES, model.in_channels, *model.sides, generator=generator)
@@ -65,18 +66,18 @@ def survey(
 
         def visit(layer: int, mixer: Mixer, x: Tensor, c: Tensor, time: float = time) -> None:
             watch(time, layer)
-            row = mixer_row(mixer, x, c, model.grid, random_directions(len(x), x.shape[-1], x, seed))
+            row = mixer_row(mixer, x, c, grid, random_directions(len(x), x.shape[-1], x, seed))
             energy = energy_map(row)
             if not math.isfinite(energy.sum()):
                 raise ModelError(f"the mixer of layer {layer} answers with numbers that are not finite: it diverged")
             lengths[layer].append(receptive_field(energy).length)
             if time == main:
-                found.append(_mixer(layer, mixer, x, c, model.grid, row, energy))
+                found.append(_mixer(layer, mixer, x, c, grid, row, energy))
 
         visit_mixers(model, *learner.shown(clean, noise, time), visit)
     mixers = [one.model_copy(update={"lengths": lengths[one.layer]}) for one in found]
     network = _network(model, *learner.shown(clean, noise, main), seed)
-    return Survey(grid=model.grid, times=list(learner.times), time=main, mixers=mixers, network=network)
+    return Survey(grid=grid, times=list(learner.times), time=main, mixers=mixers, network=network)
 
 
 def _mixer(

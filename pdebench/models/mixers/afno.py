@@ -1,6 +1,6 @@
 """AFNO's mixer: a small complex MLP on every frequency, the same one for all of them.
 
-    y = x + irfft2(shrink(W2 relu(W1 rfft2(x) + b1) + b2))        (arXiv 2111.13587, sec. 4)
+    y = x + irfftn(shrink(W2 relu(W1 rfftn(x) + b1) + b2))        (arXiv 2111.13587, sec. 4)
 
 `W1` and `W2` are complex and block-diagonal; `relu` and `shrink` (soft shrinkage, `sign(z) max(|z| - 0.01, 0)`) act on
 real and imaginary parts apart. A shift of the grid turns the phases of the spectrum, which neither of them follows:
@@ -19,7 +19,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, MixerContext
-from pdebench.ops.half_spectrum import irfft2
+from pdebench.ops.half_spectrum import irfftn
 from pdebench.ops.macs import fft
 from pdebench.ops.operand import Handles, Macs
 
@@ -34,11 +34,10 @@ class AdaptiveFourier(Mixer):
     an adaLN gate around the mixer alone; AFNO's has one residual around mixer and MLP, unless asked for two.
     """
 
-    implementation = "rfft2"
-
     def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
         self.grid = place.grid
+        self.implementation = "rfft2" if len(place.grid) == 2 else "rfftn"
         block = place.width // BLOCKS
         # real and imaginary parts; a block's outputs, then its inputs
         self.weight1 = nn.Parameter(torch.empty(2, BLOCKS, block, block))
@@ -51,18 +50,17 @@ class AdaptiveFourier(Mixer):
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=SCALE)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D); the transforms run in float32 under any autocast."""
         batch, tokens, width = x.shape
-        h, w = self.grid
         u = x.transpose(1, 2)
         u = u.to(torch.promote_types(u.dtype, torch.float32), memory_format=torch.contiguous_format)
-        spectrum = torch.view_as_real(RealTransform.apply(u.reshape(batch, width, h, w)))
+        spectrum = torch.view_as_real(RealTransform.apply(u.reshape(batch, width, *self.grid)))
         z = spectrum.view(batch, BLOCKS, width // BLOCKS, -1, 2).movedim(-1, 2).flatten(2, 3)  # (B, 8, 2 D / 8, K)
         z = F.relu(_as_real(self.weight1) @ z + _as_column(self.bias1))
         z = F.softshrink(_as_real(self.weight2) @ z + _as_column(self.bias2), SPARSITY)
-        parts = z.unflatten(2, (2, -1)).movedim(2, -1).reshape(batch, width, h, -1, 2)
-        mixed: Tensor = InverseRealTransform.apply(torch.view_as_complex(parts), w)
+        parts = z.unflatten(2, (2, -1)).movedim(2, -1).reshape(batch, width, *self.grid[:-1], -1, 2)
+        mixed: Tensor = InverseRealTransform.apply(torch.view_as_complex(parts), self.grid[-1])
         return x + mixed.reshape(batch, width, tokens).transpose(1, 2)
 
 
@@ -78,31 +76,36 @@ def _as_column(bias: Tensor) -> Tensor:
 
 
 class RealTransform(torch.autograd.Function):
-    """Unitary `rfft2` of `x` (..., h, w), whose backward is a real transform too: autograd's own is a complex one."""
+    """Unitary `rfftn` of `x` (B, D, *grid), whose backward is a real transform too: autograd's own is a complex one."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:  # type: ignore[override]
         ctx.w = x.shape[-1]  # type: ignore[attr-defined]
-        return torch.fft.rfft2(x, norm="ortho")  # type: ignore[no-any-return]
+        return torch.fft.rfftn(x, dim=_axes(x), norm="ortho")  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:  # type: ignore[override]
         w = ctx.w  # type: ignore[attr-defined]
-        return irfft2(grad * _mirrored(grad, w, 0.5), w, "ortho")
+        return irfftn(grad * _mirrored(grad, w, 0.5), _axes(grad), w, "ortho")
 
 
 class InverseRealTransform(torch.autograd.Function):
-    """Unitary `irfft2` of a half spectrum (..., h, w // 2 + 1) to a grid (..., h, w)."""
+    """Unitary `irfftn` of a half spectrum (B, D, *grid[:-1], w // 2 + 1) to a grid (B, D, *grid[:-1], w)."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, spectrum: Tensor, w: int) -> Tensor:  # type: ignore[override]
-        return irfft2(spectrum, w, "ortho")
+        return irfftn(spectrum, _axes(spectrum), w, "ortho")
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return torch.fft.rfft2(grad, norm="ortho").mul_(_mirrored(grad, grad.shape[-1], 2.0)), None
+        spectrum = torch.fft.rfftn(grad, dim=_axes(grad), norm="ortho")
+        return spectrum.mul_(_mirrored(grad, grad.shape[-1], 2.0)), None
+
+
+def _axes(x: Tensor) -> tuple[int, ...]:
+    return tuple(range(2, x.dim()))
 
 
 def _macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> Macs:
@@ -115,7 +118,7 @@ HANDLES: Handles = {f"prim::PythonOp.{one.__name__}": _macs for one in (RealTran
 
 
 def _mirrored(like: Tensor, w: int, factor: float) -> Tensor:
-    """(w // 2 + 1,): `factor` for the columns that stand for their mirror images as well, 1 for the others."""
+    """(w // 2 + 1,), along the last axis: `factor` for what stands for its mirror image as well, 1 for the others."""
     weight = torch.ones(w // 2 + 1, dtype=like.real.dtype, device=like.device)
     weight[1 : (w + 1) // 2] = factor
     return weight

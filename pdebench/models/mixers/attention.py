@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, MixerContext
+from pdebench.models.options import AttentionOptions
+from pdebench.ops.factorised import by_frame, by_time, undo_by_frame, undo_by_time
 
 
 class Attention(Mixer):
@@ -14,18 +15,29 @@ class Attention(Mixer):
 
     Kept: everything. The scores go through `scaled_dot_product_attention`, so the fastest kernel that the device
     has is used.
+
+    Factorised, an option for clips, layers take turns to attend within each frame and, at each place of the frame,
+    through time: Latte's interleaved blocks, the best of its four variants (arXiv 2401.03048). It has DiT's parameters.
     """
 
     implementation = "scaled_dot_product_attention"
 
-    def __init__(self, place: MixerContext, options: BaseModel) -> None:
+    def __init__(self, place: MixerContext, options: AttentionOptions) -> None:
         super().__init__()
-        self.heads = place.heads
+        self.heads, self.grid = place.heads, place.grid
+        self.within = ("frames", "time")[place.layer % 2] if options.attention == "factorised" else "all"
         self.qkv = nn.Linear(place.width, 3 * place.width)
         self.proj = nn.Linear(place.width, place.width)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Attend over all tokens; `x` and the result are (B, N, D)."""
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Attend over all tokens or, factorised, those of a frame or a place; `x` and the result are (B, N, D)."""
+        if self.within == "frames":
+            return undo_by_frame(self._attended(by_frame(x, self.grid)), self.grid)
+        if self.within == "time":
+            return undo_by_time(self._attended(by_time(x, self.grid)), self.grid)
+        return self._attended(x)
+
+    def _attended(self, x: Tensor) -> Tensor:
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, D / heads)

@@ -47,7 +47,7 @@ class DiG(Mixer):
         for weight in (*self.in_proj.weight.split(self.parts), self.decay_proj.weight, self.out_proj.weight):
             nn.init.xavier_uniform_(weight, gain=GAIN)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D) along this layer's direction."""
         q, k, v, gate, decay = self.in_proj(self.scan(x)).split(self.parts, dim=-1)
         logits = self.decay_proj(decay)

@@ -2,6 +2,8 @@
 
     y = irfft2(G * rfft2(x))        (arXiv 2107.00645, eq. 4; G of shape (D, h, w // 2 + 1))
 
+On clips and sequences it is the same over all of their axes.
+
 It is the circular convolution by any real kernel as large as the grid: PDE-SSM's mixer without the PDE. Frequencies
 `k` and `-k` of a real grid are one, and of those that the half spectrum holds twice (the columns at 0 and, for an even
 w, at Nyquist) `irfft2` uses the Hermitian part `(G(k) + conj G(-k)) / 2`: the rest of `G` there neither reaches the
@@ -32,23 +34,25 @@ class GlobalFilter(Mixer):
     def __init__(self, place: MixerContext, options: BaseModel) -> None:
         super().__init__()
         self.implementation = backends_here(place.grid)
-        self.grid = h, w = place.grid
-        self.filter = nn.Parameter(torch.empty(place.width, h, w // 2 + 1, 2))  # real and imaginary parts
+        self.grid = place.grid
+        *others, last = place.grid
+        self.filter = nn.Parameter(torch.empty(place.width, *others, last // 2 + 1, 2))  # real and imaginary parts
 
     def initialise(self) -> None:
         """Real and imaginary parts N(0, 0.02), as published."""
         nn.init.normal_(self.filter, std=0.02)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D)."""
-        u = in_autocast(x).unflatten(1, self.grid).permute(0, 3, 1, 2)  # (B, D, h, w), channels last
-        return spectral_product(u, hermitian(self.filter, self.grid[1])).permute(0, 2, 3, 1).flatten(1, 2)
+        u = in_autocast(x).unflatten(1, self.grid).movedim(-1, 1)  # (B, D, *grid), channels last
+        return spectral_product(u, hermitian(self.filter, self.grid[-1])).movedim(1, -1).flatten(1, -2)
 
 
 def hermitian(symbol: Tensor, w: int) -> Tensor:
-    """What `irfft2` uses of a half spectrum `symbol` (..., h, w // 2 + 1, 2): the spectrum of a real kernel.
+    """What `irfft2` uses of a half spectrum `symbol` (D, h, w // 2 + 1, 2): the spectrum of a real kernel.
 
-    Columns 0 and, for an even w, w / 2 are their own mirror images and become `(G(k) + conj G(-k)) / 2`.
+    There may be more or fewer axes before the last, w. Along it 0 and, for an even w, w / 2 are their own mirror images
+    and become `(G(k) + conj G(-k)) / 2`.
     """
     paired = symbol[..., 1 : (w + 1) // 2, :]
     columns = [_hermitian_column(symbol[..., :1, :]), paired]
@@ -58,7 +62,10 @@ def hermitian(symbol: Tensor, w: int) -> Tensor:
 
 
 def _hermitian_column(column: Tensor) -> Tensor:
-    """The Hermitian part of a column (..., h, 1, 2), whose row of frequency -m is row h - m."""
-    mirrored = torch.cat((column[..., :1, :, :], column[..., 1:, :, :].flip(-3)), -3)
+    """The Hermitian part of a column (D, h, 1, 2), whose row of frequency -m is row h - m; so along further axes."""
+    mirrored = column
+    for axis in range(1, column.dim() - 2):
+        zero, others = mirrored.narrow(axis, 0, 1), mirrored.narrow(axis, 1, mirrored.shape[axis] - 1)
+        mirrored = torch.cat((zero, others.flip(axis)), axis)
     (a, b), (c, d) = column.unbind(-1), mirrored.unbind(-1)
     return torch.stack((a + c, b - d), -1) / 2

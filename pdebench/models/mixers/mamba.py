@@ -90,6 +90,9 @@ class Direction(nn.Module):
 class BidirectionalMamba(Mixer):
     """Two scans over the raster order, one from each end, with shared in and out projections.
 
+    On a clip the raster order takes frame after frame: VideoMamba's spatial-first bidirectional scan, the best of its
+    four (arXiv 2403.06977).
+
     Kept: Mamba-1's block (arXiv 2312.00752) with its published defaults and initialisation in each direction, which has
     its own convolution, x, dt, A and D. Changed: the two directions are added before the shared gate and
     out-projection, as in Vision Mamba (arXiv 2401.09417), whose published models also halve the sum.
@@ -125,7 +128,7 @@ class BidirectionalMamba(Mixer):
         self.forwards.initialise()
         self.backwards.initialise()
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D) along the raster order, both ways."""
         u, z = self.in_proj(x).chunk(2, dim=-1)
         y = self.forwards_scan.undo(self.forwards(self.forwards_scan(u)))

@@ -62,7 +62,7 @@ class Mamba2(Mixer):
         dt = torch.empty_like(self.dt_bias).uniform_(math.log(DT_MIN), math.log(DT_MAX)).exp()
         self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus of it is dt
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D) along this layer's direction."""
         projected = self.in_proj(self.scan(x))
         z, u, dt = projected.split([self.inner, self.inner + 2 * STATES, self.heads], dim=-1)

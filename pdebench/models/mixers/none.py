@@ -21,6 +21,6 @@ class PerToken(Mixer):
         super().__init__()
         self.proj = nn.Linear(place.width, place.width)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Map each of the tokens `x` (B, N, D)."""
         return self.proj(x)  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ Nyquist frequency of an even side stands in `symbol.py`, which forms the symbol.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -30,6 +31,7 @@ from pdebench.ops.pde_symbol import (
 )
 from pdebench.ops.spectral import spectral_product
 from pdebench.ops.spectral_coverage import not_covered
+from pdebench.ops.symbol import below_diagonal
 
 
 class PDEOperator(nn.Module):
@@ -39,6 +41,9 @@ class PDEOperator(nn.Module):
     depend on `S`. `tau` is 1 (only `tau K`, `tau v` and `tau r` matter) unless given per sample. `B` and `C` of one
     state are one number, their product `c`. `K` and `v` are in units of the domain: the same weights are the same
     operator on any grid.
+
+    Axes are those of a sequence, an image or a clip, and `K` and `v` have an entry for each. On a clip time is an axis
+    like the others, of length 1 as they are.
 
     Zero padding solves on a torus of twice the image's side. A drift of up to one side brings nothing back over an
     edge, and farther none goes there; diffusion's tails always do. Of a token's mass, the mean over all tokens, by the
@@ -52,18 +57,20 @@ class PDEOperator(nn.Module):
 
     Args:
         channels: D.
-        grid: tokens (h, w) of the grid it is initialised for; it can be called on any other.
+        grid: tokens along each axis of the grid it is initialised for, (n), (h, w) or (t, h, w); it can be called on
+            any other of as many axes.
         options: which terms there are; see `PDEOptions`.
     """
 
-    def __init__(self, channels: int, grid: tuple[int, int], options: PDEOptions) -> None:
+    def __init__(self, channels: int, grid: tuple[int, ...], options: PDEOptions) -> None:
         super().__init__()
         self.channels, self.grid, self.options = channels, grid, options
-        shape = (channels, options.states)
-        lengths = {"full": 2, "diagonal": 2, "isotropic": 1, "off": 0}[options.diffusion]
+        shape, axes = (channels, options.states), len(grid)
+        lengths = {"full": axes, "diagonal": axes, "isotropic": 1, "off": 0}[options.diffusion]
         self.log_length = nn.Parameter(torch.empty(lengths, *shape)) if lengths else None
-        self.shear = nn.Parameter(torch.empty(shape)) if options.diffusion == "full" else None
-        self.velocity = nn.Parameter(torch.empty(2, *shape)) if options.convection else None
+        below = len(below_diagonal(axes)) if options.diffusion == "full" else 0
+        self.shear = nn.Parameter(torch.empty(shape if below == 1 else (below, *shape))) if below else None
+        self.velocity = nn.Parameter(torch.empty(axes, *shape)) if options.convection else None
         self.reaction = nn.Parameter(torch.empty(shape)) if options.reaction else None
         self.readout = nn.Parameter(torch.empty(shape))  # c = C B
         self.skip = nn.Parameter(torch.empty(channels))  # D
@@ -83,8 +90,7 @@ class PDEOperator(nn.Module):
         if self.shear is not None:
             self.shear.zero_()
         if self.velocity is not None:
-            angle = torch.rand(shape, device=device) * (2 * math.pi)
-            self.velocity.copy_(torch.stack([angle.sin(), angle.cos()]) * log_lengths.exp())
+            self.velocity.copy_(_directions(self.velocity) * log_lengths.exp())
         if self.reaction is not None:
             self.reaction.zero_()
         nn.init.normal_(self.readout, std=self.options.states**-0.5)
@@ -99,18 +105,18 @@ class PDEOperator(nn.Module):
         """`tau v`, with zero padding at most one side of the image along each axis: by then all has left it."""
         return bounded_drift(drift, self.domain)
 
-    def diffusion_tensor(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """K_yy, K_xx and, where K is full, K_yx, each (D, S), in units of the domain squared."""
+    def diffusion_tensor(self) -> tuple[Tensor | None, ...]:
+        """The entries of K, each (D, S), in units of the domain squared: of an image K_yy, K_xx, and K_yx or None."""
         assert self.log_length is not None
-        return diffusion_tensor(self.log_length, self.shear)
+        return diffusion_tensor(self.log_length, self.shear, len(self.grid))
 
-    def symbol(self, h: int, w: int, tau: Tensor | None = None) -> Tensor:
-        """Half-spectrum symbol G of shape (D, h, w // 2 + 1), or (B, D, h, w // 2 + 1) for `tau` of shape (B, D)."""
-        return torch.view_as_complex(self._pairs(h, w, tau))
+    def symbol(self, *grid: int, tau: Tensor | None = None) -> Tensor:
+        """Half-spectrum symbol G (D, *grid[:-1], grid[-1] // 2 + 1), or (B, D, ...) for `tau` of shape (B, D)."""
+        return torch.view_as_complex(self._pairs(grid, tau))
 
-    def _pairs(self, h: int, w: int, tau: Tensor | None) -> Tensor:
+    def _pairs(self, grid: Sequence[int], tau: Tensor | None) -> Tensor:
         """The symbol as pairs of real numbers, (..., 2)."""
-        return pde_symbol(self.pde_parameters(), h, w, self.domain, tau)
+        return pde_symbol(self.pde_parameters(), grid, self.domain, tau)
 
     def pde_parameters(self) -> PDEParameters:
         """What it has learnt."""
@@ -122,26 +128,38 @@ class PDEOperator(nn.Module):
         return 2 if self.options.padding == "zero" else 1
 
     def forward(self, x: Tensor, tau: Tensor | None = None) -> Tensor:
-        """Apply to real `x` (B, D, h, w), which may lie channels last; `tau` (B, D) is positive, 1 where not given."""
-        h, w = x.shape[-2:]
-        if not not_covered(x.device.type, (h, w), x.dtype, self.domain):
+        """Apply to real `x` (B, D, *grid), which may lie channels last; `tau` (B, D) is positive, 1 where not given."""
+        grid = tuple(x.shape[2:])
+        if not not_covered(x.device.type, grid, x.dtype, self.domain):
             tokens = x.permute(0, 2, 3, 1)
             return pde_mixing(tokens, self.pde_parameters(), tau, self.domain).permute(0, 3, 1, 2)
         if self.domain == 1:
-            return spectral_product(x, self._current_symbol(h, w, tau))
-        padded = F.pad(x, (0, w, 0, h))
-        return spectral_product(padded, self._current_symbol(2 * h, 2 * w, tau))[..., :h, :w]
+            return spectral_product(x, self._current_symbol(grid, tau))
+        padded = F.pad(x, [beyond for side in reversed(grid) for beyond in (0, side)])
+        solved = spectral_product(padded, self._current_symbol(tuple(2 * side for side in grid), tau))
+        for axis, side in enumerate(grid, 2):
+            solved = solved.narrow(axis, 0, side)
+        return solved
 
     def train(self, mode: bool = True) -> Self:
         """As in every module; also forgets the symbol."""
         self._kept.forget()
         return super().train(mode)
 
-    def _current_symbol(self, h: int, w: int, tau: Tensor | None) -> Tensor:
+    def _current_symbol(self, grid: tuple[int, ...], tau: Tensor | None) -> Tensor:
         """The symbol as pairs; where it does not depend on the sample, kept between calls by `ParameterCache`."""
         if tau is not None:
-            return self._pairs(h, w, tau)
-        return self._kept.get(self, (h, w), lambda: self._pairs(h, w, None))
+            return self._pairs(grid, tau)
+        return self._kept.get(self, grid, lambda: self._pairs(grid, None))
+
+
+def _directions(like: Tensor) -> Tensor:
+    """Unit vectors in random directions, (axes, ...)."""
+    axes, *shape = like.shape
+    if axes == 2:
+        angle = torch.rand(shape, device=like.device) * (2 * math.pi)
+        return torch.stack([angle.sin(), angle.cos()])
+    return F.normalize(torch.randn(like.shape, device=like.device), dim=0)
 
 
 class PDEMixer(Mixer):
@@ -153,8 +171,7 @@ class PDEMixer(Mixer):
 
     def __init__(self, place: MixerContext, options: PDEOptions) -> None:
         super().__init__()
-        h, w = place.grid
-        self.grid = (h, w)
+        self.grid = place.grid
         self.in_proj = nn.Linear(place.width, place.width)
         self.gate = nn.Linear(place.width, place.width) if options.gate else None
         self.log_tau = nn.Linear(place.width, place.width) if options.selective else None
@@ -168,14 +185,14 @@ class PDEMixer(Mixer):
         if self.log_tau is not None:
             nn.init.zeros_(self.log_tau.weight)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D); the symbol is formed in float32 under any autocast."""
-        u = self.in_proj(x).unflatten(1, self.grid).permute(0, 3, 1, 2)  # (B, D, h, w), channels last
+        u = self.in_proj(x).unflatten(1, self.grid).movedim(-1, 1)  # (B, D, *grid), channels last
         tau = None
-        if self.log_tau is not None:
+        if self.log_tau is not None and c is not None:
             wide = torch.promote_types(u.dtype, torch.float32)
             tau = self.log_tau(F.silu(c)).to(wide).clamp(-4, 4).exp()
-        mixed = self.operator(u, tau).permute(0, 2, 3, 1).flatten(1, 2)
+        mixed = self.operator(u, tau).movedim(1, -1).flatten(1, -2)
         if self.gate is not None:
             mixed = mixed * F.silu(self.gate(x))
         return self.out_proj(mixed)  # type: ignore[no-any-return]

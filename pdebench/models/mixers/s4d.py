@@ -177,7 +177,8 @@ class S4D(nn.Module):
 class S4DMixer(Mixer):
     """in-projection, S4D along the raster order in both directions, out-projection.
 
-    After DiffuSSM (arXiv 2311.18257), whose blocks run a bidirectional S4D over the flattened image. Kept: S4D
+    After DiffuSSM (arXiv 2311.18257), whose blocks run a bidirectional S4D over the flattened image; over a flattened
+    clip, frame after frame, as in ViS4mer (arXiv 2204.01692). Kept: S4D
     (arXiv 2206.11893) with 64 states, S4D-Lin, zero-order hold, an A for each channel as in its authors' minimal code
     (state-spaces/s4, models/s4/s4d.py), and its bidirectional form. Changed, so that S4D stands exactly where PDE-SSM's
     operator stands: no gate, no GELU and GLU after the convolution, DiT's MLP for DiffuSSM's hourglass, patches for its
@@ -193,7 +194,7 @@ class S4DMixer(Mixer):
         self.operator = S4D(place.width)
         self.out_proj = nn.Linear(place.width, place.width)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D); the transforms run in float32 under any autocast."""
         u = self.in_proj(x).transpose(1, 2)
         u = u.to(torch.promote_types(u.dtype, torch.float32), memory_format=torch.contiguous_format)

@@ -153,7 +153,7 @@ def test_semigroup(t1: float, t2: float, diffusion: str) -> None:
         op.readout.fill_(1)
 
     def symbol(tau: float) -> torch.Tensor:  # below the Nyquist frequency, row 3
-        return op.symbol(6, 5, torch.full((1, 2), tau, dtype=torch.float64))[..., [0, 1, 2, 4, 5], :]
+        return op.symbol(6, 5, tau=torch.full((1, 2), tau, dtype=torch.float64))[..., [0, 1, 2, 4, 5], :]
 
     torch.testing.assert_close(symbol(t1 + t2), symbol(t1) * symbol(t2), atol=1e-12, rtol=1e-10)
 
@@ -408,7 +408,7 @@ def test_a_compiled_symbol_is_the_symbol(options: dict[str, object], grid: tuple
     taus = [None, torch.rand(3, 2, dtype=torch.float64).requires_grad_()]
 
     def outcome(symbol: Callable[..., torch.Tensor], tau: torch.Tensor | None) -> list[torch.Tensor]:
-        g = torch.view_as_real(symbol(*grid, tau))
+        g = torch.view_as_real(symbol(*grid, tau=tau))
         weights = torch.linspace(-1, 2, g.numel(), dtype=g.dtype).view(g.shape)
         wanted = [p for p in [tau, *op.parameters()] if p is not None]
         return [g, *torch.autograd.grad((g * weights).sum(), wanted)]
@@ -473,7 +473,7 @@ def test_sampling_reuses_the_symbol_until_a_parameter_changes() -> None:
     x = torch.randn(1, 2, 6, 6, dtype=torch.float64)
     with torch.no_grad():
         first = op(x)
-        assert op._current_symbol(6, 6, None) is op._current_symbol(6, 6, None)
+        assert op._current_symbol((6, 6), None) is op._current_symbol((6, 6), None)
         op.readout.mul_(2)
         assert not torch.equal(op(x), first)
 
