@@ -24,8 +24,9 @@ class LinearAttention(Mixer):
     Kept: the formula, heads of 32 channels, no biases of queries, keys and values, one of the output; 1e-15 in the
     denominator; and, as the family's shell, the mix-FFN in the MLP's place (`models/mix_ffn.py`). Changed: SANA
     conditions its blocks by one adaLN for all and a table for each, DiT's shell by an adaLN each; and DiT's shell keeps
-    its frozen positions, which SANA does without. Left out: the cross attention to a text, the norm of queries and keys of later versions,
-    fused kernels, the autoencoder that compresses 32 times. Sizes are DiT's, with heads of 32 channels.
+    its frozen positions, which SANA does without. Left out: the cross attention to a text, the norm of queries and keys
+    of later versions, fused kernels, the autoencoder that compresses 32 times. Sizes are DiT's, with heads of 32
+    channels.
 
     Without its convolutions, which are the MLP's, the mixer knows no places: permuted tokens give permuted tokens.
     """
