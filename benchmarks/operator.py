@@ -45,7 +45,9 @@ def run(effort: Effort) -> Iterator[Row]:
                     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
                     given, back = (_laid_out(t.detach().to(dtype)) for t in (x, grad))
                     ours = timed(partial(_operator, operator, given.requires_grad_(), back), finish=finish)
-                    name = f"{'x'.join(map(str, grid))} S={states} K {diffusion}{'' if precision == 'fp32' else ' bf16'}"
+                    name = (
+                        f"{'x'.join(map(str, grid))} S={states} K {diffusion}{'' if precision == 'fp32' else ' bf16'}"
+                    )
                     yield Row("operator", f"{name} / {transforms}", compare(ours, bare, effort), target)
                     if DEVICE.type == "cpu":
                         yield Row("operator", f"{name} / packed", compare(ours, packed, effort))
