@@ -37,9 +37,9 @@ class SegmentationTask(Task):
         ),
         (
             "Scores of maps",
-            "Of the averaged weights, on all held-out images together: pixels are counted over all of them before "
-            "anything is divided. The mean IoU is over the classes that occur; pixels that are to be ignored count "
-            "nowhere. The boundary F score is that of Csurka et al. 2013.",
+            "Of the averaged weights, on all held-out images. The IoU of a class is of the pixels of all images "
+            "together, its mean over the classes that occur; pixels that are to be ignored count nowhere. The boundary "
+            "F score is that of Csurka et al. 2013, the mean over images.",
         ),
     )
 
