@@ -14,35 +14,47 @@ from pdebench.models.mixers.pde import PDEOperator
 from pdebench.models.options import PDEOptions
 
 CHANNELS = 384
-# side of the grid in tokens, batch; a GPU has too little to do with a CPU's batches
-CASES = ((16, 8), (32, 8), (64, 4)) if DEVICE.type == "cpu" else ((16, 256), (32, 64), (64, 16), (128, 4))
+# grid in tokens, batch; a GPU has too little to do with a CPU's batches
+CASES: tuple[tuple[tuple[int, ...], int], ...] = (
+    (((16, 16), 8), ((32, 32), 8), ((64, 64), 4), ((8, 16, 16), 4), ((16, 32, 32), 2))
+    if DEVICE.type == "cpu"
+    else (((16, 16), 256), ((32, 32), 64), ((64, 64), 16), ((128, 128), 4), ((8, 16, 16), 32), ((16, 32, 32), 8))
+)
 # ours on a GPU takes tokens as a mixer has them; the bare transforms always take what suits them best
-LAYOUT = torch.contiguous_format if DEVICE.type == "cpu" else torch.channels_last
-TARGETS = {1: 1.1, 4: 1.3}  # by states
+CHANNELS_LAST = DEVICE.type != "cpu"
+TARGETS = {1: 1.1, 4: 1.3}  # by states, of images
+CLIPS_TARGETS = {1: 1.3, 4: None}
 
 
 def run(effort: Effort) -> Iterator[Row]:
-    """A row a case over `irfft2(rfft2(x))` with autograd's backward, and on a CPU one over packed complex transforms.
+    """A row a case over `irfftn(rfftn(x))` with autograd's backward, and on a CPU one over packed complex transforms.
 
     Transforms have float32 only, so in bf16 it is an operator on bf16 tokens over the same transforms.
     """
-    for side, batch in CASES[:1] if effort.quick else CASES:
-        x = torch.randn(batch, CHANNELS, side, side, device=DEVICE, requires_grad=True)
+    for grid, batch in CASES[:1] if effort.quick else CASES:
+        x = torch.randn(batch, CHANNELS, *grid, device=DEVICE, requires_grad=True)
+        transforms = "rfft2+irfft2" if len(grid) == 2 else "rfftn+irfftn"
         grad = torch.randn_like(x)
         bare = timed(partial(_bare, x, grad), finish=finish)
         packed = timed(partial(_packed, x.detach()), finish=finish)
-        for states, target in TARGETS.items():
+        for states, target in (TARGETS if len(grid) == 2 else CLIPS_TARGETS).items():
             for diffusion in ("full", "diagonal"):
                 options = PDEOptions.model_validate({"states": states, "diffusion": diffusion})
-                operator = PDEOperator(CHANNELS, (side, side), options).to(DEVICE)
+                operator = PDEOperator(CHANNELS, grid, options).to(DEVICE)
                 for precision in PRECISIONS:
                     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-                    given, back = (t.detach().to(dtype, memory_format=LAYOUT) for t in (x, grad))
+                    given, back = (_laid_out(t.detach().to(dtype)) for t in (x, grad))
                     ours = timed(partial(_operator, operator, given.requires_grad_(), back), finish=finish)
-                    name = f"{side}x{side} S={states} K {diffusion}{'' if precision == 'fp32' else ' bf16'}"
-                    yield Row("operator", f"{name} / rfft2+irfft2", compare(ours, bare, effort), target)
+                    name = (
+                        f"{'x'.join(map(str, grid))} S={states} K {diffusion}{'' if precision == 'fp32' else ' bf16'}"
+                    )
+                    yield Row("operator", f"{name} / {transforms}", compare(ours, bare, effort), target)
                     if DEVICE.type == "cpu":
                         yield Row("operator", f"{name} / packed", compare(ours, packed, effort))
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    return x.movedim(1, -1).contiguous().movedim(-1, 1) if CHANNELS_LAST else x
 
 
 def _operator(operator: PDEOperator, x: Tensor, grad: Tensor) -> None:
@@ -50,11 +62,12 @@ def _operator(operator: PDEOperator, x: Tensor, grad: Tensor) -> None:
 
 
 def _bare(x: Tensor, grad: Tensor) -> None:
-    torch.autograd.grad(torch.fft.irfft2(torch.fft.rfft2(x)), x, grad)
+    axes = tuple(range(2, x.dim()))
+    torch.autograd.grad(torch.fft.irfftn(torch.fft.rfftn(x, dim=axes), s=x.shape[2:], dim=axes), x, grad)
 
 
 def _packed(x: Tensor) -> None:
     """The least that we know on a CPU: two samples to a complex transform, there and back, twice."""
-    half = len(x) // 2
+    half, axes = len(x) // 2, tuple(range(2, x.dim()))
     for _ in ("forward", "backward"):
-        torch.fft.ifft2(torch.fft.fft2(torch.complex(x[:half], x[half:])))
+        torch.fft.ifftn(torch.fft.fftn(torch.complex(x[:half], x[half:]), dim=axes), dim=axes)

@@ -42,20 +42,27 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report: what A over B is, how large it may be, and the unit that A and B are shown in."""
+    """One line of the report: what A over B is, how large it may be, and the unit that A and B are shown in.
+
+    `least` is, where nothing bounds it from above, how large it has to be.
+    """
 
     group: str
     name: str
     ratio: Ratio
     target: float | None = None
     unit: Literal["ms", "MiB"] = "ms"
+    least: float | None = None
 
     @property
     def verdict(self) -> str:
         """`met` or `missed` where the whole interval says so; an interval around the target says neither."""
-        if self.target is None:
-            return ""
         low, high = (self.ratio.median if end is None else end for end in (self.ratio.low, self.ratio.high))
+        if self.target is None:
+            if self.least is None:
+                return ""
+            word = "met" if low >= self.least else "missed" if high < self.least else "undecided"
+            return f"at least {self.least:.2f} {word}"
         if high <= self.target:
             word = "met"
         elif low > self.target:

@@ -27,6 +27,7 @@ from pdebench.system.slots import cpu_variables
 
 DISTRIBUTION = "pdebench-mixers"
 LITTLE_DISK = 5 * 2**30  # bytes: a few checkpoints of the largest models
+FRAMES = 16  # of the clips that data sets are asked for
 LITTLE_MEMORY = 2 * 2**30  # bytes: PyTorch, a small model and its optimiser
 
 
@@ -140,15 +141,20 @@ def allocator() -> Iterator[Check]:
 
 def data() -> Iterator[Check]:
     """The data sets, none of which is decoded."""
+    from pdebench.data.clips.video import INSTALL
     from pdebench.data.registry import SOURCES
     from pdebench.suite.config import DataConfig
 
     for name, source in SOURCES.at_hand().items():
+        if name == "clips" and find_spec("av") is None:
+            yield Check("data clips", "missing", "video files need the package av; folders of frames do not", INSTALL)
+            continue
         if source.brought:
             yield Check(f"data {name}", "ok", f"your own {source.brought}, wherever data.path says")
             continue
         try:
-            source.check(DataConfig(name=name, resolution=(source.resolutions or (64,))[0]))
+            frames = FRAMES if "frames" in source.takes else None
+            source.check(DataConfig(name=name, resolution=(source.resolutions or (64,))[0], frames=frames))
             yield Check(f"data {name}", "ok", source.summary)
         except DataError as error:
             yield Check(f"data {name}", "missing", *_with_command(str(error)))
@@ -180,9 +186,12 @@ def _broken(title: str, registry: Registry[Any]) -> Iterator[Check]:
 
 
 def _with_command(message: str) -> tuple[str, str]:
-    """An error's sentence and the command that it ends with."""
-    what, pip, command = message.partition("python -m pip ")
-    return (what.rstrip(" :"), pip + command) if pip else (message, "")
+    """An error's sentence, and the command or the key to set that it ends with."""
+    for begins in ("python -m pip ", "set data."):
+        what, found, rest = message.partition(begins)
+        if found:
+            return what.rstrip(" :"), found + rest
+    return message, ""
 
 
 def torch() -> Iterator[Check]:

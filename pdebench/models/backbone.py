@@ -7,6 +7,7 @@ loads into the `DiT` family unchanged.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -181,8 +182,8 @@ class Block(nn.Module):
     def _modulation(self, c: Tensor, shared: Tensor | None) -> tuple[Tensor, ...]:
         """Shift, scale and gate of the mixer, then of the MLP, each (B, D)."""
         if self.adaLN_modulation is not None:
-            modulated: Tensor = self.adaLN_modulation(c)
-            return modulated.chunk(self.parts, dim=1)
+            chunks: tuple[Tensor, ...] = self.adaLN_modulation(c).chunk(self.parts, dim=1)
+            return chunks
         assert self.adaLN_table is not None
         assert shared is not None
         return (shared.unflatten(1, (self.parts, -1)) + self.adaLN_table).unbind(1)
@@ -254,6 +255,8 @@ class Backbone(nn.Module):
     Attributes:
         grid: tokens along each axis, of a clip (t, h, w).
         patches: pixels of a patch along each axis.
+        cycle: after how many blocks one of the same cost comes again; 1: all cost the same. Where some have partners
+            none does, in no number of blocks.
         sides: of an image or a clip, in pixels, the first of a clip in frames.
     """
 
@@ -279,6 +282,7 @@ class Backbone(nn.Module):
         self.out_channels = in_channels if out_channels is None else out_channels
         self.grid = grid_of(input_size, patch, patch_frames)
         self.patches = patches_of(len(self.grid), patch, patch_frames)
+        self.cycle = sys.maxsize if family.shell.skips else family.layers_of_a_cycle(len(self.grid), options)
         self.x_embedder = PatchEmbed(self.patches, in_channels, width)
         self.t_embedder = TimestepEmbedder(width) if conditioned else None
         self.y_embedder = None if num_classes is None or not conditioned else LabelEmbedder(num_classes, width)

@@ -104,7 +104,7 @@ class Family:
         """Refuse what could not be sized or drawn: a narrowed MLP is one number for every grid."""
         if self.shell.mlp.startswith("narrowed") and self.bound_to_grid:
             raise ModelError(f"family {self.name}: the MLP of a mixer that is bound to its grid cannot be narrowed")
-        if self.shell.convolution and self.axes != (2,):
+        if (self.shell.convolution or self.shell.mlp == "mix") and self.axes != (2,):
             raise ModelError(f"family {self.name}: the convolution of its shell is of images; axes must be (2,)")
         if self.colour is not None and not re.fullmatch("#[0-9a-fA-F]{6}", self.colour):
             raise ModelError(f"family {self.name}: colour must be #rrggbb, not '{self.colour}'")

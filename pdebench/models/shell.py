@@ -46,7 +46,10 @@ class Shell:
     adaln: Literal["full", "single"] = "full"
 
     def skips_of(self, depth: int) -> int:
-        """How many blocks at the end have a partner at the beginning: all but the one, or two, in the middle."""
+        """How many blocks at the end have a partner at the beginning: all but the one, or two, in the middle.
+
+        Of fewer than three blocks none has.
+        """
         return (depth - 1) // 2 if self.skips else 0
 
 

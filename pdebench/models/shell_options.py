@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pdebench.models.registry import Dimensions, Family
 
 RMS_EPSILON = 1e-6  # LightningDiT's
-FEWEST_BLOCKS = 3  # for one skip: a block, one in the middle, and a partner
 
 Values = Mapping[str, Any]
 
@@ -138,12 +137,9 @@ class ShellOptions(BaseModel):
         for key, value in asked.items():
             if not _fits(family, key, value):
                 return key, _why_not(family, key, value)
-        depth, width, heads, _ = dimensions
-        head = width // (heads or 1)
+        head = dimensions.width // (dimensions.heads or 1)
         if asked.get("rope") and (head % 2 or head < 2 * axes):
             return "rope", f"turns pairs of channels, {axes} or more in a head, and a head has {head}: take other heads"
-        if asked.get("skips") and depth < FEWEST_BLOCKS:
-            return "skips", f"joins blocks around a middle, and a model of depth {depth} has none: {FEWEST_BLOCKS} do"
         if asked.get("adaln") == "single" and not conditioned:
             return "adaln", "single is of times and classes, and the model is given neither; leave it out"
         return None

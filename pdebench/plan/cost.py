@@ -40,8 +40,7 @@ import torch
 from torch import Tensor, nn
 
 from pdebench.models.backbone import create_model
-from pdebench.models.registry import Family, parse_name
-from pdebench.models.shell_options import ShellOptions
+from pdebench.models.registry import parse_name
 from pdebench.ops.operand import Handle, Handles, Macs
 from pdebench.plan.counting.graph import GraphNode, operations
 from pdebench.plan.counting.kinds import KINDS, kind_of
@@ -100,7 +99,7 @@ def count(model: Backbone, depth: int | None = None, handles: Handles | None = N
 
     Args:
         model: what to count.
-        depth: the blocks to count, in place of those that the model has, all of them as its first.
+        depth: the blocks to count, in place of those that the model has, which come again and again.
         handles: of operations that its family brings; see `Family.handles`.
     """
     device = next(model.parameters()).device
@@ -108,15 +107,16 @@ def count(model: Backbone, depth: int | None = None, handles: Handles | None = N
     arguments: tuple[Tensor, ...] = (image, torch.zeros(1, device=device))
     if model.num_classes is not None:
         arguments += (torch.zeros(1, dtype=torch.int64, device=device),)
-    times = 1 if depth is None else 1 + depth - len(model.blocks)
-    return count_calls(model.eval().requires_grad_(False), arguments, handles, repeated=("blocks.0", times))
+    blocks = len(model.blocks)
+    times = {f"blocks.{place}": len(range(place, depth or blocks, blocks)) for place in range(blocks)}
+    return count_calls(model.eval().requires_grad_(False), arguments, handles, repeated=times)
 
 
 def count_calls(
     module: nn.Module,
     arguments: tuple[Tensor, ...],
     handles: Handles | None = None,
-    repeated: tuple[str, int] = ("", 1),
+    repeated: Mapping[str, int] | None = None,
 ) -> CountedCost:
     """Count `module(*arguments)`.
 
@@ -124,7 +124,7 @@ def count_calls(
         module: what to count.
         arguments: tensors alone; what does not depend on them is not counted.
         handles: of operations that have none here.
-        repeated: the name of a module within, and how often it stands for itself.
+        repeated: names of modules within, and how often each stands for itself.
     """
     by_kind: defaultdict[str, int] = defaultdict(int)
     left: Counter[str] = Counter()
@@ -132,7 +132,7 @@ def count_calls(
         name = operation.name
         if name.removeprefix("aten::") in _FREE or (operation.package == _OURS and name in _FREE_OF_OURS):
             continue
-        times = repeated[1] if repeated[0] in operation.scopes else 1
+        times = next((times for name, times in (repeated or {}).items() if name in operation.scopes), 1)
         macs = _macs(operation, _handle(operation, handles or {}))
         if macs is not None and operation.of_image:
             for kind, number in macs.items():
@@ -162,21 +162,15 @@ def count_by_name(name: str, **options: Any) -> tuple[CountedCost, int]:
 
 
 def count_one_block(name: str, **options: Any) -> tuple[CountedCost, int]:
-    """What `count_by_name` gives where a family's blocks all cost the same, in a fraction of its time.
-
-    Only one block is built and traced, of a shell with skips all.
-    """
+    """What `count_by_name` gives, in a fraction of its time: only blocks that cost differently are built and traced."""
     family, size, _ = parse_name(name)
-    if _has_skips(family, options):  # which only blocks of the second half have
-        return count_by_name(name, **options)
     depth = options.pop("depth", None) or family.size(size).depth
     with torch.device("meta"):
         model = create_model(name, depth=1, **options)
-    return count(model, depth, family.handles), _parameters(model) + (depth - 1) * _parameters(model.blocks[0])
-
-
-def _has_skips(family: Family, options: Mapping[str, Any]) -> bool:
-    return ShellOptions(**dict(options.get("shell", ()))).applied(family).skips
+        if (cycle := min(depth, model.cycle)) > 1:
+            model = create_model(name, depth=cycle, **options)
+    more = sum((len(range(place, depth, cycle)) - 1) * _parameters(block) for place, block in enumerate(model.blocks))
+    return count(model, depth, family.handles), _parameters(model) + more
 
 
 def _parameters(module: torch.nn.Module) -> int:

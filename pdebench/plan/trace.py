@@ -2,7 +2,8 @@
 
 The step runs forward and backward on fake tensors: they have shapes, a device and a precision, but no memory, so that
 XL/2 at 512 px takes a second on a laptop. Every operation that PyTorch would start is seen with its arguments. A model
-of two blocks is run and its last block stands for all further ones; of a shell whose blocks have skips all are run.
+of two blocks is run and its last block stands for all further ones; where blocks of different cost take turns, of two
+turns, of which the last stands for all further ones.
 
 What is seen is what runs eagerly: nothing is fused, and every operation reads its arguments from memory and writes its
 result there. Not seen is what an operation takes for itself while it runs: tiles of the scans, workspaces of libraries.
@@ -37,7 +38,6 @@ from torch.utils._pytree import tree_leaves
 
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.registry import parse_name
-from pdebench.models.shell_options import ShellOptions
 from pdebench.ops.constants import kept_in_a_trace
 from pdebench.ops.operand import Handles
 from pdebench.ops.spectral_coverage import KERNEL, planned_for
@@ -45,7 +45,7 @@ from pdebench.plan.counting.dispatched import arithmetic
 from pdebench.plan.counting.table import HANDLES
 from pdebench.tasks.registry import TASKS
 
-BUILT = 2  # blocks of the model that is run
+BUILT = 2  # blocks of the model that is run, or turns of blocks that differ
 # AdamW reads weight, gradient and two moments and writes all but the gradient; the average reads two and writes one;
 # the norm of the gradient reads it, and clipping reads and writes it.
 OPTIMISER_PASSES = 7 + 3 + 1 + 2
@@ -130,13 +130,14 @@ def trace_step(
     """
     family, size, _ = parse_name(name)
     depth = build.pop("depth", None) or family.size(size).depth
-    skips = ShellOptions(**dict(build.get("shell", ()))).applied(family).skips
-    built = depth if skips else min(depth, BUILT)
     learner = TASKS[task].looked_at()
     with planned_for(device, capability), FakeTensorMode():
-        model = create_model(name, depth=built, **build).train()
+        model = create_model(name, depth=min(depth, BUILT), **build)
+        if (cycle := model.cycle) > 1:
+            model = create_model(name, depth=min(depth, BUILT * cycle + depth % cycle), **build)
         watch = _Watch(family.handles)
-        _mark(model, watch)
+        last = model.train().blocks[-cycle:]
+        _mark(model, last[0], watch)
         images = torch.empty(batch_size, model.in_channels, *model.sides)
         labels = learner.made_up_labels(images, model.num_classes)
         draws = learner.draw(images.shape, torch.Generator(), labelled=False)
@@ -146,12 +147,11 @@ def trace_step(
             held = watch.live
             watch.enter("backward tail")
             loss.backward()  # type: ignore[no-untyped-call]
-    more = depth - built
-    block = model.blocks[-1]
-    gradients = _bytes(block, trained=True)
-    parameters = _bytes(model) + more * _bytes(block)
+    more = (depth - len(model.blocks)) // cycle
+    gradients = _bytes(last, trained=True)
+    parameters = _bytes(model) + more * _bytes(last)
     trained = _bytes(model, trained=True) + more * gradients
-    kept = watch.at["final"] - watch.at["last block"]  # by one block, for backward
+    kept = watch.at["final"] - watch.at["last block"]  # by one block, or turn, for backward
     # A block's backward frees what it kept and leaves its gradients, so that with more blocks the peak moves up by the
     # one where backward begins, and by the other where it ends.
     early = max(watch.peaks[phase] for phase in watch.peaks if phase != "backward rest")
@@ -188,8 +188,8 @@ def _autocast(precision: str) -> AbstractContextManager[object]:
     return torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def _mark(model: Backbone, watch: _Watch) -> None:
-    """Let `watch` know where the last block begins and ends, forward and backward."""
+def _mark(model: Backbone, last: nn.Module, watch: _Watch) -> None:
+    """Let `watch` know where the last block, or the last turn's first, begins and ends, forward and backward."""
 
     def begins(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         watch.enter("forward block")
@@ -202,7 +202,7 @@ def _mark(model: Backbone, watch: _Watch) -> None:
         watch.at["final"] = watch.live
         inputs[0].register_hook(lambda grad: watch.enter("backward block"))
 
-    model.blocks[-1].register_forward_pre_hook(begins)
+    last.register_forward_pre_hook(begins)
     model.final_layer.register_forward_pre_hook(ended)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pdebench.errors import ResultsError
-from pdebench.results.store import read_json, write_json
+from pdebench.results.store import LARGEST, as_json, read_json, write_atomic
 from pdebench.stats.proportion import Share
 
 PROBES = "probe.json"
@@ -175,12 +175,17 @@ def read_probes(path: Path) -> list[Probe]:
 
 
 def write_probes(path: Path, probes: Sequence[Probe]) -> None:
-    """Replace a file of probes, whole.
+    """Replace a file of probes, whole; the first ones are left out where it could not be read again for its size.
 
     Raises:
-        ResultsError: it cannot be written.
+        ResultsError: it cannot be written, or the last one alone is too large.
     """
-    write_json(path, {"probes": [one.model_dump(mode="json") for one in probes]})
+    for begin in range(len(probes)):
+        text = as_json({"probes": [one.model_dump(mode="json") for one in probes[begin:]]})
+        if len(text) <= LARGEST:
+            write_atomic(path, text)
+            return
+    raise ResultsError(f"{path} cannot hold so many layers and times: remove it, and ask for fewer")
 
 
 class _File(Part):

@@ -83,6 +83,10 @@ def probe_checkpoint(checkpoint: Path, asked: Asked, said: Said = lambda done, o
         DataError: the images are not there, are not what the model takes, or have no labels, or too few.
         ResultsError: nobody says which images, or what was kept cannot be read or written.
     """
+    return _probed(checkpoint, asked, said, _Splits())
+
+
+def _probed(checkpoint: Path, asked: Asked, said: Said, splits: _Splits) -> Probe:
     _check(asked)
     device = _device(asked.device)
     found = read_checkpoint(checkpoint)
@@ -95,7 +99,7 @@ def probe_checkpoint(checkpoint: Path, asked: Asked, said: Said = lambda done, o
         raise ResultsError(f"cannot write {path}, where what is found is kept: mend its folder, or copy the checkpoint")
     kept = read_probes(path)
     data = _data_of(checkpoint, cell, asked.data)
-    sets = _Sets.loaded(data, found, asked.images)
+    sets = _Sets.fitting(data, found, asked.images, splits.of(data, checkpoint))
     probe = _begun(found, cell, data, sets, asked, resolve_precision(asked.precision, device))
     probe = next((one for one in kept if one.protocol == probe.protocol), probe)
     # other data, numbers or arithmetic stand beside it; what other weights had is of no more use
@@ -125,12 +129,13 @@ def probe_results(folder: Path, asked: Asked, said: Said = lambda done, of: None
             raise _without_labels(asked.data or cell.data)
         _check_layers(f"cell {cell.id}", asked.layers, _depth(cell))
         read_probes(results.cell(cell.id) / PROBES)
+    splits = _Splits()
     for done, cell in enumerate(cells):
 
         def say(part: int, of: int, done: int = done) -> None:
             said(done * of + part, len(cells) * of)
 
-        yield cell.id, probe_checkpoint(results.cell(cell.id) / "checkpoint.safetensors", asked, say)
+        yield cell.id, _probed(results.cell(cell.id) / "checkpoint.safetensors", asked, say, splits)
 
 
 # ---- what is asked
@@ -194,16 +199,34 @@ def _data_of(checkpoint: Path, cell: Cell | None, given: DataConfig | None) -> D
             f"there is no config.yaml beside {checkpoint}, which says what it was trained on: name the images with "
             "--data"
         )
-    if cell.data.content is not None and (now := registry.content(cell.data)) != cell.data.content:
-        where = cell.data.path or cell.data.name
-        raise DataError(
-            f"the images in {where} changed since {checkpoint} was trained (content {cell.data.content[:8]} then, "
-            f"{str(now)[:8]} now): put them back, or name others with --data"
-        )
     return cell.data
 
 
 # ---- the images
+
+
+class _Splits:
+    """Both splits of the set that was asked for last: most cells of a folder are of one, which is read through once."""
+
+    def __init__(self) -> None:
+        self._last: tuple[DataConfig, ImageSet, ImageSet] | None = None
+
+    def of(self, data: DataConfig, checkpoint: Path) -> tuple[ImageSet, ImageSet]:
+        """Training and held-out images, which have labels and are what `checkpoint` was trained on, if it was.
+
+        Raises:
+            DataError: they are not there, have none, or are others by now.
+        """
+        if self._last is None or self._last[0] != data:
+            if registry.class_count(data) is None:
+                raise _without_labels(data)
+            if data.content is not None and (now := registry.content(data)) != data.content:
+                raise DataError(
+                    f"the images in {data.path or data.name} changed since {checkpoint} was trained (content "
+                    f"{data.content[:8]} then, {str(now)[:8]} now): put them back, or name others with --data"
+                )
+            self._last = data, registry.load(data, "train"), registry.load(data, "validation")
+        return self._last[1:]
 
 
 @dataclass(frozen=True)
@@ -217,10 +240,13 @@ class _Sets:
     checksums: tuple[str, str]
 
     @staticmethod
-    def loaded(data: DataConfig, found: Checkpoint, most: int) -> _Sets:
-        if registry.class_count(data) is None:
-            raise _without_labels(data)
-        training, held_out = (registry.load(data, split) for split in ("train", "validation"))
+    def fitting(data: DataConfig, found: Checkpoint, most: int, splits: tuple[ImageSet, ImageSet]) -> _Sets:
+        """The first so many training images, and the held-out ones.
+
+        Raises:
+            DataError: the model takes others, or they are too few, or of too few classes.
+        """
+        training, held_out = splits
         images, shape = training.seen.shape[1:], (found.model.in_channels, *found.model.sides)
         if tuple(images) != shape:
             raise DataError(

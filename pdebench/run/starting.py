@@ -71,15 +71,15 @@ def _parts(keys: Mapping[str, Tensor] | list[str]) -> str:
 
 
 def _part(key: str) -> str:
-    names: dict[str, Any] = {
+    names: dict[str, Any] = {  # embedders first: that of times is an MLP too
+        "x_embedder": "patch embedding",
+        "t_embedder": "times",
+        "y_embedder": "labels",
         _MIXER: "mixers",
         ".mlp.": "MLPs",
         "adaLN": "adaLN",
         ".norm": "norms",
         ".convolution.": "convolutions",
-        "x_embedder": "patch embedding",
-        "t_embedder": "times",
-        "y_embedder": "labels",
         _HEAD: "head",
     }
     return next((what for part, what in names.items() if part in key), "others")

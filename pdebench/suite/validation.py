@@ -31,6 +31,7 @@ from pdebench.tasks.registry import TASKS
 
 Raw = Mapping[str, Any]
 # The same for every cell of a suite, and so neither in the grid nor in a cell.
+FEWEST_BLOCKS = 3  # for one skip: a block, one in the middle, and a partner
 OVERALL: dict[str, type[BaseModel]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
 NESTED: dict[str, type[BaseModel]] = {**given(DEFAULT_TASK), **OVERALL}
 """What a suite holds keys under: the sections of a cell, its budget, and what is the same for all."""
@@ -227,6 +228,11 @@ def _refused_shell(cell: Cell) -> Problem | None:
     refused = cell.shell.refusal(
         FAMILIES[model.family], model.resolved, len(sides), conditioned=TASKS[cell.task].conditioned
     )  # fmt: skip
+    if refused is None and cell.shell.skips and model.resolved.depth < FEWEST_BLOCKS:
+        refused = (
+            "skips",
+            f"joins blocks around a middle one, and a model of {model.depth} has none: give it more depth",
+        )
     if refused is None:
         return None
     key, message = refused

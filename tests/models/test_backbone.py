@@ -17,7 +17,7 @@ from pdebench.models.mixers.attention import Attention
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.mixers.mamba import BidirectionalMamba
 from pdebench.models.mixers.pde import PDEMixer
-from pdebench.models.options import NoOptions, PDEOptions
+from pdebench.models.options import AttentionOptions, NoOptions, PDEOptions
 from pdebench.models.registry import FAMILIES
 from pdebench.models.sizes import SIZES
 
@@ -279,7 +279,7 @@ def test_zero_padding_ends_the_translation_symmetry() -> None:
 
 
 def test_attention_without_positions_commutes_with_translations() -> None:
-    mixer = fresh(Attention(MixerContext(16, 2, (5, 8), 0, 1), NoOptions()))
+    mixer = fresh(Attention(MixerContext(16, 2, (5, 8), 0, 1), AttentionOptions()))
     torch.testing.assert_close(*rolled_outputs(mixer, 5, 8, 16, (2, -3)), atol=1e-5, rtol=1e-4)
 
 

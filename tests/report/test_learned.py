@@ -129,6 +129,19 @@ def test_a_damaged_file_is_named_and_another_seed_is_shown(tmp_path: Path) -> No
     assert made.lines[0].values[2][0] == "74.5%"  # of the second seed
 
 
+def test_a_file_never_grows_beyond_what_can_be_read(tmp_path: Path) -> None:
+    large = probe(150, times=tuple(time / 1000 for time in range(1, 500)))
+    write_probes(tmp_path / PROBES, [large, probe(120)])
+    assert read_probes(tmp_path / PROBES) == [large, probe(120)]
+    many = [large.model_copy(update={"model": str(place)}) for place in range(5)]
+    write_probes(tmp_path / PROBES, many)
+    kept = read_probes(tmp_path / PROBES)
+    assert 1 <= len(kept) < len(many)
+    assert kept == many[-len(kept) :]
+    with pytest.raises(ResultsError, match="cannot hold so many"):
+        write_probes(tmp_path / PROBES, [large.model_copy(update={"initial": large.trained * 9})])
+
+
 @pytest.mark.parametrize(
     "changed",
     [

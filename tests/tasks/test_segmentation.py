@@ -1,6 +1,7 @@
 """Segmentation: that it learns, that runs are resumed bit for bit, what it begins with, and what it refuses."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from pdebench.data.source import ImageSet
 from pdebench.models.backbone import create_model
 from pdebench.results.store import Results
 from pdebench.run.cell import run_cell
-from pdebench.suite.config import TrainConfig
 from pdebench.suite.load import load_suite
 from pdebench.system.distributed import ALONE
 from pdebench.tasks.learner import Learner
 from pdebench.tasks.segmentation.learner import SegmentationLearner, logits_of
+from pdebench.tasks.segmentation.training import SegmentationTraining
 from pdebench.train.batches import Images, as_trained_on
 from pdebench.train.loop import train
 from pdebench.train.state import Snapshots
@@ -91,7 +92,7 @@ def largest_share(maps):
 def test_it_learns_more_than_the_most_frequent_class(family):
     torch.manual_seed(0)
     model = create_model(f"{family}-XXS/4", **TINY)
-    config = TrainConfig(steps=80, batch_size=8, lr=4e-3, ema=0.5)
+    config = SegmentationTraining(steps=60, batch_size=8, lr=4e-3, ema=0.5)
     learner = SegmentationLearner()
     data, held_out = as_trained_on(image_set(), "maps"), image_set(16, 1, "validation")
     trained = train(model, data, config, learner=learner, device=CPU, precision="fp32", flip=True)
@@ -177,7 +178,7 @@ class Watching(Learner):
 
 def test_training_is_given_maps_that_are_mirrored_with_their_images():
     learner = Watching()
-    config = TrainConfig(steps=4, batch_size=8, lr=1e-3)
+    config = SegmentationTraining(steps=4, batch_size=8, lr=1e-3)
     data = as_trained_on(image_set(), "maps")
     train(
         create_model("None-DiT-XXS/4", **TINY), data, config, learner=learner, device=CPU, precision="fp32", flip=True
@@ -214,10 +215,19 @@ def test_a_run_leaves_scores_lists_and_a_picture(tmp_path):
         assert sum(of_classes["pixels"]) == pytest.approx(1)
         shown = Image.open(folder / "segmented.png")
         assert shown.width > 6 * SIDE
-    page = (results / "report.html").read_text()
-    assert "Mean IoU" in page
+    text = _text_of(results / "report.html")
+    for told in ("Mean IoU", "Boundary F", "IoU of each class", *CLASSES, "image, true map, predicted map"):
+        assert told in text
+    for foreign in ("sampl", "generat", "FID", "Fréchet", "noise", "KID"):
+        assert foreign not in text, foreign
     table = pd.read_csv(results / "table.csv")
     assert table["miou"].notna().all()
+
+
+def _text_of(page):
+    """What a reader sees of a report."""
+    text = re.sub(r"<(script|style).*?</\1>", "", page.read_text(), flags=re.S)
+    return re.sub(r"<[^>]+>", " ", text)
 
 
 class Killed(Exception):
@@ -235,7 +245,8 @@ class UntilKilled(Snapshots):
 
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path):
     write_scenes(tmp_path)
-    (cell,) = load_suite(write_suite(tmp_path, steps=12)).cells()
+    random = ["train.rescale=[0.5, 2.0]", "train.stochastic_depth=0.2", "model.depth=2"]
+    (cell,) = load_suite(write_suite(tmp_path, steps=12), random).cells()
     rows, weights = [], []
     for name in ("whole", "halves"):
         folder = tmp_path / name
@@ -295,10 +306,19 @@ def begun(tmp_path_factory):
     """A folder with scenes, and finished cells of two tasks on them."""
     folder = tmp_path_factory.mktemp("begun")
     write_scenes(folder)
-    generation = SUITE.replace("task: segmentation\n", "").replace("evaluate: {{batch_size: 3}}\n", "")
+    asked = "evaluate: {{batch_size: 3}}\n"
+    generation = SUITE.replace("task: segmentation\n", "").replace(asked, "")
     generation = generation.replace("name: masks, path: set,", "name: folder, path: set/images,")
+    classification = SUITE.replace("segmentation", "classification").replace(
+        "masks, path: set,", "folder, path: kinds,"
+    )
+    for number in range(8):  # a class by each of two kinds of weather
+        for split in ("train", "val"):
+            path = folder / "kinds" / split / ("fair", "foul")[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / "set" / "images" / split / f"{number}.png", path)
     found = {}
-    for task, text in (("generation", generation), ("segmentation", SUITE)):
+    for task, text in (("generation", generation), ("classification", classification), ("segmentation", SUITE)):
         path = folder / f"{task}.yaml"
         path.write_text(text.format(steps=3, families="DiT, GFNet-DiT"))
         ran = pdebench_run("run", path, "--results", folder / task)
@@ -310,7 +330,7 @@ def begun(tmp_path_factory):
     return folder, found
 
 
-@pytest.mark.parametrize("task", ["generation", "segmentation"])
+@pytest.mark.parametrize("task", ["generation", "classification", "segmentation"])
 def test_it_begins_with_the_weights_of_a_checkpoint(begun, task, tmp_path):
     folder, found = begun
     suite = folder / "outlines.yaml"
@@ -327,17 +347,22 @@ def test_it_begins_with_the_weights_of_a_checkpoint(begun, task, tmp_path):
     assert said.startswith(f"DiT-XXS/4, trained for {task}: ")
     if task == "generation":
         assert "as made at random: norms 6, head 2" in said
-        assert "not used of it: " in said
+        assert said.endswith("not used of it: times 4, adaLN 4, head 2")
+    elif task == "classification":
+        assert said.endswith("as made at random: head 2; not used of it: head 2")
+        assert torch.allclose(before["blocks.0.norm1.weight"], after["blocks.0.norm1.weight"])
+    if task != "segmentation":
         assert after["final_layer.linear.weight"].abs().max() < 1e-20
     else:
         assert "random" not in said
         assert torch.allclose(before["final_layer.linear.weight"], after["final_layer.linear.weight"])
 
 
-def test_generation_begins_with_a_segmenter_too(begun, tmp_path):
+@pytest.mark.parametrize("task", ["generation", "classification"])
+def test_other_tasks_begin_with_a_segmenter_too(begun, tmp_path, task):
     folder, found = begun
     suite = folder / "images.yaml"
-    text = (folder / "generation.yaml").read_text().replace("DiT, GFNet-DiT", "DiT")
+    text = (folder / f"{task}.yaml").read_text().replace("DiT, GFNet-DiT", "DiT")
     suite.write_text(text.replace("lr: 4e-3", f"lr: 4e-3, init: {found['segmentation']['DiT']}"))
     ran = pdebench_run("run", suite, "--results", tmp_path)
     assert ran.returncode == 0, ran.stderr

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Held:
+class KnownClip:
     """A clip, what it holds, and its files as they lay there when it was looked at."""
 
     clip: Clip
@@ -43,7 +43,7 @@ class ClipRows(FilledRows):
     """
 
     def __init__(
-        self, clips: Sequence[Held], windows: Sequence[tuple[int, int]], frames: int, stride: int, resolution: int
+        self, clips: Sequence[KnownClip], windows: Sequence[tuple[int, int]], frames: int, stride: int, resolution: int
     ) -> None:
         import numpy as np
 

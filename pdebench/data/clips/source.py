@@ -20,7 +20,7 @@ from pdebench.data import pixels
 from pdebench.data.clips import video
 from pdebench.data.clips.index import decoders, digests_of, looked_at
 from pdebench.data.clips.layout import Clip, ClipListing, list_clips
-from pdebench.data.clips.rows import ClipRows, Held
+from pdebench.data.clips.rows import ClipRows, KnownClip
 from pdebench.data.clips.video import Looked
 from pdebench.data.list_phrases import by_reason, few
 from pdebench.data.source import SPLITS, ImageSet, Skipped, Source, SourceConfig, Split
@@ -87,7 +87,7 @@ class ClipsSource(Source):
             elif about.frames < frames * stride:
                 left_out.append(Skipped(clip.name, f"shorter than {_asked(frames, stride)}"))
             else:
-                used.append((Held(clip, about, stamp), digest))
+                used.append((KnownClip(clip, about, stamp), digest))
         if not used:
             raise DataError(
                 f"data.path: none of the {len(listing.clips)} clips in {listing.root} can be used: "
@@ -159,7 +159,7 @@ def _content(listing: ClipListing, digests: Sequence[str]) -> str:
 
 
 def _remarks(
-    listing: ClipListing, left_out: Sequence[Skipped], used: Sequence[tuple[Held, str]], config: SourceConfig
+    listing: ClipListing, left_out: Sequence[Skipped], used: Sequence[tuple[KnownClip, str]], config: SourceConfig
 ) -> Iterator[str]:
     yield from listing.remarks
     if left_out:

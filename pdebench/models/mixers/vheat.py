@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, MixerContext
-from pdebench.ops.cosine import CosineProduct, squared_frequencies
 from pdebench.ops.depthwise_convolution import DepthwiseConvolution
+from pdebench.ops.heat import HeatProduct
 from pdebench.ops.parameter_cache import ParameterCache
 from pdebench.ops.precision import as_given, in_autocast
 
@@ -60,20 +60,19 @@ class HeatConduction(Mixer):
         nn.init.normal_(self.frequencies, std=SCALE)
         nn.init.normal_(self.conductivity.weight, std=SCALE)
 
-    def decay(self) -> Tensor:
-        """The factor (h, w, D) of each cosine, between 0 and 1; of the constant 1."""
+    def conductivities(self) -> Tensor:
+        """k (h, w, D) in tokens squared."""
         with as_given(self.frequencies):  # once for a batch, so in the precision of the weights
-            k = F.relu(self.conductivity(self.frequencies))
-        return torch.exp(-squared_frequencies(*self.grid, like=k).unsqueeze(-1) * k)
+            return F.relu(self.conductivity(self.frequencies))
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D)."""
         u, gate = self.in_proj(self.convolution(in_autocast(x))).chunk(2, dim=-1)
-        decay = self._kept.get(self, self.grid, self.decay)
-        warmed: Tensor = CosineProduct.apply(u.unflatten(1, self.grid), decay)
+        k = self._kept.get(self, self.grid, self.conductivities)
+        warmed: Tensor = HeatProduct.apply(u.unflatten(1, self.grid), k)
         return self.out_proj(self.norm(warmed.flatten(1, 2)) * F.silu(gate))  # type: ignore[no-any-return]
 
     def train(self, mode: bool = True) -> Self:
-        """As in every module; also forgets the decay."""
+        """As in every module; also forgets the conductivities."""
         self._kept.forget()
         return super().train(mode)

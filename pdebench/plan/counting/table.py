@@ -9,10 +9,10 @@ from __future__ import annotations
 from pdebench.models.mixers import afno, s4d
 from pdebench.ops import (
     causal_convolution,
-    cosine,
     depthwise_convolution,
     filter_mixing,
     gated_linear_attention,
+    heat,
     pde_mixing,
     selective_scan,
     spectral,
@@ -23,7 +23,7 @@ from pdebench.ops.operand import Handles
 from pdebench.plan.counting import attention, convolutions, pointwise, products, transforms
 
 _OURS = (
-    afno, causal_convolution, cosine, depthwise_convolution, filter_mixing, gated_linear_attention, pde_mixing, s4d,
+    afno, causal_convolution, depthwise_convolution, filter_mixing, gated_linear_attention, heat, pde_mixing, s4d,
     selective_scan, spectral, ssd, wave,
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""How well pixels were told apart: scores of each run, its IoU of every class, and maps beside the true ones."""
+"""How well pixels were told apart: each family's scores, its IoU of every class, and its maps beside the true ones."""
 
 from __future__ import annotations
 

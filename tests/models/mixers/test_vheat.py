@@ -15,7 +15,7 @@ from pdebench.models.backbone import create_model
 from pdebench.models.mixers.base import MixerContext
 from pdebench.models.mixers.vheat import HeatConduction
 from pdebench.models.options import NoOptions
-from pdebench.ops.cosine import CosineProduct
+from pdebench.ops.heat import HeatProduct, decay
 
 WIDTH = 8
 
@@ -46,7 +46,7 @@ def test_a_constant_conductivity_solves_the_heat_equation_with_closed_edges() ->
     generator = np.kron(laplacian(h), np.eye(w)) + np.kron(np.eye(h), laplacian(w))
     solution = torch.from_numpy(scipy.linalg.expm(k * generator))
     u = torch.randn(2, h, w, WIDTH, dtype=torch.float64)
-    warmed = CosineProduct.apply(u, built.decay()).flatten(1, 2)
+    warmed = HeatProduct.apply(u, built.conductivities()).flatten(1, 2)
     torch.testing.assert_close(warmed, torch.einsum("ts,bsd->btd", solution, u.flatten(1, 2)))
     torch.testing.assert_close(warmed.mean(1), u.mean((1, 2)))  # no heat is lost
 
@@ -73,7 +73,7 @@ def test_mirrors_and_does_not_commute_with_translations() -> None:
     u = torch.randn(1, 4, 6, WIDTH, dtype=torch.float64)
 
     def run(u: Tensor) -> Tensor:
-        return CosineProduct.apply(u, built.decay())
+        return HeatProduct.apply(u, built.conductivities())
 
     for axis in (1, 2):
         torch.testing.assert_close(run(u.flip(axis)), run(u).flip(axis))
@@ -85,8 +85,8 @@ def test_a_fresh_operator_mostly_passes_tokens_on_and_its_parts_are_small() -> N
     built.initialise()
     assert built.frequencies.std().item() == pytest.approx(0.02, rel=0.02)
     assert built.conductivity.weight.std().item() == pytest.approx(0.02, rel=0.02)
-    assert 0.9 < built.decay().mean().item() < 1
-    assert built.decay()[0, 0].eq(1).all()
+    assert 0.9 < decay(built.conductivities()).mean().item() < 1
+    assert decay(built.conductivities())[0, 0].eq(1).all()
 
 
 def test_what_is_kept_in_eval_follows_the_weights() -> None:
