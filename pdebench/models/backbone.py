@@ -169,7 +169,7 @@ class Block(nn.Module):
     ) -> Tensor:
         """Tokens `x` (B, N, D), conditioning `c` (B, D), `shared` (B, parts D), a partner's tokens `skipped`."""
         if self.skip_linear is not None and skipped is not None:
-            x = self.skip_linear(torch.cat([x, skipped], dim=-1))
+            x = self.skip_linear(torch.cat([x, skipped], dim=-1)).to(x.dtype)  # the stream's, under any autocast
         if c is None or (self.adaLN_modulation is None and self.adaLN_table is None):
             return self._unconditioned(x)
         shift, scale, gate, *others = self._modulation(c, shared)

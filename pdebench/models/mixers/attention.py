@@ -58,4 +58,12 @@ def norms_of_queries_and_keys(place: MixerContext) -> tuple[nn.Module, nn.Module
     if not place.qk_norm:
         return nn.Identity(), nn.Identity()
     head = place.width // place.heads
-    return nn.RMSNorm(head, eps=1e-6), nn.RMSNorm(head, eps=1e-6)
+    return HeadNorm(head, eps=1e-6), HeadNorm(head, eps=1e-6)
+
+
+class HeadNorm(nn.RMSNorm):
+    """An RMS norm of (..., D / heads), in the precision of its weights under any autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The norm of `x`, in that precision too."""
+        return super().forward(x.to(self.weight.dtype))
