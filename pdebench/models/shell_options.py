@@ -83,21 +83,22 @@ class ShellOptions(BaseModel):
         """All keys as a family has them.
 
         A preset gives what the family can have; what the suite gives itself stays, refused or not. `preset` is then the
-        one that gives this family just these, and null where none does: one model is written in one way.
+        one that is nearest to what came of it: one model is written in one way.
         """
         given = {key: _of_preset(family, self.preset or "dit", key) for key in PLAIN}
         given |= {key: _own(family, key, asked) for key in PLAIN if (asked := getattr(self, key)) is not None}
-        preset = next(
-            (name for name in PRESETS if given == {key: _of_preset(family, name, key) for key in PLAIN}), None
-        )
-        return ShellOptions(preset=preset, **given)  # type: ignore[arg-type]
+
+        def singles(preset: str) -> int:
+            return sum(value != _of_preset(family, preset, key) for key, value in given.items())
+
+        return ShellOptions(preset=min(PRESETS, key=singles), **given)  # type: ignore[arg-type]
 
     def asked_of(self, family: Family) -> dict[str, Any]:
         """What `resolved_for` came from, as little as says it: the preset, and what it does not give the family."""
         resolved = self.resolved_for(family)
-        preset = {} if resolved.preset in (None, "dit") else {"preset": resolved.preset}
         base = resolved.preset or "dit"
         single = {key: getattr(resolved, key) for key in PLAIN}
+        preset = {} if base == "dit" else {"preset": base}
         return preset | {key: value for key, value in single.items() if value != _of_preset(family, base, key)}
 
     def for_another(self, family: Family, other: Family) -> ShellOptions:

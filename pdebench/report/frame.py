@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pdebench.metrics.metric import Score
-from pdebench.models.settings import OptionSetting, options_of, setting_of
-from pdebench.models.shell_options import PLAIN
+from pdebench.models.settings import OptionSetting, options_of, setting_of, shell_of
 from pdebench.report.sets import set_names
 from pdebench.results.record import declared_as
 from pdebench.stats.cells import fill_in
@@ -48,13 +47,13 @@ FAMILIES = (
 )
 """Fixes the colour and the shape of a family, whatever else is in the table."""
 
-CONFIG_PREFIXES = ("data.", "shell.", "model.", "train.", "evaluate.", "measure.")
+CONFIG_PREFIXES = ("data.", "model.", "train.", "evaluate.", "measure.")
 SEED = "train.seed"
 DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 """Resolved in every record, whether a suite gave them or they follow from the size, the options or a matched cost."""
 
-FOLLOWING = (*(f"shell.{key}" for key in PLAIN), *DIMENSIONS)
-"""What may follow from the rest of the configuration, and is told where it does not: a preset says its single keys."""
+SHELL = "shell"
+"""Of the configuration in words: all keys of a shell."""
 
 REVISION = "model.revision"
 """Of the family: rows of two revisions are runs of two things. Only where some row says which it is of."""
@@ -62,7 +61,7 @@ REVISION = "model.revision"
 SOURCE = "model.source"
 """Digest of another package's code: rows of two are runs of two things. Only where some row has one."""
 
-BUDGET = ("model.size", "model.patch", "train.steps", "train.batch_size")
+BUDGET = ("shell.preset", "model.size", "model.patch", "train.steps", "train.batch_size")
 """Keys that split a comparison where a family was run with more than one value of them."""
 
 TEXT = (
@@ -80,6 +79,7 @@ TEXT = (
     "data_checksum",
     "warnings",
     "sampled_from",
+    "shell.preset",
     "model.family",
     "model.size",
     "model_name",
@@ -311,8 +311,7 @@ def settings(table: pd.DataFrame, but: str = " ") -> pd.Series:
     """For each row, what varies within its family at its resolution: `lr 0.001, size S, no convection`.
 
     Keys that begin with `but` are left out. The family's own options are told by what differs from their defaults,
-    `plain` where nothing does. A shell's single keys and the resolved dimensions are told only where the rest does not
-    say them.
+    `plain` where nothing does. The resolved dimensions are told only where the rest does not say them.
     """
     if table.empty:
         return pd.Series([], index=table.index, dtype=object)
@@ -321,8 +320,8 @@ def settings(table: pd.DataFrame, but: str = " ") -> pd.Series:
     groups = [table["data.name"].fillna(""), table["data.resolution"].fillna(-1), families]
     hidden = {SEED, "model.family", "data.resolution", "data.name", "data.path", "data.content", "train.init_content"}
     told: dict[str, pd.Series] = {}
-    for name in sorted(map(str, plain), key=lambda name: FOLLOWING.index(name) + 1 if name in FOLLOWING else 0):
-        beside = [plain[other] for other in told] if name in FOLLOWING else []
+    for name in sorted(map(str, plain), key=lambda name: name in DIMENSIONS):
+        beside = [plain[other] for other in told] if name in DIMENSIONS else []
         varies = plain[name].groupby([*groups, *beside]).transform("nunique") > 1
         if varies.any() and name not in hidden and not name.startswith(but):
             own = [f for f in families.unique() if name in (f"model.{option.name}" for option in options_of(f))]
@@ -341,9 +340,14 @@ def settings_of(table: pd.DataFrame) -> list[OptionSetting]:
 
 
 def plain_config(table: pd.DataFrame) -> pd.DataFrame:
-    """The configuration of each row as text, empty where a key has no value."""
+    """The configuration of each row as text, empty where a key has no value; of the shell's keys one in words."""
     names = [str(name) for name in table if str(name).startswith(CONFIG_PREFIXES)]
-    return pd.DataFrame({name: plain_values(table[name]) for name in names}, index=table.index)
+    texts = {name: plain_values(table[name]) for name in names}
+    keys = [str(name) for name in table if str(name).startswith("shell.")]
+    if keys:
+        rows = records(table[["model.family", *keys]])
+        texts[SHELL] = pd.Series([shell_of(str(row["model.family"]), row) for row in rows], table.index, dtype=object)
+    return pd.DataFrame(texts, index=table.index)
 
 
 def plain_values(values: pd.Series) -> pd.Series:
@@ -364,6 +368,8 @@ def plain_values(values: pd.Series) -> pd.Series:
 
 def named(column: str, value: str) -> str:
     """`train.batch_size` and 32 as `batch size 32`."""
+    if column == SHELL:
+        return value
     if column == "shell.preset":
         return f"{value} shell"
     return f"{column.split('.', 1)[1].replace('_', ' ')} {value}"
