@@ -147,8 +147,6 @@ def run_cell(
         subject = trained.ema
         compile_in_place(subject, cell.train.compile, device)
         row |= {"peak_memory_bytes": memory.read(), "peak_memory_kind": memory.kind}
-        if graphed(cell.train.compile, device):
-            row["graphs_bytes"] = graphs_bytes(torch.cuda.memory_snapshot())
         row |= _learned(cell, trained) | {"val_loss_ema": validate(subject)}
         timings |= {"train_step_seconds": trained.step_seconds, "data_wait_seconds": trained.data_seconds}
         timings["timed_from_step"] = trained.timed_from
@@ -173,6 +171,8 @@ def run_cell(
     )  # fmt: skip
     row |= _own(row, applied.columns, learner.task)
     timings |= applied.seconds
+    if graphed(cell.train.compile, device):
+        row["graphs_bytes"] = graphs_bytes(torch.cuda.memory_snapshot())
     world.leave()
     if not world.first:
         return row
