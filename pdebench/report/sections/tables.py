@@ -17,9 +17,9 @@ from pdebench.report.frame import (
     records,
     representatives,
     scores_in,
+    tasks_in,
 )
 from pdebench.results.record import declared_as
-from pdebench.suite.config import DEFAULT_TASK
 from pdebench.tasks.registry import TASKS
 
 LEADING = (
@@ -67,14 +67,12 @@ def full_table(table: pd.DataFrame) -> TableGrid:
 
     Of very many rows those are shown that `representatives` chooses.
     """
-    hidden = [*DERIVED, *(name for name in ("folder", "repeat") if table["folder"].nunique() < 2)]
+    hidden = [*DERIVED, *(name for name in ("folder", "repeat") if table["folder"].nunique() < 2), *_of_others(table)]
     shown = table.drop(columns=[name for name in hidden if name in table])
     columns = [*LEADING, *(score.column for score in scores_in(shown))]
     columns += [str(name) for name in shown if name not in columns]
     columns = [name for name in columns if name in shown]
     empty = [name for name in columns if name not in ALWAYS and all(map(formatting.missing, _distinct(shown[name])))]
-    foreign = _of_other_tasks(table)
-    columns, empty = ([name for name in some if name not in empty or name not in foreign] for some in (columns, empty))
     keys = {name: {cell(name, value).key for value in _distinct(shown[name])} for name in columns}
     constant = [
         (name, (one := cell(name, shown[name].iloc[0])).full or one.text)
@@ -89,15 +87,14 @@ def full_table(table: pd.DataFrame) -> TableGrid:
     return TableGrid(numeric, rows, constant, empty, len(shown))
 
 
-def _of_other_tasks(table: pd.DataFrame) -> set[str]:
-    """Columns that no task of the table fills, so that nobody misses them."""
-    names = set(table["task"].dropna()) or {DEFAULT_TASK}
-    present = [TASKS.built_in[name] for name in names if name in TASKS.built_in]
-    filled = {column for task in present for column in (*task.columns, *(score.column for score in task.scores))}
-    others = {column for task in TASKS.built_in.values() for column in task.columns}
+def _of_others(table: pd.DataFrame) -> list[str]:
+    """The columns that no task of the table fills, though some other does."""
+    present = tasks_in(table)
+    own = {name for task in present for name in task.columns}
+    others = {name for task in TASKS.built_in.values() for name in task.columns} - own
     if present and not any(task.samples for task in present):
         others |= set(OF_METRICS)
-    return others - filled
+    return [name for name in others if name in table and table[name].isna().all()]
 
 
 def _distinct(values: pd.Series) -> list[Any]:
@@ -184,7 +181,7 @@ class Conventions:
     small_samples: int
     cells: int
     floor: str  # the family that mixes nothing, where the table has it beside others
-    of_samples: bool  # there are Fréchet distances
+    tasks: list[tuple[str, str]]
 
 
 def conventions(table: pd.DataFrame) -> Conventions:
@@ -192,9 +189,8 @@ def conventions(table: pd.DataFrame) -> Conventions:
     done = finished(table)
     families = set(done["model.family"])
     floor = FLOOR if FLOOR in families and len(families) > 1 else ""
-    return Conventions(
-        uncounted(done), metric_facts(done), small_samples(done), len(table), floor, bool(scores_in(done, "frechet"))
-    )
+    told = list(dict.fromkeys(fact for task in tasks_in(table) for fact in task.conventions))
+    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor, told)
 
 
 def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
@@ -202,7 +198,7 @@ def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
     facts = []
     for score in scores_in(done):
         rows = done[done[score.column].notna()]
-        if rows.empty or any(score in task.scores for task in TASKS.built_in.values()):  # of no samples
+        if rows.empty or not rows["metric_samples"].notna().any():  # a task's own: its conventions say what it is
             continue
         parts = []
         for name, title in (
