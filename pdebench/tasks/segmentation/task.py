@@ -27,6 +27,20 @@ class SegmentationTask(Task):
     )
     training = SegmentationTraining
     columns = COLUMNS
+    conventions = (
+        (
+            "Shell",
+            "Nothing is conditioned: a pre-norm ViT around each mixer, without times, labels, adaLN and gates. One "
+            "linear layer maps every token to the classes, upsampled bilinearly to pixels. A family’s name is that of "
+            "its mixer.",
+        ),
+        (
+            "IoU, accuracy and boundaries",
+            "Of the averaged weights, on all held-out images, whole. Mean IoU and pixel accuracy are of the confusion "
+            "matrix of all images together, the boundary F score a mean over images (Csurka et al. 2013), its "
+            "tolerance .0075 of the diagonal and at least a pixel. Pixels of no known class do not count.",
+        ),
+    )
     target = "maps"
     conventions = (
         (
