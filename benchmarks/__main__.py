@@ -21,8 +21,8 @@ from benchmarks.ratio import Effort, Row
 from pdebench.system.slots import cpu_environment
 
 GROUPS = (
-    "operator", "roads", "loop", "block", "clips", "peer", "scan", "ssd", "gla", "harness", "saving", "loader", "shards",
-    "waiting", "frechet",
+    "operator", "roads", "loop", "block", "clips", "peer", "scan", "ssd", "gla", "harness", "saving", "loader",
+    "shards", "waiting", "frechet",
 )  # fmt: skip
 IDLE = 0.5  # load average above which a number here means little
 DISTURBED = 0.1  # cores that others kept busy during one ratio, likewise
