@@ -41,7 +41,11 @@ def print_plan(console: Console, plan: Plan) -> None:
             "dim",
         )
     say(f"Assumed: {'; '.join(plan.device.basis['assumed'])}.", "dim")
-    say("Shares are of the MACs of one image's forward pass; times are per cell, for training and sampling.", "dim")
+    task = TASKS[plan.suite.task]
+    timed = "training and sampling" if task.samples else "training"
+    say(f"Shares are of the MACs of one image's forward pass; times are per cell, for {timed}.", "dim")
+    if not task.conditioned:
+        say("Models are shells without conditioning: no times, no labels, no adaLN; DiT is a ViT here.", "dim")
 
 
 def span(seconds: float) -> str:

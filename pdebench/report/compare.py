@@ -87,6 +87,7 @@ def measures(done: pd.DataFrame) -> list[Measure]:
     known += [
         Measure("train_images_per_s", "Training throughput", False, "rate"),
         Measure("sample_images_per_s", "Sampling throughput", False, "rate"),
+        Measure("classify_images_per_s", "Inference throughput", False, "rate"),
         Measure("peak_memory_bytes", "Peak memory", True, "memory"),
     ]
     present = set(measured(done, [measure.column for measure in known]))
@@ -154,6 +155,8 @@ def conditions(measure: Measure) -> tuple[str, ...]:
         return (*SAMPLED, SPENT)
     if measure.column == "sample_images_per_s":
         return (*EVALUATION, SPENT)
+    if measure.column == "classify_images_per_s":
+        return EVALUATION
     if measure.kind == "memory":
         return (*STEP, "peak_memory_kind")
     return STEP if measure.kind == "rate" else ()

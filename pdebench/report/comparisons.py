@@ -105,13 +105,13 @@ class Comparison:
 def comparisons(done: pd.DataFrame) -> list[Comparison]:
     """Split finished rows into fair comparisons, each family entered once, at its best setting.
 
-    Losses of two tasks have nothing in common, so a comparison is of one.
+    Losses of two tasks have nothing in common, so a comparison is of one: see `frame.make_frame`.
     Size, patch, steps and batch size split the comparison only where some family was run with several of
     them: a suite that gives each family a size of its own, to match their cost, still compares them.
     """
     if done.empty:
         return []
-    split = [*(["task"] if done["task"].nunique() > 1 else []), *budget_split(done)]
+    split = budget_split(done)
     several_sets = done["data.name"].nunique() > 1
     found = []
     for key, rows in done.groupby(["data.name", "data.resolution", *split], dropna=False, sort=True):
@@ -119,9 +119,7 @@ def comparisons(done: pd.DataFrame) -> list[Comparison]:
         words = [str(name)] if several_sets and pd.notna(name) else []
         words.append(f"{resolution:g} px" if pd.notna(resolution) else "unknown resolution")
         words += [
-            named(column, plain_value(value)) if "." in column else str(value)
-            for column, value in zip(split, budget, strict=True)
-            if pd.notna(value)
+            named(column, plain_value(value)) for column, value in zip(split, budget, strict=True) if pd.notna(value)
         ]
         entries = [best_entry(family, rows[rows["model.family"] == family]) for family in families_in(rows)]
         found.append(_contest(", ".join(words), float(resolution), entries))

@@ -17,7 +17,10 @@ from pdebench.models.settings import OptionSetting, options_of, setting_of
 from pdebench.report.sets import set_names
 from pdebench.results.record import declared_as
 from pdebench.stats.cells import fill_in
+from pdebench.suite.config import DEFAULT_TASK
+from pdebench.tasks.registry import TASKS
 from pdebench.tasks.scores import is_metric, scores_among
+from pdebench.tasks.task import Task
 
 SUBJECT = "PDE-SSM-DiT"
 """The family that this project is about: the report says first where it is behind."""
@@ -121,6 +124,10 @@ NUMBERS = (
     "sample_images_per_s_q1",
     "sample_images_per_s_q3",
     "sample_images_per_s_n",
+    "classify_images_per_s",
+    "classify_images_per_s_q1",
+    "classify_images_per_s_q3",
+    "classify_images_per_s_n",
     "mixer_ms_median",
     "mixer_ms_q1",
     "mixer_ms_q3",
@@ -140,7 +147,7 @@ NUMBERS = (
     "memory_bytes",
 )
 
-EFFICIENCY = ("train_mfu", "sample_mfu", "train_joules_per_image", "sample_joules_per_image")
+EFFICIENCY = ("train_mfu", "sample_mfu", "classify_mfu", "train_joules_per_image", "sample_joules_per_image")
 """Numbers too, where a table has them: records of before, and of other machines, do not."""
 
 RATES = {
@@ -178,7 +185,10 @@ def make_frame(frame: pd.DataFrame) -> pd.DataFrame:
         table[f"{part}_held_bytes_an_image"] = table[f"{part}_held_bytes"] / table["train.batch_size"]
     _fill_in(table)
     table["model.family"] = table["model.family"].fillna("unknown")
+    table["task"] = table["task"].fillna(DEFAULT_TASK)
     table["data.name"] = set_names(table)
+    if table["task"].nunique() > 1:  # what two tasks found has nothing in common: it is of other data, wherever it goes
+        table["data.name"] = table["data.name"] + " (" + table["task"] + ")"
     table["folder"] = table["folder"].fillna("")
     table["repeat"] = _repeats(table)
     table["setting"] = settings(table)
@@ -225,6 +235,16 @@ def timed(table: pd.DataFrame) -> pd.DataFrame:
     """The rows whose cell ran to its end, each cell once a machine: what it costs may be asked of each."""
     done = table[table["status"] == "done"]
     return done[~(done["repeat"] & done.duplicated(["cell", "machine_fingerprint"]))]
+
+
+def tasks_in(table: pd.DataFrame) -> list[Task]:
+    """The tasks of the table that are to be had, in the order of the registry."""
+    present = set(table["task"].dropna())
+    return [
+        task
+        for name in dict.fromkeys([*TASKS.built_in, *sorted(present)])
+        if name in present and (task := TASKS.get(name))
+    ]
 
 
 def representatives(table: pd.DataFrame, most: int) -> pd.DataFrame:

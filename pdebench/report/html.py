@@ -19,6 +19,7 @@ from pdebench.report.looks import looks_of
 from pdebench.report.section import Page, PageSection, SweepProgress
 from pdebench.report.sections import tables
 from pdebench.report.sections.ablation import AblationTable, ablation_tables
+from pdebench.report.sections.classification import classification
 from pdebench.report.sections.costs import costs
 from pdebench.report.sections.curves import loss_curves
 from pdebench.report.sections.learned import learned_section
@@ -57,6 +58,7 @@ def sections(page: Page) -> list[PageSection]:
             Findings(summarise(table, page.comparisons), ablations, table["machine_fingerprint"].nunique()),
         ),
         PageSection("ablation", "Ablation", ablations),
+        PageSection("classification", "Classification", classification(table, page.comparisons)),
         PageSection("quality", "Quality", quality(table)),
         PageSection("published", "Published results", published(table)),
         PageSection("throughput", "Throughput", costs(table, "speed")),

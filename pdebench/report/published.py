@@ -14,6 +14,8 @@ from typing import Any
 from pdebench.anchors.printed import agrees
 from pdebench.anchors.schema import IMAGENET, Anchor
 from pdebench.report import formatting
+from pdebench.suite.config import DEFAULT_TASK
+from pdebench.tasks.registry import TASKS
 
 CLASSES, IMAGES = 1000, 1_281_167
 """Of ImageNet-1K's training split. No other set has both, and a name or a path proves nothing."""
@@ -67,6 +69,8 @@ def imagenet_side(row: Row) -> int | None:
     """
     if (_number(row, "classes"), _number(row, "train_images")) != (CLASSES, IMAGES):
         return None
+    if (task := TASKS.get(str(row.get("task") or DEFAULT_TASK))) is not None and not task.samples:
+        return None  # what is published here is of images that were made
     side, channels = _number(row, "data.resolution"), _channels(row)
     if side is None or channels not in (3, LATENT_CHANNELS):
         return None

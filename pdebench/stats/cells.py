@@ -84,7 +84,7 @@ def told_apart(table: pd.DataFrame) -> tuple[str, ...]:
 def by_data(table: pd.DataFrame, group: Sequence[str]) -> tuple[str, ...]:
     """The columns of a group, and those of data and code that it does not tell apart: no law is of two of either."""
     rows, found = table[states(table) == ""], list(group)
-    for name in ("data.name", "data.resolution", *CONTENT, *CODE):
+    for name in ("task", "data.name", "data.resolution", *CONTENT, *CODE):
         if name in rows and name not in found:
             alike = [rows[column].astype(str) for column in found if column in rows]
             values = rows[name].astype(object).where(rows[name].notna(), 1) if name == "family_revision" else rows[name]

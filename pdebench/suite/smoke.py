@@ -70,6 +70,8 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     found |= {f"train.{key}": value for key, value in (train | short).items()}
     evaluate = cell.evaluate.model_dump(mode="json")
     small: dict[str, Any] = {"batch_size": BATCH, "resolution": None, "every": None}
+    if "resolutions" in evaluate:
+        small["resolutions"] = []
     if evaluate.get("samples"):
         # weights of an extractor may not be here, and what is made up is no picture
         metrics = [METRICS.find(name) for name in evaluate.get("metrics", ())]

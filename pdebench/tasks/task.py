@@ -144,6 +144,7 @@ class Task(ABC):
         evaluation: what `evaluate:` may ask of it, with defaults.
         training: what `train:` may say; other keys are refused.
         samples: whether it makes images that metrics may score.
+        conventions: what a reader of a report has to know of its numbers, each with a heading.
         at_sides: columns that it fills once for each of `Evaluation.sides`, as `NAME_at_SIDE`.
         scores: what it fills of columns that judge a model beside its losses and the scores of metrics.
         columns: what else it fills; of another package's task, all begin with the task's name.
@@ -154,6 +155,7 @@ class Task(ABC):
     evaluation: ClassVar[type[Evaluation]] = Evaluation
     training: ClassVar[type[TrainSection]] = TrainConfig
     samples: ClassVar[bool] = False
+    conventions: ClassVar[tuple[tuple[str, str], ...]] = ()
     at_sides: ClassVar[Mapping[str, Column]] = {}
     scores: ClassVar[tuple[Score, ...]] = ()
     columns: ClassVar[Mapping[str, Column]] = {}
@@ -168,8 +170,8 @@ class Task(ABC):
         return self.outputs(None, 1).conditioned
 
     @abstractmethod
-    def learner(self, train: Training) -> Learner:
-        """The task at work on a cell; imports torch."""
+    def learner(self, train: Any) -> Learner:
+        """The task at work on a cell, whose section is a `Task.training`; imports torch."""
 
     def recall(self, about: Mapping[str, str]) -> Learner:
         """The learner of a checkpoint, from the texts of JSON that `Learner.about` became.
@@ -183,12 +185,12 @@ class Task(ABC):
         """The learner of a model that is only looked at, or costed."""
         return self.learner(LookedAt())
 
-    def conflict(self, train: Training, evaluate: Any) -> Conflict | None:
+    def conflict(self, train: Any, evaluate: Any) -> Conflict | None:
         """What is wrong with what is asked of a cell, seen from its sections alone."""
         return None
 
     def check(  # noqa: B027 (most ask for nothing)
-        self, source: Source, data: SourceConfig, classes: int | None, train: Training, evaluate: Any
+        self, source: Source, data: SourceConfig, classes: int | None, train: Any, evaluate: Any
     ) -> None:
         """See that what is asked of cells can be done with these data, before anything is trained.
 

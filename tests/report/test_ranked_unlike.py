@@ -169,8 +169,8 @@ def test_a_record_of_before_and_one_of_now_are_of_one_set() -> None:
 def test_losses_of_two_tasks_are_never_one_comparison() -> None:
     found = comparisons(finished(make_frame(results(task="ddpm").fillna({"task": "generation"}))))
     assert [(contest.label, [entry.family for entry in contest.entries]) for contest in found] == [
-        ("32 px, ddpm", ["DiT"]),
-        ("32 px, generation", ["PDE-SSM-DiT", "Mamba-DiT"]),
+        ("synthetic-images (ddpm), 32 px", ["DiT"]),
+        ("synthetic-images (generation), 32 px", ["PDE-SSM-DiT", "Mamba-DiT"]),
     ]
 
 

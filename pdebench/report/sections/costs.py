@@ -51,6 +51,7 @@ class Costs:
 EFFICIENCY = (
     Axis("train_mfu", "training, MFU in %", log=True, scale=0.01),
     Axis("sample_mfu", "sampling, MFU in %", log=True, scale=0.01),
+    Axis("classify_mfu", "inference, MFU in %", log=True, scale=0.01),
     Axis("train_joules_per_image", "training, joules an image", log=True),
     Axis("sample_joules_per_image", "sampling, joules an image", log=True),
 )
@@ -66,6 +67,7 @@ def costs(table: pd.DataFrame, kind: str) -> Costs | None:
         "speed": [
             Axis("train_images_per_s", "training, images/s", log=True),
             Axis("sample_images_per_s", "sampling, images/s", log=True),
+            Axis("classify_images_per_s", "inference, images/s", log=True),
             Axis("block_images_per_s", "one block forward and backward, images/s", log=True, short="block, images/s"),
             Axis(
                 "mixer_images_per_s",
@@ -146,9 +148,7 @@ def _basis(done: pd.DataFrame, shown: Sequence[Figure]) -> str:
             f"{': ' if peaks else ''}{'; '.join(peaks)}. Higher is better."
         )
     if any("joules" in name for name in names):
-        told.append(
-            "Joules are those of the GPUs’ boards while they train or sample, without their host. Lower is better."
-        )
+        told.append("Joules are those of the GPUs’ boards while they work, without their host. Lower is better.")
     return " ".join(told)
 
 
@@ -194,7 +194,7 @@ def _apart(rows: pd.DataFrame, x: Axis, y: Axis) -> list[str]:
 
     A batch changes with the tokens in many suites; it makes curves where it differs at the same number of them.
     """
-    wanted = EVALUATION if y.column.startswith("sample_") else STEP
+    wanted = EVALUATION if y.column.startswith(("sample_", "classify_")) else STEP
     wanted = (*wanted, "peak_memory_kind") if y.column == "peak_memory_bytes" else wanted
     found = [name for name in wanted if name in rows and plain_values(rows[name]).nunique() > 1]
     batches = [name for name in found if name.endswith("batch_size")]

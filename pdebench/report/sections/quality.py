@@ -96,13 +96,14 @@ def quality_figures(table: pd.DataFrame) -> list[tuple[str, list[list[Figure]]]]
 
 def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: str, left_out: str) -> Figure:
     score = y.column != "val_loss"
+    sampled = score and bool(rows["metric_samples"].notna().any())
     counts = rows["metric_samples"].map(lambda count: f"{count:,.0f}" if pd.notna(count) else "unknown")
     points = points_of(rows, x, y)
     wanted = (*APART[x.column], *(SAMPLED if score else ()))
     apart = [name for name in wanted if name in rows and name not in TOLD and plain_values(rows[name]).nunique() > 1]
     for point, count, row in zip(points, counts, records(rows[["model.family", *apart]]), strict=True):
         told = [named(name, plain_value(row[name])) if "." in name else str(row[name]) for name in apart]
-        point["curve"] = ", ".join([point["family"], *([f"{count} samples"] if score else []), *told])
+        point["curve"] = ", ".join([point["family"], *([f"{count} samples"] if sampled else []), *told])
     medians = medians_of(points, ("curve", "setting", "size", "budget"))
     line = _frontier(medians, y)
     top = y.best(point["y"] for point in medians)
@@ -117,7 +118,7 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
         f"{formatting.number(best['y'])} at {formatting.amount(best['x'])} {UNITS[x.column]}. "
         f"Best of each family: {formatting.listed(told)}."
     )
-    several = sorted(set(counts)) if score else []
+    several = sorted(set(counts)) if sampled else []
     notes = [f"Sample counts differ ({formatting.listed(several)}): separate curves."] if len(several) > 1 else []
     if "machine_fingerprint" in apart:
         notes.append(f"{formatting.plural(rows['machine_fingerprint'].nunique(), 'machine')}: separate curves.")

@@ -151,6 +151,8 @@ def _lede(table: pd.DataFrame) -> str:
     seeds = table["train.seed"].nunique()
     text = f"{formatting.listed(families)}{where}" + (f" on {data}" if data else "")
     text += f", {formatting.plural(seeds, 'seed')}" if seeds else ""
+    if len(tasks := sorted(table["task"].dropna().unique())) > 1:
+        text += f", of {formatting.plural(len(tasks), 'task')} ({formatting.listed(tasks)}) that are not compared"
     failed = len(table) - done
     if not done:
         return f"{text}: none of {formatting.plural(len(table), 'cell')} finished, so nothing can be compared."

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdebench.metrics.columns import COLUMNS as OF_METRICS
 from pdebench.report import formatting
 from pdebench.report.frame import (
     FLOOR,
@@ -16,8 +17,10 @@ from pdebench.report.frame import (
     records,
     representatives,
     scores_in,
+    tasks_in,
 )
 from pdebench.results.record import declared_as
+from pdebench.tasks.registry import TASKS
 
 LEADING = (
     "model.family",
@@ -64,7 +67,7 @@ def full_table(table: pd.DataFrame) -> TableGrid:
 
     Of very many rows those are shown that `representatives` chooses.
     """
-    hidden = [*DERIVED, *(name for name in ("folder", "repeat") if table["folder"].nunique() < 2)]
+    hidden = [*DERIVED, *(name for name in ("folder", "repeat") if table["folder"].nunique() < 2), *_of_others(table)]
     shown = table.drop(columns=[name for name in hidden if name in table])
     columns = [*LEADING, *(score.column for score in scores_in(shown))]
     columns += [str(name) for name in shown if name not in columns]
@@ -82,6 +85,16 @@ def full_table(table: pd.DataFrame) -> TableGrid:
     texts = [[cell(name, value, len(drawn)) for value in shown.loc[drawn, name]] for name in left]
     rows = [list(row) for row in zip(*texts, strict=True)] if left else []
     return TableGrid(numeric, rows, constant, empty, len(shown))
+
+
+def _of_others(table: pd.DataFrame) -> list[str]:
+    """The columns that no task of the table fills, though some other does."""
+    present = tasks_in(table)
+    own = {name for task in present for name in task.columns}
+    others = {name for task in TASKS.built_in.values() for name in task.columns} - own
+    if present and not any(task.samples for task in present):
+        others |= set(OF_METRICS)
+    return [name for name in others if name in table and table[name].isna().all()]
 
 
 def _distinct(values: pd.Series) -> list[Any]:
@@ -168,6 +181,7 @@ class Conventions:
     small_samples: int
     cells: int
     floor: str  # the family that mixes nothing, where the table has it beside others
+    tasks: list[tuple[str, str]]
 
 
 def conventions(table: pd.DataFrame) -> Conventions:
@@ -175,7 +189,8 @@ def conventions(table: pd.DataFrame) -> Conventions:
     done = finished(table)
     families = set(done["model.family"])
     floor = FLOOR if FLOOR in families and len(families) > 1 else ""
-    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor)
+    told = list(dict.fromkeys(fact for task in tasks_in(table) for fact in task.conventions))
+    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor, told)
 
 
 def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
@@ -183,7 +198,7 @@ def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
     facts = []
     for score in scores_in(done):
         rows = done[done[score.column].notna()]
-        if rows.empty:
+        if rows.empty or not rows["metric_samples"].notna().any():  # a task's own: its conventions say what it is
             continue
         parts = []
         for name, title in (

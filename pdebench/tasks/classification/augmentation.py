@@ -53,7 +53,8 @@ def cropped(images: Tensor, least: float, generator: Generator) -> Tensor:
     found = _box(height, width, (least, 1.0), (3 / 4, 4 / 3), generator, strictly=False)
     if found is None:
         return images
-    return F.resized_crop(images, *found, [height, width], InterpolationMode.BICUBIC, antialias=True)
+    resized: Tensor = F.resized_crop(images, *found, [height, width], InterpolationMode.BICUBIC, antialias=True)
+    return resized
 
 
 def operated(images: Tensor, magnitude: int, generator: Generator) -> Tensor:
@@ -108,7 +109,8 @@ Operation = Callable[[Tensor, float, int], Tensor]
 def _moved(images: Tensor, *, shift: tuple[float, float] = (0, 0), shear: tuple[float, float] = (0, 0)) -> Tensor:
     """Moved by whole pixels (right, down), or sheared about the upper left corner by degrees."""
     corner = [0.0, 0.0] if any(shear) else None
-    return F.affine(images, angle=0.0, translate=[*map(int, shift)], scale=1.0, shear=[*shear], center=corner)
+    moved: Tensor = F.affine(images, 0.0, [*map(int, shift)], 1.0, [*shear], center=corner)
+    return moved
 
 
 def _degrees(slope: float) -> float:

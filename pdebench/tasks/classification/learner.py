@@ -33,6 +33,7 @@ from pdebench.tasks.classification.scoring import (
 from pdebench.tasks.generation.pixels import to_model
 from pdebench.tasks.learner import Applied, Judged, Learner, Watch
 
+NONE = Augmentation()
 LEAST_TIMED, WARM_UP, SECONDS = 10, 3, 1.0  # batches of the timing, and how long it goes on at least
 
 
@@ -60,7 +61,7 @@ class ClassificationLearner(Learner):
     smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = NONE
 
     @property
     def augments(self) -> bool:

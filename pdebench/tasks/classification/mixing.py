@@ -47,7 +47,8 @@ def mixed(images: Tensor, weights: Tensor) -> Tensor:
 
 def neighbours(values: Tensor) -> Tensor:
     """The batch (B, ...), B even, with 0 and 1, 2 and 3, ... in each other's place."""
-    return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+    pairs: Tensor = values.unflatten(0, (-1, 2))
+    return pairs.flip(1).flatten(0, 1)
 
 
 def _beta(alpha: float, generator: Generator) -> Tensor:

@@ -26,6 +26,20 @@ class ClassificationTask(Task):
     scores = SCORES
     columns = COLUMNS
     at_sides = AT_SIDES
+    conventions = (
+        (
+            "Shell",
+            "Nothing is conditioned: a pre-norm ViT around each mixer, without times, labels, adaLN and gates, whose "
+            "tokens are averaged before the last linear layer. A family’s name is that of its mixer: DiT’s, attention, "
+            "makes this shell a ViT without a class token.",
+        ),
+        (
+            "Accuracy and calibration",
+            "Of the averaged weights, on all held-out images as they are. The calibration error is that of Guo et al. "
+            "2017 over 15 bins of confidence of equal width: the mean gap between confidence and accuracy, 0 at best. "
+            "Held-out losses are cross-entropies without label smoothing, training losses with all that training does.",
+        ),
+    )
 
     def outputs(self, classes: int | None, channels: int) -> Outputs:
         """A number for each class, by the image alone."""
@@ -70,7 +84,8 @@ class ClassificationTask(Task):
         if asked and (source.dtype != "uint8" or channels not in (1, 3)):
             what = f"images of {channels} channels" if source.dtype == "uint8" else "numbers that are no pictures"
             raise DataError(
-                f"data set '{source.name}' holds {what}, and train.{asked[0]} changes grey or RGB pictures: leave it out"
+                f"data set '{source.name}' holds {what}, and train.{asked[0]} changes grey or RGB pictures: leave it "
+                "out"
             )
 
     def told(self, evaluate: ClassificationEvaluation) -> Mapping[str, str]:

@@ -27,6 +27,13 @@ class GenerationTask(Task):
     summary = "images from noise by flow matching, given their class where there are classes"
     evaluation: ClassVar[type[SamplesEvaluation]] = GenerationEvaluation
     samples = True
+    conventions = (
+        (
+            "Fréchet distance and FID",
+            "FID means the 2015 Inception weights and nothing else; with another extractor the column is named for it. "
+            "It falls as samples are added, so rows with different sample counts are never one curve.",
+        ),
+    )
     columns = COLUMNS
 
     def outputs(self, classes: int | None, channels: int) -> Outputs:
