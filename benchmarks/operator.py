@@ -16,7 +16,7 @@ from pdebench.models.options import PDEOptions
 CHANNELS = 384
 # grid in tokens, batch; a GPU has too little to do with a CPU's batches
 CASES: tuple[tuple[tuple[int, ...], int], ...] = (
-    (((16, 16), 8), ((32, 32), 8), ((64, 64), 4), ((8, 16, 16), 4), ((16, 32, 32), 2))
+    (((16, 16), 8), ((32, 32), 8), ((64, 64), 4), ((8, 16, 16), 8), ((16, 32, 32), 4))
     if DEVICE.type == "cpu"
     else (((16, 16), 256), ((32, 32), 64), ((64, 64), 16), ((128, 128), 4), ((8, 16, 16), 32), ((16, 32, 32), 8))
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from pdebench.ops.spectral_tile import convolve, convolve_backward, matrix_of_basis, tile
+from pdebench.ops.spectral_tile import convolve, convolve_backward, matrix_of_basis, share
 
 
 @triton.jit
@@ -54,13 +54,9 @@ def forward(
     OPERANDS: tl.constexpr,
 ):  # fmt: skip
     """`y` of `x`, both (B, SIDE, SIDE, D) and contiguous, by `symbol` (D, SIDE, SIDE // 2 + 1, 2)."""
-    first, group = tl.program_id(0) // groups * images, tl.program_id(0) % groups
-    place, there = tile(group, SIDE, S, C, channels)
-    channel = group * C + tl.arange(0, C)
+    _, first, channel, inside, place, there = share(images, channels, groups, SIDE, S, C)
     r = matrix_of_basis(matrix, S, N)
-    g_real, g_imaginary, g_mirrored, h_real, h_imaginary, h_mirrored = _symbol(
-        symbol, channel, channel < channels, N, NYQUIST
-    )
+    g_real, g_imaginary, g_mirrored, h_real, h_imaginary, h_mirrored = _symbol(symbol, channel, inside, N, NYQUIST)
     start = first.to(tl.int64) * SIDE * SIDE * channels
     for _ in range(first, tl.minimum(first + images, batch)):
         convolve(
@@ -80,10 +76,7 @@ def backward(
 
     Of columns that are their own mirror image the lower half gets 0.
     """
-    first, group = tl.program_id(0) // groups * images, tl.program_id(0) % groups
-    place, there = tile(group, SIDE, S, C, channels)
-    channel = group * C + tl.arange(0, C)
-    inside = channel < channels
+    block, first, channel, inside, place, there = share(images, channels, groups, SIDE, S, C)
     r = matrix_of_basis(matrix, S, N)
     g_real, g_imaginary, g_mirrored, h_real, h_imaginary, h_mirrored = _symbol(symbol, channel, inside, N, NYQUIST)
     dg_real, dg_imaginary = tl.zeros_like(g_real), tl.zeros_like(g_real)
@@ -98,8 +91,7 @@ def backward(
 
     one, other, wanted, mirrored, both, lower, row = _places(N, NYQUIST)
     WIDTH: tl.constexpr = NYQUIST + 1
-    block = (tl.program_id(0) // groups).to(tl.int64)
-    base = partial + (block * channels + channel)[None, None, :] * (4 * NYQUIST * WIDTH)
+    base = partial + (block.to(tl.int64) * channels + channel)[None, None, :] * (4 * NYQUIST * WIDTH)
     mask = wanted & inside[None, None, :]
     tl.store(base + 2 * one, dg_real, mask=mask)
     tl.store(base + 2 * one + 1, tl.where(both, 0.0, dg_imaginary), mask=mask)

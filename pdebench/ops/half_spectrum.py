@@ -15,7 +15,7 @@ class HalfSpectrumProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, symbol: Tensor) -> Tensor:  # type: ignore[override]
         axes = tuple(range(2, x.dim()))
-        spectrum, symbol = torch.fft.rfftn(x.contiguous(), dim=axes), torch.view_as_complex(symbol)
+        spectrum, symbol = torch.fft.rfftn(x.contiguous(), dim=axes), torch.view_as_complex(symbol.contiguous())
         ctx.save_for_backward(spectrum, symbol)
         return irfftn(spectrum * symbol, axes, x.shape[-1])
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from pdebench.ops.spectral_tile import HALF, convolve, convolve_backward, frequencies, matrix_of_basis, tile
+from pdebench.ops.spectral_tile import HALF, convolve, convolve_backward, frequencies, matrix_of_basis, share
 
 # as `PDEOperator` has them, to which a test holds these: a kernel reads no other module
 LEAST_LOG_LENGTH, MOST_LOG_LENGTH = tl.constexpr(-14.0), tl.constexpr(3.0)
@@ -174,10 +174,7 @@ def forward(
 
     A program for each group of C channels and as many `images` as one symbol serves, which it takes one after another.
     """
-    first, group = tl.program_id(0) // groups * images, tl.program_id(0) % groups
-    place, there = tile(group, SIDE, S, C, channels)
-    channel = group * C + tl.arange(0, C)
-    inside = channel < channels
+    _, first, channel, inside, place, there = share(images, channels, groups, SIDE, S, C)
     r = matrix_of_basis(matrix, S, N)
     _, _, first_y, first_x = frequencies(N)
     time = _time(tau, first, channel, channels, inside, C, SELECTIVE)
@@ -234,10 +231,7 @@ def backward(
     `partial` is (ceil(B / images), planes D STATES + D): planes of log_length, shear, velocity, reaction and readout,
     as far as they are, and then skip's.
     """
-    first, group = tl.program_id(0) // groups * images, tl.program_id(0) % groups
-    place, there = tile(group, SIDE, S, C, channels)
-    channel = group * C + tl.arange(0, C)
-    inside = channel < channels
+    block, first, channel, inside, place, there = share(images, channels, groups, SIDE, S, C)
     r = matrix_of_basis(matrix, S, N)
     fy, fx, first_y, first_x = frequencies(N)
     both = first_y & first_x
@@ -259,9 +253,9 @@ def backward(
 
     apart = channels * STATES
     PLANES: tl.constexpr = LENGTHS + SHEAR + 2 * CONVECTION + REACTION + 1
-    share = partial + (tl.program_id(0) // groups).to(tl.int64) * (PLANES * apart + channels)
+    found = partial + block.to(tl.int64) * (PLANES * apart + channels)
     of_skip = dg_real + dh_real + tl.where(both, dg_imaginary + dh_imaginary, 0.0)
-    tl.store(share + PLANES * apart + channel, tl.sum(tl.sum(of_skip, 0), 0), mask=inside)
+    tl.store(found + PLANES * apart + channel, tl.sum(tl.sum(of_skip, 0), 0), mask=inside)
     of_corner_x = tl.sum(tl.sum(tl.where(both, dg_imaginary, 0.0), 0, keep_dims=True), 1, keep_dims=True)
     of_corner = 0.5 * tl.sum(tl.sum(tl.where(both, dh_imaginary, 0.0), 0, keep_dims=True), 1, keep_dims=True)
     # the second pair's gradients where it is at a Nyquist frequency, half for either sign
@@ -298,7 +292,7 @@ def backward(
         t_yy, t_yx, t_xx, t_y, t_x, t_1 = _moments(fy, fx, a, b, c, d, dg_real, dg_imaginary, dh_real, dh_imaginary)
 
         # from the moments to the parameters
-        plane = share + at
+        plane = found + at
         if LENGTHS > 0:
             yy = _total(t_yy, r_yy, c_yy, n_yy, o_yy, first_y, first_x)
             yx = _total(t_yx, r_yx, c_yx, n_yx, o_yx, first_y, first_x)

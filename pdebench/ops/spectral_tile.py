@@ -120,13 +120,19 @@ def frequencies(N: tl.constexpr):
 
 
 @triton.jit
-def tile(group, SIDE: tl.constexpr, S: tl.constexpr, C: tl.constexpr, channels):
-    """Where the tokens of a tile (S, S C) stand in an image, and which of them there are."""
+def share(images, channels, groups, SIDE: tl.constexpr, S: tl.constexpr, C: tl.constexpr):
+    """What a program takes: its block of `images` and the first of them; its channels, and which of them there are.
+
+    And where the tokens of a tile (S, S C) stand in an image, and which of them there are.
+    """
+    block, group = tl.program_id(0) // groups, tl.program_id(0) % groups
+    channel = group * C + tl.arange(0, C)
     row = tl.arange(0, S)[:, None]
     column = tl.arange(0, S * C)[None, :]
-    channel = group * C + column % C
-    place = (row * SIDE + column // C) * channels + channel
-    return place, (row < SIDE) & (column // C < SIDE) & (channel < channels)
+    channel_of_token = group * C + column % C
+    place = (row * SIDE + column // C) * channels + channel_of_token
+    there = (row < SIDE) & (column // C < SIDE) & (channel_of_token < channels)
+    return block, block * images, channel, channel < channels, place, there
 
 
 @triton.jit

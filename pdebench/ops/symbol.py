@@ -59,6 +59,16 @@ class Wavenumbers(NamedTuple):
     origins: tuple[Tensor, ...]
     share: Tensor
 
+    def evens(self) -> list[tuple[int, int, int]]:
+        """The axes that have the one more: axis, where its Nyquist frequency stands, and how many there are without."""
+        counts = [(axis, len(mirror)) for axis, mirror in enumerate(self.mirrors)]
+        last = len(counts) - 1
+        return [
+            (axis, count - 1 if axis == last else count // 2, count)
+            for axis, count in counts
+            if count < self.powers[axis].shape[1]
+        ]
+
     def flat(self) -> tuple[Tensor, ...]:
         """All of it, as an `autograd.Function` takes it."""
         return (*self.powers, self.basis, *self.mirrors, *self.origins, self.share)
@@ -121,7 +131,11 @@ NEGLIGIBLE = 40.0
 
 def _decay(exponent: Tensor) -> Tensor:
     """`exp(-exponent)` in place, exactly 0 where negligible."""
-    exponent = exponent.neg_()
+    return _exp(exponent.neg_())
+
+
+def _exp(exponent: Tensor) -> Tensor:
+    """`exp(exponent)` in place, exactly 0 where negligible."""
     return F.threshold(exponent, -NEGLIGIBLE, -torch.inf, inplace=True).exp_()
 
 
@@ -155,9 +169,7 @@ class SummedPropagators(torch.autograd.Function):
             propagators = _phases_on_grid(phases)  # (..., S, *k, 2)
             if decay is not None:
                 propagators.mul_(decay[..., None])
-            symbol = _summed(gain, propagators)
-            for axis, mirror in enumerate(waves.mirrors):
-                symbol = _folded(symbol, mirror, axis - axes - 1)
+            symbol = _folded_on_grid(_summed(gain, propagators), waves)
             ctx.save_for_backward(gain, propagators, *waves.flat())
         symbol[..., 0] += skip[(..., *[None] * axes)]
         return symbol
@@ -171,12 +183,13 @@ class SummedPropagators(torch.autograd.Function):
         with as_given(gain):
             if ctx.on_grid:  # type: ignore[attr-defined]
                 propagators, waves = saved[0], Wavenumbers.of_flat(saved[1:])
-                grad = _spread(grad, waves)
-                # conj(P) dL/dG, (..., S, *k, 2), its moments along the last axis, (..., S, *k, 6), and the others
-                moments = _product(propagators, grad.unsqueeze(-axes - 2), conjugate=True).flatten(-2) @ waves.basis
+                conjugate = _spread_conjugate(grad, waves)
+                # P conj(dL/dG), (..., S, *k, 2), its moments along the last axis, (..., S, *k, 6), and the others
+                moments = _product(propagators, conjugate.unsqueeze(-axes - 2)).flatten(-2) @ waves.basis
                 for powers in reversed(waves.powers[:-1]):
                     moments = (powers @ moments).flatten(-2)
                 real, imaginary = moments.unflatten(-1, (3,) * (axes - 1) + (2, 3)).unbind(-2)
+                imaginary = -imaginary
             else:
                 factors, waves = saved[:axes], Wavenumbers.of_flat(saved[axes:])
                 along = zip(factors, waves.powers, waves.mirrors, strict=True)
@@ -225,14 +238,38 @@ def _outer(leading: Sequence[Tensor], gain: Tensor) -> Tensor:
     return found
 
 
-def _spread(z: Tensor, waves: Wavenumbers) -> Tensor:
-    """The adjoint of `_folded` along all axes of `z` (..., *k, 2)."""
-    axes = len(waves.origins)
-    if z.shape[-axes - 1 : -1] == waves.share.shape[:-1]:
-        return z
-    for axis, origin in enumerate(waves.origins):
-        z = z.index_select(axis - axes - 1, origin)
-    return z * waves.share
+def _folded_on_grid(z: Tensor, waves: Wavenumbers) -> Tensor:
+    """`_folded` along all axes of `z` (..., *k, 2); eager within its memory, where only Nyquist's planes change."""
+    for axis, nyquist, count in waves.evens():
+        dim = axis - len(waves.powers) - 1
+        if torch.compiler.is_compiling():
+            z = _folded(z, waves.mirrors[axis], dim)
+        else:
+            plane = z.select(dim, nyquist)
+            plane.copy_(torch.lerp(plane, z.select(dim, count), 0.5))
+            z = z.narrow(dim, 0, count)
+    return z
+
+
+def _spread_conjugate(z: Tensor, waves: Wavenumbers) -> Tensor:
+    """The conjugate of the adjoint of `_folded_on_grid`, of `z` (..., *k, 2)."""
+    axes = len(waves.powers)
+    if torch.compiler.is_compiling():
+        for axis, _, _ in waves.evens():
+            z = z.index_select(axis - axes - 1, waves.origins[axis])
+        real, imaginary = (z * waves.share).unbind(-1)
+        return torch.stack((real, -imaginary), -1)
+    spread = z.new_empty(*z.shape[: -axes - 1], *(powers.shape[1] for powers in waves.powers), 2)
+    filled = spread
+    for axis, _, count in waves.evens():
+        filled = filled.narrow(axis - axes - 1, 0, count)
+    torch.conj_physical(torch.view_as_complex(z), out=torch.view_as_complex(filled))
+    for place, (axis, nyquist, count) in enumerate(waves.evens()):
+        dim, filled = axis - axes - 1, spread
+        for later, _, others in waves.evens()[place + 1 :]:
+            filled = filled.narrow(later - axes - 1, 0, others)
+        filled.select(dim, count).copy_(filled.select(dim, nyquist).mul_(0.5))
+    return spread
 
 
 def _axis(like: Tensor, diffusion: Tensor | None, drift: Tensor | None, powers: Tensor) -> Tensor:
@@ -283,8 +320,8 @@ def _decay_on_grid(
         right.append(x)
     tall, wide = (torch.stack([part.expand(*diffusion[0].shape, -1) for part in side], -2) for side in (left, right))
     with as_given(diffusion[0]):
-        exponent = (tall.transpose(-1, -2) @ wide).clamp_(min=0)
-    return _decay(exponent).unflatten(-2, shape)  # type: ignore[no-any-return]
+        exponent = (tall.neg_().transpose(-1, -2) @ wide).clamp_(max=0)
+    return _exp(exponent).unflatten(-2, shape)  # type: ignore[no-any-return]
 
 
 def _quadratic(
@@ -314,16 +351,16 @@ def _summed(gain: Tensor, propagators: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         weights = gain[(..., *[None] * (propagators.dim() - gain.dim()))]
         return (weights * propagators).sum(gain.dim() - 1)
+    if gain.shape[-1] == 1:
+        return (propagators * gain[(..., *[None] * (propagators.dim() - gain.dim()))]).squeeze(gain.dim() - 1)
     with as_given(gain):
         summed = gain[..., None, :] @ propagators.flatten(gain.dim())
     return summed.view(*gain.shape[:-1], *propagators.shape[gain.dim() :])
 
 
-def _product(first: Tensor, second: Tensor, *, conjugate: bool = False) -> Tensor:
-    """`first second` of pairs, or `conj(first) second`, in new memory."""
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    """`first second` of pairs, in new memory."""
     if torch.compiler.is_compiling():
         (a, b), (c, d) = first.unbind(-1), second.unbind(-1)
-        b = -b if conjugate else b
         return torch.stack((a * c - b * d, a * d + b * c), -1)
-    one, other = torch.view_as_complex(first), torch.view_as_complex(second)
-    return torch.view_as_real(torch.conj_physical(one).mul_(other) if conjugate else one * other)
+    return torch.view_as_real(torch.view_as_complex(first) * torch.view_as_complex(second))

@@ -206,7 +206,7 @@ COLUMNS: dict[str, Column] = {
     "peak_memory_kind": Column("string", "how the peak was read", title="what peak memory is", gate="exact"),
     "graphs_bytes": Column(
         "Int64",
-        "memory that CUDA graphs hold when training has ended; null: there are none",
+        "memory that CUDA graphs of training, validation and sampling hold together; null: there are none",
         unit="bytes",
         title="memory of graphs",
     ),

@@ -159,8 +159,6 @@ def run_cell(
         subject = trained.ema
         compile_in_place(subject, cell.train.compile, device)
         row |= {"peak_memory_bytes": memory.read(), "peak_memory_kind": memory.kind}
-        if graphed(cell.train.compile, device):
-            row["graphs_bytes"] = graphs_bytes(torch.cuda.memory_snapshot())
         row |= _learned(cell, trained) | {"val_loss_ema": validate(subject)}
         timings |= {"train_step_seconds": trained.step_seconds, "data_wait_seconds": trained.data_seconds}
         timings["timed_from_step"] = trained.timed_from
@@ -196,6 +194,8 @@ def run_cell(
             seen_there, cell.evaluate, images_there, world=world, arithmetic=cast_once(seen_there, precision, device)
         )
         row |= _own(row, {at_side(column, side): value for column, value in found.items()}, learner.task)
+    if graphed(cell.train.compile, device):
+        row["graphs_bytes"] = graphs_bytes(torch.cuda.memory_snapshot())
     world.leave()
     if not world.first:
         return row

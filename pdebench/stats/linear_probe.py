@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-"""Of half the squared length of the weights, beside the mean loss of an image: strongest first."""
+"""Of half the squared length of the weights, beside the mean loss of an image: strongest first.
+
+All are tried: several strong ones may do alike before a weak one does well.
+"""
 
 OF_EACH_CLASS = 5  # one image of so many chooses the penalty
-PATIENCE = 2  # penalties in succession without a gain: weaker ones, whose fits take longest, are not tried
 TOLERANCE = 1e-5  # of the gradient
 ITERATIONS = 1000
 
@@ -79,8 +81,6 @@ def linear_probe(
         _fit(model, fitted, labels[~tuning], penalty)
         if (hits := _hits(model, judged, labels[tuning])) > most:
             most, chosen = hits, penalty
-        elif PENALTIES.index(penalty) - PENALTIES.index(chosen) == PATIENCE:
-            break
     fitted, judged = standardised(training, held_out)
     model = _regression()
     converged = _fit(model, fitted, labels, chosen)

@@ -113,3 +113,13 @@ def test_a_feature_that_never_varies_says_nothing() -> None:
 def test_the_interval_is_wilsons() -> None:
     assert Share(8, 10).interval == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert Share(0, 20).interval == pytest.approx((0, 0.1611), abs=1e-4)
+
+
+def test_a_weak_penalty_is_found_behind_strong_ones_that_all_do_alike() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 600)
+    common, own = rng.standard_normal(600), 0.02 * (2 * labels - 1 + 0.3 * rng.standard_normal(600))
+    features = np.stack([common + own, common - own], 1).astype(np.float32)  # their small difference tells the class
+    found = linear_probe(features[:400], labels[:400], features[400:], labels[400:])
+    assert found.held_out.value > 0.95
+    assert found.penalty <= 1e-3

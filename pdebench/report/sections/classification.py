@@ -97,11 +97,11 @@ def _figures(done: pd.DataFrame, table: pd.DataFrame, sides: Sequence[int]) -> l
     y = Axis(THERE, "top-1 accuracy", format=".0%", higher_is_better=True)
     made = []
     for (name, resolution), rows in done.groupby(["data.name", "data.resolution"], dropna=False):
-        parts = [
-            rows[rows[column].notna()].assign(**{SIDE: float(side), THERE: rows[column].astype(float)})
-            for side in sides
-            if (column := at_side("top1", side)) in rows
-        ]
+        parts = []
+        for column in (at_side("top1", side) for side in sides):
+            part = rows[rows[column].notna()].copy()
+            part[SIDE], part[THERE] = float(column.rpartition("_")[2]), part[column].astype(float)
+            parts.append(part)
         long = pd.concat(parts, ignore_index=True) if parts else rows[:0]
         if long.empty or long[SIDE].nunique() < 2:
             continue

@@ -27,21 +27,21 @@ class SegmentationTask(Task):
     )
     training = SegmentationTraining
     columns = COLUMNS
-    target = "maps"
     conventions = (
         (
             "Shell",
-            "Nothing is conditioned: a pre-norm ViT around each mixer, without times, labels, adaLN and gates, whose "
-            "tokens become logits by one linear layer, upsampled bilinearly to pixels. A family’s name is that of its "
-            "mixer: DiT’s, attention, makes this Segmenter’s linear decoder on a ViT.",
+            "Nothing is conditioned: a pre-norm ViT around each mixer, without times, labels, adaLN and gates. One "
+            "linear layer maps every token to the classes, upsampled bilinearly to pixels. A family’s name is that of "
+            "its mixer.",
         ),
         (
-            "Scores of maps",
-            "Of the averaged weights, on all held-out images. The IoU of a class is of the pixels of all images "
-            "together, its mean over the classes that occur; pixels that are to be ignored count nowhere. The boundary "
-            "F score is that of Csurka et al. 2013, the mean over images.",
+            "IoU, accuracy and boundaries",
+            "Of the averaged weights, on all held-out images, whole. Mean IoU and pixel accuracy are of the confusion "
+            "matrix of all images together, the boundary F score a mean over images (Csurka et al. 2013), its "
+            "tolerance .0075 of the diagonal and at least a pixel. Pixels of no known class do not count.",
         ),
     )
+    target = "maps"
 
     def outputs(self, classes: int | None, channels: int) -> Outputs:
         """Logits of the classes at every token, of images alone."""
