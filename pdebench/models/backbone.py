@@ -186,7 +186,8 @@ class Block(nn.Module):
             return chunks
         assert self.adaLN_table is not None
         assert shared is not None
-        return (shared.unflatten(1, (self.parts, -1)) + self.adaLN_table).unbind(1)
+        both: Tensor = shared.unflatten(1, (self.parts, -1)) + self.adaLN_table
+        return both.unbind(1)
 
     def _unconditioned(self, x: Tensor) -> Tensor:
         drop = self.drop if self.training else 0.0
