@@ -160,10 +160,10 @@ def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor | None) -> Physics:
     tau = given[0][1]
     learned = terms(operator, tau)
     error, resolved = None, torch.zeros(operator.channels, dtype=torch.bool)
-    # a padded operator's torus is twice the grid: what is seen of it from the grid has no such moments; nor has what
-    # edges mirror, whose mirrored part is what `wrapped` tells, and of which nothing is left where the field is zero
     boundary = operator.options.boundary
+    # an edge that nothing flows through mirrors as much as a torus brings back; where the field is zero, it is lost
     back = 0.0 if boundary == "dirichlet" else float(wrapped(learned, operator.domain).mean())
+    # a padded operator's torus is twice the grid, and edges mirror: what the grid sees of either has no such moments
     if operator.options.padding == boundary == "periodic" and min(grid) > 2:
         measured = measured_moments(green_function(operator, grid, tau), operator.skip)
         resolved = measured.resolved
