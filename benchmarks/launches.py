@@ -99,8 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def road(device: str, grid: tuple[int, ...], dtype: torch.dtype, *, by_sample: bool = False) -> str:
         return options.road or by_device("cuda", grid, dtype, by_sample=by_sample)
 
-    def reason(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: int) -> str:
-        return "another road is asked for" if options.road else not_covered("cuda", grid, dtype, domain)
+    def reason(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: int, boundary: str = "periodic") -> str:
+        return "another road is asked for" if options.road else not_covered("cuda", grid, dtype, domain, boundary)
 
     spectral.backend_of = road
     pde.not_covered = reason  # type: ignore[attr-defined]

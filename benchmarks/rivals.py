@@ -22,8 +22,9 @@ from pdebench.models.mixers.base import MixerContext
 from pdebench.models.mixers.dico import ChannelWeightedConvolution
 from pdebench.models.mixers.linear_attention import LinearAttention
 from pdebench.models.options import NoOptions
-from pdebench.ops.heat import HeatProduct, cosines, decay
+from pdebench.ops.heat import decay
 from pdebench.ops.precision import autocast
+from pdebench.ops.trigonometric import TrigonometricProduct, cosines
 
 WIDTH, HEADS = 384, 12
 # side of the grid in tokens, batch; a GPU has too little to do with a CPU's batches
@@ -63,7 +64,9 @@ def _parts(side: int) -> dict[str, Part]:
         module.to(DEVICE)
     return {
         "heat conduction": Part(
-            lambda x: HeatProduct.apply(x.unflatten(1, place.grid), k).flatten(1, 2),  # type: ignore[no-any-return]
+            lambda x: TrigonometricProduct.apply(  # type: ignore[no-any-return]
+                x.unflatten(1, place.grid), decay(k), "cosine"
+            ).flatten(1, 2),
             PlainHeat(k).forward,
             [k],
         ),

@@ -440,6 +440,8 @@ def create_model(
         chosen = family.options(**options)
     except ValidationError as error:
         problem = error.errors()[0]
+        if problem["type"] == "cross_field":  # written for a reader
+            raise ModelError(f"{name}: option '{problem['ctx']['field']}': {problem['msg']}") from None
         option = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             hint = did_you_mean(option, family.options.model_fields)

@@ -58,6 +58,8 @@ def attention(place: MixerContext, options: Any) -> Cost:
 def pde(place: MixerContext, options: Any) -> Cost:
     """In- and out-projection, a few numbers a state, two transforms and a product on the half spectrum.
 
+    With edges the transforms are products with matrices of cosines or sines, and the product with real numbers is
+    pointwise.
     Without any term C and D only act as their sum, and there is no time to be moved.
     """
     d, n = place.width, place.tokens
@@ -69,7 +71,8 @@ def pde(place: MixerContext, options: Any) -> Cost:
     cost = linear(d, d, n).times(2 + options.gate) + Cost(d * (1 + terms * options.states), 0)
     tau = linear(d, d, 1) if options.selective else Cost(0, 0)
     idle = 0 if terms > 1 else d * options.states + tau.params
-    return cost + tau + Cost(0, d * _spectral(*grid), idle)
+    edges = options.boundary != "periodic"
+    return cost + tau + Cost(0, d * (2 * macs.cosine_transform(*grid) if edges else _spectral(*grid)), idle)
 
 
 def mamba(place: MixerContext, options: Any, directions: int = 2) -> Cost:

@@ -5,9 +5,10 @@ These models stand apart from the mixers that read them because a suite is check
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 
 class NoOptions(BaseModel):
@@ -47,3 +48,25 @@ class PDEOptions(BaseModel):
         description="zero: pad the grid to twice its size, so that what drifts over an edge of the image does not come "
         "back over the other; the tails of diffusion do",
     )
+    boundary: Literal["periodic", "neumann", "dirichlet"] = Field(
+        default="periodic",
+        description="what holds at the edges of the image: nothing flows through them (neumann), or the field is zero "
+        "there (dirichlet); both take diffusion: diagonal, isotropic or off, convection: false and no zero padding",
+    )
+
+    @model_validator(mode="after")
+    def _is_exact_at_edges(self) -> Self:
+        if self.boundary == "periodic":
+            return self
+        wrong = ""
+        if self.padding == "zero":
+            wrong = f"{self.boundary} has edges, and padding: zero is of a torus, which has none; leave padding out"
+        elif self.convection or self.diffusion == "full":
+            wrong = (
+                f"{self.boundary} needs convection: false and diffusion: diagonal, isotropic or off, as an edge that "
+                "mirrors a field turns the sign of a drift and of K's cross terms"
+            )
+        if wrong:
+            context = {"message": wrong, "field": "boundary", "shared": ["diffusion", "convection", "padding"]}
+            raise PydanticCustomError("cross_field", "{message}", context)
+        return self

@@ -217,6 +217,7 @@ _BUILT_IN = (
         axes=_ANY,
         conditioned_options=("selective",),
         revision=2,
+        neutral={"boundary": "periodic"},
     ),
     Family(
         "DiT",

@@ -16,7 +16,7 @@ from pdebench.models.registry import FAMILIES
 from pdebench.models.shell_options import PLAIN, ShellOptions
 
 _ORDER: dict[type[BaseModel], tuple[str, ...]] = {
-    PDEOptions: ("diffusion", "convection", "reaction", "states", "gate", "selective", "padding"),
+    PDEOptions: ("diffusion", "convection", "reaction", "states", "gate", "selective", "padding", "boundary"),
 }
 """The order in which options are told, where it is not that of their declaration."""
 
@@ -28,10 +28,13 @@ _WORDS: dict[type[BaseModel], dict[tuple[str, Any], str]] = {
         ("selective", True): "selective tau",
         ("padding", "zero"): "zero padding",
         ("padding", "periodic"): "periodic",
+        ("boundary", "neumann"): "Neumann edges",
+        ("boundary", "dirichlet"): "Dirichlet edges",
+        ("boundary", "periodic"): "periodic",
     },
 }
 _SYMBOLS: dict[type[BaseModel], dict[str, str]] = {PDEOptions: {"states": "S"}}
-_UNSAID: dict[type[BaseModel], tuple[str, ...]] = {PDEOptions: ("padding",)}
+_UNSAID: dict[type[BaseModel], tuple[str, ...]] = {PDEOptions: ("padding", "boundary")}
 """Defaults that go without saying."""
 
 

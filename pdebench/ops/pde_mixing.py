@@ -19,18 +19,24 @@ from pdebench.ops.operand import Handles, Macs, backward
 from pdebench.ops.pde_symbol import Context, PDEParameters, pde_symbol, pde_symbol_gradients
 from pdebench.ops.spectral import backend_of, told
 from pdebench.ops.spectral_coverage import KERNEL, not_covered, road_device
+from pdebench.ops.trigonometric import Basis
+
+BASES: dict[str, Basis] = {"neumann": "cosine", "dirichlet": "sine"}
+"""Of a boundary that has edges, the functions that meet its conditions."""
 
 
-def described(device: str, grid: tuple[int, ...], domain: int, *, by_sample: bool) -> str:
+def described(device: str, grid: tuple[int, ...], domain: int, *, by_sample: bool, boundary: str = "periodic") -> str:
     """What a mixer's `implementation` says of a grid of tokens on a device, in bf16 and in fp32."""
+    reason = not_covered(device, grid, torch.bfloat16, domain, boundary)
+    unless = f"; no Triton kernel: {reason}" if reason and road_device(device) == "cuda" else ""
+    if boundary != "periodic":
+        return f"{BASES[boundary]} matrices{unless}"
     torus = tuple(domain * side for side in grid)
     bf16, fp32 = (
         backend_of(device, torus, dtype, by_sample=by_sample) if not_covered(device, grid, dtype, domain) else KERNEL
         for dtype in (torch.bfloat16, torch.float32)
     )
-    roads = told(bf16, fp32, grid)
-    reason = not_covered(device, grid, torch.bfloat16, domain)
-    return f"{roads}; no Triton kernel: {reason}" if reason and road_device(device) == "cuda" else roads
+    return told(bf16, fp32, grid) + unless
 
 
 @torch.library.custom_op("pdebench::pde_mixing", mutates_args=())

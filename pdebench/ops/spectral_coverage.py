@@ -54,11 +54,13 @@ def _constant(found: Found) -> Found:
     return found
 
 
-def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: int) -> str:
+def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: int, boundary: str = "periodic") -> str:
     """Why the kernel does not take tokens of a grid, or nothing where it does."""
     device = road_device(device)
     if device != "cuda":
         return "not on a GPU"
+    if boundary != "periodic":
+        return "not with this boundary"
     if not _asked_for():
         return f"not run on a GPU yet, so only where {VARIABLE}=1 asks for it"
     if dtype not in SIDES:

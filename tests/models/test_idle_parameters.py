@@ -55,6 +55,8 @@ def idle(family: str, width: int, grid: tuple[int, int], heads: int = 1, **optio
         ("PDE-SSM-DiT", 4, 1, (4, 4), {}),
         ("PDE-SSM-DiT", 4, 1, (3, 5), {"states": 2, "gate": True, "selective": True}),
         ("PDE-SSM-DiT", 4, 1, (3, 3), {"diffusion": "isotropic", "convection": False, "padding": "zero"}),
+        ("PDE-SSM-DiT", 4, 1, (3, 4), {"diffusion": "diagonal", "convection": False, "boundary": "neumann"}),
+        ("PDE-SSM-DiT", 4, 1, (3, 3), OFF | {"diffusion": "isotropic", "states": 2, "boundary": "dirichlet"}),
         ("PDE-SSM-DiT", 4, 1, (4, 4), OFF),
         ("PDE-SSM-DiT", 4, 1, (3, 5), OFF | {"states": 3}),
         ("PDE-SSM-DiT", 4, 1, (3, 3), OFF | {"states": 2, "selective": True}),

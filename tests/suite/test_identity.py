@@ -55,7 +55,8 @@ def test_a_default_that_changes_later_changes_no_identity(monkeypatch: pytest.Mo
 
 def test_an_option_that_comes_later_leaves_the_identities_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
     before, other = cell(model={"family": "PDE-SSM-DiT"}).id, cell(model={"family": "PDE-SSM-DiT", "states": 2}).id
-    family = replace(FAMILIES["PDE-SSM-DiT"], neutral={"states": 2})  # as if 2 had been the rule
+    family = FAMILIES["PDE-SSM-DiT"]
+    family = replace(family, neutral={**family.neutral, "states": 2})  # as if 2 had been the rule
     monkeypatch.setattr("pdebench.suite.identity.FAMILIES", {family.name: family})
     assert cell(model={"family": "PDE-SSM-DiT", "states": 2}).id != other
     assert cell(model={"family": "PDE-SSM-DiT", "states": 1}).id == before

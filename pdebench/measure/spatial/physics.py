@@ -160,8 +160,11 @@ def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor | None) -> Physics:
     tau = given[0][1]
     learned = terms(operator, tau)
     error, resolved = None, torch.zeros(operator.channels, dtype=torch.bool)
-    # a padded operator's torus is twice the grid: what is seen of it from the grid has no such moments
-    if operator.options.padding == "periodic" and min(grid) > 2:
+    boundary = operator.options.boundary
+    # an edge that nothing flows through mirrors as much as a torus brings back; where the field is zero, it is lost
+    back = 0.0 if boundary == "dirichlet" else float(wrapped(learned, operator.domain).mean())
+    # a padded operator's torus is twice the grid, and edges mirror: what the grid sees of either has no such moments
+    if operator.options.padding == boundary == "periodic" and min(grid) > 2:
         measured = measured_moments(green_function(operator, grid, tau), operator.skip)
         resolved = measured.resolved
         errors = disagreement(measured, expected_moments(learned, operator.readout), grid)
@@ -183,7 +186,7 @@ def learned_physics(mixer: PDEMixer, x: Tensor, c: Tensor | None) -> Physics:
         median_length=float(lengths.median()),
         median_drift=float(drifts.median()),
         median_decay=float(decays.median()),
-        wrapped=float(wrapped(learned, operator.domain).mean()),
+        wrapped=back,
         resolved=int(resolved.sum()),
         channels=operator.channels,
         error=error,

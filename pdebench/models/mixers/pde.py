@@ -5,7 +5,8 @@
 solved exactly in Fourier space: `u_hat(k, tau) = exp(tau (-k^T K k - i v . k + r)) u_hat(k, 0)`. Exactly, for the
 trigonometric polynomial of least oscillation through the tokens, read at their places again; what that means at the
 Nyquist frequency of an even side stands in `symbol.py`, which forms the symbol. `spectral.py` applies it; on a GPU
-`pde_kernel.py` does both in one kernel.
+`pde_kernel.py` does both in one kernel. On a square with edges cosines or sines stand in the place of waves
+(`trigonometric_symbol.py`, `trigonometric.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.options import PDEOptions
 from pdebench.ops.parameter_cache import ParameterCache
-from pdebench.ops.pde_mixing import described, pde_mixing
+from pdebench.ops.pde_mixing import BASES, described, pde_mixing
 from pdebench.ops.pde_symbol import (
     PDEParameters,
     bounded_drift,
@@ -32,6 +33,8 @@ from pdebench.ops.pde_symbol import (
 from pdebench.ops.spectral import spectral_product
 from pdebench.ops.spectral_coverage import not_covered
 from pdebench.ops.symbol import below_diagonal
+from pdebench.ops.trigonometric import Basis, TrigonometricProduct
+from pdebench.ops.trigonometric_symbol import trigonometric_symbol
 
 
 class PDEOperator(nn.Module):
@@ -54,6 +57,10 @@ class PDEOperator(nn.Module):
     | comes back without drift | 0 | 0 | 0.01% | 1.0% | 12% | 23% |
     | at a drift of half a side | 0 | 0.03% | 0.5% | 3.0% | 13% | 23% |
     | at a drift of a side | 3.7% | 6.7% | 9.1% | 12% | 16% | 23% |
+
+    With edges (`boundary`) nothing flows through them, or the field is zero at them, and the operator is exact for the
+    polynomial of cosines, or of sines, through the tokens. Those stand at the middles of their cells, half a cell from
+    an edge. It is what the torus of twice the side makes of the field that is mirrored at the edges, evenly or oddly.
 
     Args:
         channels: D.
@@ -111,7 +118,12 @@ class PDEOperator(nn.Module):
         return diffusion_tensor(self.log_length, self.shear, len(self.grid))
 
     def symbol(self, *grid: int, tau: Tensor | None = None) -> Tensor:
-        """Half-spectrum symbol G (D, *grid[:-1], grid[-1] // 2 + 1), or (B, D, ...) for `tau` of shape (B, D)."""
+        """Half-spectrum symbol G (D, *grid[:-1], grid[-1] // 2 + 1), or (B, D, ...) for `tau` of shape (B, D).
+
+        With edges that of cosines or sines, (*grid, D) or (B, *grid, D).
+        """
+        if self.basis is not None:
+            return trigonometric_symbol(self.pde_parameters(), grid, self.basis, tau)
         return torch.view_as_complex(self._pairs(grid, tau))
 
     def _pairs(self, grid: Sequence[int], tau: Tensor | None) -> Tensor:
@@ -127,9 +139,17 @@ class PDEOperator(nn.Module):
         """Side of the torus in units of the image's side: 2 where zero padding doubles the grid."""
         return 2 if self.options.padding == "zero" else 1
 
+    @property
+    def basis(self) -> Basis | None:
+        """The functions that take the place of waves where there are edges."""
+        return BASES.get(self.options.boundary)
+
     def forward(self, x: Tensor, tau: Tensor | None = None) -> Tensor:
         """Apply to real `x` (B, D, *grid), which may lie channels last; `tau` (B, D) is positive, 1 where not given."""
         grid = tuple(x.shape[2:])
+        if self.basis is not None:
+            symbol = self._current_symbol(grid, tau)
+            return TrigonometricProduct.apply(x.movedim(1, -1), symbol, self.basis).movedim(-1, 1)  # type: ignore[no-any-return]
         if not not_covered(x.device.type, grid, x.dtype, self.domain):
             tokens = x.permute(0, 2, 3, 1)
             return pde_mixing(tokens, self.pde_parameters(), tau, self.domain).permute(0, 3, 1, 2)
@@ -147,10 +167,12 @@ class PDEOperator(nn.Module):
         return super().train(mode)
 
     def _current_symbol(self, grid: tuple[int, ...], tau: Tensor | None) -> Tensor:
-        """The symbol as pairs; where it does not depend on the sample, kept between calls by `ParameterCache`."""
-        if tau is not None:
-            return self._pairs(grid, tau)
-        return self._kept.get(self, grid, lambda: self._pairs(grid, None))
+        """The symbol, as pairs where it is complex; kept by `ParameterCache` where it does not depend on the sample."""
+
+        def form() -> Tensor:
+            return self._pairs(grid, tau) if self.basis is None else self.symbol(*grid, tau=tau)
+
+        return form() if tau is not None else self._kept.get(self, grid, form)
 
 
 def _directions(like: Tensor) -> Tensor:
@@ -166,7 +188,7 @@ class PDEMixer(Mixer):
     """in-projection, PDE solve, (SiLU gate), out-projection.
 
     Kept: the operator's symbol; at a Nyquist frequency the mean of it over both signs. Ours, each an option: states
-    beyond one, the gate, `tau` moved by the conditioning vector, zero padding.
+    beyond one, the gate, `tau` moved by the conditioning vector, zero padding, edges.
     """
 
     def __init__(self, place: MixerContext, options: PDEOptions) -> None:
@@ -177,7 +199,9 @@ class PDEMixer(Mixer):
         self.log_tau = nn.Linear(place.width, place.width) if options.selective else None
         self.operator = PDEOperator(place.width, self.grid, options)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.implementation = described(device, self.grid, self.operator.domain, by_sample=options.selective)
+        self.implementation = described(
+            device, self.grid, self.operator.domain, by_sample=options.selective, boundary=options.boundary
+        )
         self.out_proj = nn.Linear(place.width, place.width)
 
     def initialise(self) -> None:

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.ops.depthwise_convolution import DepthwiseConvolution
-from pdebench.ops.heat import HeatProduct
+from pdebench.ops.heat import decay
 from pdebench.ops.parameter_cache import ParameterCache
 from pdebench.ops.precision import as_given, in_autocast
+from pdebench.ops.trigonometric import TrigonometricProduct
 
 SCALE = 0.02
 
@@ -68,11 +69,11 @@ class HeatConduction(Mixer):
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Mix tokens `x` (B, N, D)."""
         u, gate = self.in_proj(self.convolution(in_autocast(x))).chunk(2, dim=-1)
-        k = self._kept.get(self, self.grid, self.conductivities)
-        warmed: Tensor = HeatProduct.apply(u.unflatten(1, self.grid), k)
+        left = self._kept.get(self, self.grid, lambda: decay(self.conductivities()))
+        warmed: Tensor = TrigonometricProduct.apply(u.unflatten(1, self.grid), left, "cosine")
         return self.out_proj(self.norm(warmed.flatten(1, 2)) * F.silu(gate))  # type: ignore[no-any-return]
 
     def train(self, mode: bool = True) -> Self:
-        """As in every module; also forgets the conductivities."""
+        """As in every module; also forgets what is left of each cosine."""
         self._kept.forget()
         return super().train(mode)

@@ -12,19 +12,19 @@ from pdebench.ops import (
     depthwise_convolution,
     filter_mixing,
     gated_linear_attention,
-    heat,
     pde_mixing,
     selective_scan,
     spectral,
     ssd,
+    trigonometric,
     wave,
 )
 from pdebench.ops.operand import Handles
 from pdebench.plan.counting import attention, convolutions, pointwise, products, transforms
 
 _OURS = (
-    afno, causal_convolution, depthwise_convolution, filter_mixing, gated_linear_attention, heat, pde_mixing, s4d,
-    selective_scan, spectral, ssd, wave,
+    afno, causal_convolution, depthwise_convolution, filter_mixing, gated_linear_attention, pde_mixing, s4d,
+    selective_scan, spectral, ssd, trigonometric, wave,
 )  # fmt: skip
 
 HANDLES: Handles = {

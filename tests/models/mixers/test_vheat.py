@@ -15,7 +15,8 @@ from pdebench.models.backbone import create_model
 from pdebench.models.mixers.base import MixerContext
 from pdebench.models.mixers.vheat import HeatConduction
 from pdebench.models.options import NoOptions
-from pdebench.ops.heat import HeatProduct, decay
+from pdebench.ops.heat import decay
+from pdebench.ops.trigonometric import TrigonometricProduct
 
 WIDTH = 8
 
@@ -46,7 +47,7 @@ def test_a_constant_conductivity_solves_the_heat_equation_with_closed_edges() ->
     generator = np.kron(laplacian(h), np.eye(w)) + np.kron(np.eye(h), laplacian(w))
     solution = torch.from_numpy(scipy.linalg.expm(k * generator))
     u = torch.randn(2, h, w, WIDTH, dtype=torch.float64)
-    warmed = HeatProduct.apply(u, built.conductivities()).flatten(1, 2)
+    warmed = TrigonometricProduct.apply(u, decay(built.conductivities()), "cosine").flatten(1, 2)
     torch.testing.assert_close(warmed, torch.einsum("ts,bsd->btd", solution, u.flatten(1, 2)))
     torch.testing.assert_close(warmed.mean(1), u.mean((1, 2)))  # no heat is lost
 
@@ -73,7 +74,7 @@ def test_mirrors_and_does_not_commute_with_translations() -> None:
     u = torch.randn(1, 4, 6, WIDTH, dtype=torch.float64)
 
     def run(u: Tensor) -> Tensor:
-        return HeatProduct.apply(u, built.conductivities())
+        return TrigonometricProduct.apply(u, decay(built.conductivities()), "cosine")
 
     for axis in (1, 2):
         torch.testing.assert_close(run(u.flip(axis)), run(u).flip(axis))
