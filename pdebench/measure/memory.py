@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 from pathlib import Path
 
 import torch
@@ -17,7 +19,8 @@ class PeakMemory:
 
     On a GPU: peak allocated bytes. On a CPU: the peak resident set (`VmHWM`), reset first where the kernel allows, less
     the files that are mapped (`RssFile`): pages of libraries that are first touched by a training, and of data, are no
-    memory of a model. None where the system has no `/proc`.
+    memory of a model. What the heap kept of memory that was freed, as after decoding a data set, is given back first:
+    a training that begins there would seem to need none. None where the system has no `/proc`.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -26,6 +29,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             self.baseline: int | None = torch.cuda.memory_allocated(device)
         else:
+            _give_back()
             with contextlib.suppress(OSError):
                 _CLEAR.write_text("5")
             self.baseline = _less(_resident("VmRSS"), _resident("RssFile"))
@@ -35,7 +39,7 @@ class PeakMemory:
         """What `read` gives, in words for the record."""
         if self.device.type == "cuda":
             return "cuda peak allocated, less what was allocated before the model"
-        return "VmHWM less RssFile of the cell's process, less the same with its data and before its model"
+        return "VmHWM less RssFile of the cell's process, less the same with its data and before its model, what was free given back"
 
     def read(self) -> int | None:
         """Peak bytes since construction, less the baseline."""
@@ -44,6 +48,13 @@ class PeakMemory:
         else:
             peak = _less(_resident("VmHWM"), _resident("RssFile"))
         return None if (grown := _less(peak, self.baseline)) is None else max(0, grown)
+
+
+def _give_back() -> None:
+    """Give the system the heap's free pages, which a cell's process is told to keep; only glibc can be asked to."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _less(one: int | None, other: int | None) -> int | None:

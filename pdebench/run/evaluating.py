@@ -129,12 +129,15 @@ def evaluate_results(
 
     Raises:
         ResultsError: there is no finished cell with samples to draw.
-        MetricError: a metric cannot be computed.
+        MetricError: a cell's task draws none, or a metric cannot be computed.
     """
     results = Results(folder)
     cells = [cell for cell in _finished(results) if (results.cell(cell.id) / "checkpoint.safetensors").is_file()]
     if not cells:
         raise ResultsError(f"{folder} has no finished cell with a checkpoint: run its suite first")
+    for cell in cells:
+        if not isinstance(cell.evaluate, SamplesEvaluation):
+            raise MetricError(f"cell {cell.id} is of the task {cell.task}, which draws no samples")
     asked = [(cell, *_asked(cell, results, names, count)) for cell in cells]
     for cell, wanted, samples in asked:  # all that can be known to fail, before anything is drawn
         quality.check_images(wanted, registry.SOURCES.find(cell.data.name), cell.data)
@@ -172,8 +175,7 @@ def _evaluate_cell(
     folder, device = results.cell(cell.id), _device()
     found = read_checkpoint(folder / "checkpoint.safetensors")
     learner = found.learner
-    if not isinstance(learner, GenerationLearner):
-        raise MetricError(f"cell {cell.id} is of the task {learner.task}, which draws no samples")
+    assert isinstance(learner, GenerationLearner)  # of a cell that draws samples
     if cell.evaluate.resolution not in (None, cell.data.resolution):
         raise MetricError(f"cell {cell.id} is evaluated at another resolution than it was trained at: run it for that")
     record = results.record(cell.id)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pdebench.errors import printable
+from pdebench.metrics.metric import Score
 from pdebench.results.store import Results
 from pdebench.run.slurm.submit import Submitted
 from pdebench.run.sweep import RunOutcome, failed_before
@@ -68,12 +69,14 @@ def print_submitted(console: Console, submitted: Submitted) -> None:
 
 
 def _table(outcome: RunOutcome, width: int) -> Text:
-    """One line a cell: its loss, its first Frechet distance, its speed."""
+    """One line a cell: its loss, its first Frechet distance or else its task's first score, its speed."""
     names = labels(outcome.cells)
     last = {record["cell"] for record in sorted(outcome.records, key=lambda one: one["finished_at"])[-MOST_ROWS:]}
     found = {key for record in outcome.records for key in record}
-    distance = next((score.column for score in scores_among(found) if score.kind == "frechet"), None)
-    heads = ("params", "val loss", *(["FID" if distance == "fid" else "FD"] if distance else []), "train img/s")
+    scores = scores_among(found)
+    judged = next((score for score in scores if score.kind == "frechet"), None)
+    judged = judged or next((score for score in scores if score.kind == "share"), None)
+    heads = ("params", "val loss", *([_head(judged)] if judged else []), "train img/s")
     columns = [TextColumn("cell", least=32), *(TextColumn(head, right=True) for head in heads)]
 
     def number(record: dict[str, object], key: str, form: str, scale: float = 1) -> str:
@@ -82,9 +85,17 @@ def _table(outcome: RunOutcome, width: int) -> Text:
 
     rows = []
     for record in (one for one in outcome.records if one["cell"] in last):
-        told = [number(record, "params", ".2f", 1e6) + " M", number(record, "val_loss", ".4f")]
-        if distance:
-            told.append(number(record, distance, ".2f"))
+        params = number(record, "params", ".2f", 1e6)
+        told = [params if params == "—" else f"{params} M", number(record, "val_loss", ".4f")]
+        if judged:
+            told.append(number(record, judged.column, ".1%" if judged.kind == "share" else ".2f"))
         told.append(number(record, "train_images_per_s", ".0f"))
         rows.append([(text, "") for text in (names[record["cell"]], *told)])
     return in_columns(columns, rows, width)
+
+
+def _head(score: Score) -> str:
+    """What stands above a score: `FID`, `FD` of another extractor, `top1`."""
+    if score.kind == "frechet":
+        return "FID" if score.column == "fid" else "FD"
+    return score.column

@@ -21,6 +21,7 @@ from pdebench.stats.csv_text import MOST_COLUMNS, MOST_ROWS, MOST_VALUES, SEPARA
 from pdebench.stats.left_out import counted
 from pdebench.stats.numbers import decimal_points
 from pdebench.stats.runs import FACTOR, Columns
+from pdebench.tasks.scores import SCORES
 
 LARGEST = Bounds(rows=MOST_ROWS, columns=MOST_COLUMNS, values=MOST_VALUES, size=2**28)
 """The most that a Parquet file may hold: what a CSV may."""
@@ -149,6 +150,9 @@ def columns_of(table: pd.DataFrame, asked: ChosenColumns) -> Columns:
         lacking = " and ".join(option for option, value in (("--n", n), ("--loss", loss)) if value is None)
         shown = ", ".join(str(name)[:60] for name in table.columns[:12]) + (", ..." if len(table.columns) > 12 else "")
         raise TableError(f"{lacking}: name the column; the table has {shown}")
+    if is_results(table) and (score := SCORES.get(loss)) is not None and score.higher_is_better:
+        instead = f"{loss}_error" if f"{loss}_error" in table else "its loss or its error"
+        raise TableError(f"--loss {loss}: {score.title} rises with compute, and laws are of what falls: take {instead}")
     return Columns(n=n, loss=loss, d=d, flops=flops, run=run, group=group, factor=asked.factor)
 
 

@@ -12,7 +12,6 @@ from pdebench.data import emoji, emoji_sets, packages, registry
 from pdebench.data.source import Sample
 from pdebench.errors import DataError
 
-
 EVERY = 12  # of the table's emoji: drawing all takes half a minute
 
 

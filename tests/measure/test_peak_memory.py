@@ -1,5 +1,6 @@
 """The peak memory of a training is the model's: what its data take is no part of it."""
 
+import ctypes
 import json
 import os
 import subprocess
@@ -48,3 +49,28 @@ def test_a_set_eighteen_times_as_large_takes_no_memory_of_the_model(tmp_path: Pa
         peaks[count] = json.loads(done.stdout)
     # one cell measured twice differs by up to a tenth, by where its allocator finds room; the data would be a multiple
     assert peaks[1272] == pytest.approx(peaks[71], rel=0.25)
+
+
+AFTER_DECODING = """
+import torch
+from pdebench.measure.memory import PeakMemory
+decoded = [torch.ones(2**20) for _ in range(60)]
+last = torch.ones(8)  # keeps the heap's top where it is
+del decoded
+memory = PeakMemory(torch.device("cpu"))
+model = [torch.ones(2**20) for _ in range(30)]
+print(memory.read())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc's heap can be told to give back")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is reset through /proc")
+def test_memory_that_decoding_left_free_counts_when_a_model_takes_it() -> None:
+    from pdebench.system.slots import cpu_variables
+
+    environment = {**os.environ, **cpu_variables(1)}
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_DECODING], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == pytest.approx(30 * 2**22, rel=0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -149,3 +150,20 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no pictures"):
         evaluate_samples(tmp_path / "empty", read_reference(tmp_path / "good.npz"), [KID])
+
+
+def test_cells_of_a_task_that_draws_nothing_are_named_before_anything_is_asked_of_them(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    path = tmp_path / "classified.yaml"
+    path.write_text(
+        "suite: classified\ntask: classification\n"
+        f"data: {{name: folder, path: {tmp_path / 'images'}, resolution: 16}}\n"
+        "model: {family: DiT, size: XXS, patch: 8, depth: 1, width: 64}\n"
+        "train: {steps: 1, batch_size: 4, lr: 1e-3}\n"
+    )
+    with patch("pdebench.run.sweep._publish"):  # nobody looks at its page
+        assert pdebench_run("run", path, "--results", tmp_path / "out").returncode == 0
+    for more in ((), ("--metrics", KID), ("--metrics", KID, "--samples", 8)):
+        refused = pdebench_run("evaluate", tmp_path / "out", *more)
+        assert refused.returncode == 2
+        assert "is of the task classification, which draws no samples" in refused.stderr

@@ -32,7 +32,7 @@ train: {{steps: 1, batch_size: 4, lr: 1e-12, seed: 3}}
 evaluate: {{samples: 0}}
 execution: {{isolation: warm}}
 grid:
-  model.family: [DiT, PDE-SSM-DiT]
+  model.family: [DiT, None-DiT]
 """
 
 

@@ -198,3 +198,12 @@ def test_a_cell_of_two_folders_counts_once(tmp_path: Path) -> None:
     runs = only(tmp_path, pd.concat([cells(), cells(machine_fingerprint="b")]))
     assert runs.count == len(runs.repeated) == 25
     assert runs.repeated[0].of == f"cell {cells()['cell'][0]}"
+
+
+def test_a_score_that_rises_is_no_loss(tmp_path: Path) -> None:
+    table = cells()
+    table["top1"] = 1 - table["val_loss"] / 10
+    told = refused(table_of(tmp_path, table), "--loss", "top1", named=())
+    assert "--loss top1: Top-1 accuracy rises with compute" in told
+    table["top1_error"] = 1 - table["top1"]
+    assert refused(table_of(tmp_path, table), "--loss", "top1", named=()).endswith("take top1_error")
