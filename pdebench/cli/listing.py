@@ -31,7 +31,7 @@ def suites() -> Rows:
     return rows
 
 
-def models() -> Iterator[dict[str, Any]]:
+def models(shell: str = "dit") -> Iterator[dict[str, Any]]:
     """Every family at every size, at 256 and 512 px: see `models_of`; a family's rows as soon as they are counted.
 
     One of another package that cannot be had or counted is a row with `failed`, why. Leaves PyTorch with one thread.
@@ -45,7 +45,7 @@ def models() -> Iterator[dict[str, Any]]:
         torch.set_num_threads(1)  # there is nothing to compute: more of them would only wait, and get in the way
         for name in FAMILIES:
             try:
-                yield from models_of(name)
+                yield from models_of(name, shell)
             except FOREIGN as error:  # another package's mixer may fail in any way
                 if name in FAMILIES.built_in:
                     raise
@@ -55,23 +55,24 @@ def models() -> Iterator[dict[str, Any]]:
         gc.enable()
 
 
-def models_of(name: str) -> Rows:
-    """A family at every size, at 256 and 512 px, counted on the meta device.
+def models_of(name: str, shell: str = "dit") -> Rows:
+    """A family at every size, at 256 and 512 px, counted on the meta device, in a shell of `shell_options.PRESETS`.
 
     Patch 2 of latents of 32 x 32 x 4 and 64 x 64 x 4 and 1000 classes, as in DiT's tables, without a learned variance.
     """
     from pdebench.models.registry import FAMILIES
+    from pdebench.models.shell_options import ShellOptions
     from pdebench.models.sizes import SIZES
     from pdebench.plan.cost import count_one_block
 
     family, rows = FAMILIES[name], []
-    options = family.options()
+    options, around = family.options(), ShellOptions.model_validate({"preset": shell}).changes(family)
     for size in SIZES:
         depth, width, heads, _ = family.dimensions(size, options)
         for resolution in RESOLUTIONS:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a kernel that is absent matters to those who run the model
-                cost, params = count_one_block(f"{name}-{size}/{PATCH}", input_size=resolution // 8)
+                cost, params = count_one_block(f"{name}-{size}/{PATCH}", input_size=resolution // 8, shell=around)
             rows.append(
                 {
                     "family": name,
@@ -86,6 +87,7 @@ def models_of(name: str) -> Rows:
                     "mixer": family.summary,
                     "paper": family.paper,
                     "options": options.model_dump(),
+                    "shell": around,
                 }
             )
     return rows
@@ -155,8 +157,8 @@ def print_rows(rows: Rows) -> None:
     Console().print(table)
 
 
-def print_models(rows: Iterable[dict[str, Any]]) -> None:
-    """`models()` as a table a family, each printed as soon as it is counted."""
+def print_models(rows: Iterable[dict[str, Any]], shell: str = "dit") -> None:
+    """`models(shell)` as a table a family, each printed as soon as it is counted."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
@@ -177,6 +179,9 @@ def print_models(rows: Iterable[dict[str, Any]]) -> None:
         paper = f" ({of_family[0]['paper']})" if of_family[0]["paper"] else ""
         console.print(Text.assemble((name, "bold"), f": {of_family[0]['mixer']}{paper}"))
         console.print(Padding(Text(f"options: {options or 'none'}", "dim"), (0, 0, 0, 2), expand=False))
+        if shell != "dit":
+            had = ", ".join(f"{key} {_plain(value)}" for key, value in of_family[0]["shell"].items())
+            console.print(Padding(Text(f"of the {shell} shell: {had or 'nothing'}", "dim"), (0, 0, 0, 2), expand=False))
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for column in ("size", "depth", "width", "heads"):
             table.add_column(column, justify="left" if column == "size" else "right")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pdebench.cli.options import JsonOption, SetOption, SuiteArgument
+from pdebench.errors import ModelError, did_you_mean
 
 
 class PlannedDevice(StrEnum):
@@ -100,21 +101,25 @@ def schema() -> None:
 
 def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")],
+    shell: Annotated[str, typer.Option(help="Of models: in this shell, dit, lightning or uvit.")] = "dit",
     as_json: JsonOption = False,
 ) -> None:
     """List suites, models, data sets, metrics or tasks.
 
     Of models: every family and size with its parameters and multiply-accumulates at 256 and 512 px, counted as the
-    list is made.
+    list is made, in DiT's shell or another.
 
-    Example: `pdebench list models`
+    Example: `pdebench list models --shell lightning`
     """
     from pdebench.cli.listing import LISTS, models, print_models, print_rows
+    from pdebench.models.shell_options import PRESETS
 
+    if shell not in PRESETS:
+        raise ModelError(f"--shell: there is no shell '{shell}'; {did_you_mean(shell, PRESETS)}")
     if what is Listed.models and not as_json:
-        print_models(models())
+        print_models(models(shell), shell)
         return
-    rows = LISTS[what.value]()
+    rows = list(models(shell)) if what is Listed.models else LISTS[what.value]()
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     else:

@@ -7,7 +7,8 @@ loads into the `DiT` family unchanged.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ from pdebench.models.grid import InputSize, grid_of, indivisible, patches_of, si
 from pdebench.models.mix_ffn import MixFfn
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.registry import Dimensions, Family, parse_name
-from pdebench.models.shell import Head, Shell
+from pdebench.models.shell import DIT, Head, Shell
+from pdebench.models.shell_options import ShellOptions
 from pdebench.ops.depthwise_convolution import DepthwiseConvolution
 
 
@@ -91,22 +93,22 @@ class Mlp(nn.Module):
 
 
 class SwiGlu(nn.Module):
-    """A gated MLP of three matrices without biases, `(silu(x G) * x U) D` (arXiv 2002.05202)."""
+    """A gated MLP of three matrices, `(silu(x G) * x U) D` (arXiv 2002.05202), in LightningDiT with biases."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, *, bias: bool = False) -> None:
         super().__init__()
-        self.gate_and_up = nn.Linear(width, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
+        self.gate_and_up = nn.Linear(width, 2 * hidden, bias=bias)
+        self.down = nn.Linear(hidden, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_and_up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
 
 
-def norm(width: int, kind: str, affine: bool = False) -> nn.Module:
+def norm(width: int, shell: Shell, affine: bool = False) -> nn.Module:
     """A layer norm, DiT's, which adaLN scales and shifts, or `affine` a ViT's; or an RMS norm, which has weights."""
-    if kind == "rms":
-        return nn.RMSNorm(width, eps=1e-5)
+    if shell.norm == "rms":
+        return nn.RMSNorm(width, eps=shell.rms_epsilon)
     return nn.LayerNorm(width, elementwise_affine=affine, eps=1e-6)
 
 
@@ -114,11 +116,18 @@ def _mlp(kind: str, place: MixerContext, hidden: int, *, exact: bool) -> nn.Modu
     """What stands beside a mixer; see `Shell.mlp`. `exact`: the GELU of an MLP is not tanh's."""
     if kind == "mix":
         return MixFfn(place.width, hidden, place.grid)
-    return SwiGlu(place.width, hidden) if kind == "swiglu" else Mlp(place.width, hidden, exact=exact)
+    if kind in ("swiglu", "gated", "narrowed gated"):
+        return SwiGlu(place.width, hidden, bias=kind != "swiglu")
+    return Mlp(place.width, hidden, exact=exact)
 
 
 class Block(nn.Module):
-    """An adaLN-zero block around any token mixer: DiT's, but for what the family's shell changes.
+    """An adaLN-zero block around any token mixer: DiT's, but for what its shell changes.
+
+    Where one MLP serves all blocks (adaLN-single, arXiv 2310.00426) what comes of it is `shared`, to which a block adds
+    its own table; both are of zeros at first, so that blocks begin closed, as by adaLN-zero. A block with a `partner`
+    is given what left that one, and goes on from a linear map of both (U-ViT, arXiv 2209.12152), which at first leaves
+    it out.
 
     Where nothing is conditioned (`conditioned=False`) it is a ViT's (arXiv 2010.11929): `x + mixer(norm(x))`, then
     `x + mlp(norm(x))`, with norms that have weights and biases. `drop` is then the share of images for which a branch
@@ -134,31 +143,51 @@ class Block(nn.Module):
         *,
         conditioned: bool = True,
         drop: float = 0.0,
+        partner: bool = False,
     ) -> None:
         super().__init__()
         width = place.width
         self.drop = drop
-        self.norm1 = norm(width, shell.norm, affine=not conditioned)
+        self.skip_linear = nn.Linear(2 * width, width) if partner else None
+        self.norm1 = norm(width, shell, affine=not conditioned)
         self.mixer = mixer
         self.mlp: nn.Module | None = None
         if mlp_hidden is not None:
-            self.norm2 = norm(width, shell.norm, affine=not conditioned)
+            self.norm2 = norm(width, shell, affine=not conditioned)
             self.mlp = _mlp(shell.mlp, place, mlp_hidden, exact=not conditioned)
         self.convolution = DepthwiseConvolution(width, place.grid) if shell.convolution else None
+        self.parts = 3 if self.mlp is None else 6
         self.adaLN_modulation: nn.Sequential | None = None
-        if conditioned:
-            parts = 3 if self.mlp is None else 6
-            self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, parts * width))
+        self.adaLN_table: nn.Parameter | None = None
+        if conditioned and shell.adaln == "single":
+            self.adaLN_table = nn.Parameter(torch.zeros(self.parts, width))
+        elif conditioned:
+            self.adaLN_modulation = adaln(width, self.parts)
 
-    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
-        if self.adaLN_modulation is None or c is None:
+    def forward(
+        self, x: Tensor, c: Tensor | None, shared: Tensor | None = None, skipped: Tensor | None = None
+    ) -> Tensor:
+        """Tokens `x` (B, N, D), conditioning `c` (B, D), `shared` (B, parts D), a partner's tokens `skipped`."""
+        if self.skip_linear is not None and skipped is not None:
+            x = self.skip_linear(torch.cat([x, skipped], dim=-1)).to(x.dtype)  # the stream's, under any autocast
+        if c is None or (self.adaLN_modulation is None and self.adaLN_table is None):
             return self._unconditioned(x)
-        shift, scale, gate, *others = self.adaLN_modulation(c).chunk(3 if self.mlp is None else 6, dim=1)
+        shift, scale, gate, *others = self._modulation(c, shared)
         x = torch.addcmul(x, gate.unsqueeze(1), self.mixer(modulate(self.norm1(x), shift, scale), c))
         if self.mlp is not None:
             shift, scale, gate = others
             x = torch.addcmul(x, gate.unsqueeze(1), self.mlp(modulate(self.norm2(x), shift, scale)))
         return x if self.convolution is None else self.convolution(x)
+
+    def _modulation(self, c: Tensor, shared: Tensor | None) -> tuple[Tensor, ...]:
+        """Shift, scale and gate of the mixer, then of the MLP, each (B, D)."""
+        if self.adaLN_modulation is not None:
+            chunks: tuple[Tensor, ...] = self.adaLN_modulation(c).chunk(self.parts, dim=1)
+            return chunks
+        assert self.adaLN_table is not None
+        assert shared is not None
+        both: Tensor = shared.unflatten(1, (self.parts, -1)) + self.adaLN_table
+        return both.unbind(1)
 
     def _unconditioned(self, x: Tensor) -> Tensor:
         drop = self.drop if self.training else 0.0
@@ -166,6 +195,11 @@ class Block(nn.Module):
         if self.mlp is not None:
             x = x + left_out(self.mlp(self.norm2(x)), drop)
         return x if self.convolution is None else self.convolution(x)
+
+
+def adaln(width: int, parts: int) -> nn.Sequential:
+    """From the conditioning vector (B, D) to so many vectors of its width, (B, parts D)."""
+    return nn.Sequential(nn.SiLU(), nn.Linear(width, parts * width))
 
 
 def left_out(branch: Tensor, share: float) -> Tensor:
@@ -187,11 +221,11 @@ class FinalLayer(nn.Module):
         self.norm_f, self.adaLN_modulation = None, None
         self.of_zeros = shell.head == "dit"
         if shell.head == "zigma":
-            self.norm_f, self.norm_final = norm(width, shell.norm), norm(width, "layer")
+            self.norm_f, self.norm_final = norm(width, shell), norm(width, DIT)
         else:
-            self.norm_final = norm(width, shell.norm, affine=not conditioned)
+            self.norm_final = norm(width, shell, affine=not conditioned)
             if conditioned:
-                self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+                self.adaLN_modulation = adaln(width, 2)
         self.linear = nn.Linear(width, numbers)
 
     def forward(self, x: Tensor, c: Tensor | None, pooled: bool = False) -> Tensor:
@@ -222,7 +256,8 @@ class Backbone(nn.Module):
     Attributes:
         grid: tokens along each axis, of a clip (t, h, w).
         patches: pixels of a patch along each axis.
-        cycle: after how many blocks one of the same cost comes again; 1: all cost the same.
+        cycle: after how many blocks one of the same cost comes again; 1: all cost the same. Where some have partners
+            none does, in no number of blocks.
         sides: of an image or a clip, in pixels, the first of a clip in frames.
     """
 
@@ -248,7 +283,7 @@ class Backbone(nn.Module):
         self.out_channels = in_channels if out_channels is None else out_channels
         self.grid = grid_of(input_size, patch, patch_frames)
         self.patches = patches_of(len(self.grid), patch, patch_frames)
-        self.cycle = family.layers_of_a_cycle(len(self.grid), options)
+        self.cycle = sys.maxsize if family.shell.skips else family.layers_of_a_cycle(len(self.grid), options)
         self.x_embedder = PatchEmbed(self.patches, in_channels, width)
         self.t_embedder = TimestepEmbedder(width) if conditioned else None
         self.y_embedder = None if num_classes is None or not conditioned else LabelEmbedder(num_classes, width)
@@ -256,14 +291,21 @@ class Backbone(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, math.prod(self.grid), width), requires_grad=False)
         mixer_class, shell = family.mixer_class(), family.shell
         places = [
-            MixerContext(width, heads or 1, self.grid, layer, depth, mlp_hidden is not None) for layer in range(depth)
+            MixerContext(width, heads or 1, self.grid, layer, depth, mlp_hidden is not None, shell.rope, shell.qk_norm)
+            for layer in range(depth)
         ]
         mixers = [mixer_class(place, options) for place in places]  # type: ignore[call-arg]
         rates = [stochastic_depth * place.layer / max(1, depth - 1) for place in places]  # DeiT's: rising to the last
+        self.skips = shell.skips_of(depth)
         self.blocks = nn.ModuleList(
-            Block(place, mixer, shell, mlp_hidden, conditioned=conditioned, drop=rate)
+            Block(
+                place, mixer, shell, mlp_hidden, conditioned=conditioned, drop=rate,
+                partner=place.layer >= depth - self.skips,
+            )
             for place, mixer, rate in zip(places, mixers, rates, strict=True)
-        )
+        )  # fmt: skip
+        single = conditioned and shell.adaln == "single"
+        self.adaLN_single = adaln(width, 3 if mlp_hidden is None else 6) if single else None
         numbers = math.prod(self.patches) * self.out_channels if head == "field" else self.out_channels
         self.final_layer = FinalLayer(width, numbers, shell, conditioned=conditioned)
         self.mixer_implementation = mixers[0].implementation
@@ -297,23 +339,34 @@ class Backbone(nn.Module):
             if isinstance(module, Mixer):
                 module.initialise()
         conditioned = [block for block in self.blocks if block.adaLN_modulation is not None]
-        for zeroed in (block.adaLN_modulation[-1] for block in conditioned):  # type: ignore[index, union-attr]
+        single = [] if self.adaLN_single is None else [self.adaLN_single[-1]]
+        for zeroed in (*single, *(block.adaLN_modulation[-1] for block in conditioned)):  # type: ignore[index, union-attr]
             nn.init.zeros_(zeroed.weight)  # type: ignore[arg-type, union-attr]
             nn.init.zeros_(zeroed.bias)  # type: ignore[arg-type, union-attr]
+        for joined in (block.skip_linear for block in self.blocks if block.skip_linear is not None):
+            nn.init.eye_(joined.weight)  # type: ignore[arg-type, union-attr]
         self.final_layer.initialise()
 
     def forward(self, x: Tensor, t: Tensor | None, y: Tensor | None = None) -> Tensor:
         """Predict for noisy images `x` (B, C, H, W) or clips (B, C, T, H, W) at times `t` (B,), given `y` (B,)."""
         c = self._conditioning(x, t, y)
         tokens = self.x_embedder(x) + self.pos_embed
-        for block in self.blocks:
-            tokens = block(tokens, c)
+        shared = self.modulation(c)
+        left: list[Tensor] = []
+        for layer, block in enumerate(self.blocks):
+            tokens = block(tokens, c, shared, left.pop() if layer >= len(self.blocks) - self.skips else None)
+            if layer < self.skips:
+                left.append(tokens)
         if self.head == "vector":
             return self.final_layer(tokens, c, pooled=True)  # type: ignore[no-any-return]
         put_out = self.final_layer(tokens, c)
         if self.head == "tokens":
             return put_out.transpose(1, 2).unflatten(2, self.grid)  # type: ignore[no-any-return]
         return self._unpatchify(put_out)
+
+    def modulation(self, c: Tensor | None) -> Tensor | None:
+        """What all blocks have in common of adaLN, (B, parts D), of the conditioning (B, D); None: nothing."""
+        return None if c is None or self.adaLN_single is None else self.adaLN_single(c)
 
     def _conditioning(self, x: Tensor, t: Tensor | None, y: Tensor | None) -> Tensor | None:
         """(B, D), or None where nothing is conditioned."""
@@ -348,6 +401,7 @@ def create_model(
     out_channels: int | None = None,
     conditioned: bool = True,
     stochastic_depth: float = 0.0,
+    shell: Mapping[str, Any] | Sequence[tuple[str, Any]] = (),
     depth: int | None = None,
     width: int | None = None,
     heads: int | None = None,
@@ -370,6 +424,7 @@ def create_model(
             `t` and `y` of a call are ignored.
         stochastic_depth: share of images for which a branch of the last block is left out in training, rising linearly
             from 0 at the first; where nothing is conditioned.
+        shell: what is other than in DiT's shell, keys and values of `ShellOptions`: `{"preset": "lightning"}`.
         depth: blocks, in place of the size's; likewise `width` (channels of a token), `heads` and `mlp_hidden`.
         **options: the family's own options.
 
@@ -377,7 +432,8 @@ def create_model(
 
     Raises:
         ModelError: an unknown name or option, an option that nothing conditions, an input size that the patch does not
-            divide, a grid that the family does not take, or dimensions that do not fit each other.
+            divide, a grid that the family does not take, a shell that it cannot have, or dimensions that do not fit
+            each other.
     """
     family, size, patch = parse_name(name)
     try:
@@ -394,9 +450,19 @@ def create_model(
     wrong = indivisible(sides_of(input_size), patch, patch_frames)
     if wrong or (wrong := family.refusal(grid_of(input_size, patch, patch_frames), chosen)):
         raise ModelError(wrong)
+    try:
+        around = ShellOptions(**dict(shell))
+    except (ValidationError, TypeError, ValueError):
+        raise ModelError(
+            f"{name}: no shell is {shell!r:.80}; it takes {', '.join(ShellOptions.model_fields)}"
+        ) from None
+    sized = family.in_shell(around)
+    dimensions = sized.dimensions(size, chosen, depth=depth, width=width, heads=heads, mlp_hidden=mlp_hidden)
+    if refused := around.refusal(family, dimensions, len(sides_of(input_size)), conditioned=conditioned):
+        raise ModelError(f"{name}: {' '.join(refused)}")
     return Backbone(
-        family,
-        family.dimensions(size, chosen, depth=depth, width=width, heads=heads, mlp_hidden=mlp_hidden),
+        sized,
+        dimensions,
         patch,
         chosen,
         input_size=input_size,

@@ -32,17 +32,19 @@ def backbone_cost(
     """A whole backbone; arguments as of `create_model`."""
     shell, (depth, d, heads, hidden) = family.shell, dimensions
     grid = grid_of(input_size, patch, patch_frames)
-    place = MixerContext(d, heads or 1, grid, 0, depth, hidden is not None)
+    place = MixerContext(d, heads or 1, grid, 0, depth, hidden is not None, shell.rope, shell.qk_norm)
     n, pixels_of_patch = place.tokens, math.prod(patches_of(len(grid), patch, patch_frames))
     weights = d if shell.norm == "rms" else 0 if conditioned else 2 * d
     norm = Cost(weights, macs.norm(n * d))
+    modulation = linear(d, (3 if hidden is None else 6) * d, 1)
+    single = shell.adaln == "single"
 
     def block(layer: int) -> Cost:
         found = family.cost(replace(place, layer=layer), options) + norm
         if hidden is not None:
             found += _mlp(shell.mlp, d, hidden, n) + norm
-        if conditioned:  # adaLN
-            found += linear(d, (3 if hidden is None else 6) * d, 1)
+        if conditioned:  # adaLN, of which a block may have a table alone, as long as the biases
+            found += Cost(modulation.params // (d + 1), 0) if single else modulation
         if shell.convolution:
             found += Cost(10 * d, macs.convolution(n * d, 9))
         return found
@@ -57,6 +59,9 @@ def backbone_cost(
         last += Cost(0, macs.norm(n * d))  # a second one, without weights
     elif conditioned:
         last += linear(d, 2 * d, 1)
+    if conditioned and single:
+        whole += modulation
+    whole += linear(2 * d, d, n).times(shell.skips_of(depth))
     cycle = family.layers_of_a_cycle(len(grid), options)
     for layer in range(min(cycle, depth)):
         whole += block(layer).times(len(range(layer, depth, cycle)))
@@ -69,5 +74,5 @@ def _mlp(kind: str, d: int, hidden: int, n: int) -> Cost:
         convolved = 2 * hidden
         convolution = Cost(10 * convolved, macs.convolution(n * convolved, 9))
         return linear(d, convolved, n) + convolution + linear(hidden, d, n, bias=False)
-    gates, bias = (2, False) if kind == "swiglu" else (1, True)
+    gates, bias = 2 if kind in ("swiglu", "gated", "narrowed gated") else 1, kind != "swiglu"
     return linear(d, gates * hidden, n, bias) + linear(hidden, d, n, bias)

@@ -52,7 +52,7 @@ def attention(place: MixerContext, options: Any) -> Cost:
     seen = n
     if options.attention == "factorised":
         seen = place.grid[0] if place.layer % 2 else n // place.grid[0]
-    return linear(d, 3 * d, n) + linear(d, d, n) + Cost(0, macs.attention(n * seen, d, d))
+    return linear(d, 3 * d, n) + linear(d, d, n) + Cost(0, macs.attention(n * seen, d, d)) + _qk_norm(place)
 
 
 def pde(place: MixerContext, options: Any) -> Cost:
@@ -159,14 +159,20 @@ def dico(place: MixerContext, options: Any) -> Cost:
 
 
 def linear_attention(place: MixerContext, options: Any) -> Cost:
-    """4 d^2 + d parameters; per head two products with its values and a column of ones."""
+    """4 d^2 + d parameters; per head two products with its values and a column of ones, which is summed under rope."""
     d, n, head = place.width, place.tokens, place.width // place.heads
-    return linear(d, 3 * d, n, bias=False) + linear(d, d, n) + Cost(0, 2 * n * d * (head + 1))
+    mixed = Cost(0, 2 * n * d * (head + 1) - n * d * place.rope)
+    return linear(d, 3 * d, n, bias=False) + linear(d, d, n) + mixed + _qk_norm(place)
 
 
 def none(place: MixerContext, options: Any) -> Cost:
     """d^2 + d parameters, n d^2 MACs."""
     return linear(place.width, place.width, place.tokens)
+
+
+def _qk_norm(place: MixerContext) -> Cost:
+    """Two norms, each of as many weights as a head has channels, where there are any."""
+    return Cost(2 * (place.width // place.heads), 2 * macs.norm(place.tokens * place.width)).times(place.qk_norm)
 
 
 def _depthwise(d: int, n: int) -> Cost:
@@ -189,8 +195,11 @@ def mlp_hidden(kind: str, place: MixerContext, mixer: Cost) -> int:
         return 4 * d
     if kind == "swiglu":  # LLaMA's: 8 / 3 of the width, up to a multiple of 256 (arXiv 2302.13971)
         return 256 * math.ceil((8 * d // 3) / 256)
+    if kind == "gated":  # LightningDiT's: 2 / 3 of DiT's, down to a whole number
+        return 8 * d // 3
     if kind == "mix":  # SANA's: 2.5 times the width (arXiv 2410.10629, table 6)
         return 5 * d // 2
-    if kind == "narrowed":  # DiT's attention and MLP have 12 d^2 + 9 d parameters; in steps of 4
-        return max(4, 4 * round((12 * d * d + 9 * d - mixer.params - d) / (2 * d + 1) / 4))
+    if kind in ("narrowed", "narrowed gated"):  # DiT's attention and MLP have 12 d^2 + 9 d parameters; in steps of 4
+        a_channel = 2 * d + 1 if kind == "narrowed" else 3 * d + 2
+        return max(4, 4 * round((12 * d * d + 9 * d - mixer.params - d) / a_channel / 4))
     return 0

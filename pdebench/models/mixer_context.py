@@ -16,6 +16,8 @@ class MixerContext:
     layer: int
     depth: int
     mlp: bool = False  # one stands beside the mixer in every block
+    rope: bool = False  # queries and keys are turned by their places, see `ops/rotary.py`
+    qk_norm: bool = False  # queries and keys have an RMS norm in each head
 
     @property
     def tokens(self) -> int:

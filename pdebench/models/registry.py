@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
@@ -22,6 +22,7 @@ from pdebench.models.grid import KINDS
 from pdebench.models.mixer_context import MixerContext
 from pdebench.models.options import AttentionOptions, NoOptions, PDEOptions
 from pdebench.models.shell import DIT, Shell
+from pdebench.models.shell_options import ShellOptions
 from pdebench.models.sizes import SIZES, Size
 from pdebench.registry import Registry
 
@@ -59,6 +60,8 @@ class Family:
             do; it is asked besides, where a suite is read and where a model is built.
         cycle: of the axes and the options, after how many layers a layer of the same kind comes again, where some cost
             other than others; None: all cost the same.
+        queries_and_keys: the mixer has them, turns them where `place.rope` says so, and norms them where
+            `place.qk_norm` does.
         sizes: sizes that differ from the shell's deepening of the one table, as published.
         revision: raised when the same configuration comes to other numbers: its cells are then others.
         neutral: options that came after results had been kept, each with the value that means what was done before;
@@ -88,6 +91,7 @@ class Family:
     axes: tuple[int, ...] = (2,)
     unfit: Callable[[tuple[int, ...], Any], str | None] | None = None
     cycle: Callable[[int, Any], int] | None = None
+    queries_and_keys: bool = False
     sizes: Mapping[str, Size] = field(default_factory=dict)
     revision: int = 1
     neutral: Mapping[str, Any] = field(default_factory=dict)
@@ -98,7 +102,7 @@ class Family:
 
     def __post_init__(self) -> None:
         """Refuse what could not be sized or drawn: a narrowed MLP is one number for every grid."""
-        if self.shell.mlp == "narrowed" and self.bound_to_grid:
+        if self.shell.mlp.startswith("narrowed") and self.bound_to_grid:
             raise ModelError(f"family {self.name}: the MLP of a mixer that is bound to its grid cannot be narrowed")
         if (self.shell.convolution or self.shell.mlp == "mix") and self.axes != (2,):
             raise ModelError(f"family {self.name}: the convolution of its shell is of images; axes must be (2,)")
@@ -106,6 +110,11 @@ class Family:
             raise ModelError(f"family {self.name}: colour must be #rrggbb, not '{self.colour}'")
         if self.mark is not None and not re.fullmatch("[Mm][MLHVCSQTAZmlhvcsqtaz0-9., +-]+", self.mark):
             raise ModelError(f"family {self.name}: mark must be an SVG path, not '{self.mark}'")
+
+    def in_shell(self, asked: ShellOptions) -> Family:
+        """The family in another shell than DiT's, so far as it can have it; see `shell_options.py`."""
+        shell = asked.applied(self)
+        return self if shell == self.shell else replace(self, shell=shell)
 
     def refusal(self, grid: tuple[int, ...], options: BaseModel) -> str | None:
         """Why the family takes no such grid of tokens with these options, in one sentence; None where it does."""
@@ -217,6 +226,7 @@ _BUILT_IN = (
         closed_form.attention,
         options=AttentionOptions,
         heads=1,
+        queries_and_keys=True,
         axes=_ANY,
         unfit=_no_time_to_factorise,
         cycle=lambda axes, options: 2 if options.attention == "factorised" else 1,
@@ -332,6 +342,7 @@ _BUILT_IN = (
         closed_form.linear_attention,
         shell=Shell(mlp="mix"),
         heads=1,
+        queries_and_keys=True,
         # heads of 32 channels, as in SANA's table 6
         sizes={name: Size(size.depth, size.width, size.width // 32) for name, size in SIZES.items()},
     ),

@@ -1,4 +1,4 @@
-"""The settings of a family's own options: what differs from its defaults, in plain words and in a fixed order.
+"""The settings of a family's own options and of its shell: what differs from the defaults, in plain words, in order.
 
 The report and the live table tell runs apart with them. Importing this imports neither torch nor pandas.
 """
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from pdebench.models.options import PDEOptions
 from pdebench.models.registry import FAMILIES
+from pdebench.models.shell_options import PLAIN, ShellOptions
 
 _ORDER: dict[type[BaseModel], tuple[str, ...]] = {
     PDEOptions: ("diffusion", "convection", "reaction", "states", "gate", "selective", "padding"),
@@ -133,6 +134,21 @@ def setting_of(family: str, row: Mapping[str, Any]) -> OptionSetting:
     return OptionSetting(family, tuple((option, value) for option, value in values if value != option.default))
 
 
+def shell_of(family: str, row: Mapping[str, Any]) -> str:
+    """The shell of a row of the results table in words: `dit shell`, `lightning shell, no rope, adaln single`.
+
+    `row` has columns `shell.<key>`; one without a value is of a record of before there were shells to choose.
+    """
+    found = FAMILIES.get(family)
+    values = {key: value for key in PLAIN if (value := row.get(f"shell.{key}")) is not None and value == value}
+    if found is None or not values:
+        return f"{row.get('shell.preset') or 'dit'} shell"
+    asked = ShellOptions.model_construct(**{**dict.fromkeys(ShellOptions.model_fields), **values}).asked_of(found)
+    preset = asked.pop("preset", None)
+    singles = [_in_words(key.replace("_", " "), value) for key, value in asked.items()]
+    return ", ".join([f"{preset or 'dit'} shell"] * (preset is not None or not singles) + singles)
+
+
 def plain(family: str) -> str:
     """The default setting in words: `plain: full K, convection, reaction, S = 1`."""
     found = FAMILIES.get(family)
@@ -151,12 +167,14 @@ def _said(family: str, name: str, value: Any) -> str:
     if isinstance(value, bool | str) and (name, value) in known:
         return known[name, value]
     title = name.replace("_", " ")
+    symbol = _SYMBOLS.get(model, {}).get(name)
+    return f"{symbol} = {value}" if symbol and not isinstance(value, bool) else _in_words(title, value)
+
+
+def _in_words(title: str, value: Any) -> str:
     if value is True:
         return title
-    if value is False or value == "off":
-        return f"no {title}"
-    symbol = _SYMBOLS.get(model, {}).get(name)
-    return f"{symbol} = {value}" if symbol else f"{title} {value}"
+    return f"no {title}" if value is False or value == "off" else f"{title} {value}"
 
 
 def _place(option: Option, value: Any) -> tuple[int, float, str]:

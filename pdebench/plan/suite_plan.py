@@ -188,10 +188,15 @@ def _asked(cell: Cell, classes: int | None, device: Device) -> _Asked:
     name, arguments = build_of(cell, classes)
     micro_batch = train.batch_size // (train.processes * train.accumulate)
     return _Asked(
-        Model(name, tuple(arguments.items())),
+        Model(name, tuple((key, _plain(value)) for key, value in arguments.items())),
         Pass(micro_batch, precision, cell.task, device.kind, device.capability) if train.steps else None,
         None if evaluation is None else Pass(evaluation.batch, precision, cell.task, device.kind, device.capability),
     )
+
+
+def _plain(value: Any) -> Any:
+    """A value that can be looked up: pairs in the place of a mapping, which `create_model` takes too."""
+    return tuple(value.items()) if isinstance(value, dict) else value
 
 
 def _rates(cell: Cell, device: Device) -> Rates:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pdebench.errors import printable
-from pdebench.models.settings import setting_of
+from pdebench.models.settings import setting_of, shell_of
 from pdebench.plan.suite_plan import Plan, Prediction
 from pdebench.suite.config import Cell
 from pdebench.tasks.registry import TASKS
@@ -125,6 +125,7 @@ def _names(predictions: Sequence[Prediction], cells: Sequence[Cell]) -> list[str
     details = [
         {
             "setting": str(setting),
+            "shell": shell_of(cell.model.family, cell.flat()),
             "width": f"width {cell.model.width}",
             "depth": f"depth {cell.model.depth}",
             "data": cell.data.name,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pdebench.models.shell_options import PLAIN
 from pdebench.report import formatting
 from pdebench.report.frame import SEED, named, plain_values
 from pdebench.suite.identity import NEUTRAL
@@ -18,6 +19,7 @@ LEARNT = (
     "model.size",
     "model.patch",
     "model.patch_frames",
+    *(f"shell.{key}" for key in PLAIN),
     "train.",
     "device",
 )

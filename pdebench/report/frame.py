@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pdebench.metrics.metric import Score
-from pdebench.models.settings import OptionSetting, options_of, setting_of
+from pdebench.models.settings import OptionSetting, options_of, setting_of, shell_of
 from pdebench.report.sets import set_names
 from pdebench.results.record import declared_as
 from pdebench.stats.cells import fill_in
@@ -52,6 +52,9 @@ SEED = "train.seed"
 DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 """Resolved in every record, whether a suite gave them or they follow from the size, the options or a matched cost."""
 
+SHELL = "shell"
+"""Of the configuration in words: all keys of a shell."""
+
 REVISION = "model.revision"
 """Of the family: rows of two revisions are runs of two things. Only where some row says which it is of."""
 
@@ -61,7 +64,7 @@ SOURCE = "model.source"
 CLIP = ("data.frames", "data.frame_stride", "model.patch_frames")
 """Keys of clips that change what is learned and how many tokens it is cut into; a table of images may have none."""
 
-BUDGET = ("model.size", "model.patch", *CLIP, "train.steps", "train.batch_size")
+BUDGET = ("shell.preset", "model.size", "model.patch", *CLIP, "train.steps", "train.batch_size")
 """Keys that split a comparison where a family was run with more than one value of them."""
 
 TEXT = (
@@ -79,6 +82,7 @@ TEXT = (
     "data_checksum",
     "warnings",
     "sampled_from",
+    "shell.preset",
     "model.family",
     "model.size",
     "model_name",
@@ -342,9 +346,14 @@ def settings_of(table: pd.DataFrame) -> list[OptionSetting]:
 
 
 def plain_config(table: pd.DataFrame) -> pd.DataFrame:
-    """The configuration of each row as text, empty where a key has no value."""
+    """The configuration of each row as text, empty where a key has no value; of the shell's keys one in words."""
     names = [str(name) for name in table if str(name).startswith(CONFIG_PREFIXES)]
-    return pd.DataFrame({name: plain_values(table[name]) for name in names}, index=table.index)
+    texts = {name: plain_values(table[name]) for name in names}
+    keys = [str(name) for name in table if str(name).startswith("shell.")]
+    if keys:
+        rows = records(table[["model.family", *keys]])
+        texts[SHELL] = pd.Series([shell_of(str(row["model.family"]), row) for row in rows], table.index, dtype=object)
+    return pd.DataFrame(texts, index=table.index)
 
 
 def plain_values(values: pd.Series) -> pd.Series:
@@ -365,6 +374,10 @@ def plain_values(values: pd.Series) -> pd.Series:
 
 def named(column: str, value: str) -> str:
     """`train.batch_size` and 32 as `batch size 32`."""
+    if column == SHELL:
+        return value
+    if column == "shell.preset":
+        return f"{value} shell"
     return f"{column.split('.', 1)[1].replace('_', ' ')} {value}"
 
 

@@ -17,11 +17,12 @@ CONTENT = ("data.content", "data_checksum")
 CODE = ("family_revision", "family_source")
 """Columns that say which code a family was, whatever it is called."""
 
+PRESET = "shell.preset"
 UNTRAINED = "not trained"
 ELSEWHERE = "done in another row"
 
 _RESULTS = {"cell", "status", "model.family", "params", "images_seen", "flops_train"}
-_CONFIGURED = ("data.", "model.", "train.", "evaluate.", "measure.")
+_CONFIGURED = ("data.", "shell.", "model.", "train.", "evaluate.", "measure.")
 _SCALED = {
     "model.family",
     "model.size",
@@ -78,6 +79,10 @@ def told_apart(table: pd.DataFrame) -> tuple[str, ...]:
     alike = [rows["model.family"].astype(str), rows["model.size"].astype(str)] if "model.size" in rows else []
     known = [name for name in configured(rows) if not (name.startswith("data.") and name in CONTENT)]
     varied = [name for name in known if alike and (rows[name].astype(str).groupby(alike).nunique() > 1).any()]
+    if PRESET in varied:  # it tells the shell's other keys, where nobody changed one by itself
+        said = [*alike, rows[PRESET].astype(str)]
+        varied = [name for name in varied if not name.startswith("shell.") or name == PRESET
+                  or (rows[name].astype(str).groupby(said).nunique() > 1).any()]  # fmt: skip
     return by_data(rows, ("model.family", *varied))
 
 

@@ -24,7 +24,7 @@ class TooSmall(Exception):
 
 def flops_of_step(cell: Cell) -> float:
     """FLOPs of one optimiser step: 3 x 2 x MACs x batch (a backward pass costs two forward; no recomputation)."""
-    family, model = FAMILIES[cell.model.family], cell.model
+    family, model = FAMILIES[cell.model.family].in_shell(cell.shell), cell.model
     options = family.options(**model.options)
     dimensions = family.dimensions(model.size, options, **model.dimensions)
     source = SOURCES[cell.data.name]

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from pdebench.data import registry
 from pdebench.data.source import Source
-from pdebench.models.registry import Dimensions, Family, parse_name
+from pdebench.models.registry import FAMILIES, Dimensions, Family, parse_name
+from pdebench.models.shell_options import ShellOptions
 from pdebench.suite.config import Cell, DataConfig
 from pdebench.tasks.registry import TASKS
 from pdebench.tasks.task import Outputs
@@ -18,7 +19,7 @@ DIMENSIONS = ("depth", "width", "heads", "mlp_hidden")
 IMAGES = (
     "input_size", "in_channels", "num_classes", "learn_sigma", "patch_frames", "head", "out_channels", "conditioned",
 )  # fmt: skip
-REGULARISED = ("stochastic_depth",)
+OTHERS = ("stochastic_depth", "shell")
 """Arguments of `create_model`; what is in none of these is an option of the family."""
 
 
@@ -35,6 +36,7 @@ def build_of(cell: Cell, classes: int | None) -> tuple[str, dict[str, Any]]:
         **{key: value for key, value in outputs._asdict().items() if value != Outputs._field_defaults.get(key, value)},
         **({} if model.patch_frames == 1 else {"patch_frames": model.patch_frames}),
         **cell.train.of_the_model,
+        **({"shell": shell} if (shell := cell.shell.changes(FAMILIES[model.family])) else {}),
         **model.dimensions,
         **model.options,
     }
@@ -56,7 +58,7 @@ class Resolved(NamedTuple):
 
 
 def resolved(name: str, build: Mapping[str, Any]) -> Resolved:
-    """The family, dimensions, patch and options of `create_model(name, **build)`.
+    """The family in its shell, dimensions, patch and options of `create_model(name, **build)`.
 
     Raises:
         ModelError: there is no such model.
@@ -64,7 +66,8 @@ def resolved(name: str, build: Mapping[str, Any]) -> Resolved:
     """
     family, size, patch = parse_name(name)
     options = family.options(
-        **{key: value for key, value in build.items() if key not in (*DIMENSIONS, *IMAGES, *REGULARISED)}
+        **{key: value for key, value in build.items() if key not in (*DIMENSIONS, *IMAGES, *OTHERS)}
     )
     given = {key: build[key] for key in DIMENSIONS if key in build}
+    family = family.in_shell(ShellOptions(**dict(build.get("shell", ()))))
     return Resolved(family, family.dimensions(size, options, **given), patch, options)

@@ -28,6 +28,7 @@ from pdebench.errors import DimensionError
 from pdebench.files.validators import distinct, known, registered
 from pdebench.files.yaml_source import dump_yaml
 from pdebench.models.registry import FAMILIES, Dimensions
+from pdebench.models.shell_options import ShellOptions
 from pdebench.models.sizes import SIZES
 from pdebench.suite.identity import identity_of
 from pdebench.tasks.registry import TASKS
@@ -120,8 +121,10 @@ class ModelConfig(Section):
     mlp_hidden: int | None = Field(default=None, gt=0, description="Hidden width of the MLP, in place of the family's.")
 
     @model_validator(mode="after")
-    def _fill_in_options_and_dimensions(self) -> Self:
+    def _fill_in_options_and_dimensions(self, info: ValidationInfo) -> Self:
         family = FAMILIES[self.family]
+        if info.context is not None:  # the shell, on which the MLP's hidden width depends
+            family = family.in_shell(info.context)
         options = family.options.model_validate_json(json.dumps(self.options), strict=True)
         if self.__pydantic_extra__ is not None:
             self.__pydantic_extra__.update(options.model_dump(mode="json"))
@@ -139,6 +142,13 @@ class ModelConfig(Section):
     def dimensions(self) -> dict[str, int | None]:
         """Depth, width, heads and the MLP's hidden width; null is what the family has none of."""
         return {name: getattr(self, name) for name in Dimensions._fields}
+
+    @property
+    def resolved(self) -> Dimensions:
+        """The same, typed; a model has a depth and a width from where it is read."""
+        assert self.depth is not None
+        assert self.width is not None
+        return Dimensions(self.depth, self.width, self.heads, self.mlp_hidden)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -289,6 +299,7 @@ class Header(Section):
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataConfig,
+    "shell": ShellOptions,
     "model": ModelConfig,
     "train": TrainSection,  # what every task is trained by
     "evaluate": Evaluation,  # what every task can be asked
@@ -312,7 +323,8 @@ class Cell(Section):
     suite: SuiteName
     task: TaskName = DEFAULT_TASK
     data: DataConfig
-    model: ModelConfig
+    shell: ShellOptions = ShellOptions()
+    model: SerializeAsAny[ModelConfig]
     train: SerializeAsAny[TrainSection]
     evaluate: SerializeAsAny[Evaluation] = Field(default_factory=dict, validate_default=True)  # type: ignore[arg-type]
     measure: MeasureConfig = MeasureConfig()
@@ -325,6 +337,18 @@ class Cell(Section):
         if kind is None:  # there is no such task, which is said of it
             return Evaluation()
         return value if isinstance(value, kind) else kind.model_validate_json(json.dumps(value), strict=True)
+
+    @field_validator("model", mode="plain")
+    @classmethod
+    def _in_its_shell(cls, value: Any, info: ValidationInfo) -> ModelConfig:
+        if isinstance(value, ModelConfig):
+            return value
+        return ModelConfig.model_validate_json(json.dumps(value), strict=True, context=info.data.get("shell"))
+
+    @model_validator(mode="after")
+    def _as_the_family_has_it(self) -> Self:
+        object.__setattr__(self, "shell", self.shell.resolved_for(FAMILIES[self.model.family]))  # frozen from here on
+        return self
 
     @cached_property
     def id(self) -> str:

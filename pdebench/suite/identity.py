@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pdebench.models.registry import FAMILIES
+from pdebench.models.shell_options import PLAIN
 
 # Keys that came after results had been kept, each with the value that means what was done before there was such a key.
 # At that value, which is not always the default, a key is left out of the digest: so results of then stay the results
@@ -31,6 +32,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "frames": None,
         "frame_stride": 1,
     },
+    "shell": {"preset": "dit", **PLAIN},
     "model": {"patch_frames": 1},
     "train": {
         "compile": "eager",
@@ -82,6 +84,7 @@ def identity_of(config: Mapping[str, Any]) -> str:
     if decides["train"]["init_content"] is not None:
         decides["train"] |= {"init": None}
     decides["train"]["precision"] = FORMERLY.get(precision := decides["train"]["precision"], precision)
+    decides["shell"]["preset"] = NEUTRAL["shell"]["preset"]  # a name for what the other keys say
     family = FAMILIES[decides["model"]["family"]]
     if family.revision > 1:
         decides["model"]["revision"] = family.revision

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pdebench.errors import printable
-from pdebench.models.settings import setting_of
+from pdebench.models.settings import setting_of, shell_of
 from pdebench.suite.config import Cell
 
 PATHS = ("data.path", "train.init")
@@ -32,7 +32,12 @@ def names_of(flat: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     for identity, row in flat.items():
         if (family := of[identity]) in several:
             parts[identity] = (family, str(setting_of(family, row)))
+    shells = {identity: shell_of(of[identity], row) for identity, row in flat.items()}
+    if len(set(shells.values())) > 1:
+        parts = {identity: (*part, shells[identity]) for identity, part in parts.items()}
     for key in keys:
+        if key.startswith("shell."):
+            continue
         values = {identity: str(row.get(key)) for identity, row in flat.items()}
         values = dict(zip(values, shortest(list(values.values())), strict=True)) if key in PATHS else values
         told = set(parts.values())

@@ -333,16 +333,19 @@ def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list
 def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | ModelError]) -> Cell | list[Problem]:
     """The cell at the size that a match gives its model; `sizes` holds those found so far, for all seeds alike."""
     model, resolution = cell.model, cell.data.resolution
-    key = f"{SOURCES[cell.data.name].sides(cell.data)} {resolution} {model.model_dump_json()}"
+    key = f"{SOURCES[cell.data.name].sides(cell.data)} {resolution} {model.model_dump_json()} {cell.shell}"
     if key not in sizes:
-        family = FAMILIES[model.family]
+        family, reference = FAMILIES[model.family], FAMILIES[match.to]
         sides = SOURCES[cell.data.name].sides(cell.data)
         setting = matching.MatchSetting(
             model.size, model.patch, resolution, match.by, TASKS[cell.task].conditioned, model.patch_frames,
             sides if len(sides) == 3 else None,
         )  # fmt: skip
         try:
-            sizes[key] = matching.match(family, family.options(**model.options), FAMILIES[match.to], setting)
+            sizes[key] = matching.match(
+                family.in_shell(cell.shell), family.options(**model.options),
+                reference.in_shell(cell.shell.for_another(family, reference)), setting,
+            )  # fmt: skip
         except ModelError as error:
             sizes[key] = error
     size = sizes[key]

@@ -27,6 +27,7 @@ from pdebench.models import closed_form
 from pdebench.models.backbone_cost import backbone_cost
 from pdebench.models.grid import InputSize
 from pdebench.models.registry import Dimensions, Family
+from pdebench.models.shell import Shell
 
 By = Literal["params", "macs"]
 
@@ -119,14 +120,17 @@ def _shown(family: Family, options: BaseModel, dimensions: Dimensions, setting: 
 
 
 class _Line(NamedTuple):
-    """The models of one width: a cost around the blocks, and one of each block."""
+    """The models of one width: a cost around the blocks, one of each block, and one of each skip between blocks."""
 
     own: Dimensions
     around: float
     block: float
+    skip: float
+    shell: Shell
 
     def at(self, depth: int) -> Candidate:
-        return Candidate(self.own._replace(depth=depth), self.around + depth * self.block)
+        found = self.around + depth * self.block + self.shell.skips_of(depth) * self.skip
+        return Candidate(self.own._replace(depth=depth), found)
 
 
 class _Search:
@@ -180,8 +184,9 @@ class _Search:
 
     def _line(self, width: int) -> _Line:
         one = self.family.dimensions(self.setting.size, self.options, depth=1, width=width)
-        first, second = (self._cost(one._replace(depth=depth)) for depth in (1, 2))
-        return _Line(one, 2 * first - second, second - first)
+        first, second, third = (self._cost(one._replace(depth=depth)) for depth in (1, 2, 3))
+        skip = third - 2 * second + first if self.family.shell.skips else 0.0
+        return _Line(one, 2 * first - second, second - first, skip, self.family.shell)
 
     def _channel(self, width: int) -> float:
         """The cost of one more hidden channel in the MLP of a block."""

@@ -66,8 +66,9 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     family = FAMILIES[cell.model.family]
     found |= {"model.family": cell.model.family, "model.size": "XXS", "model.patch": cell.model.patch}
     found |= {f"model.{key}": value for key, value in cell.model.options.items()}
+    found |= {f"shell.{key}": value for key, value in cell.shell.asked_of(family).items()}
     if family.heads:
-        found["model.depth"] = 2
+        found["model.depth"] = 3 if cell.shell.skips else 2
     train = cell.train.model_dump(mode="json")
     short: dict[str, Any] = {
         "steps": min(STEPS, cell.train.steps),

@@ -31,6 +31,7 @@ from pdebench.tasks.registry import TASKS
 
 Raw = Mapping[str, Any]
 # The same for every cell of a suite, and so neither in the grid nor in a cell.
+FEWEST_BLOCKS = 3  # for one skip: a block, one in the middle, and a partner
 OVERALL: dict[str, type[BaseModel]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
 NESTED: dict[str, type[BaseModel]] = {**given(DEFAULT_TASK), **OVERALL}
 """What a suite holds keys under: the sections of a cell, its budget, and what is the same for all."""
@@ -169,6 +170,8 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
             "neither; leave it out"
         )
         return [Problem(("model", option), message, shared=(("task",), ("model", "family")))]
+    if (refused := _refused_shell(cell)) is not None:
+        return [refused]
     if cell.train.processes > 1 and (cell.measure.parts or cell.measure.largest_batch):
         where = ("measure", "parts" if cell.measure.parts else "largest_batch")
         several = "devices" if cell.train.devices > 1 else "nodes"
@@ -217,6 +220,24 @@ def _misfit(cell: Cell) -> Problem | None:
         message = f"is of images; it cannot be told of {KINDS[len(grid)]}, whose axes are not rows and columns alone"
         return Problem(("measure", "spatial"), message, shared=(("data", "name"),))
     return None
+
+
+def _refused_shell(cell: Cell) -> Problem | None:
+    """What of the shell the model cannot have, or None where it can have all."""
+    model, sides = cell.model, SOURCES[cell.data.name].sides(cell.data)
+    refused = cell.shell.refusal(
+        FAMILIES[model.family], model.resolved, len(sides), conditioned=TASKS[cell.task].conditioned
+    )  # fmt: skip
+    if refused is None and cell.shell.skips and model.resolved.depth < FEWEST_BLOCKS:
+        refused = (
+            "skips",
+            f"joins blocks around a middle one, and a model of {model.depth} has none: give it more depth",
+        )
+    if refused is None:
+        return None
+    key, message = refused
+    shared = (("shell", "preset"), ("model", "family"), ("task",), ("model", "depth"))
+    return Problem(("shell", key), message, shared=shared)
 
 
 def _options_of(model: ModelConfig) -> tuple[Where, ...]:
@@ -315,7 +336,8 @@ def _unknown_key(key: str, section: str | int, model: type[BaseModel], families:
     known += [option for family in families for option in options_of(family)]
     takers = [task for task in TASKS.built_in if key in fields(given(task).get(str(section), model))]
     if section and takers and model in (given(task)[str(section)] for task in TASKS.at_hand()):
-        return f"is a key of the task {' and '.join(takers)}, and this is another task's suite; leave it out"
+        tasks = f"task{'s' * (len(takers) > 1)} {' and '.join(takers)}"
+        return f"is a key of the {tasks}, and this is another task's suite; leave it out"
     others = [other for other, model in NESTED.items() if other != section and key in fields(model)]
     if section and others:
         return f"unknown key; it belongs under '{others[0]}:'"

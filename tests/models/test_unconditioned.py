@@ -20,6 +20,12 @@ CLASSES = 10
 PLAIN = {"input_size": 16, "in_channels": 3, "num_classes": None, "conditioned": False}
 VECTOR = {**PLAIN, "head": "vector", "out_channels": CLASSES}
 
+# compiling takes seconds a family: attention, a PDE in Fourier space and a scan always
+COMPILED = [
+    family if family in ("DiT", "PDE-SSM-DiT", "Mamba-DiT") else pytest.param(family, marks=pytest.mark.exhaustive)
+    for family in FAMILIES
+]
+
 
 def opened(model: Backbone) -> Backbone:
     """The model with a head that is no longer of zeros."""
@@ -61,7 +67,7 @@ def test_nothing_in_it_knows_of_times_and_labels(family: str) -> None:
         assert create_model(f"{family}-XXS/4", depth=1, **PLAIN)(x, None).shape == x.shape  # the other head
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", COMPILED)
 def test_it_is_one_graph(family: str) -> None:
     model = opened(create_model(f"{family}-XXS/4", depth=1, stochastic_depth=0.1, **VECTOR))
     x = torch.randn(2, 3, 16, 16)
@@ -144,7 +150,7 @@ def test_attention_in_it_costs_what_deit_does_without_its_class_token(size: str)
 
 @pytest.mark.parametrize("head", [{}, {"head": "vector", "out_channels": 100}])
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("size", "patch"), [("XXS", 2), ("S", 4)])
+@pytest.mark.parametrize(("size", "patch"), [("XXS", 2), pytest.param("S", 4, marks=pytest.mark.exhaustive)])
 def test_costs_by_hand_are_those_counted(family: str, size: str, patch: int, head: dict[str, object]) -> None:
     entry = FAMILIES[family]
     options = entry.options()

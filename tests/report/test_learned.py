@@ -67,6 +67,11 @@ def section_of(path: Path, table: pd.DataFrame) -> LearnedSection:
     return made
 
 
+def render_page(path: Path, table: pd.DataFrame) -> str:
+    page = Page(table, pd.DataFrame(columns=["folder", "cell", "step"]), {"": path})
+    return render(page, sections(page))
+
+
 def test_the_best_place_is_chosen_on_training_images() -> None:
     first = best(probe(150).trained)
     assert (first.layer, first.time, first.linear.hits) == (1, 0.9, 150)
@@ -99,8 +104,7 @@ def test_the_charts_draw(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_all_of_it(tmp_path: Path) -> None:
-    page = Page(folder_of(tmp_path), pd.DataFrame(columns=["folder", "cell", "step"]), {"": tmp_path})
-    text = render(page, sections(page))
+    text = render_page(tmp_path, folder_of(tmp_path))
     assert 'id="learned"' in text
     assert text.count('id="chart-learned-') == 4
     assert "68.6 to 80.5" in text
@@ -111,8 +115,13 @@ def test_without_noise_there_is_one_level_and_no_time_is_told(tmp_path: Path) ->
     for path in tmp_path.glob(f"cells/*/{PROBES}"):
         write_probes(path, [probe(150, times=(1.0,))])
     made = section_of(tmp_path, table)
-    assert [line.values[1][0] for line in made.lines] == ["—"] * 3
-    assert "t =" not in " ".join(finding.claim for finding in made.findings)
+    assert all(len(line.values) == len(made.heads) for line in made.lines)
+    assert [line.values[1][0] for line in made.lines] == ["75.0%"] * 3  # behind the best layer stands the probe
+    page = render_page(tmp_path, table)
+    section = page[page.index('id="learned"') :].split("</section>")[0]
+    for word in ("noise", "noised", "time", "t ="):
+        assert word not in section
+    assert not made.maps  # of one column each: the lines by layer have those numbers
 
 
 def test_probes_of_other_images_are_not_shown(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pdebench.models.mixers.attention import norms_of_queries_and_keys
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.ops.precision import as_given
+from pdebench.ops.rotary import Rotary
 
 EPSILON = 1e-15
 
@@ -25,10 +27,12 @@ class LinearAttention(Mixer):
     denominator; and, as the family's shell, the mix-FFN in the MLP's place (`models/mix_ffn.py`). Changed: SANA
     conditions its blocks by one adaLN for all and a table for each, DiT's shell by an adaLN each; and DiT's shell keeps
     its frozen positions, which SANA does without. Left out: the cross attention to a text, the norm of queries and keys
-    of later versions, fused kernels, the autoencoder that compresses 32 times. Sizes are DiT's, with heads of 32
-    channels.
+    of later versions, unless the shell has one, fused kernels, the autoencoder that compresses 32 times. Sizes are
+    DiT's, with heads of 32 channels.
 
     Without its convolutions, which are the MLP's, the mixer knows no places: permuted tokens give permuted tokens.
+    Where the shell has rotary positions, rectified queries and keys are turned in the upper sum and not in the lower,
+    which so stays positive (arXiv 2104.09864, eq. 19); an RMS norm of queries and keys comes before the ReLU.
     """
 
     implementation = "products of matrices"
@@ -38,14 +42,22 @@ class LinearAttention(Mixer):
         self.heads = place.heads
         self.qkv = nn.Linear(place.width, 3 * place.width, bias=False)
         self.proj = nn.Linear(place.width, place.width)
+        self.q_norm, self.k_norm = norms_of_queries_and_keys(place)
+        self.rotary = Rotary(place.grid, place.width // place.heads) if place.rope else None
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Attend over all tokens; `x` and the result are (B, N, D)."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.to(torch.promote_types(qkv.dtype, torch.float32)).unbind(0)  # each (B, heads, N, D / heads)
+        q, k = F.relu(self.q_norm(q)), F.relu(self.k_norm(k))
         with as_given(x):
-            ones = F.pad(v, (0, 1), value=1.0)
-            sums = F.relu(k).transpose(-1, -2) @ ones  # (B, heads, D / heads, D / heads + 1)
-            y = F.relu(q) @ sums
-        mixed = y[..., :-1] / (y[..., -1:] + EPSILON)
+            if self.rotary is None:
+                ones = F.pad(v, (0, 1), value=1.0)
+                sums = k.transpose(-1, -2) @ ones  # (B, heads, D / heads, D / heads + 1)
+                y = q @ sums
+                above, below = y[..., :-1], y[..., -1:]
+            else:
+                above = self.rotary(q) @ (self.rotary(k).transpose(-1, -2) @ v)
+                below = q @ k.sum(-2).unsqueeze(-1)
+        mixed = above / (below + EPSILON)
         return self.proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]

@@ -23,9 +23,10 @@ from pdebench.report.frame import family_order, finished, records
 from pdebench.report.sections.summary import Finding
 from pdebench.results.probes import PROBES, Counted, Place, Probe, best, read_probes
 
+AT_TIME = "At time"
 HEADS = (
     ("Best layer", "the first is 0"),
-    ("At time", "0 noise, 1 image"),
+    (AT_TIME, "0 noise, 1 image"),
     ("Linear probe", "95% interval"),
     ("Neighbours", "k = 20"),
     ("Initial weights", "their best"),
@@ -78,8 +79,9 @@ class LearnedSection:
         heads: of the table, each with its unit or meaning.
         lines: of the table.
         several: places differ, so that each line says its own.
+        noisy: some were shown noised images; else nothing on the page speaks of noise.
         curves: accuracy by layer.
-        maps: accuracy by layer and time, one of each run.
+        maps: accuracy by layer and time, one of each run that was shown noised images.
         problems: files that could not be read, a sentence each.
     """
 
@@ -87,6 +89,7 @@ class LearnedSection:
     heads: tuple[tuple[str, str], ...]
     lines: list[LearnedLine]
     several: bool
+    noisy: bool
     curves: list[Figure]
     maps: list[Figure]
     problems: list[str]
@@ -108,14 +111,16 @@ def learned_section(table: pd.DataFrame, folders: Mapping[str, Path]) -> Learned
     if not learned and not problems:
         return None
     places = list(dict.fromkeys(one.place for one in learned))
+    noised = [one for one in learned if _noisy(one.probe)]
     by_place = {place: [one for one in learned if one.place == place] for place in places}
     return LearnedSection(
         findings=[finding for place, own in by_place.items() for finding in _findings(own, place, len(places) > 1)],
-        heads=HEADS,
-        lines=[LearnedLine(one.family, one.who, one.place, _values(one)) for one in learned],
+        heads=tuple(head for head in HEADS if noised or head[0] != AT_TIME),
+        lines=[LearnedLine(one.family, one.who, one.place, _values(one, timed=bool(noised))) for one in learned],
         several=len(places) > 1,
+        noisy=bool(noised),
         curves=[_by_layer(own, table, place) for place, own in by_place.items()],
-        maps=[_map(one) for one in learned] if len(learned) <= MOST_MAPS else [],
+        maps=[_map(one) for one in noised] if len(noised) <= MOST_MAPS else [],
         problems=problems,
     )
 
@@ -158,14 +163,14 @@ def _own(probes: Sequence[Probe]) -> Probe | None:
     return shown[-1] if shown else None
 
 
-def _values(one: Learned) -> tuple[tuple[str, str], ...]:
+def _values(one: Learned, *, timed: bool) -> tuple[tuple[str, str], ...]:
     probe, first = one.probe, one.best
     assert probe.pixels is not None
     before = best(probe.initial)
     initial = f"layer {before.layer}{_at(probe, before)}"
     return (
         (str(first.layer), ""),
-        (f"{first.time:g}" if _noisy(probe) else formatting.MISSING, ""),
+        *([(f"{first.time:g}" if _noisy(probe) else formatting.MISSING, "")] if timed else []),
         _interval(first.linear),
         (_percent(first.neighbours), ""),
         (_percent(before.linear), initial),
@@ -199,8 +204,9 @@ def _findings(own: Sequence[Learned], place: str, several: bool) -> list[Finding
         f"{one.who} {_percent(one.best.linear)} (layer {one.best.layer}{_at(one.probe, one.best)})" for one in ranked
     ]
     held_out = sorted({one.probe.protocol.held_out_images for one in own})
-    basis = f"one run a family, {formatting.listed([f'{count:,}' for count in held_out])} held-out images; layer and "
-    basis += "time chosen on training images"
+    chosen = "layer and time" if any(_noisy(one.probe) for one in own) else "layer"
+    basis = f"one run a family, {formatting.listed([f'{count:,}' for count in held_out])} held-out images; {chosen} "
+    basis += "chosen on training images"
     found = [Finding(f"{where}A linear probe of a block’s output finds the class of {formatting.listed(told)}.", basis)]
     pixels = [one.who for one in ranked if not _above(one.best.linear, one.probe.pixels.linear)]  # type: ignore[union-attr]
     if pixels:
@@ -233,9 +239,10 @@ def _by_layer(own: Sequence[Learned], table: pd.DataFrame, place: str) -> Figure
                 rows.append({"family": one.family, "who": one.who, "run": run, "x": found.layer, **percent})
     title = f"Linear probe by layer, {place}"
     told = [f"{one.who} {_percent(one.best.linear)} in layer {one.best.layer}" for one in own]
+    level = ", each run at its best noise level" if any(_noisy(one.probe) for one in own) else ""
     sentence = (
-        f"{title}: held-out images in their class, %, each run at its best noise level, with 95% intervals. Best by "
-        f"training images: {formatting.listed(told)}."
+        f"{title}: held-out images in their class, %{level}, with 95% intervals. Best by training images: "
+        f"{formatting.listed(told)}."
     )
     y = alt.Y("y:Q", title=SHARE, scale=alt.Scale(zero=False))
     base = alt.Chart().encode(
@@ -254,7 +261,7 @@ def _map(one: Learned) -> Figure:
     """The linear probe of one run by layer and time, as a heat map with its numbers."""
     rows: list[Row] = [
         {
-            "layer": str(found.layer), "time": f"{found.time:g}" if _noisy(one.probe) else "image",
+            "layer": str(found.layer), "time": f"{found.time:g}",
             "y": digits(100 * found.linear.share.value), "told": f"{100 * found.linear.share.value:.1f}",
             "neighbours": digits(100 * found.neighbours.share.value),
         }

@@ -42,20 +42,6 @@ class SegmentationTask(Task):
         ),
     )
     target = "maps"
-    conventions = (
-        (
-            "Shell",
-            "Nothing is conditioned: a pre-norm ViT around each mixer, without times, labels, adaLN and gates, whose "
-            "tokens become logits by one linear layer, upsampled bilinearly to pixels. A family’s name is that of its "
-            "mixer: DiT’s, attention, makes this Segmenter’s linear decoder on a ViT.",
-        ),
-        (
-            "Scores of maps",
-            "Of the averaged weights, on all held-out images. The IoU of a class is of the pixels of all images "
-            "together, its mean over the classes that occur; pixels that are to be ignored count nowhere. The boundary "
-            "F score is that of Csurka et al. 2013, the mean over images.",
-        ),
-    )
 
     def outputs(self, classes: int | None, channels: int) -> Outputs:
         """Logits of the classes at every token, of images alone."""
