@@ -100,8 +100,8 @@ def _at_work(
     A block is given what all blocks have in common of adaLN too, if anything: to form it is no part of it.
     """
     kinds = model.cycle if model.cycle < len(model.blocks) else 1  # with partners no block is of the cost of another
-    chosen = [block.mixer if part == "mixer" else block for block in model.blocks[:kinds]]
-    subject = chosen[0] if kinds == 1 else _InTurn(chosen)
+    parts = [block.get_submodule("mixer") if part == "mixer" else block for block in model.blocks[:kinds]]
+    subject: nn.Module = parts[0] if kinds == 1 else _InTurn(parts)
     tokens, width = model.pos_embed.shape[1:]
     source = torch.Generator().manual_seed(0)
     x, c = (torch.randn(shape, generator=source) for shape in ((batch_size, tokens, width), (batch_size, width)))
