@@ -141,6 +141,22 @@ class YamlSource:
         made = {where[:depth]: place for depth in range(1, len(where)) if where[:depth] not in places}
         return YamlSource(data, self.file, {**places, **made, where: place})
 
+    def without(self, way: Where, index: int) -> YamlSource:
+        """Return a copy without one entry of the list at `way`; those after it move up, with their places."""
+        data, depth = copy.deepcopy(self.data), len(way)
+        inner: Any = data
+        for part in way:
+            inner = inner[part]
+        del inner[index]
+        places: dict[Where, SourceLocation] = {}
+        for at, place in self.places.items():
+            entry = at[depth] if len(at) > depth and at[:depth] == tuple(way) else None
+            if not isinstance(entry, int) or entry < index:
+                places[at] = place
+            elif entry > index:
+                places[(*way, entry - 1, *at[depth + 1 :])] = place
+        return YamlSource(data, self.file, places)
+
 
 def read_file(path: Path) -> YamlSource:
     """Read a YAML file that holds a mapping.

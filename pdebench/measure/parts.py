@@ -6,7 +6,7 @@ The part works on random tokens of the shape that it sees in the model, in the c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -35,6 +35,8 @@ def measure_part(
 ) -> tuple[dict[str, Any], list[float]]:
     """Time forward and backward of a part of the first block.
 
+    Where blocks of several kinds take turns, as attention within frames and through time, it is a mean of one of each.
+
     Args:
         part: `mixer`, the token mixer with its projections, or `block`, all that adaLN's gates surround.
         model: on `device`.
@@ -47,7 +49,7 @@ def measure_part(
     Returns:
         Columns that begin with the part's name, and every sample in seconds.
     """
-    subject, inputs, grad = _at_work(part, model, batch_size, precision, device)
+    subject, kinds, inputs, grad = _at_work(part, model, batch_size, precision, device)
     wanted = [*inputs, *(p for p in subject.parameters() if p.requires_grad)]
 
     def forward() -> Tensor:
@@ -66,26 +68,40 @@ def measure_part(
         both()
         if time.perf_counter() - began > seconds:
             break
-    forwards, passes = _timed(forward, device, seconds / 3), _timed(both, device, seconds)
+    forwards = [one / kinds for one in _timed(forward, device, seconds / 3)]
+    passes = [one / kinds for one in _timed(both, device, seconds)]
     row = {
         **spread(passes).columns(f"{part}_ms", 1000),
         f"{part}_forward_ms_median": spread(forwards).median * 1000,
         f"{part}_images_per_s": batch_size / spread(passes).median,
-        f"{part}_held_bytes": saved_bytes(forward, subject),
+        f"{part}_held_bytes": saved_bytes(forward, subject) // kinds,
     }
     return row, passes
 
 
+class _InTurn(nn.Module):
+    """Parts one after another, each on what left the one before."""
+
+    def __init__(self, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
+        for part in self.parts:
+            x = part(x, *rest)
+        return x
+
+
 def _at_work(
     part: Part, model: Backbone, batch_size: int, precision: str, device: torch.device
-) -> tuple[nn.Module, list[Tensor], Tensor]:
-    """The part, tokens (B, N, D) and conditioning (B, D) for it, and the gradient of its output.
+) -> tuple[nn.Module, int, list[Tensor], Tensor]:
+    """The part, of how many kinds it is, tokens (B, N, D) and conditioning (B, D), and the gradient of its output.
 
     A block is given what all blocks have in common of adaLN too, if anything: to form it is no part of it.
     """
-    block = model.blocks[0]
-    subject = block.mixer if part == "mixer" else block
-    assert isinstance(subject, nn.Module)
+    kinds = model.cycle if model.cycle < len(model.blocks) else 1  # with partners no block is of the cost of another
+    parts = [block.get_submodule("mixer") if part == "mixer" else block for block in model.blocks[:kinds]]
+    subject: nn.Module = parts[0] if kinds == 1 else _InTurn(parts)
     tokens, width = model.pos_embed.shape[1:]
     source = torch.Generator().manual_seed(0)
     x, c = (torch.randn(shape, generator=source) for shape in ((batch_size, tokens, width), (batch_size, width)))
@@ -94,7 +110,7 @@ def _at_work(
         if part == "block" and (shared := model.modulation(inputs[1])) is not None:
             inputs.append(shared)
         grad = torch.randn_like(subject(*inputs))
-    return subject.train(), [tensor.requires_grad_() for tensor in inputs], grad
+    return subject.train(), kinds, [tensor.requires_grad_() for tensor in inputs], grad
 
 
 def _timed(work: Callable[[], object], device: torch.device, seconds: float) -> list[float]:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pdebench.report import formatting
-from pdebench.report.frame import families_in, family_order, records
+from pdebench.report.frame import CLIP, families_in, family_order, plain_value, records
 
 Row = dict[str, Any]
 
@@ -107,17 +107,18 @@ class Axis:
 
 def points_of(rows: pd.DataFrame, x: Axis, y: Axis) -> list[Row]:
     """One row a cell: its family, what it ran with, and where it stands."""
+    budget = ["train.steps", "train.batch_size", "model.patch", *(name for name in CLIP if name in rows)]
     return [
         {
             "family": row["model.family"],
             "run": run_of(row),
             "setting": row["setting"],
             "size": row["model.size"],
-            "budget": f"{row['train.steps']} {row['train.batch_size']} {row['model.patch']}",
+            "budget": " ".join(plain_value(row[name]) for name in budget),
             "x": digits(row[x.column] / x.scale),
             "y": digits(row[y.column] / y.scale),
         }
-        for row in records(rows[list(dict.fromkeys([*TOLD, x.column, y.column]))])
+        for row in records(rows[list(dict.fromkeys([*TOLD, *budget, x.column, y.column]))])
     ]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pdebench.report.differences import LEARNT, ColumnDifference, beside, differences
-from pdebench.report.frame import BUDGET, SEED, families_in, named, of_samples, plain_value
+from pdebench.report.frame import BUDGET, SEED, families_in, named, of_samples, plain_value, plain_values
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def comparisons(done: pd.DataFrame) -> list[Comparison]:
     """Split finished rows into fair comparisons, each family entered once, at its best setting.
 
     Losses of two tasks have nothing in common, so a comparison is of one: see `frame.make_frame`.
-    Size, patch, steps and batch size split the comparison only where some family was run with several of
+    Size, patch, frames, steps and batch size split the comparison only where some family was run with several of
     them: a suite that gives each family a size of its own, to match their cost, still compares them.
     """
     if done.empty:
@@ -135,7 +135,8 @@ def _contest(label: str, resolution: float, entries: Sequence[Contender]) -> Com
 def budget_split(rows: pd.DataFrame) -> list[str]:
     """The keys of the budget of which some family was run with several values."""
     places = [rows["data.name"].fillna(""), rows["data.resolution"].fillna(-1), rows["model.family"]]
-    return [key for key in BUDGET if (rows[key].groupby(places).nunique() > 1).any()]
+    present = [key for key in BUDGET if key in rows]
+    return [key for key in present if (plain_values(rows[key]).groupby(places).nunique() > 1).any()]
 
 
 def best_entry(family: str, rows: pd.DataFrame) -> Contender:

@@ -61,7 +61,10 @@ REVISION = "model.revision"
 SOURCE = "model.source"
 """Digest of another package's code: rows of two are runs of two things. Only where some row has one."""
 
-BUDGET = ("shell.preset", "model.size", "model.patch", "train.steps", "train.batch_size")
+CLIP = ("data.frames", "data.frame_stride", "model.patch_frames")
+"""Keys of clips that change what is learned and how many tokens it is cut into; a table of images may have none."""
+
+BUDGET = ("shell.preset", "model.size", "model.patch", *CLIP, "train.steps", "train.batch_size")
 """Keys that split a comparison where a family was run with more than one value of them."""
 
 TEXT = (
@@ -175,14 +178,17 @@ def make_frame(frame: pd.DataFrame) -> pd.DataFrame:
     all is of one; and `repeat`, whether a finished cell is one that another folder has finished too, and had first.
     """
     table = frame.reset_index(drop=True).copy()
+    typed: dict[str, pd.Series] = {}  # put in at once: a column at a time lies in as many pieces
     for column in TEXT:
         text = table[column] if column in table else pd.Series(None, index=table.index, dtype=object)
-        table[column] = text.astype(object).where(text.notna(), None)
+        typed[column] = text.astype(object).where(text.notna(), None)
     known = [*NUMBERS, *(name for name in EFFICIENCY if name in table)]
     for column in [*known, *(column for score in scores_in(table) for column in score.columns)]:
         values = table[column] if column in table else pd.Series(np.nan, index=table.index)
-        table[column] = pd.to_numeric(values, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
-    table = table.copy()  # columns that were added one by one lie in as many pieces
+        typed[column] = pd.to_numeric(values, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+    known_before = [str(name) for name in table if name in typed]
+    order = list(dict.fromkeys([*map(str, table), *typed]))
+    table = pd.concat([table.drop(columns=known_before), pd.DataFrame(typed, index=table.index)], axis=1)[order].copy()
     if "metric_small_sample" not in table:
         table["metric_small_sample"] = None
     for rate, duration in RATES.items():

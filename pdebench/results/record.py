@@ -107,7 +107,7 @@ COLUMNS: dict[str, Column] = {
     **OF_SEGMENTATION,
     "mixer_ms_median": Column(
         "Float64",
-        "milliseconds of the first block's mixer, forward and backward, train.batch_size",
+        "milliseconds of the first block's mixer, forward and backward, train.batch_size; of kinds in turn the mean",
         title="mixer",
         gate="cost",
         timed=True,
@@ -122,7 +122,7 @@ COLUMNS: dict[str, Column] = {
     ),
     "block_ms_median": Column(
         "Float64",
-        "milliseconds of the first block, forward and backward, train.batch_size",
+        "milliseconds of the first block, forward and backward, train.batch_size; of kinds in turn the mean",
         title="block",
         gate="cost",
         timed=True,

@@ -203,10 +203,35 @@ def _overridden(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
             known += [f"grid.{swept}" for swept in known_keys(task_of(source.data))]
             raise place.error(f"there is no such key to set; {nearest_key(key, known)}", key)
         places[key] = place
+        value_read = read_value(value, place.file)
+        if key == "grid.model.family" and several:
+            source = _chosen(source, value_read, place)
+            continue
         for way in ways or [where]:
-            source = source.replaced(way, from_here(way, read_value(value, place.file), Path.cwd()), place)
+            source = source.replaced(way, from_here(way, value_read, Path.cwd()), place)
     _refuse_swept(source, places)
     return _over_includes(source, places)
+
+
+def _chosen(source: YamlSource, families: Any, place: SourceLocation) -> YamlSource:
+    """The source with the families of its several grids overridden.
+
+    A family goes where it is listed, since a grid may sweep options that only its own families take. One that no grid
+    lists goes into each that lists families, and a grid whose families were not asked for is left out.
+    """
+    grids = source.data["grid"]
+    own = {
+        at: grid["model.family"] for at, grid in enumerate(grids) if isinstance(grid, dict) and "model.family" in grid
+    }
+    asked = families if isinstance(families, list) else []
+    listed = [family for family in asked if any(isinstance(one, list) and family in one for one in own.values())]
+    for at in reversed(own):
+        kept = [one for one in asked if one not in listed or (isinstance(own[at], list) and one in own[at])]
+        if kept or not asked:
+            source = source.replaced(("grid", at, "model.family"), kept if asked else families, place)
+        else:
+            source = source.without(("grid",), at)
+    return source
 
 
 def _refuse_swept(source: YamlSource, places: Mapping[str, SourceLocation]) -> None:

@@ -27,7 +27,11 @@ def test_every_size_has_two_rows_with_its_cost() -> None:
     cost, params = count_by_name("DiT-S/2", input_size=64)
     assert (row["params"], row["macs"]) == (params, cost.macs)
     assert (row["depth"], row["width"], row["heads"], row["patch"]) == (12, 384, 6, 2)
-    assert (row["mixer"], row["paper"], row["options"]) == (FAMILIES["DiT"].summary, FAMILIES["DiT"].paper, {})
+    assert (row["mixer"], row["paper"], row["options"]) == (
+        FAMILIES["DiT"].summary,
+        FAMILIES["DiT"].paper,
+        {"attention": "full"},
+    )
     for smaller, larger in pairwise(rows[::2]):
         assert smaller["macs"] < larger["macs"]
 

@@ -1,5 +1,7 @@
 """A mixer or a block by itself: what it keeps, and that its time is a time."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -44,3 +46,24 @@ def _measured(family: str, part: str) -> tuple[dict[str, float], list[float]]:
     with torch.device("cpu"):
         model = create_model(f"{family}-XXS/2", input_size=32, depth=1, num_classes=None)
     return measure_part(part, model, batch_size=BATCH, precision="fp32", device=CPU, seconds=0.05)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", ["mixer", "block"])
+def test_blocks_of_two_kinds_are_a_mean_of_both(part: Literal["mixer", "block"]) -> None:
+    """Attention within frames and through time: what is kept, and which weights work, is of one block of each."""
+    clip = {"input_size": (4, 8, 8), "depth": 4, "num_classes": None}
+    model = create_model("DiT-XXS/4", attention="factorised", **clip)
+    counts = [0, 0]
+    for layer in (0, 1):
+
+        def count(*_: object, layer: int = layer) -> None:
+            counts[layer] += 1
+
+        model.blocks[layer].mixer.register_forward_hook(count)  # type: ignore[union-attr]
+    row, passes = measure_part(part, model, batch_size=2, precision="fp32", device=CPU, seconds=0.01)
+    full, _ = measure_part(
+        part, create_model("DiT-XXS/4", **clip), batch_size=2, precision="fp32", device=CPU, seconds=0.01
+    )
+    assert counts[0] == counts[1] > 0
+    assert row[f"{part}_ms_median"] == pytest.approx(1000 * sorted(passes)[len(passes) // 2], rel=0.5)
+    assert row[f"{part}_held_bytes"] == pytest.approx(full[f"{part}_held_bytes"], rel=0.2), "of one block, not of two"

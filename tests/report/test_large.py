@@ -16,8 +16,18 @@ from pdebench.report.frame import make_frame, representatives
 from pdebench.report.html import write_report
 from pdebench.report.sections.curves import MOST_RUNS, loss_figure
 from pdebench.report.sections.tables import MOST_ROWS
+from pdebench.tasks.scores import SCORES
 
 SMALL = 5_000_000
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_table_with_every_score_is_made_without_a_warning_of_pieces() -> None:
+    frame = synthetic.results()
+    names = [score.column for score in SCORES.values()]
+    scored = pd.DataFrame(1.0, index=frame.index, columns=names)
+    table = make_frame(pd.concat([frame.drop(columns=names, errors="ignore"), scored], axis=1))
+    assert (table[names] == 1.0).all(axis=None)
 
 
 @pytest.fixture(scope="module")

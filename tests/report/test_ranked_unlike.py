@@ -228,3 +228,34 @@ def test_what_cells_warn_of_is_a_section(tmp_path: Path) -> None:
     text = section(page(frame, tmp_path), "warnings")
     assert "2 of 42 files are left out All 9 cells." in text
     assert "a kernel stands in 3 of 9 cells (DiT)." in text
+
+
+@pytest.mark.parametrize("column", ["model.patch_frames", "data.frames", "data.frame_stride"])
+def test_clips_that_are_cut_otherwise_are_no_seeds_of_one_another_and_no_rivals(tmp_path: Path, column: str) -> None:
+    frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"))
+    twice = [frame.assign(**{column: 2}), frame.assign(**{column: 4, "train_images_per_s": 10.0})]
+    frame = pd.concat(twice, ignore_index=True)
+    frame["cell"] = [f"{n:012x}" for n in range(len(frame))]
+    found = comparisons(finished(make_frame(frame)))
+    word = column.partition(".")[2].replace("_", " ")
+    assert [one.label for one in found] == [f"32 px, {word} 2", f"32 px, {word} 4"]
+    assert all(entry.seeds == 3 for one in found for entry in one.entries)
+    assert re.search(rf"DiT, {word} 4 10(\.0)? at 64", page(frame, tmp_path))
+
+
+def test_factorised_attention_is_a_curve_of_its_own_and_no_seed_of_the_full_one(tmp_path: Path) -> None:
+    frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"))
+    more = frame[frame["model.family"] == "DiT"].assign(
+        **{"model.attention": "factorised", "train_images_per_s": 10.0, "cell": ["a" * 12, "b" * 12, "c" * 12]}
+    )
+    frame = pd.concat([frame, more], ignore_index=True)
+    html = page(frame, tmp_path)
+    assert re.search(r"DiT, attention factorised 10(\.0)? at 64", html)
+    assert "attention factorised" in section(html, "findings") + section(html, "ablation")
+
+
+def test_there_is_no_heading_of_parts_without_a_word_on_them(tmp_path: Path) -> None:
+    frame = synthetic.results(families=("DiT",), seeds=(0,))
+    more = frame.assign(**{"model.attention": "factorised", "cell": "a" * 12})
+    text = findings(pd.concat([frame, more], ignore_index=True), tmp_path)
+    assert not re.search(r"What the parts are worth\s*Who leads", text)

@@ -61,6 +61,39 @@ def test_an_override_reaches_every_grid_that_has_the_key(tmp_path: Path) -> None
     assert [family for family, *_ in cells(tmp_path, SUITE, "grid.model.family=[None-DiT]")][-1] == "None-DiT"
 
 
+FAMILIES = """\
+grid:
+  - model.family: [PDE-SSM-DiT, DiT]
+  - {model.family: [PDE-SSM-DiT], model.diffusion: [isotropic], train.seed: [7]}
+  - {model.family: [DiT], train.seed: [9]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("PDE-SSM-DiT", [("PDE-SSM-DiT", "full", 0), ("PDE-SSM-DiT", "isotropic", 7)]),
+        ("DiT", [("DiT", None, 0), ("DiT", None, 9)]),
+        (
+            "PDE-SSM-DiT, DiT",
+            [("PDE-SSM-DiT", "full", 0), ("DiT", None, 0), ("PDE-SSM-DiT", "isotropic", 7), ("DiT", None, 9)],
+        ),
+    ],
+)
+def test_families_that_are_asked_for_go_where_they_are_listed(
+    tmp_path: Path, asked: str, found: list[tuple[str, str | None, int]]
+) -> None:
+    """The options that one grid sweeps are of its own families: another would be refused there."""
+    text = SUITE[: SUITE.index("grid:")] + FAMILIES
+    assert cells(tmp_path, text, f"grid.model.family=[{asked}]") == found
+
+
+def test_a_family_that_no_grid_lists_goes_into_each(tmp_path: Path) -> None:
+    text = SUITE[: SUITE.index("grid:")] + FAMILIES
+    with pytest.raises(SuiteError, match="None-DiT takes no option 'diffusion'"):
+        cells(tmp_path, text, "grid.model.family=[None-DiT]")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "overrides", "expected"),
     [

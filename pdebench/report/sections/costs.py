@@ -23,10 +23,16 @@ from pdebench.report.charts import (
 )
 from pdebench.report.crossovers import CrossoverTable, CurveStanding, crossover_table, family_of, order_of, standings
 from pdebench.report.differences import EVALUATION, STEP
-from pdebench.report.frame import SUBJECT, named, plain_value, plain_values, records, timed
+from pdebench.report.frame import CLIP, SUBJECT, named, plain_value, plain_values, records, timed
 from pdebench.stats.crossover import REFERENCE, Crossover
 
 FEW = 4  # curves that a sentence can name
+
+CUT = ("model.patch", *CLIP)
+"""How samples are cut into tokens: the same number of them is of images or clips of another size, in other batches."""
+
+ATTENTION = "model.attention"
+"""Whose tokens meet in a layer of DiT: factorised it costs something else at the same number of tokens."""
 
 
 @dataclass(frozen=True)
@@ -157,15 +163,14 @@ def _cost(
 ) -> tuple[Figure, list[CurveStanding]]:
     points = points_of(rows, x, y)
     several_sizes = rows["model.size"].nunique() > 1
-    several_patches = rows["model.patch"].nunique() > 1  # the same tokens of images of another size, in other batches
-    apart = _apart(rows, x, y)
+    apart = [*_cut(rows), *_apart(rows, x, y)]
     quartiles = [f"{y.column}_q1", f"{y.column}_q3"]
-    asked = dict.fromkeys(["model.size", "model.patch", *apart, *quartiles])
+    asked = dict.fromkeys(["model.size", ATTENTION, *apart, *quartiles])
     for point, row in zip(points, records(rows[[name for name in asked if name in rows]]), strict=True):
         parts = [point["family"]]
         parts += [str(row["model.size"])] if several_sizes else []
-        parts += [f"patch {row['model.patch']:g}"] if several_patches and pd.notna(row["model.patch"]) else []
-        parts += [_said(name, row[name]) for name in apart]
+        parts += [_said(ATTENTION, "factorised")] if row.get(ATTENTION) == "factorised" else []
+        parts += [_said(name, row[name]) for name in apart if name not in CUT or plain_value(row[name])]
         point["curve"] = ", ".join(parts)
         low, high = (row.get(name) for name in quartiles)
         if low is not None and high is not None and not formatting.missing(low) and not formatting.missing(high):
@@ -187,6 +192,11 @@ def _cost(
     chart, drawn = layers(points, medians, medians, table, x, y, ticks, _crossing_rows(found))
     sentence, note = _sentence(medians, found, rows, x, y), thinned(points, medians, medians)
     return Figure(slug(y.column), capital(y.title), sentence, chart, drawn, note), found
+
+
+def _cut(rows: pd.DataFrame) -> list[str]:
+    """The columns of CUT of which the rows have several values."""
+    return [name for name in CUT if name in rows and plain_values(rows[name]).replace("", None).nunique() > 1]
 
 
 def _apart(rows: pd.DataFrame, x: Axis, y: Axis) -> list[str]:

@@ -107,7 +107,7 @@ def loss_figure(table: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
     for place in places:
         own = ends[ends["place"] == place]
         medians = {
-            family: float(own.loc[own["family"] == family, "end"].median())
+            family: float(own[own["family"] == family].groupby("trained")["end"].median().min())
             for family in families_in(table)
             if (own["family"] == family).any()
         }
@@ -115,7 +115,11 @@ def loss_figure(table: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
             told.append(
                 f"{place}: {formatting.listed([f'{name} {formatting.number(y)}' for name, y in medians.items()])}"
             )
-    last = f" Validation loss at the end, median over runs, {'; '.join(told)}." if told else ""
+    last = (
+        f" Validation loss at the end, median over runs of each family's best setting, {'; '.join(told)}."
+        if told
+        else ""
+    )
     sentence = f"Loss against optimiser steps for {formatting.plural(len(ran), 'run')}.{last}"
     note = "" if len(drawn) == len(ran) else f"Drawn are {len(drawn):,} of them: of each setting the lowest seeds."
     return Figure("loss-curves", "Loss against steps", sentence, sized(chart, 340), rows, note)
@@ -124,14 +128,21 @@ def loss_figure(table: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
 def _ends(curves: pd.DataFrame, ran: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The last validation loss of every run, drawn or not: its place, family and `end`."""
     if "val_loss" not in curves:
-        return pd.DataFrame(columns=["place", "family", "end"])
+        return pd.DataFrame(columns=["place", "family", "trained", "end"])
     loss = pd.to_numeric(curves["val_loss"], errors="coerce")
     known = curves.assign(end=loss)[(loss > 0) & (loss < math.inf) & curves["step"].notna()]
     last = known.sort_values("step", kind="stable").groupby(["folder", "cell"])["end"].last().map(digits)
     keys = pd.MultiIndex.from_frame(ran[["folder", "cell"]])
     place = cache(partial(place_of, table=table))
     of = [place(name, side) for name, side in zip(ran["data.name"], ran["data.resolution"], strict=True)]
-    found = pd.DataFrame({"place": of, "family": list(ran["model.family"]), "end": last.reindex(keys).to_numpy()})
+    found = pd.DataFrame(
+        {
+            "place": of,
+            "family": list(ran["model.family"]),
+            "trained": list(ran["trained"]),
+            "end": last.reindex(keys).to_numpy(),
+        }
+    )
     return found.dropna(subset=["end"])
 
 

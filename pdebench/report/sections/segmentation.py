@@ -121,7 +121,7 @@ def _lines(runs: Sequence[Run]) -> list[ClassLine]:
                     known.names[place],
                     f"{known.pixels[place]:.1%}",
                     tuple(formatting.MISSING if value is None else f"{value:.3f}" for value in values),
-                    tuple(value is not None and len(told) > 1 and value == max(told) for value in values),
+                    tuple(value is not None and len(set(told)) > 1 and value == max(told) for value in values),
                 )
             )
     return found
