@@ -67,7 +67,7 @@ def not_covered(device: str, grid: tuple[int, ...], dtype: torch.dtype, domain: 
         return f"not in {str(dtype).removeprefix('torch.')}"
     if len(grid) != 2 or grid[0] != grid[1] or domain * grid[0] not in SIDES[dtype] or grid[0] < min(SIDES[dtype]):
         *others, last = (str(side) for side in SIDES[dtype])
-        tokens = " x ".join(str(domain * side) for side in grid)
+        tokens = " x ".join(f"{domain * side}" for side in grid)
         return f"not on {tokens} tokens, only on squares of {', '.join(others)} or {last}"
     least = least_capability(domain * grid[0])
     found = int(_capability()) if _planned is None else _planned[1]

@@ -62,7 +62,7 @@ def test_family_options_are_filled_in(write):
     cells = load_suite(write(grid={"model.family": ["PDE-SSM-DiT", "DiT"]})).cells()
     assert cells[0].model.options["states"] == 1
     assert cells[0].flat()["model.convection"] is True
-    assert cells[1].model.options == {}
+    assert cells[1].model.options == {"attention": "full"}
 
 
 def test_an_include_extends_the_combinations_it_fits(write):
