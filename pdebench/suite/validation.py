@@ -315,7 +315,8 @@ def _unknown_key(key: str, section: str | int, model: type[BaseModel], families:
     known += [option for family in families for option in options_of(family)]
     takers = [task for task in TASKS.built_in if key in fields(given(task).get(str(section), model))]
     if section and takers and model in (given(task)[str(section)] for task in TASKS.at_hand()):
-        return f"is a key of the task{'s' * (len(takers) > 1)} {' and '.join(takers)}, and this is another task's suite; leave it out"
+        of = f"the task{'s' * (len(takers) > 1)} {' and '.join(takers)}"
+        return f"is a key of {of}, and this is another task's suite; leave it out"
     others = [other for other, model in NESTED.items() if other != section and key in fields(model)]
     if section and others:
         return f"unknown key; it belongs under '{others[0]}:'"
