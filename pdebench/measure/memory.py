@@ -39,7 +39,8 @@ class PeakMemory:
         """What `read` gives, in words for the record."""
         if self.device.type == "cuda":
             return "cuda peak allocated, less what was allocated before the model"
-        return "VmHWM less RssFile of the cell's process, less the same with its data and before its model, what was free given back"
+        before = "less the same with its data and before its model, what was free given back"
+        return f"VmHWM less RssFile of the cell's process, {before}"
 
     def read(self) -> int | None:
         """Peak bytes since construction, less the baseline."""
