@@ -35,6 +35,7 @@ from pdebench.models.transfer import at_resolution
 from pdebench.ops.precision import cast_once, resolve_precision
 from pdebench.plan.closed_form_check import disagreement, idle_parameters
 from pdebench.plan.cost_cache import cached_cost
+from pdebench.results.probes import PROBES
 from pdebench.results.store import write_atomic, write_json
 from pdebench.run.checkpoint import write_checkpoint
 from pdebench.run.preflight import refuse_graphs
@@ -54,6 +55,7 @@ from pdebench.train.loop import Progress, Trained, train
 from pdebench.train.state import Snapshots
 
 MADE = "made"  # what a task makes, until it is judged
+OF_THE_CELL = ("record.json", "timings.json", SPATIAL, PROBES)  # what no task may leave in a cell's folder
 VALIDATION_BATCH = 64  # images at a time, at most
 
 Watch = Callable[[dict[str, Any]], None]
@@ -324,12 +326,12 @@ def _judged(
     watch({"stage": "evaluate"})
     meaningful = data_registry.SOURCES[cell.data.name].meaningful
     judged = learner.judge(applied, cell.evaluate, reference, meaningful=meaningful, device=device)
-    known = (".png", ".webp", ".json")
-    if foreign := [name for name in judged.files if Path(name).suffix not in known or Path(name).name != name]:
-        raise ModelError(
-            f"the task {learner.task} leaves a file {foreign[0]!r}: a task leaves pictures and lists, NAME.png, "
-            "NAME.webp and NAME.json"
-        )
+    for name in judged.files:
+        if Path(name).name != name or Path(name).suffix not in (".png", ".webp", ".json") or name in OF_THE_CELL:
+            raise ModelError(
+                f"the task {learner.task} leaves a file {name!r}: a task leaves pictures and lists, NAME.png, NAME.webp "
+                f"and NAME.json, but not {', '.join(OF_THE_CELL)}"
+            )
     for name, content in judged.files.items():
         write_atomic(folder / name, content)
     return dict(judged.columns)

@@ -18,7 +18,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from pdebench.errors import MetricError
 from pdebench.metrics import extractor_weights, features, quality
 from pdebench.metrics.extractor_weights import DINOV2_FILE, DINOV2_VARIABLE
-from pdebench.metrics.metric import DIMENSIONS, DINOV2, EFFICIENTNET, INCEPTION
+from pdebench.metrics.metric import DIMENSIONS, DINOV2, EFFICIENTNET, I3D, INCEPTION
 from pdebench.metrics.networks import dinov2
 
 CPU = torch.device("cpu")
@@ -241,4 +241,4 @@ class _Surprise:
 
 
 def test_every_extractor_says_how_it_resizes() -> None:
-    assert set(features.RESIZE) == set(DIMENSIONS) == {EFFICIENTNET, INCEPTION, DINOV2}
+    assert set(features.RESIZE) == set(DIMENSIONS) == {EFFICIENTNET, INCEPTION, DINOV2, I3D}
