@@ -329,8 +329,8 @@ def _judged(
     for name in judged.files:
         if Path(name).name != name or Path(name).suffix not in (".png", ".webp", ".json") or name in OF_THE_CELL:
             raise ModelError(
-                f"the task {learner.task} leaves a file {name!r}: a task leaves pictures and lists, NAME.png, NAME.webp "
-                f"and NAME.json, but not {', '.join(OF_THE_CELL)}"
+                f"the task {learner.task} leaves a file {name!r}: a task leaves pictures and lists, NAME.png, "
+                f"NAME.webp and NAME.json, but not {', '.join(OF_THE_CELL)}"
             )
     for name, content in judged.files.items():
         write_atomic(folder / name, content)
