@@ -17,7 +17,7 @@ from pdebench.terminal.bar import bar
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pdebench.results.probes import Judged, Place, Probe
+    from pdebench.measure.probes import Probe, ProbedPlace, ProbeScores
     from pdebench.stats.proportion import Share
 
 T = TypeVar("T")
@@ -136,19 +136,19 @@ def _share(share: Share) -> dict[str, Any]:
     return {"accuracy": share.value, "low": low, "high": high, "images": share.trials}
 
 
-def _judged(judged: Judged) -> dict[str, Any]:
+def _judged(judged: ProbeScores) -> dict[str, Any]:
     return {
         "linear": _share(judged.linear.share), "neighbours": _share(judged.neighbours.share),
         "tuning": _share(judged.tuning.share), "penalty": judged.penalty, "converged": judged.converged,
     }  # fmt: skip
 
 
-def _placed(place: Place) -> dict[str, Any]:
+def _placed(place: ProbedPlace) -> dict[str, Any]:
     return {"layer": place.layer, "time": place.time, **_judged(place)}
 
 
 def _as_json(who: str, probe: Probe) -> dict[str, Any]:
-    from pdebench.results.probes import best
+    from pdebench.measure.probes import best
 
     assert probe.pixels is not None
     about = probe.model_dump(mode="json", exclude={"pixels", "trained", "initial", "largest"})
@@ -219,7 +219,7 @@ def _print_table(console: Console, probe: Probe, name: str) -> None:
 
 def _print_summary(console: Console, probe: Probe) -> None:
     """What is best, and what it is to be held against."""
-    from pdebench.results.probes import best
+    from pdebench.measure.probes import best
     from pdebench.terminal.text_table import TextColumn, in_columns
 
     def line(what: str, share: Share, neighbours: Share | None = None) -> list[tuple[str, str]]:
@@ -227,12 +227,12 @@ def _print_summary(console: Console, probe: Probe) -> None:
         told = (what, _number(share.value), f"{_number(low)} to {_number(high)}")
         return [(text, "") for text in (*told, "" if neighbours is None else _number(neighbours.value))]
 
-    def place(one: Place) -> str:
+    def place(one: ProbedPlace) -> str:
         return f"layer {one.layer}" + (f", t={one.time:g}" if probe.times != [1.0] else "")
 
     assert probe.pixels is not None
     first, before = best(probe.trained), best(probe.initial)
-    judged: dict[str, Judged] = {
+    judged: dict[str, ProbeScores] = {
         f"best, {place(first)}": first,
         "pixels": probe.pixels,
         f"initial weights, {place(before)}": before,

@@ -25,6 +25,7 @@ from pdebench.measure.largest_batch import Trial, largest_batch
 from pdebench.measure.memory import PeakMemory, analytic_bytes
 from pdebench.measure.operators import graph_breaks, step_counts
 from pdebench.measure.parts import measure_part
+from pdebench.measure.probes import PROBES
 from pdebench.measure.spatial.findings import SPATIAL
 from pdebench.measure.spatial.survey import IMAGES, survey
 from pdebench.models.backbone import Backbone, create_model
@@ -35,7 +36,6 @@ from pdebench.models.transfer import at_resolution
 from pdebench.ops.precision import cast_once, resolve_precision
 from pdebench.plan.closed_form_check import disagreement, idle_parameters
 from pdebench.plan.cost_cache import cached_cost
-from pdebench.results.probes import PROBES
 from pdebench.results.store import write_atomic, write_json
 from pdebench.run.checkpoint import write_checkpoint
 from pdebench.run.preflight import refuse_graphs

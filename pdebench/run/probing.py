@@ -15,20 +15,20 @@ from pdebench.data import registry
 from pdebench.data.rows import Rows
 from pdebench.data.source import ImageSet
 from pdebench.errors import DataError, ModelError, ResultsError
-from pdebench.measure.probing import BATCH, block_features, pixel_features
-from pdebench.models.backbone import Backbone, create_model
-from pdebench.ops.precision import cast_once, resolve_precision
-from pdebench.results.probes import (
+from pdebench.measure.probes import (
     PROBES,
     REVISION,
     Counted,
-    Judged,
-    Place,
     Probe,
+    ProbedPlace,
+    ProbeScores,
     Protocol,
     read_probes,
     write_probes,
 )
+from pdebench.measure.probing import BATCH, block_features, pixel_features
+from pdebench.models.backbone import Backbone, create_model
+from pdebench.ops.precision import cast_once, resolve_precision
 from pdebench.results.store import Results, read_config
 from pdebench.run.checkpoint import Checkpoint, read_checkpoint
 from pdebench.stats.linear_probe import linear_probe
@@ -45,7 +45,7 @@ HELD_OUT = 50_000  # images, at most: all that ImageNet has
 FEATURES = 2**31  # bytes of features that stand in memory at once; of more, a model is called again for the next layers
 
 Said = Callable[[int, int], None]
-"""Told how many features are judged, and of how many."""
+"""ProbeScores how many features are judged, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _probed(checkpoint: Path, asked: Asked, said: Said, splits: _Splits) -> Prob
     probe = next((one for one in kept if one.protocol == probe.protocol), probe)
     # other data, numbers or arithmetic stand beside it; what other weights had is of no more use
     others = [one for one in kept if one.protocol != probe.protocol and one.protocol.weights == probe.protocol.weights]
-    work = _Work(found, sets, asked, device)
+    work = _Job(found, sets, asked, device)
     for more in work.done(probe, layers, times, said):
         probe = more
         write_probes(path, [*others, probe])
@@ -278,11 +278,11 @@ class _Sets:
             (training.checksum, held_out.checksum),
         )  # fmt: skip
 
-    def judged(self, training: NDArray[np.float32], held_out: NDArray[np.float32]) -> Judged:
+    def judged(self, training: NDArray[np.float32], held_out: NDArray[np.float32]) -> ProbeScores:
         """Both classifiers of features of the two splits."""
         asked = (training, self.labels, held_out, self.held_out_labels)
         probed = linear_probe(*asked)
-        return Judged(
+        return ProbeScores(
             linear=_counted(probed.held_out), tuning=_counted(probed.tuning), penalty=probed.penalty,
             converged=probed.converged, neighbours=_counted(neighbours_vote(*asked)),
         )  # fmt: skip
@@ -345,7 +345,7 @@ def _begun(found: Checkpoint, cell: Cell | None, data: DataConfig, sets: _Sets, 
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Job:
     """What is to be probed, where and how."""
 
     found: Checkpoint
@@ -389,12 +389,12 @@ class _Work:
         torch.manual_seed(seed)
         return create_model(self.found.name, **self.found.build).eval().requires_grad_(False)
 
-    def _places(self, model: Backbone, layers: Sequence[int], time: float, precision: str) -> Iterator[Place]:
+    def _places(self, model: Backbone, layers: Sequence[int], time: float, precision: str) -> Iterator[ProbedPlace]:
         """What layers know at a time; features of as many as fit into memory are made in one pass."""
         model.to(self.device)
         width = model.pos_embed.shape[-1]
         at_once = max(1, FEATURES // (4 * width * (len(self.sets.training) + len(self.sets.held_out))))
-        before: tuple[NDArray[np.float32], NDArray[np.float32], Judged] | None = None
+        before: tuple[NDArray[np.float32], NDArray[np.float32], ProbeScores] | None = None
         for begin in range(0, len(layers), at_once):
             part = layers[begin : begin + at_once]
             with cast_once(model, precision, self.device):
@@ -412,5 +412,5 @@ class _Work:
                 else:
                     judged = self.sets.judged(training, held_out)
                 before = training, held_out, judged
-                yield Place(**judged.model_dump(), layer=layer, time=time)
+                yield ProbedPlace(**judged.model_dump(), layer=layer, time=time)
         model.cpu()

@@ -11,18 +11,28 @@ import vl_convert
 from synthetic import row
 
 from pdebench.errors import ResultsError
+from pdebench.measure.probes import (
+    PROBES,
+    Counted,
+    Probe,
+    ProbedPlace,
+    ProbeScores,
+    Protocol,
+    best,
+    read_probes,
+    write_probes,
+)
 from pdebench.report.frame import make_frame
 from pdebench.report.html import render, sections
 from pdebench.report.section import Page
 from pdebench.report.sections.learned import LearnedSection, learned_section
-from pdebench.results.probes import PROBES, Counted, Judged, Place, Probe, Protocol, best, read_probes, write_probes
 
 ALL = 200
 REACHED = {"PDE-SSM-DiT": 150, "DiT": 120, "None-DiT": 60}
 
 
-def judged(hits: int, tuning: int = 10) -> Judged:
-    return Judged(
+def judged(hits: int, tuning: int = 10) -> ProbeScores:
+    return ProbeScores(
         linear=Counted(hits=hits, trials=ALL), tuning=Counted(hits=tuning, trials=20), penalty=0.1, converged=True,
         neighbours=Counted(hits=hits - 10, trials=ALL),
     )  # fmt: skip
@@ -31,12 +41,12 @@ def judged(hits: int, tuning: int = 10) -> Judged:
 def probe(most: int, *, own: bool = True, times: tuple[float, ...] = (0.3, 0.9), weights: str = "w") -> Probe:
     """Made up: layer 1 of three is best at the last time, and on training images, layer 2 by luck on held-out ones."""
 
-    def place(top: int, layer: int, time: float) -> Place:
+    def place(top: int, layer: int, time: float) -> ProbedPlace:
         hits = top - 10 * (layer == 0) + 2 * (layer == 2) - 20 * (time < 0.9)
         found = judged(hits, 10 + (layer == 1) + (time > 0.5))
-        return Place(**found.model_dump(), layer=layer, time=time)
+        return ProbedPlace(**found.model_dump(), layer=layer, time=time)
 
-    def places(top: int) -> tuple[Place, ...]:
+    def places(top: int) -> tuple[ProbedPlace, ...]:
         return tuple(place(top, layer, time) for time in times for layer in range(3))
 
     protocol = Protocol(

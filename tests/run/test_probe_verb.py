@@ -17,8 +17,8 @@ from PIL import Image
 from runs import pdebench_run
 from test_sampling import checkpoint_of
 
+from pdebench.measure.probes import Probe, best, read_probes
 from pdebench.models.backbone import create_model
-from pdebench.results.probes import Probe, best, read_probes
 from pdebench.run import probing
 from pdebench.run.checkpoint import write_checkpoint
 from pdebench.run.probing import Asked, probe_checkpoint

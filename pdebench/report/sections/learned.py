@@ -16,12 +16,12 @@ import altair as alt
 import pandas as pd
 
 from pdebench.errors import ResultsError
+from pdebench.measure.probes import PROBES, Counted, Probe, ProbedPlace, best, read_probes
 from pdebench.report import formatting
 from pdebench.report.charts import Figure, Layers, Row, color_of, digits, slug, tooltip_of
 from pdebench.report.folders import cell_folder
 from pdebench.report.frame import family_order, finished, records
 from pdebench.report.sections.summary import Finding
-from pdebench.results.probes import PROBES, Counted, Place, Probe, best, read_probes
 
 AT_TIME = "At time"
 HEADS = (
@@ -55,7 +55,7 @@ class Learned:
     probe: Probe
 
     @property
-    def best(self) -> Place:
+    def best(self) -> ProbedPlace:
         """See `best`."""
         return best(self.probe.trained)
 
@@ -184,7 +184,7 @@ def _noisy(probe: Probe) -> bool:
     return probe.times != [1.0]
 
 
-def _at(probe: Probe, place: Place) -> str:
+def _at(probe: Probe, place: ProbedPlace) -> str:
     return f", t = {place.time:g}" if _noisy(probe) else ""
 
 

@@ -21,13 +21,13 @@ REVISION = 1  # raised when the same weights and images come to other numbers
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
-class Part(BaseModel):
+class StrictPart(BaseModel):
     """Strict, so that a file of something else is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Counted(Part):
+class Counted(StrictPart):
     """Images that were put into their class, of how many."""
 
     hits: Count
@@ -45,7 +45,7 @@ class Counted(Part):
         return Share(self.hits, self.trials)
 
 
-class Judged(Part):
+class ProbeScores(StrictPart):
     """Both classifiers of the same features.
 
     Attributes:
@@ -63,14 +63,14 @@ class Judged(Part):
     neighbours: Counted
 
 
-class Place(Judged):
+class ProbedPlace(ProbeScores):
     """Features of one layer, the first is 0, at one time: 0 noise, 1 the image."""
 
     layer: Annotated[int, Field(ge=0, lt=10_000)]
     time: Annotated[float, Field(ge=0, le=1)]
 
 
-class Protocol(Part):
+class Protocol(StrictPart):
     """What the numbers depend on: only those of one protocol are one table.
 
     Attributes:
@@ -94,7 +94,7 @@ class Protocol(Part):
     initial_seed: int
 
 
-class Probe(Part):
+class Probe(StrictPart):
     """All that was probed of one checkpoint by one protocol.
 
     Attributes:
@@ -120,9 +120,9 @@ class Probe(Part):
     unknown: Count
     largest: Counted
     label_unknown: bool
-    pixels: Judged | None = None
-    trained: tuple[Place, ...] = ()
-    initial: tuple[Place, ...] = ()
+    pixels: ProbeScores | None = None
+    trained: tuple[ProbedPlace, ...] = ()
+    initial: tuple[ProbedPlace, ...] = ()
 
     @property
     def chance(self) -> float:
@@ -142,13 +142,13 @@ class Probe(Part):
     def at(self, layers: Sequence[int], times: Sequence[float]) -> Probe:
         """Of these layers and times alone."""
 
-        def kept(places: Sequence[Place]) -> tuple[Place, ...]:
+        def kept(places: Sequence[ProbedPlace]) -> tuple[ProbedPlace, ...]:
             return tuple(one for one in places if one.layer in layers and one.time in times)
 
         return self.model_copy(update={"trained": kept(self.trained), "initial": kept(self.initial)})
 
 
-def best(places: Sequence[Place]) -> Place:
+def best(places: Sequence[ProbedPlace]) -> ProbedPlace:
     """The place whose linear probe did best on the training images that chose its penalty.
 
     Were it chosen on held-out images, its share of them would be too high, by the luck of the best of many.
@@ -188,5 +188,5 @@ def write_probes(path: Path, probes: Sequence[Probe]) -> None:
     raise ResultsError(f"{path} cannot hold so many layers and times: remove it, and ask for fewer")
 
 
-class _File(Part):
+class _File(StrictPart):
     probes: list[Probe]
