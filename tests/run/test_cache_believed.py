@@ -101,7 +101,7 @@ def _read(cache: Path) -> list[object]:
     (rows,) = cache.glob("features-*")
     (summed,) = cache.glob("statistics-*")
     base = about.with_suffix("")
-    splits = [image_cache._open(base, 1, split, False) for split in SPLITS]
+    splits = [image_cache._open(base, (3, 1, 1), split, False) for split in SPLITS]
     return [
         *splits,
         read_sealed(count, 2**20),

@@ -24,8 +24,8 @@ from types import SimpleNamespace
 from pathlib import Path
 from pdebench.plan import cost_cache
 cost_cache.build_of, cost_cache._entry = (lambda cell, classes: ("a", {})), (lambda name, build: Path("absent"))
-cost_cache.registry.class_count = lambda data: None
-cost_cache.count_ahead([SimpleNamespace(data=None)])
+cost_cache.registry.class_count = lambda data, target: None
+cost_cache.count_ahead([SimpleNamespace(data=None, task="generation")])
 """,
     "probe": """
 from pdebench.plan.probe import as_a_cell
