@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from pdebench.errors import ModelError
-from pdebench.models.backbone import Backbone, create_model, sincos_position_embedding
+from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.embedding import sincos_position_embedding
 from pdebench.models.grid import KINDS, InputSize, sides_of
 from pdebench.models.registry import parse_name
 from pdebench.ops.rotary import Rotary

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pdebench.errors import ModelError
-from pdebench.models.backbone import Backbone, create_model, sincos_position_embedding
+from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.embedding import sincos_position_embedding
 from pdebench.models.mixers.attention import Attention
 from pdebench.models.mixers.base import Mixer, MixerContext
 from pdebench.models.mixers.mamba import BidirectionalMamba

@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from pdebench.errors import ModelError
-from pdebench.models.backbone import Backbone, create_model, sincos_position_embedding
+from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.backbone_cost import backbone_cost
+from pdebench.models.embedding import sincos_position_embedding
 from pdebench.models.mixer_context import MixerContext
 from pdebench.models.mixers.attention import Attention
 from pdebench.models.mixers.zigma import ZigzagMamba

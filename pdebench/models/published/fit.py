@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pdebench.errors import ModelError
-from pdebench.models.backbone import sincos_position_embedding
+from pdebench.models.embedding import sincos_position_embedding
 from pdebench.models.published.layouts import Measures, PublishedLayout
 from pdebench.models.registry import FAMILIES, Family
 from pdebench.models.sizes import SIZES
