@@ -30,8 +30,8 @@ from pdebench.suite.config import (
 from pdebench.tasks.registry import TASKS
 
 Raw = Mapping[str, Any]
-# The same for every cell of a suite, and so neither in the grid nor in a cell.
 FEWEST_BLOCKS = 3  # for one skip: a block, one in the middle, and a partner
+# The same for every cell of a suite, and so neither in the grid nor in a cell.
 OVERALL: dict[str, type[BaseModel]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
 NESTED: dict[str, type[BaseModel]] = {**given(DEFAULT_TASK), **OVERALL}
 """What a suite holds keys under: the sections of a cell, its budget, and what is the same for all."""
