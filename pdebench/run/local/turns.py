@@ -81,7 +81,9 @@ class Turn:
         """Who has a device that we want, for a message: `process 123`."""
         for device, _ in self._wanted:
             with suppress(OSError, ValueError, DataError):
-                return f"process {int(disk.read_plain(_path(device), 20))}"
+                holder = int(disk.read_plain(_path(device), 20))
+                if holder != os.getpid():  # ours are other cells of this run, and we wait for who is next after them
+                    return f"process {holder}"
         return "another process"
 
 

@@ -68,6 +68,7 @@ def test_what_is_not_timed_does_not_keep_what_is_waiting() -> None:
     assert shared.take()
     assert not alone.take()
     assert not more.take()
+    assert more.holder() == "another process"  # not ours, which has the device now
     shared.give_back()
     assert alone.take()
 
