@@ -3,14 +3,14 @@
     x[i, j + 1] = A1 x[i, j] + A2 z[i, j]        z[i + 1, j] = A3 x[i, j] + A4 z[i, j]
 
 x is carried along rows, z along columns. Diagonal A make each pair of an x and a z a system of its own, in which they
-are numbers; here all are between 0 and 1. So that no state grows, arXiv 2306.06635 halves a sum of two states, but not
-where one of the two is 0, which is so along the edges of what one token reaches. From the corner [0, 0], where x = B1
-and z = B2, two edges go out,
+are numbers; here all are between 0 and 1. So that no state grows, 2-D SSM (arXiv 2306.06635, by its authors' code)
+halves a sum of two states, but not where one of the two is 0, which is so along the edges of what one token reaches.
+From the corner [0, 0], where x = B1 and z = B2, two edges go out,
 
     x[0, j] = A1^(j - 1) p    p = (A1 B1 + A2 B2) / 2        z[i, 0] = A4^(i - 1) q    q = (A3 B1 + A4 B2) / 2
 
-and feed an interior where both sums are halved; at last the edges are taken twice, as its authors' code has it. As
-power series in the shifts r (to the right) and s (down), with
+and feed an interior where both sums are halved; at last the edges are taken twice. As power series in
+the shifts r (to the right) and s (down), with
 
     1 / ((1 - A1 r / 2) (1 - A4 s / 2) - A2 A3 r s / 4)
         = sum_k [sum_i C(i, k) (A4 / 2)^(i - k) (A3 / 2)^k s^i] [sum_j C(j, k) (A1 / 2)^(j - k) (A2 / 2)^k r^j]

@@ -105,16 +105,18 @@ def _both_ways(ahead: Tensor | None, back: Tensor | None, axis: int) -> Tensor:
 class SSM2DMixer(Mixer):
     """in-projection, 2-D SSM, out-projection.
 
-    From the paper (arXiv 2306.06635) and what its authors' code does (ethanbar11/ssm_2d, which has no licence: none of
-    it is here). Kept: real, diagonal A and B between 0 and 1 as sigmoids; the halved sums, with the edges that are not
-    halved; 16 states; two systems a direction that the channels share, each with C of its own, scaled by `1 / sqrt(N)`;
-    four directions, or two of opposite corners; the initialisation; kernels as large as the grid and zero padding.
+    From the paper's abstract (arXiv 2306.06635) and what its authors' code does and says (ethanbar11/ssm_2d, which has
+    no licence: none of it is here). Kept: real, diagonal A and B between 0 and 1 as sigmoids; the halved sums, with
+    edges that are not; 16 states; two systems a direction that the channels share, each with C of its own, scaled by
+    `1 / sqrt(N)`; four directions, or two of opposite corners; the initialisation; kernels as large as the grid and
+    zero padding.
 
     Changed, so that it stands exactly where PDE-SSM's operator and S4D stand: the paper puts the layer before attention
-    in a ViT, or in the place of Mega's moving average, here it is all the mixing there is, between two projections; D
-    starts at 1 instead of N(0, 1). The kernel comes of a closed form, where they have a table of the coefficients of
-    all its monomials; flips of the image and back are a mirrored kernel. Left out: complex A, and the layer norm that
-    some of their runs have after the layer.
+    in a ViT, or in the place of Mega's moving average, here it is all the mixing there is, between two projections; D,
+    an option there, starts at 1 instead of N(0, 1). Each direction's systems are its own, as their help has it; their
+    code deals those of all directions out to the channels of each, as many in all. The kernel comes of a closed form,
+    where they have a table of the coefficients of all its monomials; flips of the image and back are a mirrored kernel.
+    Left out: complex A, and the layer norm that some of their runs have after the layer.
 
     Kernels are in tokens: the same weights are the same recurrence on any grid, which on a finer one covers less of the
     image. Zero padding makes places differ: no token sees over an edge.
