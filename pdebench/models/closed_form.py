@@ -168,6 +168,16 @@ def linear_attention(place: MixerContext, options: Any) -> Cost:
     return linear(d, 3 * d, n, bias=False) + linear(d, d, n) + mixed + _qk_norm(place)
 
 
+def ssm2d(place: MixerContext, options: Any) -> Cost:
+    """In- and out-projection; of 16 states 6 numbers of 2 systems a direction, 2 a channel and direction; D.
+
+    The convolution is of twice as many tokens along each axis.
+    """
+    d, n, states, systems = place.width, place.tokens, 16, 2
+    dynamics = options.directions * states * (6 * systems + 2 * d)
+    return linear(d, d, n).times(2) + Cost(dynamics + d, d * _spectral(*(2 * side for side in place.grid)))
+
+
 def none(place: MixerContext, options: Any) -> Cost:
     """d^2 + d parameters, n d^2 MACs."""
     return linear(place.width, place.width, place.tokens)

@@ -28,6 +28,17 @@ class AttentionOptions(BaseModel):
     )
 
 
+class SSM2DOptions(BaseModel):
+    """Into which corners of the image the state spaces of 2-D SSM look."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    directions: Literal[4, 2] = Field(
+        default=4,
+        description="4: into all corners of the image, 2: up and left, and down and right, as the paper varies it",
+    )
+
+
 class PDEOptions(BaseModel):
     """The PDE-SSM operator's terms and its surroundings; an off term has no parameters and costs nothing."""
 

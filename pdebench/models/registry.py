@@ -20,7 +20,7 @@ from pdebench.models import closed_form
 from pdebench.models.closed_form import Cost
 from pdebench.models.grid import KINDS
 from pdebench.models.mixer_context import MixerContext
-from pdebench.models.options import AttentionOptions, NoOptions, PDEOptions
+from pdebench.models.options import AttentionOptions, NoOptions, PDEOptions, SSM2DOptions
 from pdebench.models.shell import DIT, Shell
 from pdebench.models.shell_options import ShellOptions
 from pdebench.models.sizes import SIZES, Size
@@ -346,6 +346,14 @@ _BUILT_IN = (
         queries_and_keys=True,
         # heads of 32 channels, as in SANA's table 6
         sizes={name: Size(size.depth, size.width, size.width // 32) for name, size in SIZES.items()},
+    ),
+    Family(
+        "SSM2D-DiT",
+        f"{_MIXERS}.ssm2d:SSM2DMixer",
+        "2-D SSM by FFT: Roesser's state space, into four corners",
+        "arXiv 2306.06635",
+        closed_form.ssm2d,
+        options=SSM2DOptions,
     ),
     Family(
         "None-DiT",

@@ -69,6 +69,8 @@ def idle(family: str, width: int, grid: tuple[int, int], heads: int = 1, **optio
         ("Wave-DiT", 3, 1, (3, 4), {}),
         ("DiCo", 3, 1, (2, 3), {}),
         ("Linear-DiT", 4, 2, (2, 3), {}),
+        ("SSM2D-DiT", 2, 1, (3, 3), {}),
+        ("SSM2D-DiT", 2, 1, (2, 3), {"directions": 2}),
         ("None-DiT", 4, 1, (2, 3), {}),
     ],
 )

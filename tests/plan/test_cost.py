@@ -42,6 +42,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"padding": "zero", "gate": True},
         {"selective": True, "convection": False, "reaction": False},
     ],
+    "SSM2D-DiT": [{}, {"directions": 2}],
 }
 
 

@@ -31,7 +31,7 @@ def test_the_built_in_families_keep_their_colours_and_shapes_whoever_comes_along
     assert len(BUILT_IN) == palette.BUILT_IN
     assert len(set(palette.LIGHT)) == len(palette.LIGHT) == len(palette.DARK) == len(set(palette.SHAPES))
     found = looks("Own-DiT")
-    assert [found[name] for name in BUILT_IN] == list(zip(palette.LIGHT[:15], palette.SHAPES[:15], strict=True))
+    assert [found[name] for name in BUILT_IN] == list(zip(palette.LIGHT[:16], palette.SHAPES[:16], strict=True))
     assert found["PDE-SSM-DiT"][0] == "#0067b1"
 
 
