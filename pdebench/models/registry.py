@@ -348,6 +348,13 @@ _BUILT_IN = (
         sizes={name: Size(size.depth, size.width, size.width // 32) for name, size in SIZES.items()},
     ),
     Family(
+        "Hyena2D-DiT",
+        f"{_MIXERS}.hyena:Hyena2D",
+        "HyenaPixel's global filter, drawn by a network, between two gates",
+        "arXiv 2402.19305",
+        closed_form.hyena,
+    ),
+    Family(
         "None-DiT",
         f"{_MIXERS}.none:PerToken",
         "no mixing: one linear layer a token, the floor",

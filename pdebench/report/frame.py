@@ -43,6 +43,7 @@ FAMILIES = (
     "Wave-DiT",
     "DiCo",
     "Linear-DiT",
+    "Hyena2D-DiT",
     FLOOR,
 )
 """Fixes the colour and the shape of a family, whatever else is in the table."""

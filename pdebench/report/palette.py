@@ -31,9 +31,9 @@ LIGHT = (
     "#007c91",
     "#7a3fb0",
     "#4c7a1e",
+    "#2f5d8a",
     "#5f6875",
     "#b0487a",
-    "#2f5d8a",
     "#9a5b1f",
     "#3a8f5c",
     "#805a9c",
@@ -57,9 +57,9 @@ DARK = (
     "#4fd0e6",
     "#c79bff",
     "#a3d96b",
+    "#8fc0f0",
     "#a3acb8",
     "#ff9fcb",
-    "#8fc0f0",
     "#e3a865",
     "#7fe0a6",
     "#cfaee8",
@@ -83,6 +83,7 @@ SHAPES = (
     "M-1,-1H1L-1,1H1Z",  # hourglass
     "M0,-1.2L.32,-.32L1.2,0L.32,.32L0,1.2L-.32,.32L-1.2,0L-.32,-.32Z",  # star of four
     "M-1,-1L1,1V-1L-1,1Z",  # hourglass, lying
+    "M0,-1.2C.9,-.2,.9,.9,0,1C-.9,.9,-.9,-.2,0,-1.2Z",  # drop
     "M0,-1.2L.3,-.35L1.2,-.35L.48,.15L.75,1L0,.5L-.75,1L-.48,.15L-1.2,-.35L-.3,-.35Z",  # star
     "M-1.05,.5A1.05,1.05,0,1,1,1.05,.5Z",  # half a disc, upper
     "M-1.1,-.45H1.1V.45H-1.1Z",  # bar
@@ -91,12 +92,11 @@ SHAPES = (
     "M0,-1L1,0V.9L0,-.1L-1,.9V0Z",  # chevron
     "M-.45,-.9H1.2L.45,.9H-1.2Z",  # parallelogram
     "M-1.1,-1H1.1V-.3H.4V1H-.4V-.3H-1.1Z",  # tee
-    "M0,-1.2C.9,-.2,.9,.9,0,1C-.9,.9,-.9,-.2,0,-1.2Z",  # drop
     "M-1.2,0Q0,-1.4,1.2,0Q0,1.4,-1.2,0Z",  # lens
 )
 """SVG paths within about 1 of the origin, as Vega takes them."""
 
-BUILT_IN = 15
+BUILT_IN = 16
 """How many of each are the built-in families' own."""
 
 
