@@ -1,9 +1,10 @@
 """Hyena in two dimensions: a global filter that a small network draws as a function of position, between two gates.
 
-    y = v * (k * F + D)(q k)        F(p) = W_3 sin(f_2 W_2 sin(f_1 W_1 e(p))) (exp(-|delta| |p|) + s)
+    u = norm(q k)    y = v (F * u + D u)    F(p) = W_3 sin(f_2 W_2 sin(f_1 W_1 e(p))) (exp(-|delta| |p|) + s)
 
-(HyenaPixel, arXiv 2402.19305, of order 2 after Hyena, arXiv 2302.10866; each W but the last with a bias.) The filter is
-twice as large as the image along each axis, so that every token sees every other in its own way.
+(HyenaPixel, arXiv 2402.19305, of order 2 after Hyena, arXiv 2302.10866; `*` is a convolution, all else by channels,
+each W but the last has a bias.) The filter is twice as large as the image along each axis, so that every token sees
+every other in its own way.
 
 A position `p` is a displacement in units of twice the side of the image, its own along each axis: from -1/2 to 1/2,
 whatever the grid. `e` has the sine and the cosine of `2 pi m p` for the harmonics m = 1 ... 8 of each axis.
