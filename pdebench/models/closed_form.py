@@ -178,6 +178,21 @@ def ssm2d(place: MixerContext, options: Any) -> Cost:
     return linear(d, d, n).times(2) + Cost(dynamics + d, d * _spectral(*(2 * side for side in place.grid)))
 
 
+def hyena(place: MixerContext, options: Any) -> Cost:
+    """4 d^2 + 151 d + 6400 parameters: projections, a 5 x 5 convolution of 3 d channels, norms, the filter's network.
+
+    The network draws the filter once for all images. Of the 8 harmonics along an axis of s tokens no more than s - 1
+    sines and as many cosines differ at its 2 s - 1 displacements: weights of the others, for each of 64 hidden
+    channels, do what these do already.
+    """
+    d, n, hidden, harmonics = place.width, place.tokens, 64, 8
+    tokens = linear(d, 3 * d, n) + _depthwise(3 * d, n, 25) + Cost(2 * d, 2 * macs.norm(n * d)) + linear(d, d, n)
+    network = linear(4 * harmonics, hidden, 0) + linear(hidden, hidden, 0) + linear(hidden, d, 0, bias=False)
+    alike = sum(2 * max(0, harmonics - (side - 1)) for side in place.grid)
+    filtered = Cost(2 * hidden + 3 * d, d * _spectral(*(2 * side for side in place.grid)), hidden * alike)
+    return tokens + network + filtered
+
+
 def none(place: MixerContext, options: Any) -> Cost:
     """d^2 + d parameters, n d^2 MACs."""
     return linear(place.width, place.width, place.tokens)
@@ -188,9 +203,9 @@ def _qk_norm(place: MixerContext) -> Cost:
     return Cost(2 * (place.width // place.heads), 2 * macs.norm(place.tokens * place.width)).times(place.qk_norm)
 
 
-def _depthwise(d: int, n: int) -> Cost:
-    """A 3 x 3 depthwise convolution with a bias."""
-    return Cost(10 * d, macs.convolution(n * d, 9))
+def _depthwise(d: int, n: int, taps: int = 9) -> Cost:
+    """A depthwise convolution with a bias, 3 x 3 where not said."""
+    return Cost((taps + 1) * d, macs.convolution(n * d, taps))
 
 
 def _spectral(*grid: int) -> float:

@@ -356,6 +356,13 @@ _BUILT_IN = (
         options=SSM2DOptions,
     ),
     Family(
+        "Hyena2D-DiT",
+        f"{_MIXERS}.hyena:Hyena2D",
+        "HyenaPixel's global filter, drawn by a network, between two gates",
+        "arXiv 2402.19305",
+        closed_form.hyena,
+    ),
+    Family(
         "None-DiT",
         f"{_MIXERS}.none:PerToken",
         "no mixing: one linear layer a token, the floor",

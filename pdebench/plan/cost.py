@@ -20,8 +20,8 @@ Not counted, but listed in `CountedCost.uncounted`, never dropped:
     its input from dt (products, exp, softplus), as pointwise as any
     what has no handle: functions in Python (`prim::PythonOp.NAME`), scripted ones (`prim::CallFunction.NAME`) and
     operators of other packages, unless their family brings one (`Family.handles`)
-    what is formed from weights alone, once for a whole batch: `aten::matmul of weights alone`; the PDE symbol and S4D's
-    kernel (a selective PDE's is formed once for each sample)
+    what is formed from weights alone, once for a whole batch: `aten::matmul of weights alone`; the PDE symbol, S4D's
+    kernel and Hyena's filter (a selective PDE's symbol is formed once for each sample)
 
 Published counts of scans differ. Mamba's authors' and VMamba's counters have 9 FLOPs a state and token, 4.5 MACs
 (state-spaces/mamba, issue 110): forming decay and input is in them. ZigMa's (CompVis/zigma, `model_zigma.py`) adds the

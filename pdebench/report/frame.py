@@ -44,6 +44,7 @@ FAMILIES = (
     "DiCo",
     "Linear-DiT",
     "SSM2D-DiT",
+    "Hyena2D-DiT",
     FLOOR,
 )
 """Fixes the colour and the shape of a family, whatever else is in the table."""

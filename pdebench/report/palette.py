@@ -32,8 +32,8 @@ LIGHT = (
     "#7a3fb0",
     "#4c7a1e",
     "#b0487a",
-    "#5f6875",
     "#2f5d8a",
+    "#5f6875",
     "#9a5b1f",
     "#3a8f5c",
     "#805a9c",
@@ -59,8 +59,8 @@ DARK = (
     "#c79bff",
     "#a3d96b",
     "#ff9fcb",
-    "#a3acb8",
     "#8fc0f0",
+    "#a3acb8",
     "#e3a865",
     "#7fe0a6",
     "#cfaee8",
@@ -86,6 +86,7 @@ SHAPES = (
     "M0,-1.2L.32,-.32L1.2,0L.32,.32L0,1.2L-.32,.32L-1.2,0L-.32,-.32Z",  # star of four
     "M-1,-1L1,1V-1L-1,1Z",  # hourglass, lying
     "M-1.05,.5A1.05,1.05,0,1,1,1.05,.5Z",  # half a disc, upper
+    "M0,-1.2C.9,-.2,.9,.9,0,1C-.9,.9,-.9,-.2,0,-1.2Z",  # drop
     "M0,-1.2L.3,-.35L1.2,-.35L.48,.15L.75,1L0,.5L-.75,1L-.48,.15L-1.2,-.35L-.3,-.35Z",  # star
     "M-1.1,-.45H1.1V.45H-1.1Z",  # bar
     "M1.05,-.5A1.05,1.05,0,1,1,-1.05,-.5Z",  # half a disc, lower
@@ -93,13 +94,12 @@ SHAPES = (
     "M0,-1L1,0V.9L0,-.1L-1,.9V0Z",  # chevron
     "M-.45,-.9H1.2L.45,.9H-1.2Z",  # parallelogram
     "M-1.1,-1H1.1V-.3H.4V1H-.4V-.3H-1.1Z",  # tee
-    "M0,-1.2C.9,-.2,.9,.9,0,1C-.9,.9,-.9,-.2,0,-1.2Z",  # drop
     "M-1.2,0Q0,-1.4,1.2,0Q0,1.4,-1.2,0Z",  # lens
     "M-1.1,1V-1H-.4V.3H1.1V1Z",  # ell
 )
 """SVG paths within about 1 of the origin, as Vega takes them."""
 
-BUILT_IN = 16
+BUILT_IN = 17
 """How many of each are the built-in families' own."""
 
 

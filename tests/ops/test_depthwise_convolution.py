@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from pdebench.ops.depthwise_convolution import DepthwiseConvolution
 
 
-def module(width: int, grid: tuple[int, int], kind: torch.dtype = torch.float64) -> DepthwiseConvolution:
-    made = DepthwiseConvolution(width, grid)
+def module(width: int, grid: tuple[int, int], kind: torch.dtype = torch.float64, side: int = 3) -> DepthwiseConvolution:
+    made = DepthwiseConvolution(width, grid, side)
     with torch.no_grad():
         made.weight.normal_()
         made.bias.normal_()
@@ -21,13 +21,13 @@ def module(width: int, grid: tuple[int, int], kind: torch.dtype = torch.float64)
 def by_conv2d(x: Tensor, weight: Tensor, bias: Tensor, grid: tuple[int, int]) -> Tensor:
     """Channels first and contiguous, as an image usually is."""
     image = x.transpose(1, 2).reshape(len(x), -1, *grid).contiguous()
-    return F.conv2d(image, weight, bias, padding=1, groups=len(weight)).flatten(2).transpose(1, 2)
+    return F.conv2d(image, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight)).flatten(2).transpose(1, 2)
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 4), (2, 2), (5, 3), (8, 8)])
-@pytest.mark.parametrize("width", [1, 6, 32])
-def test_equals_conv2d_with_all_gradients(width: int, grid: tuple[int, int]) -> None:
-    made = module(width, grid)
+@pytest.mark.parametrize(("width", "side"), [(1, 3), (6, 3), (32, 3), (6, 1), (6, 5), (6, 7), (1, 9)])
+def test_equals_conv2d_with_all_gradients(width: int, side: int, grid: tuple[int, int]) -> None:
+    made = module(width, grid, side=side)
     x = torch.randn(3, grid[0] * grid[1], width, dtype=torch.float64, requires_grad=True)
     arguments = [x, made.weight, made.bias]
     ours, oracle = made(x), by_conv2d(x, made.weight, made.bias, grid)
@@ -52,6 +52,7 @@ def test_a_token_sees_its_eight_neighbours() -> None:
 def test_a_new_one_is_the_identity() -> None:
     x = torch.randn(2, 15, 8)
     assert torch.equal(DepthwiseConvolution(8, (3, 5))(x), x)
+    assert torch.equal(DepthwiseConvolution(8, (3, 5), 5)(x), x)
 
 
 def test_the_layout_of_the_tokens_is_kept() -> None:
@@ -73,8 +74,9 @@ def test_autocast_does_not_round_the_residual_stream() -> None:
         torch.testing.assert_close(got, true)
 
 
-def test_tokens_in_bf16_stay_so() -> None:
-    made = module(16, (4, 4), torch.float32)
+@pytest.mark.parametrize("side", [3, 5])
+def test_tokens_in_bf16_stay_so(side: int) -> None:
+    made = module(16, (4, 4), torch.float32, side)
     x = torch.randn(2, 16, 16).bfloat16().requires_grad_()
     y = made(x)
     assert y.dtype == torch.bfloat16
@@ -95,8 +97,9 @@ def test_runs_without_memory() -> None:
     assert y.is_meta
 
 
-def test_compiles_without_a_graph_break() -> None:
-    made, x = module(4, (3, 5)), torch.randn(2, 15, 4, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("side", [3, 5])
+def test_compiles_without_a_graph_break(side: int) -> None:
+    made, x = module(4, (3, 5), side=side), torch.randn(2, 15, 4, dtype=torch.float64, requires_grad=True)
     torch._dynamo.reset()
     compiled, plain = torch.compile(made, backend="aot_eager", fullgraph=True)(x), made(x)
     grads = torch.randn_like(plain)
