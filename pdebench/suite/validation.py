@@ -216,8 +216,8 @@ def _misfit(cell: Cell) -> Problem | None:
     family, grid = FAMILIES[model.family], grid_of(sides, model.patch, model.patch_frames)
     if (wrong := family.refusal(grid, family.options(**model.options))) is not None:
         return Problem(("model", "family"), wrong, shared=(("data", "name"), *_options_of(model)))
-    if len(grid) != 2 and cell.measure.spatial:
-        message = f"is of images; it cannot be told of {KINDS[len(grid)]}, whose axes are not rows and columns alone"
+    if len(grid) == 1 and cell.measure.spatial:
+        message = f"is of images and clips; {KINDS[len(grid)]} have no places in a plane"
         return Problem(("measure", "spatial"), message, shared=(("data", "name"),))
     return None
 
