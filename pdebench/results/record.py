@@ -72,7 +72,10 @@ COLUMNS: dict[str, Column] = {
         "Float64", "loss on held-out images, averaged weights", title="val loss", gate="learned", signed=True
     ),
     "val_loss_transfer": Column(
-        "Float64", "val_loss_ema at evaluate.resolution, which was not trained on", evaluated=True, signed=True
+        "Float64",
+        "val_loss_ema at evaluate.resolution, or on evaluate.frames, which were not trained on",
+        evaluated=True,
+        signed=True,
     ),
     "val_images": Column("Int64", "held-out images"),
     "train_seconds": Column("Float64", "seconds of the training steps, evaluations left out", timed=True),

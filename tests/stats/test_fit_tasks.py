@@ -1,4 +1,4 @@
-"""`pdebench fit` on results of each task: laws of its loss and of its error, and none of two tasks or lengths of clips."""
+"""`pdebench fit` on results of each task: laws of its loss and its error, and none of two tasks or lengths of clips."""
 
 from __future__ import annotations
 
