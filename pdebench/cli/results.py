@@ -203,13 +203,14 @@ def inspect(
     name = built.name
     console = Console()
     with Console(stderr=True).status("measuring") as status:
+        at = " at t = {:g}" if len(built.learner.times) > 1 else ""
         found = inspect_model(
-            built, seed, lambda time, layer: status.update(f"measuring layer {layer} at t = {time:g}")
+            built, seed, lambda time, layer: status.update(f"measuring layer {layer}{at.format(time)}")
         )
         written = [] if out is None else write_pictures(found, name, out)
     if as_json:
         typer.echo(json.dumps({"model": name, "columns": found.columns(), "survey": found.model_dump()}, indent=1))
         return
-    print_survey(console, found, name, trained=checkpoint is not None)
+    print_survey(console, found, built, trained=checkpoint is not None)
     for path in written:
         typer.echo(f"wrote {path}")

@@ -20,7 +20,7 @@ from pdebench.plan.model_costs import Model, Pass, model_costs
 from pdebench.plan.probe import this_device
 from pdebench.plan.roofline import Rates, seconds_by_kind
 from pdebench.results.store import PREDICTIONS, as_json, write_own
-from pdebench.suite.build import build_of
+from pdebench.suite.build import build_of, input_size_of
 from pdebench.suite.config import Cell
 from pdebench.suite.load import Suite
 from pdebench.tasks.registry import TASKS
@@ -144,10 +144,11 @@ def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
     classes = cache(registry.class_count)
     models = [_asked(cell, classes(cell.data, TASKS[cell.task].target), device) for cell in cells]
     wanted: dict[Model, set[Pass]] = {}
-    for model, *passes in models:
-        wanted.setdefault(model, set()).update(one for one in passes if one is not None)
+    for model, training, sampled, sampling in models:
+        wanted.setdefault(model, set()).update([training] if training is not None else [])
+        wanted.setdefault(sampled, set()).update([sampling] if sampling is not None else [])
     found_of = model_costs(wanted)
-    for cell, (model, training, sampling) in zip(cells, models, strict=True):
+    for cell, (model, training, sampled, sampling) in zip(cells, models, strict=True):
         train, evaluate, found = cell.train, cell.evaluate, found_of[model]
         cost, rates = found.cost, _rates(cell, device)
         predicted: dict[str, Any] = dict.fromkeys(_OF_TRAINING)
@@ -155,7 +156,7 @@ def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
         if training is not None:
             predicted = _step(found.steps[training], cell, device)
         if sampling is not None and (asked := TASKS[cell.task].passes(evaluate)) is not None:
-            forward = sum(seconds_by_kind(found.steps[sampling].forward, rates).values())
+            forward = sum(seconds_by_kind(found_of[sampled].steps[sampling].forward, rates).values())
             sample_seconds = forward / sampling.batch_size * (asked.images / train.processes) * asked.evaluations
         yield Prediction(
             cell=cell.id,
@@ -169,16 +170,27 @@ def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
             precision=train.precision,
             predicted_train_seconds=(predicted["predicted_step_seconds"] or 0.0) * train.steps,
             predicted_sample_seconds=sample_seconds,
-            predicted_road=next((found.steps[one].road for one in (training, sampling) if one is not None), None),
+            predicted_road=next(
+                (
+                    found_of[one].steps[how].road
+                    for one, how in ((model, training), (sampled, sampling))
+                    if how is not None
+                ),
+                None,
+            ),
             **predicted,
         )
 
 
 class _Asked(NamedTuple):
-    """What a cell's prediction rests on: its model, and the batches that a device sees at once, if it sees any."""
+    """What a cell's prediction rests on: its model, and the batches that a device sees at once, if it sees any.
+
+    `sampled` is the model at the resolution, and of clips at the length, that is evaluated.
+    """
 
     model: Model
     training: Pass | None
+    sampled: Model
     sampling: Pass | None
 
 
@@ -186,10 +198,15 @@ def _asked(cell: Cell, classes: int | None, device: Device) -> _Asked:
     train, precision = cell.train, device.arithmetic(cell.train.precision)
     evaluation = TASKS[cell.task].passes(cell.evaluate)
     name, arguments = build_of(cell, classes)
+    elsewhere = {**arguments, "input_size": input_size_of(registry.SOURCES[cell.data.name], cell.evaluated_on)}
+    model, sampled = (
+        Model(name, tuple((key, _plain(value)) for key, value in build.items())) for build in (arguments, elsewhere)
+    )
     micro_batch = train.batch_size // (train.processes * train.accumulate)
     return _Asked(
-        Model(name, tuple((key, _plain(value)) for key, value in arguments.items())),
+        model,
         Pass(micro_batch, precision, cell.task, device.kind, device.capability) if train.steps else None,
+        sampled if evaluation is not None else model,
         None if evaluation is None else Pass(evaluation.batch, precision, cell.task, device.kind, device.capability),
     )
 

@@ -129,6 +129,8 @@ def _names(predictions: Sequence[Prediction], cells: Sequence[Cell]) -> list[str
             "width": f"width {cell.model.width}",
             "depth": f"depth {cell.model.depth}",
             "data": cell.data.name,
+            "frames": f"{cell.data.frames} frames",
+            "patch_frames": f"patch_frames {cell.model.patch_frames}",
             "batch": f"batch {cell.train.batch_size}",
             "steps": f"{cell.train.steps} steps",
             "precision": cell.train.precision,

@@ -43,6 +43,7 @@ SPENT = "sample_nfe_mean"
 SAMPLED = (
     *DRAWN,
     "evaluate.resolution",
+    "evaluate.frames",
     "data.frames",
     "data.frame_stride",
     "metric_samples",
@@ -69,6 +70,7 @@ STEP = (
 EVALUATION = (
     *DRAWN,
     "evaluate.resolution",
+    "evaluate.frames",
     "evaluate.batch_size",
     "train.precision",
     "train.compile",

@@ -72,7 +72,10 @@ COLUMNS: dict[str, Column] = {
         "Float64", "loss on held-out images, averaged weights", title="val loss", gate="learned", signed=True
     ),
     "val_loss_transfer": Column(
-        "Float64", "val_loss_ema at evaluate.resolution, which was not trained on", evaluated=True, signed=True
+        "Float64",
+        "val_loss_ema at evaluate.resolution, or on evaluate.frames, which were not trained on",
+        evaluated=True,
+        signed=True,
     ),
     "val_images": Column("Int64", "held-out images"),
     "train_seconds": Column("Float64", "seconds of the training steps, evaluations left out", timed=True),
@@ -157,6 +160,12 @@ COLUMNS: dict[str, Column] = {
     "spatial_mixing_length": Column(
         "Float64", "mean distance of the gradient energy of the centre token, over times too", signed=True
     ),
+    "spatial_mixing_length_in_time": Column(
+        "Float64", "of clips: the same along time alone, at the middle of the times", signed=True
+    ),
+    "spatial_mixing_length_in_frame": Column(
+        "Float64", "of clips: the same in the frame alone, at the middle of the times", signed=True
+    ),
     "spatial_reach": Column("Float64", "mean distance of the energy of the other tokens alone", signed=True),
     "spatial_locality": Column(
         "Float64", "0: other tokens count alike at any distance. near 1: only neighbours count", signed=True
@@ -169,7 +178,12 @@ COLUMNS: dict[str, Column] = {
     "spatial_isotropy": Column("Float64", "1: the field is as wide as high. 0: it is a line", signed=True),
     "spatial_offset": Column("Float64", "distance from the token to the middle of its field", signed=True),
     "spatial_gain_ratio": Column(
-        "Float64", "gain at the finest waves over gain at one cycle an image: below 1 smooths", signed=True
+        "Float64",
+        "gain at the finest waves over gain at one cycle an image, of clips a frame: below 1 smooths",
+        signed=True,
+    ),
+    "spatial_gain_ratio_in_time": Column(
+        "Float64", "of clips: the same of waves that change with time alone", signed=True
     ),
     "spatial_anisotropy": Column(
         "Float64", "0: waves of all directions pass alike. 1: those of one direction alone", signed=True
@@ -183,15 +197,21 @@ COLUMNS: dict[str, Column] = {
     "spatial_network_reach": Column("Float64", "mean distance of the energy of the other tokens alone", signed=True),
     "spatial_network_area_95": Column("Float64", "their effective receptive field", signed=True),
     "spatial_network_shift_error": Column(
-        "Float64", "of the backbone, position embedding included; null: it answers 0", signed=True
+        "Float64",
+        "of what the backbone puts out, position embedding included; null: it answers 0",
+        signed=True,
     ),
     "spatial_diffusive_length": Column(
         "Float64", "of a PDE: median over channels of sqrt(trace(2 tau K) / 2)", signed=True
     ),
-    "spatial_drift": Column("Float64", "of a PDE: median over channels of |tau v|", signed=True),
+    "spatial_diffusive_length_in_time": Column(
+        "Float64", "of a PDE on clips, whose diffusive length is in the frame: the same in time", signed=True
+    ),
+    "spatial_drift": Column("Float64", "of a PDE: median over channels of |tau v|, of clips in the frame", signed=True),
+    "spatial_drift_in_time": Column("Float64", "of a PDE on clips: the same in time, |tau v_t|", signed=True),
     "spatial_decay": Column("Float64", "of a PDE: median over channels of exp(tau r)", signed=True),
     "spatial_wrapped": Column(
-        "Float64", "of a PDE: share of a token's mass that comes back over an edge of the image", signed=True
+        "Float64", "of a PDE: share of a token's mass that comes back over an edge of the image or clip", signed=True
     ),
     "spatial_physics_error": Column(
         "Float64", "largest disagreement of these with the measured impulse response", signed=True

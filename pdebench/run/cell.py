@@ -171,8 +171,7 @@ def run_cell(
         subject = model.eval()
     learnt = subject
     reference, sampled = training, build
-    if (side := cell.evaluate.resolution or cell.data.resolution) != cell.data.resolution:
-        elsewhere = cell.data.model_copy(update={"resolution": side})
+    if (elsewhere := cell.evaluated_on) != cell.data:
         with world.one_after_the_first():
             reference, held_out = (data_registry.load(elsewhere, split) for split in ("train", "validation"))
         moved = input_size_of(data_registry.SOURCES[cell.data.name], elsewhere)

@@ -176,8 +176,9 @@ def _evaluate_cell(
     found = read_checkpoint(folder / "checkpoint.safetensors")
     learner = found.learner
     assert isinstance(learner, GenerationLearner)  # of a cell that draws samples
-    if cell.evaluate.resolution not in (None, cell.data.resolution):
-        raise MetricError(f"cell {cell.id} is evaluated at another resolution than it was trained at: run it for that")
+    if (elsewhere := cell.evaluated_on) != cell.data:
+        other = "resolution" if elsewhere.resolution != cell.data.resolution else "number of frames"
+        raise MetricError(f"cell {cell.id} is evaluated at another {other} than it was trained at: run it for that")
     record = results.record(cell.id)
     assert record is not None
     training = registry.load(cell.data, "train")

@@ -54,7 +54,7 @@ def build(checkpoint: Path | None, model: str | None, resolution: int | None, se
 def inspect_model(
     found: Checkpoint, seed: int, watch: Callable[[float, int], None] = lambda time, layer: None
 ) -> Survey:
-    """Survey a model on normal random numbers in place of images: a checkpoint does not hold its data."""
+    """Survey a model on normal random numbers in place of images or clips: a checkpoint does not hold its data."""
     return survey(found.model, learner=found.learner, seed=seed, watch=watch)
 
 
@@ -74,16 +74,16 @@ def write_pictures(found: Survey, name: str, folder: Path) -> list[Path]:
     return [folder / file for file in files]
 
 
-def print_survey(console: Console, found: Survey, name: str, trained: bool) -> None:
+def print_survey(console: Console, found: Survey, model: Checkpoint, trained: bool) -> None:
     """What it means in words, then one line a layer; fits 80 columns."""
-    h, w = found.grid
+    grid = " x ".join(map(str, found.grid))
     state = "trained" if trained else "at initialisation"
-    title = f"{name}, {state}: {h} x {w} tokens, {len(found.mixers)} layers, each mixer by itself"
+    title = f"{model.name}, {state}: {grid} tokens, {len(found.mixers)} layers, each mixer by itself"
     console.print(printable(title), style="bold", highlight=False, markup=False)
     told = Table.grid(padding=(0, 2, 0, 0))
     told.add_column(style="cyan", no_wrap=True)
     told.add_column()
-    for heading, text in describe(found):
+    for heading, text in describe(found, gated=model.model.t_embedder is not None):
         told.add_row(heading, Text(text))
     console.print(told)
     console.print()
@@ -100,7 +100,8 @@ def print_survey(console: Console, found: Survey, name: str, trained: bool) -> N
 
 def _layers(found: Survey) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    heads = ["layer", *(f"length\nt={time:g}" for time in found.times), "area\n50%", "area\n95%", "own\n%", "local"]
+    lengths = [f"length\nt={time:g}" for time in found.times] if found.noised else ["length"]
+    heads = ["layer", *lengths, "area\n50%", "area\n95%", "own\n%", "local"]
     heads += ["iso", "gain", "shift"]
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
@@ -116,18 +117,15 @@ def _layers(found: Survey) -> Table:
 
 def _physics(found: Survey) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for head in (
-        "layer",
-        "diffusion\nlength",
-        "drift\nlength",
-        "decay\nexp(tau r)",
-        "channels\nresolved",
-        "measured\nless learned",
-    ):
+    in_time = ["diffusion\nin time", "drift\nin time"] if found.of_clips else []
+    learned = ["diffusion\nlength", "drift\nlength", *in_time, "decay\nexp(tau r)"]
+    for head in ("layer", *learned, "channels\nresolved", "measured\nless learned"):
         table.add_column(head, justify="right", no_wrap=True)
     for mixer in found.mixers:
         if (one := mixer.physics) is not None:
-            cells = [str(mixer.layer), *map(_short, (one.median_length, one.median_drift, one.median_decay))]
+            of_time = () if one.clip is None else (one.clip.median_time_length, one.clip.median_time_drift)
+            medians = (one.median_length, one.median_drift, *of_time, one.median_decay)
+            cells = [str(mixer.layer), *map(_short, medians)]
             error = "—" if one.error is None else f"{one.error:.0e}".replace("e-0", "e-")
             table.add_row(*cells, f"{one.resolved} of {one.channels}", error)
     return table

@@ -40,12 +40,8 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     if cells:
         Manifest(folder).refuse_foreign(PUBLISHED)
     wanted = [cell.data for cell in cells]
-    wanted += [
-        cell.data.model_copy(update={"resolution": side})
-        for cell in cells
-        for side in (cell.evaluate.resolution, *cell.evaluate.sides)
-        if side
-    ]
+    wanted += [cell.evaluated_on for cell in cells]
+    wanted += [cell.data.model_copy(update={"resolution": side}) for cell in cells for side in cell.evaluate.sides]
     for data in dict.fromkeys(wanted):
         registry.check(data)
         _refuse_uncached(data)

@@ -363,6 +363,12 @@ class Cell(Section):
             train=self.train.model_copy(update={"precision": "auto", "init_content": None}),
         ).id
 
+    @property
+    def evaluated_on(self) -> DataConfig:
+        """Its data at the resolution, and of clips at the length, at which the trained model is evaluated."""
+        asked = {"resolution": self.evaluate.resolution, "frames": self.evaluate.frames}
+        return self.data.model_copy(update={key: value for key, value in asked.items() if value is not None})
+
     def with_sections(self, **sections: BaseModel) -> Cell:
         """The cell with other sections, and so with another identity."""
         return Cell(**{**{name: getattr(self, name) for name in Cell.model_fields}, **sections})

@@ -51,6 +51,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "init_content": None,
     },
     "evaluate": {
+        "frames": None,
         "tolerance": None,
         "diffusion": None,
         "time_shift": 1.0,

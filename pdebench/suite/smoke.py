@@ -82,7 +82,7 @@ def _entry(cell: Cell, data: Path) -> dict[str, Any]:
     short |= {"init": None, "init_content": None, "precision": "auto", "compile": "eager", "seed": 0}
     found |= {f"train.{key}": value for key, value in (train | short).items()}
     evaluate = cell.evaluate.model_dump(mode="json")
-    small: dict[str, Any] = {"batch_size": BATCH, "resolution": None, "every": None}
+    small: dict[str, Any] = {"batch_size": BATCH, "resolution": None, "frames": None, "every": None}
     if "resolutions" in evaluate:
         small["resolutions"] = []
     if evaluate.get("samples"):

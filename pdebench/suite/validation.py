@@ -30,6 +30,7 @@ from pdebench.suite.config import (
 from pdebench.tasks.registry import TASKS
 
 Raw = Mapping[str, Any]
+PATCH_FRAMES = ("model", "patch_frames")
 FEWEST_BLOCKS = 3  # for one skip: a block, one in the middle, and a partner
 # The same for every cell of a suite, and so neither in the grid nor in a cell.
 OVERALL: dict[str, type[BaseModel]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
@@ -180,6 +181,8 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         return [Problem(where, message, shared=(("train", several),))]
     if (conflict := TASKS[cell.task].conflict(cell.train, cell.evaluate)) is not None:
         return [Problem(conflict.where, conflict.message, shared=conflict.shared)]
+    if (wrong := _wrong_frames(cell)) is not None:
+        return [wrong]
     if cell.evaluate.resolution == cell.data.resolution:
         message = (
             f"{cell.data.resolution} is the resolution that is trained on, which is the default; leave it out, or "
@@ -203,6 +206,28 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
     return cell
 
 
+def _wrong_frames(cell: Cell) -> Problem | None:
+    """Why the trained weights do not go to clips of another length, or None where they do, or nobody asks."""
+    frames, trained, model = cell.evaluate.frames, cell.data.frames, cell.model
+    if frames is None:
+        return None
+    other = ("data", "frames")
+    if trained is None:
+        message, other = f"is for clips; the images of {cell.data.name} have no frames; leave it out", ("data", "name")
+    elif frames == trained:
+        message = f"{frames} is the length that is trained on, which is the default; leave it out, or write null"
+    elif frames % model.patch_frames:
+        message, other = f"{frames} frames are not divisible by patch_frames {model.patch_frames}", PATCH_FRAMES
+    elif FAMILIES[model.family].bound_to_grid:
+        message = (
+            f"{model.family} cannot be evaluated on {frames} frames: its weights are bound to the grid of {trained} "
+            "frames that it trains on"
+        )
+    else:
+        return None
+    return Problem(("evaluate", "frames"), message, shared=(other, ("model", "family")))
+
+
 def _misfit(cell: Cell) -> Problem | None:
     """Why the model does not take the sides of the data, or None where it does."""
     sides, model = SOURCES[cell.data.name].sides(cell.data), cell.model
@@ -216,8 +241,8 @@ def _misfit(cell: Cell) -> Problem | None:
     family, grid = FAMILIES[model.family], grid_of(sides, model.patch, model.patch_frames)
     if (wrong := family.refusal(grid, family.options(**model.options))) is not None:
         return Problem(("model", "family"), wrong, shared=(("data", "name"), *_options_of(model)))
-    if len(grid) != 2 and cell.measure.spatial:
-        message = f"is of images; it cannot be told of {KINDS[len(grid)]}, whose axes are not rows and columns alone"
+    if len(grid) == 1 and cell.measure.spatial:
+        message = f"is of images and clips; {KINDS[len(grid)]} have no places in a plane"
         return Problem(("measure", "spatial"), message, shared=(("data", "name"),))
     return None
 

@@ -34,6 +34,12 @@ class Evaluation(BaseModel):
         description="Side, in pixels, at which to evaluate and to measure the loss again (`val_loss_transfer`) with "
         "the weights as trained; null: where they were trained.",
     )
+    frames: int | None = Field(
+        default=None,
+        gt=0,
+        description="Of clips: frames at which to evaluate and to measure the loss again (`val_loss_transfer`) with "
+        "the weights as trained; null: as many as were trained on.",
+    )
     every: int | None = Field(
         default=None,
         gt=0,

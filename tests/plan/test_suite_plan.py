@@ -114,6 +114,23 @@ def test_settings_of_one_model_have_rows_of_their_own(tmp_path: Path) -> None:
     assert "zero padding" in words
 
 
+def test_samples_of_another_side_cost_what_they_do_there(tmp_path: Path) -> None:
+    evaluated = "evaluate: {samples: 4096, batch_size: 4096, nfe: 4, resolution: 32}"
+    (moved,) = planned(tmp_path, evaluated).predictions
+    (plain,) = planned(tmp_path, evaluated.replace(", resolution: 32", "")).predictions
+    (there,) = planned(tmp_path, evaluated.replace(", resolution: 32", ""), "grid: {data.resolution: [32]}").predictions
+    assert moved.predicted_sample_seconds == there.predicted_sample_seconds > plain.predicted_sample_seconds
+    assert moved.predicted_train_seconds == plain.predicted_train_seconds
+
+
+def test_clips_of_several_lengths_have_rows_of_their_own(tmp_path: Path) -> None:
+    clips = "data: {name: sprites_video, resolution: 16}\ngrid: {data.frames: [8, 16], model.patch_frames: [1, 2]}"
+    (tmp_path / "clips.yaml").write_text(SUITE.replace("data: {name: latents, resolution: 16}", clips))
+    command = ["plan", str(tmp_path / "clips.yaml"), "--device", "h100"]
+    words = " ".join(CliRunner().invoke(app, command, env={"COLUMNS": "80", "TERM": "dumb"}).output.split())
+    assert [words.count(said) for said in ("8 frames", "16 frames", "patch_frames 1", "patch_frames 2")] == [2] * 4
+
+
 def test_json_calls_predictions_so_and_says_what_they_rest_on(tmp_path: Path) -> None:
     found = json.loads(plan(tmp_path, "--device", "l40s", "--json").output)
     assert found["device"]["name"] == "NVIDIA L40S 48 GB"

@@ -209,6 +209,19 @@ def test_a_box_of_a_picture_is_erased() -> None:
     assert 0.2 < max(shares) < 0.36
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_the_frames_of_a_clip_are_changed_alike(seed: int) -> None:
+    clips = torch.randint(0, 256, (2, 3, 4, 16, 16), generator=source(), dtype=torch.uint8)
+    changed = Augmentation(9, 0.5)(clips, source(seed))
+    assert changed.shape == clips.shape
+    for frame in range(4):
+        assert torch.equal(changed[:, :, frame], Augmentation(9, 0.5)(clips[:, :, frame], source(seed)))
+    still = clips[:, :, :1].expand(-1, -1, 4, -1, -1)
+    erased = (Augmentation(erasing=1.0)(still, source(seed)) != still).any(1)
+    assert (erased.float().mean((0, 2, 3)) > 0).all()
+    assert (erased.any(1) != erased[:, 0]).float().mean() < 0.02  # one box; noise may be what was there
+
+
 def test_an_augmented_batch_does_not_depend_on_who_reads_it() -> None:
     pictures = (torch.rand(40, 3, 8, 8) * 255).to(torch.uint8)
     images = Images(pictures, torch.arange(40) % 10)

@@ -7,5 +7,6 @@
 
 which for a linear, shift-invariant mixer is its Green's function, `J(m) = G(n0 - m)`, and for attention and scans its
 linearisation about the given images. From it come the receptive field, the impulse response and the frequency
-response. Lengths are in tokens; tokens are counted down and to the right. Importing this package imports no torch.
+response. Lengths are in tokens; tokens are counted down and to the right, of a clip first from frame to frame.
+Importing this package imports no torch.
 """

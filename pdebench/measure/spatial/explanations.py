@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pdebench.measure.spatial.findings import MixerFindings, Physics, Survey
+from pdebench.measure.spatial.findings import Physics, Survey
 
 ALIKE = 0.1  # a locality below this is no locality; gains this near to each other are alike
 LOCAL = 0.5
@@ -13,21 +13,26 @@ ROUNDING = 1e-4  # relative: float32 through two transforms and two projections
 LINE, ROUND = 0.1, 0.7  # isotropy
 
 
-def describe(found: Survey) -> list[tuple[str, str]]:
-    """Titled sentences about a survey, those that do not apply left out."""
-    row, tokens = found.columns(), found.grid[0] * found.grid[1]
+def describe(found: Survey, *, gated: bool) -> list[tuple[str, str]]:
+    """Titled sentences about a survey, those that do not apply left out.
+
+    `gated`: the blocks have adaLN-zero's gates, which are closed until they are trained.
+    """
+    row, tokens = found.columns(), math.prod(found.grid)
     physics = [mixer.physics for mixer in found.mixers if mixer.physics is not None]
     told = [
         ("locality", locality(row["spatial_locality"])),
         ("receptive field", _field(row, tokens)),
         ("mixing length", _lengths(found, row["spatial_reach"])),
-        ("shape", _shape(found.mixers)),
+        ("in time", _in_time(row)),
+        ("shape", _shape(found)),
         ("waves", waves(row["spatial_gain_ratio"])),
+        ("waves in time", waves(row.get("spatial_gain_ratio_in_time"))),
         ("shifts", shifts(row["spatial_shift_error"])),
-        ("whole network", _network(found, tokens)),
+        ("whole network", _network(found, tokens, gated=gated)),
     ]
     if physics:
-        told += [("learned physics", _physics(row)), ("measured response", agreement(physics))]
+        told += [("learned physics", _physics(found, row)), ("measured response", agreement(physics))]
     return [(title, text) for title, text in told if text]
 
 
@@ -93,21 +98,30 @@ def _lengths(found: Survey, reach: float | None) -> str:
         text += f", {reach:.2g} without the token itself"
     if len(by_layer) > 1:
         text += f"; from the first layer to the last {by_layer[0]:.2g} to {by_layer[-1]:.2g}"
-    if len(by_time) == 1:  # there is no noise in this task
+    if not found.noised:
         return text
     if max(by_time) - min(by_time) <= 0.01 * max(by_time):
         return f"{text}; the same at all times"
-    span = f"from noise (t = {found.times[0]:g}) to image (t = {found.times[-1]:g})"
+    span = f"from noise (t = {found.times[0]:g}) to {found.noun} (t = {found.times[-1]:g})"
     return f"{text}; {span} {by_time[0]:.2g} to {by_time[-1]:.2g}"
 
 
-def _shape(mixers: Sequence[MixerFindings]) -> str:
-    known = [mixer.field for mixer in mixers if mixer.field.isotropy is not None]
+def _in_time(row: dict[str, float | None]) -> str:
+    """How far tokens of a clip see from frame to frame, and in the frame."""
+    later, beside = (row.get(f"spatial_mixing_length_in_{where}") for where in ("time", "frame"))
+    if later is None or beside is None:
+        return ""
+    return f"{later:.2g} tokens along time, {beside:.2g} in the frame"
+
+
+def _shape(found: Survey) -> str:
+    known = [mixer.field for mixer in found.mixers if mixer.field.isotropy is not None]
     if not known:
         return ""
+    where = "in the frame " if found.of_clips else ""
     isotropy = sum(field.isotropy or 0 for field in known) / len(known)
     if isotropy >= ROUND:
-        return f"about as wide as high (isotropy {isotropy:.2f})"
+        return f"{where}about as wide as high (isotropy {isotropy:.2f})"
     # axes are directions without a sign: averaged as doubled angles
     turned = sum(complex(math.cos(a), math.sin(a)) for a in (math.radians(2 * (field.axis or 0)) for field in known))
     alike = abs(turned) / len(known) > 0.9
@@ -115,27 +129,33 @@ def _shape(mixers: Sequence[MixerFindings]) -> str:
     along = f"at {angle:.0f} degrees in every layer" if alike else "in directions that change from layer to layer"
     name = {0: "along the rows in every layer", 90: "along the columns in every layer"}.get(round(angle) % 180)
     along = name if alike and name else along
-    return f"{'a line' if isotropy < LINE else 'elongated'} (isotropy {isotropy:.2f}), {along}"
+    return f"{where}{'a line' if isotropy < LINE else 'elongated'} (isotropy {isotropy:.2f}), {along}"
 
 
-def _network(found: Survey, tokens: int) -> str:
+def _network(found: Survey, tokens: int, *, gated: bool) -> str:
     field, error = found.network.field, found.network.shift_error
-    if field.own_share == 1 and error is None:
+    if gated and field.own_share == 1 and error is None:
         return "all blocks together change nothing yet: adaLN-zero's gates are closed until trained"
     own = field.own_share or 0
     text = f"through all blocks 95% comes from {field.area_95} of {tokens} tokens, {own:.1%} from itself"
     if field.reach is not None:
         text += f", the rest from {field.reach:.2g} tokens away"
-    return text if error is None else f"{text}; a shifted image gives a velocity {error:.1%} off the shifted one"
+    if error is None:
+        return text
+    return f"{text}; shifting the {found.noun} changes the output by {error:.1%} beyond what the shift does"
 
 
-def _physics(row: dict[str, float | None]) -> str:
+def _physics(found: Survey, row: dict[str, float | None]) -> str:
+    of_time = ("", "")
+    if found.of_clips:
+        length, drift = (row[f"spatial_{name}_in_time"] for name in ("diffusive_length", "drift"))
+        of_time = (f" of the frame and {length:.2g} of time", f" and {drift:.2g}")
     text = (
-        f"in the median channel diffusion covers {row['spatial_diffusive_length']:.2g} tokens, convection moves by "
-        f"{row['spatial_drift']:.2g}, reaction leaves {row['spatial_decay']:.0%} of a constant"
+        f"in the median channel diffusion covers {row['spatial_diffusive_length']:.2g} tokens{of_time[0]}, convection "
+        f"moves by {row['spatial_drift']:.2g}{of_time[1]}, reaction leaves {row['spatial_decay']:.0%} of a constant"
     )
-    wrapped = row["spatial_wrapped"]
-    return text if wrapped is None else f"{text}; {wrapped:.2%} of a token's mass comes back over an edge of the image"
+    wrapped, over = row["spatial_wrapped"], f"over an edge of the {found.noun}"
+    return text if wrapped is None else f"{text}; {wrapped:.2%} of a token's mass comes back {over}"
 
 
 def _count(value: float) -> str:

@@ -10,11 +10,15 @@ token. Of the rows `g = J^T w` it takes `h^(k) = H^(k)^T w` and means over image
   so a ring's is the mean of their moduli
 - anisotropy of a ring: `|sum P(k) exp(2 i theta(k))| / sum P(k)`, P the squared gain, theta the wave's direction
 
-A ring j holds the wave vectors whose length rounds to j cycles an image, up to the finest wave along an axis.
+A ring j holds the wave vectors whose length rounds to j cycles an image, up to the finest wave along an axis. Of a clip
+two kinds of wave are told of: those that stand still, `k_t = 0`, by rings in the frame as of an image; and those that
+change with time alone, `k_y = k_x = 0`, in cycles a clip. Their transfer functions are those of J's sums over time, and
+over the frame (projection and slice).
 """
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -24,41 +28,52 @@ from pdebench.measure.spatial.findings import FrequencyResponse
 
 
 def transfer(row: Tensor) -> Tensor:
-    """`h^(k)` (B, h, w, D), complex, in `fft2`'s order of k, of a row (B, h, w, D)."""
-    h, w = row.shape[1:3]
-    centred = row.double().roll((-(h // 2), -(w // 2)), (1, 2))
-    spectrum: Tensor = torch.fft.fft2(centred, dim=(1, 2))
+    """`h^(k)` (B, *grid, D), complex, in `fftn`'s order of k, of a row (B, *grid, D)."""
+    axes = tuple(range(1, row.ndim - 1))
+    centred = row.double().roll([-(side // 2) for side in row.shape[1:-1]], axes)
+    spectrum: Tensor = torch.fft.fftn(centred, dim=axes)
     return spectrum.conj()  # d = n0 - m: the mirrored kernel has the conjugate spectrum
 
 
 def frequency_response(row: Tensor) -> FrequencyResponse:
-    """Gain, phase, coherence and anisotropy by ring, of a row (B, h, w, D)."""
+    """Gain, phase, coherence and anisotropy by ring, of a row (B, h, w, D); of a clip's (B, t, h, w, D) that of waves
+    which stand still."""
+    return _by_ring(row if row.ndim == 4 else row.double().sum(1))
+
+
+def time_response(row: Tensor) -> FrequencyResponse:
+    """The same of waves that change with time alone, which have no direction, of a row (B, t, h, w, D)."""
+    return _by_ring(row.double().sum((2, 3)))
+
+
+def _by_ring(row: Tensor) -> FrequencyResponse:
+    """Of a row along one axis, (B, n, D), or two."""
     spectrum = transfer(row)
     power = spectrum.abs().square().sum(-1).mean(0)
-    cross = (spectrum[:, :1, :1].conj() * spectrum).sum(-1).mean(0)
-    cross = torch.nan_to_num(cross / (power[0, 0] * power).sqrt())
-    h, w = power.shape
-    y, x = torch.meshgrid(
-        torch.fft.fftfreq(h, 1 / h, dtype=torch.float64, device=row.device),
-        torch.fft.fftfreq(w, 1 / w, dtype=torch.float64, device=row.device),
-        indexing="ij",
+    mean = spectrum.flatten(1, -2)[:, 0].unflatten(0, (-1, *[1] * power.ndim))
+    cross = (mean.conj() * spectrum).sum(-1).mean(0)
+    cross = torch.nan_to_num(cross / (power.flatten()[0] * power).sqrt())
+    waves = torch.meshgrid(
+        *(torch.fft.fftfreq(n, 1 / n, dtype=torch.float64, device=row.device) for n in power.shape), indexing="ij"
     )
-    ring = torch.hypot(y, x).round().long().flatten()
-    rings = min(h, w) // 2 + 1
+    ring = functools.reduce(torch.hypot, waves).abs().round().long().flatten()
+    rings = min(power.shape) // 2 + 1
 
     def by_ring(values: Tensor) -> Tensor:
         sums = torch.zeros(int(ring.max()) + 1, dtype=values.dtype, device=values.device)
         return sums.index_add(0, ring, values.flatten())[:rings]
 
     count = by_ring(torch.ones_like(power))
-    turned = by_ring(power * torch.exp(2j * torch.atan2(y, x))).abs()
     summed = by_ring(power)
-    anisotropy = torch.nan_to_num(turned / summed)
-    anisotropy[0] = 0  # the mean has no direction
+    anisotropy = None
+    if len(waves) == 2:
+        turned = by_ring(power * torch.exp(2j * torch.atan2(*waves))).abs()
+        anisotropy = torch.nan_to_num(turned / summed)
+        anisotropy[0] = 0  # the mean has no direction
     return FrequencyResponse(
         cycles=list(range(rings)),
         gain=(summed / count / row.shape[-1]).sqrt().tolist(),
         phase=(by_ring(cross.angle().abs()) / count).clamp(0, math.pi).tolist(),
         coherence=(by_ring(cross.abs()) / count).tolist(),
-        anisotropy=anisotropy.tolist(),
+        anisotropy=None if anisotropy is None else anisotropy.tolist(),
     )

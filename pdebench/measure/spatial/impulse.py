@@ -13,18 +13,18 @@ from torch import Tensor
 
 
 def leading_response(row: Tensor) -> tuple[Tensor, float]:
-    """The leading response (h, w), of unit norm and positive where it is largest, and its share of the energy.
+    """The leading response (*grid), of unit norm and positive where it is largest, and its share of the energy.
 
-    `row` is (B, h, w, D), as in `jacobian.py`.
+    `row` is (B, *grid, D), as in `jacobian.py`.
     """
-    h, w = row.shape[1:3]
-    responses = row.detach().double().cpu().permute(1, 2, 0, 3).reshape(h * w, -1)
+    grid = row.shape[1:-1]
+    responses = row.detach().double().cpu().movedim(0, -2).reshape(grid.numel(), -1)
     total = responses.square().sum()
     if not total > 0:
-        return torch.zeros(h, w, dtype=torch.float64), 0.0
+        return torch.zeros(grid, dtype=torch.float64), 0.0
     with torch.random.fork_rng(devices=[]):  # a randomised decomposition: the same one each time
         torch.manual_seed(0)
         left, values, _ = torch.svd_lowrank(responses, q=min(6, *responses.shape), niter=6)
     leading = left[:, 0]
     leading = leading * leading[leading.abs().argmax()].sign()
-    return leading.view(h, w), float(values[0] ** 2 / total)
+    return leading.view(grid), float(values[0] ** 2 / total)

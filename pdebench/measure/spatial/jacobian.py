@@ -12,9 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from pdebench.errors import ModelError
 from pdebench.models.backbone import Backbone
-from pdebench.models.grid import KINDS
 from pdebench.models.mixers.base import Mixer
 
 Visit = Callable[[int, Mixer, Tensor, Tensor | None], None]
@@ -22,7 +20,7 @@ Visit = Callable[[int, Mixer, Tensor, Tensor | None], None]
 
 
 def visit_mixers(model: Backbone, x: Tensor, t: Tensor, visit: Visit) -> None:
-    """Run the backbone on `x` (B, C, H, W) at times `t` (B,), without labels, and call `visit(layer, mixer, u, c)`
+    """Run the backbone on `x` (B, C, *sides) at times `t` (B,), without labels, and call `visit(layer, mixer, u, c)`
     for each mixer with the tokens (B, N, D) and the conditioning (B, D), if any, that it meets there.
 
     Only one layer's tokens are held at a time. `visit` calls `mixer.forward`: calling the mixer itself would visit it
@@ -47,14 +45,14 @@ def visit_mixers(model: Backbone, x: Tensor, t: Tensor, visit: Visit) -> None:
             handle.remove()
 
 
-def mixer_row(mixer: Mixer, x: Tensor, c: Tensor | None, grid: tuple[int, int], directions: Tensor) -> Tensor:
-    """`g(m) = J(m)^T w` of the mixer's centre token, (B, h, w, D), about tokens `x` (B, N, D).
+def mixer_row(mixer: Mixer, x: Tensor, c: Tensor | None, grid: tuple[int, ...], directions: Tensor) -> Tensor:
+    """`g(m) = J(m)^T w` of the mixer's centre token, (B, *grid, D), about tokens `x` (B, N, D).
 
     Args:
         mixer: called as `mixer(x, c)`.
         x: its input tokens, in raster order.
         c: its conditioning, (B, D), if any.
-        grid: tokens (h, w).
+        grid: tokens (h, w), of a clip (t, h, w).
         directions: w, one for each sample, (B, D).
     """
     x = x.detach().requires_grad_()
@@ -64,7 +62,7 @@ def mixer_row(mixer: Mixer, x: Tensor, c: Tensor | None, grid: tuple[int, int], 
 
 
 def network_row(model: Backbone, x: Tensor, t: Tensor, directions: Tensor) -> Tensor:
-    """The same of all blocks: tokens that leave the last against tokens that enter the first, (B, h, w, D).
+    """The same of all blocks: tokens that leave the last against tokens that enter the first, (B, *grid, D).
 
     The head and the embedding of patches, which act on each token by itself, are left out. Memory is that of a training
     step on as many images: give it one at a time.
@@ -86,19 +84,12 @@ def network_row(model: Backbone, x: Tensor, t: Tensor, directions: Tensor) -> Te
         for handle in handles:
             handle.remove()
     first, last = ends
-    return _pulled_back(last, first, plane(model.grid), directions)
+    return _pulled_back(last, first, model.grid, directions)
 
 
-def plane(grid: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns of an image's grid.
-
-    Raises:
-        ModelError: it is a clip's or a sequence's.
-    """
-    if len(grid) != 2:
-        raise ModelError(f"what a mixer does in space is measured on images only, not on {KINDS[len(grid)]}")
-    h, w = grid
-    return h, w
+def centre(grid: tuple[int, ...]) -> tuple[int, ...]:
+    """The place of the token in the centre, n0."""
+    return tuple(side // 2 for side in grid)
 
 
 def random_directions(batch: int, width: int, like: Tensor, seed: int) -> Tensor:
@@ -106,9 +97,8 @@ def random_directions(batch: int, width: int, like: Tensor, seed: int) -> Tensor
     return torch.randn(batch, width, generator=Generator().manual_seed(seed)).to(like)
 
 
-def _pulled_back(y: Tensor, x: Tensor, grid: tuple[int, int], directions: Tensor) -> Tensor:
-    h, w = grid
+def _pulled_back(y: Tensor, x: Tensor, grid: tuple[int, ...], directions: Tensor) -> Tensor:
     wanted = torch.zeros_like(y)
-    wanted[:, (h // 2) * w + w // 2] = directions.to(y.dtype)
+    wanted.unflatten(1, grid)[(slice(None), *centre(grid))] = directions.to(y.dtype)
     row: Tensor = torch.autograd.grad(y, x, wanted)[0]
     return row.unflatten(1, grid)  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ COLUMNS, SIDE = 4, 128  # panels beside each other, and their side in pixels, ab
 
 
 def pictures(found: Survey, title: str) -> dict[str, bytes]:
-    """PNG files by name: maps and curves of every layer, and of a PDE its learned physics."""
+    """PNG files by name: maps and curves of every layer, of clips what happens in time, and of a PDE its physics."""
     import vl_convert
 
     charts = {
@@ -24,13 +24,17 @@ def pictures(found: Survey, title: str) -> dict[str, bytes]:
         "frequency_response.png": _responses(found),
         "mixing_length.png": _lengths(found),
     }
+    if found.of_clips:
+        charts["time.png"] = _time(found)
     if any(mixer.physics for mixer in found.mixers):
         charts["physics.png"] = _physics(found)
+    frame = ", in its frame" if found.of_clips else ""
     titles = {
-        "receptive_field.png": "where the centre token's gradient energy lies (share of it, logarithmic)",
-        "impulse_response.png": "leading impulse response of the centre token to each token, signed",
+        "receptive_field.png": f"where the centre token's gradient energy lies{frame} (share of it, logarithmic)",
+        "impulse_response.png": f"leading impulse response of the centre token to each token{frame}, signed",
         "frequency_response.png": "gain, and phase against the mean, by spatial frequency",
-        "mixing_length.png": "mixing length by layer and time (0 noise, 1 image)",
+        "mixing_length.png": f"mixing length by layer{f' and time (0 noise, 1 {found.noun})' if found.noised else ''}",
+        "time.png": "share of the gradient energy by tokens of time, and gain by frequency in time",
         "physics.png": "learned physics by layer, one dot a channel",
     }
     drawn = {}
@@ -88,7 +92,7 @@ def _responses(found: Survey) -> Picture:
         for cycles, gain, phase in zip(one.frequency.cycles, one.frequency.gain, one.frequency.phase, strict=True)
     ]
     lines = alt.Chart(alt.Data(values=rows)).mark_line(point=True).encode(
-        x=alt.X("cycles:Q", title="cycles an image"), color=_layer()
+        x=alt.X("cycles:Q", title="cycles a frame" if found.of_clips else "cycles an image"), color=_layer()
     )  # fmt: skip
     gain = lines.encode(y=alt.Y("gain:Q", title="gain", scale=alt.Scale(zero=True)))
     phase = lines.encode(y=alt.Y("phase:Q", title="phase against the mean, radians"))
@@ -105,20 +109,44 @@ def _lengths(found: Survey) -> Picture:
     chart = alt.Chart(alt.Data(values=rows)).mark_line(point=True).encode(
         x=alt.X("layer:O", title="layer"),
         y=alt.Y("length:Q", title="mixing length, tokens", scale=alt.Scale(zero=True)),
-        color=alt.Color("time:N", title=None),
-        strokeDash=alt.StrokeDash("time:N", title=None),
     )  # fmt: skip
+    if found.noised:
+        chart = chart.encode(color=alt.Color("time:N", title=None), strokeDash=alt.StrokeDash("time:N", title=None))
     return chart.properties(width=400, height=220)
+
+
+def _time(found: Survey) -> Picture:
+    """Where in time the centre token's input comes from, and what becomes of waves that change with time alone."""
+    shares: Rows = [
+        {"layer": one.layer, "later": place - len(one.by_time) // 2, "share": share}
+        for one in found.mixers
+        if one.by_time is not None
+        for place, share in enumerate(one.by_time)
+    ]
+    gains: Rows = [
+        {"layer": one.layer, "cycles": cycles, "gain": gain}
+        for one in found.mixers
+        if one.time_frequency is not None
+        for cycles, gain in zip(one.time_frequency.cycles, one.time_frequency.gain, strict=True)
+    ]
+    by_time = alt.Chart(alt.Data(values=shares)).mark_line(point=True).encode(
+        x=alt.X("later:Q", title="tokens later than the centre token"),
+        y=alt.Y("share:Q", title="share of the gradient energy"),
+        color=_layer(),
+    )  # fmt: skip
+    gain = alt.Chart(alt.Data(values=gains)).mark_line(point=True).encode(
+        x=alt.X("cycles:Q", title="cycles a clip"), y=alt.Y("gain:Q", title="gain"), color=_layer()
+    )  # fmt: skip
+    return alt.hconcat(by_time.properties(width=300, height=220), gain.properties(width=300, height=220))
 
 
 def _physics(found: Survey) -> Picture:
     rows: Rows = [
-        {"layer": one.layer, "length": length, "drift": drift, "decay": decay, "place": place / len(one.physics.length)}
+        {"layer": one.layer, "place": place / len(one.physics.length), **dict(zip(terms, values, strict=True))}
         for one in found.mixers
         if one.physics is not None
-        for place, (length, drift, decay) in enumerate(
-            zip(one.physics.length, one.physics.drift, one.physics.decay, strict=True)
-        )
+        for terms in [one.physics.terms]
+        for place, values in enumerate(zip(*terms.values(), strict=True))
     ]
     dots = alt.Chart(alt.Data(values=rows)).mark_circle(size=18, opacity=0.6).encode(
         x=alt.X("layer:O", title="layer"), xOffset=alt.XOffset("place:Q"), color=_layer()
@@ -129,6 +157,11 @@ def _physics(found: Survey) -> Picture:
         dots.encode(y=alt.Y("drift:Q", title="drift, tokens", scale=log)),
         dots.encode(y=alt.Y("decay:Q", title="left of a constant, exp(tau r)", scale=alt.Scale(zero=False))),
     ]
+    if found.of_clips:
+        panels += [
+            dots.encode(y=alt.Y("time_length:Q", title="diffusive length in time, tokens", scale=log)),
+            dots.encode(y=alt.Y("time_drift:Q", title="drift in time, tokens later", scale=log)),
+        ]
     return alt.hconcat(*(panel.properties(width=220, height=220) for panel in panels))
 
 

@@ -24,7 +24,7 @@ from pdebench.report.frame import finished, named, plain_value, plain_values, re
 
 TOTAL_BYTES = 2_000_000
 MAX_SIDE = 768
-DRAWN_AT, FRAMES = "evaluate.resolution", "data.frames"
+DRAWN_AT, FRAMES, DRAWN_FRAMES = "evaluate.resolution", "data.frames", "evaluate.frames"
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,18 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
     done = done[[place in paths for place in done.index]]
     if done.empty:
         return []
-    done = done.assign(**{key: None for key in (DRAWN_AT, FRAMES) if key not in done})
-    places = ["data.name", "data.resolution", FRAMES, DRAWN_AT]
+    done = done.assign(**{key: None for key in (DRAWN_AT, FRAMES, DRAWN_FRAMES) if key not in done})
+    places = ["data.name", "data.resolution", FRAMES, DRAWN_AT, DRAWN_FRAMES]
     picked = shown_runs(done, places)
     share = TOTAL_BYTES // len(picked)
     several = picked["data.name"].nunique() > 1
     rows = []
     for key, group in picked.groupby(places, dropna=False, sort=True):
-        name, resolution, frames, drawn_at = cast(tuple[Any, Any, Any, Any], key)
+        name, resolution, frames, drawn_at, drawn_frames = cast(tuple[Any, Any, Any, Any, Any], key)
         side = formatting.MISSING if pd.isna(resolution) else f"{resolution:g} px"
         side += f", {frames:g} frames" if pd.notna(frames) else ""
         side += f", drawn at {drawn_at:g} px" if pd.notna(drawn_at) else ""
+        side += f", {drawn_frames:g} frames drawn" if pd.notna(drawn_frames) else ""
         label = f"{name}, {side}" if several else side
         sizes = group["model.size"].nunique() > 1
         differing = [key for key in DRAWN if key in group and plain_values(group[key]).nunique() > 1]

@@ -6,6 +6,7 @@ loss. Nothing here runs a model; a file that is damaged is named, and the rest i
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ from pdebench.report.sections.spatial_charts import field_uri, physics_figures, 
 from pdebench.report.sections.spatial_runs import UNTRAINED, Seen
 from pdebench.report.sections.summary import Finding
 from pdebench.results.store import Results
+from pdebench.tasks.registry import TASKS
 
-LOCALITY, RATIO = "spatial_locality", "spatial_gain_ratio"
+LOCALITY, RATIO, FRAMES = "spatial_locality", "spatial_gain_ratio", "data.frames"
 HEADS = (
     ("Mixing length", "tokens"),
     ("Reach", "tokens, without its own"),
@@ -37,6 +39,7 @@ HEADS = (
     ("Whole network, own share", "of the token itself"),
     ("Whole network, reach", "tokens"),
 )
+IN_TIME = ("Mixing length in time", "tokens, of clips")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ class SpatialSection:
     """What the partial shows.
 
     Attributes:
+        shown: what the mixers were shown, `noised images`.
+        gated: there are blocks with gates that are closed until they are trained.
+        clips: there are surveys of clips.
         findings: in words.
         heads: of the table, each with its unit or meaning.
         lines: of the table.
@@ -80,6 +86,9 @@ class SpatialSection:
         problems: files that could not be read, a sentence each.
     """
 
+    shown: str
+    gated: bool
+    clips: bool
     findings: list[Finding]
     heads: tuple[tuple[str, str], ...]
     lines: list[SpatialLine]
@@ -107,15 +116,29 @@ def spatial_section(table: pd.DataFrame, folders: Mapping[str, Path]) -> Spatial
     groups = [
         ("Frequency response", state_figures(seen, table, "frequency")),
         ("Mixing length", state_figures(seen, table, "length")),
+        ("In time", state_figures(seen, table, "time")),
         ("Learned physics", physics_figures(seen, table)),
     ]
+    clips = any(one.found.of_clips for one in seen)
     return SpatialSection(
+        shown=_shown(seen),
+        gated=any(one.gated for one in seen),
+        clips=clips,
         findings=_findings(seen),
-        heads=HEADS,
-        lines=[SpatialLine(one.family, one.who, _state(one, seen), _values(one.found)) for one in seen],
+        heads=(*HEADS, IN_TIME) if clips else HEADS,
+        lines=[SpatialLine(one.family, one.who, _state(one, seen), _values(one.found, clips=clips)) for one in seen],
         maps=_maps(seen),
         groups=[(title, figures) for title, figures in groups if figures],
         problems=problems,
+    )
+
+
+def _shown(seen: Sequence[Seen]) -> str:
+    """What mixers were shown: of tasks without noise images as they are."""
+    nouns = formatting.listed([f"{noun}s" for noun in sorted({one.found.noun for one in seen}, reverse=True)])
+    noised = {one.found.noised for one in seen}
+    return (
+        f"noised {nouns}" if noised == {True} else nouns if True not in noised else f"{nouns}, noised where a task is"
     )
 
 
@@ -134,7 +157,8 @@ def _seen(table: pd.DataFrame, folders: Mapping[str, Path]) -> tuple[list[Seen],
     steps = sorted(done.loc[done["_trained"], "train.steps"].unique())
     trained = f"after {steps[0]:g} steps" if len(steps) == 1 else "trained"
     seen, problems = [], []
-    keys = ["data.name", "data.resolution", "_trained", "model.family", "model.size"]
+    frames = [FRAMES] if FRAMES in done else []
+    keys = ["data.name", "data.resolution", *frames, "_trained", "model.family", "model.size"]
     for _, group in done.groupby(keys, dropna=False, sort=False):
         medians = group.groupby("setting")["val_loss"].transform("median")
         order = group.assign(_median=medians).sort_values(["_median", "setting", "train.seed"], kind="stable")
@@ -148,6 +172,9 @@ def _seen(table: pd.DataFrame, folders: Mapping[str, Path]) -> tuple[list[Seen],
             continue
         family = str(row["model.family"])
         side = formatting.MISSING if pd.isna(row["data.resolution"]) else f"{row['data.resolution']:g} px"
+        if found.of_clips:
+            side += f", {formatting.number(row.get(FRAMES), 3)} frames"
+        task = TASKS.get(str(row["task"]))
         seen.append(
             Seen(
                 family,
@@ -155,6 +182,7 @@ def _seen(table: pd.DataFrame, folders: Mapping[str, Path]) -> tuple[list[Seen],
                 trained if row["_trained"] else UNTRAINED,
                 f"{row['data.name']}, {side}" if sets else side,
                 found,
+                task is None or task.conditioned,
             )
         )
     return sorted(seen, key=lambda one: (one.place, one.trained)), problems
@@ -165,8 +193,9 @@ def _state(one: Seen, seen: Sequence[Seen]) -> str:
     return f"{one.place}, {one.state}" if len({other.place for other in seen}) > 1 else one.state
 
 
-def _values(found: Survey) -> tuple[str, ...]:
+def _values(found: Survey, *, clips: bool) -> tuple[str, ...]:
     row = found.columns()
+    in_time = (formatting.number(row.get("spatial_mixing_length_in_time"), 3),) if clips else ()
     shift = row["spatial_shift_error"]
     own, whole = row["spatial_own_share"], found.network.field
     return (
@@ -180,15 +209,16 @@ def _values(found: Survey) -> tuple[str, ...]:
         formatting.MISSING if shift is None else "rounding" if shift < ROUNDING else f"{shift:.1%}",
         formatting.MISSING if whole.own_share is None else f"{whole.own_share:.1%}",
         formatting.number(whole.reach, 3),
+        *in_time,
     )
 
 
 def _maps(seen: Sequence[Seen]) -> list[MapRow]:
     rows: dict[str, list[FieldMap]] = {}
     for one in seen:
-        h, w = one.found.grid
+        tokens = math.prod(one.found.grid)
         area, length = (one.found.columns()[f"spatial_{name}"] for name in ("area_95", "mixing_length"))
-        caption = f"95% from {formatting.number(area, 3)} of {h * w} tokens"
+        caption = f"95% from {formatting.number(area, 3)} of {tokens} tokens"
         away = formatting.number(length, 3)
         alt = f"Receptive field of the mixers of {one.who}, {one.state}: {caption}, {away} tokens away"
         uri = field_uri([mixer.field_map for mixer in one.found.mixers])
@@ -205,7 +235,8 @@ def _findings(seen: Sequence[Seen]) -> list[Finding]:
     for state in dict.fromkeys(_state(one, seen) for one in seen):
         own = [one for one in seen if _state(one, seen) == state]
         layers = f"mean over the layers of one run a family, {state}"
-        found += [Finding(claim, layers) for claim in (_locality(own), _reach(own), _shifts(own), _waves(own)) if claim]
+        claims = (_locality(own), _reach(own), _in_time(own), _shifts(own), _waves(own))
+        found += [Finding(claim, layers) for claim in claims if claim]
         if own[0].trained and (claim := _network(own)):
             found.append(Finding(claim, f"one run a family, {state}"))
     found += [*_changes(seen), *_physics(seen)]
@@ -214,7 +245,7 @@ def _findings(seen: Sequence[Seen]) -> list[Finding]:
 
 def _told(seen: Sequence[Seen], column: str, form: str) -> list[str]:
     """`DiT −0.01`, in the order of the numbers."""
-    known = [(value, one.who) for one in seen if (value := one.found.columns()[column]) is not None]
+    known = [(value, one.who) for one in seen if (value := one.found.columns().get(column)) is not None]
     return [f"{who} {f'{value:{form}}'.replace('-', '−')}" for value, who in sorted(known)]
 
 
@@ -238,6 +269,11 @@ def _locality(seen: Sequence[Seen]) -> str:
 def _reach(seen: Sequence[Seen]) -> str:
     told = _told(seen, "spatial_area_95", ".3g")
     return f"Tokens that hold 95% of a token’s gradient: {formatting.listed(told)}." if len(told) > 1 else ""
+
+
+def _in_time(seen: Sequence[Seen]) -> str:
+    told = _told(seen, "spatial_mixing_length_in_time", ".2g")
+    return f"Along time a clip’s tokens see so far, in tokens: {formatting.listed(told)}." if told else ""
 
 
 def _shifts(seen: Sequence[Seen]) -> str:
@@ -286,7 +322,8 @@ def _changes(seen: Sequence[Seen]) -> list[Finding]:
         if first and last:
             told.append(f"{after.who} {formatting.number(first, 2)} to {formatting.number(last, 2)}")
     claim = f"Training moves the mixing length, in tokens: {formatting.listed(told)}."
-    return [Finding(claim, "mean over layers and times, one run a family and state")] if told else []
+    over = "layers and times" if any(one.found.noised for one in seen) else "layers"
+    return [Finding(claim, f"mean over {over}, one run a family and state")] if told else []
 
 
 def _physics(seen: Sequence[Seen]) -> list[Finding]:
@@ -295,11 +332,17 @@ def _physics(seen: Sequence[Seen]) -> list[Finding]:
         physics = [mixer.physics for mixer in one.found.mixers if mixer.physics is not None]
         if not physics:
             continue
-        row = one.found.columns()
+        row = {name: formatting.number(value, 2) for name, value in one.found.columns().items()}
+        decay, of_time = one.found.columns()["spatial_decay"], ("", "")
+        if one.found.of_clips:
+            of_time = (
+                f" of the frame and {row['spatial_diffusive_length_in_time']} of time",
+                f" and {row['spatial_drift_in_time']}",
+            )
         claim = (
-            f"{one.who}, {_state(one, seen)}: in the median channel diffusion covers "
-            f"{formatting.number(row['spatial_diffusive_length'], 2)} tokens, convection moves by "
-            f"{formatting.number(row['spatial_drift'], 2)}, reaction leaves {row['spatial_decay']:.0%} of a constant."
+            f"{one.who}, {_state(one, seen)}: in the median channel diffusion covers {row['spatial_diffusive_length']} "
+            f"tokens{of_time[0]}, convection moves by {row['spatial_drift']}{of_time[1]}, reaction leaves {decay:.0%} "
+            "of a constant."
         )
         found.append(Finding(claim, f"the response that is measured from outside {agreement(physics)}"))
     return found

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from pdebench.measure.spatial.findings import Map
+from pdebench.measure.spatial.findings import FrequencyResponse, Map
 from pdebench.measure.spatial.pictures import heat
 from pdebench.report import formatting
 from pdebench.report.charts import Chart, Figure, Layers, Row, color_of, digits
@@ -22,9 +22,11 @@ from pdebench.report.sections.spatial_runs import Seen
 # nine colours of viridis, dark to light: perceptually even, and told apart by the colour-blind
 VIRIDIS = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
 
-TERMS: tuple[tuple[Literal["length", "drift", "decay"], str, str], ...] = (
+TERMS = (
     ("length", "Diffusive length", "diffusive length, tokens"),
     ("drift", "Drift", "drift, tokens"),
+    ("time_length", "Diffusive length in time", "diffusive length, tokens of time"),
+    ("time_drift", "Drift in time", "drift, tokens later"),
     ("decay", "What reaction leaves of a constant", "exp(tau r)"),
 )
 
@@ -42,28 +44,68 @@ def field_uri(maps: Sequence[Map]) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def state_figures(seen: Sequence[Seen], table: pd.DataFrame, kind: Literal["frequency", "length"]) -> list[Figure]:
-    """For each place and state of training: gain and phase by frequency, or mixing length by depth and by time."""
+def state_figures(
+    seen: Sequence[Seen], table: pd.DataFrame, kind: Literal["frequency", "length", "time"]
+) -> list[Figure]:
+    """For each place and state of training: gain and phase by frequency; or mixing length by depth, and by time where
+    there is noise; or of clips where in time input comes from, and gain by frequency there.
+    """
+    makers = {"frequency": (_gain, _phase), "length": (_by_depth, _by_time), "time": (_shares, _gain_in_time)}[kind]
     figures = []
     for place, state in dict.fromkeys((one.place, one.state) for one in seen):
         own = [one for one in seen if (one.place, one.state) == (place, state)]
         where = f"{place}, {state}" if len({one.place for one in seen}) > 1 else state
-        makers = (_gain, _phase) if kind == "frequency" else (_by_depth, _by_time)
         figures += [figure for make in makers if (figure := make(own, table, where)) is not None]
     return figures
 
 
 def _gain(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure | None:
+    rows = [row for one in seen for row in _gains(one, [mixer.frequency for mixer in one.found.mixers])]
+    title, cycles = f"Gain by spatial frequency, {where}", _cycles(seen)
+    sentence = (
+        f"{title}, over that at one cycle {cycles}: {_ends(rows, 'at the finest')}. Below 1 a mixer smooths, above 1 "
+        "it sharpens."
+    )
+    return _figure("gain", where, title, sentence, rows, table, f"cycles {cycles}", "gain, 1 at one cycle")
+
+
+def _gain_in_time(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure | None:
     rows = []
     for one in seen:
-        responses = [mixer.frequency for mixer in one.found.mixers]
-        gains = np.mean([response.gain for response in responses], axis=0)
-        if len(gains) > 2 and gains[1] > 0:
-            rows += _curve(one, responses[0].cycles[1:], gains[1:] / gains[1])
-    told = _ends(rows, "at the finest")
-    title = f"Gain by spatial frequency, {where}"
-    sentence = f"{title}, over that at one cycle an image: {told}. Below 1 a mixer smooths, above 1 it sharpens."
-    return _figure("gain", where, title, sentence, rows, table, "cycles an image", "gain, 1 at one cycle")
+        waves = [mixer.time_frequency for mixer in one.found.mixers if mixer.time_frequency is not None]
+        rows += _gains(one, waves)
+    title = f"Gain by frequency in time, {where}"
+    sentence = (
+        f"{title}, of waves that change with time alone, over that at one cycle a clip: {_ends(rows, 'at the finest')}."
+    )
+    return _figure("gain-in-time", where, title, sentence, rows, table, "cycles a clip", "gain, 1 at one cycle")
+
+
+def _shares(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure | None:
+    rows = []
+    for one in seen:
+        shares = [mixer.by_time for mixer in one.found.mixers if mixer.by_time is not None]
+        if shares:
+            count = len(shares[0])
+            rows += _curve(one, [place - count // 2 for place in range(count)], np.mean(shares, axis=0))
+    title = f"Where in time input comes from, {where}"
+    own = {row["run"]: row["y"] for row in rows if row["x"] == 0}
+    told = formatting.listed([f"{run} {formatting.number(share, 3)}" for run, share in own.items()])
+    sentence = f"{title}: share of the centre token’s gradient energy by tokens of time. Of its own time: {told}."
+    return _figure("shares", where, title, sentence, rows, table, "tokens later than its own", "share of the energy")
+
+
+def _gains(one: Seen, responses: Sequence[FrequencyResponse]) -> list[Row]:
+    """The mean gain over layers, over that at one cycle."""
+    if not responses:
+        return []
+    gains = np.mean([response.gain for response in responses], axis=0)
+    return _curve(one, responses[0].cycles[1:], gains[1:] / gains[1]) if len(gains) > 2 and gains[1] > 0 else []
+
+
+def _cycles(seen: Sequence[Seen]) -> str:
+    """What waves of one place are counted by: all of it are of images, or of clips."""
+    return "a frame" if seen[0].found.of_clips else "an image"
 
 
 def _phase(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure | None:
@@ -79,7 +121,7 @@ def _phase(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure | No
         f"{title}, in radians against the mean: {told}. 0: waves stay in place, pi: they are turned over, half of it: "
         "no phase at all."
     )
-    return _figure("phase", where, title, sentence, rows, table, "cycles an image", "phase, radians")
+    return _figure("phase", where, title, sentence, rows, table, f"cycles {_cycles(seen)}", "phase, radians")
 
 
 def _by_depth(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure | None:
@@ -90,8 +132,8 @@ def _by_depth(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure |
         known = [(depth, length) for depth, length in known if length is not None]
         rows += _curve(one, [depth for depth, _ in known], [length for _, length in known if length is not None])
     title = f"Mixing length by depth, {where}"
-    noisy = any(len(one.found.times) > 1 for one in seen)  # else the task has no noise
-    at = ", half way from noise to image" if noisy else ""
+    noised = any(one.found.noised for one in seen)
+    at = f", half way from noise to {seen[0].found.noun}" if noised else ""
     sentence = f"{title}, in tokens{at}: {_ends(rows, 'in the last layer')}."
     return _figure("depth", where, title, sentence, rows, table, "depth: 0 first layer, 1 last", TOKENS)
 
@@ -99,14 +141,16 @@ def _by_depth(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure |
 def _by_time(seen: Sequence[Seen], table: pd.DataFrame, where: str) -> Figure | None:
     rows = []
     for one in seen:
-        if len(one.found.times) < 2:
-            continue  # a task without noise has one time
+        if not one.found.noised:
+            continue
         for place, time in enumerate(one.found.times):
             known = [length for mixer in one.found.mixers if (length := mixer.lengths[place]) is not None]
             rows += _curve(one, [time], [float(np.mean(known))]) if known else []
     title = f"Mixing length by time, {where}"
-    sentence = f"{title}, in tokens, mean over layers: {_ends(rows, 'near the image')}. Linear mixers do not change."
-    return _figure("time", where, title, sentence, rows, table, "t: 0 noise, 1 image", TOKENS)
+    noun = seen[0].found.noun
+    near = _ends(rows, f"near the {noun}")
+    sentence = f"{title}, in tokens, mean over layers: {near}. Linear mixers do not change."
+    return _figure("time", where, title, sentence, rows, table, f"t: 0 noise, 1 {noun}", TOKENS)
 
 
 def physics_figures(seen: Sequence[Seen], table: pd.DataFrame) -> list[Figure]:
@@ -114,17 +158,15 @@ def physics_figures(seen: Sequence[Seen], table: pd.DataFrame) -> list[Figure]:
     return [figure for term in TERMS if (figure := _physics(seen, table, *term)) is not None]
 
 
-def _physics(
-    seen: Sequence[Seen], table: pd.DataFrame, term: Literal["length", "drift", "decay"], title: str, unit: str
-) -> Figure | None:
+def _physics(seen: Sequence[Seen], table: pd.DataFrame, term: str, title: str, unit: str) -> Figure | None:
     several = len({one.place for one in seen}) > 1
     rows = []
     for one in seen:
         state = f"{one.place}, {one.state}" if several else one.state
         for mixer in one.found.mixers:
-            if mixer.physics is None:
+            if mixer.physics is None or term not in mixer.physics.terms:
                 continue
-            low, middle, high = map(digits, np.quantile(getattr(mixer.physics, term), (0.25, 0.5, 0.75)))
+            low, middle, high = map(digits, np.quantile(mixer.physics.terms[term], (0.25, 0.5, 0.75)))
             run = f"{one.who}, {state}, layer {mixer.layer}"
             shared = {"family": one.family, "run": run, "state": state, "trained": one.trained}
             rows.append({**shared, "x": mixer.layer, "y": middle, "low": low, "high": high})

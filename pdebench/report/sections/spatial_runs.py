@@ -17,8 +17,9 @@ class Seen:
         family: its family.
         who: family and, where there are several, size.
         state: `untrained`, or `after 100 steps`, or `trained` where runs differ in that.
-        place: data set and resolution.
+        place: data set and resolution, of clips also frames.
         found: its survey.
+        gated: its task's blocks have adaLN-zero's gates.
     """
 
     family: str
@@ -26,6 +27,7 @@ class Seen:
     state: str
     place: str
     found: Survey
+    gated: bool
 
     @property
     def trained(self) -> bool:

@@ -36,7 +36,10 @@ class Augmentation:
         return bool(self.randaugment or self.crop is not None or self.erasing)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Pictures (B, C, H, W) of uint8, C 1 or 3, all changed alike."""
+        """Pictures (B, C, H, W) or clips (B, C, T, H, W) of uint8, C 1 or 3, and all their frames, changed alike."""
+        if images.ndim == 5:
+            frames: Tensor = self(images.movedim(2, 1).flatten(0, 1), generator).unflatten(0, (len(images), -1))
+            return frames.movedim(1, 2)
         if self.crop is not None:
             images = cropped(images, self.crop, generator)
         if self.randaugment:

@@ -50,7 +50,7 @@ class SamplesEvaluation(Evaluation):
     @property
     def asked(self) -> dict[str, Any]:
         """What decides the samples, besides their number and what they are made of."""
-        left = {"samples", "metrics", "batch_size", "resolution", "every"}
+        left = {"samples", "metrics", "batch_size", "resolution", "frames", "every"}
         return self.model_dump(mode="json", exclude=left)
 
     @property

@@ -57,7 +57,7 @@ def test_untrained_attention_shows_no_locality_a_pde_does_and_the_numbers_say_so
     assert (attention["spatial_area_95"] or 0) > 128
     assert (pde["spatial_area_95"] or 256) < 16
     assert (attention["spatial_mixing_length"] or 0) > 10 * (pde["spatial_mixing_length"] or 1)
-    told = {family: dict(describe(untrained(family))) for family in ("DiT", "PDE-SSM-DiT", "None-DiT")}
+    told = {family: dict(describe(untrained(family), gated=True)) for family in ("DiT", "PDE-SSM-DiT", "None-DiT")}
     assert told["DiT"]["locality"].startswith("none")
     assert told["PDE-SSM-DiT"]["locality"].startswith("local")
     assert told["None-DiT"]["locality"] == "none: no token sees another"
@@ -69,8 +69,8 @@ def test_untrained_attention_shows_no_locality_a_pde_does_and_the_numbers_say_so
 
 def test_the_bidirectional_scan_is_a_line_and_attention_is_round() -> None:
     assert (untrained("Mamba-DiT").columns()["spatial_isotropy"] or 1) < 0.1
-    assert "a line" in dict(describe(untrained("Mamba-DiT")))["shape"]
-    assert "along the rows in every layer" in dict(describe(untrained("Mamba-DiT")))["shape"]
+    assert "a line" in dict(describe(untrained("Mamba-DiT"), gated=True))["shape"]
+    assert "along the rows in every layer" in dict(describe(untrained("Mamba-DiT"), gated=True))["shape"]
     assert (untrained("DiT").columns()["spatial_isotropy"] or 0) > 0.8
 
 
