@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pdebench.errors import InsufficientData
-from pdebench.stats.bootstrap import RESAMPLES, Interval, interval, resamples
+from pdebench.stats.bootstrap import RESAMPLES, Interval, interval
 from pdebench.stats.power_sum import Array, PowerSum
 from pdebench.stats.runs import SAME_BUDGET, Runs
 
@@ -72,6 +72,12 @@ def too_narrow(times: float) -> str:
     return f"{spanned}, where a law needs a decade or more"
 
 
+def refuse_narrow(runs: Runs) -> None:
+    """Raise InsufficientData for runs that span less than a decade of compute."""
+    if runs.flops.max() < DECADE / SAME_BUDGET * runs.flops.min():
+        raise InsufficientData(too_narrow(float(runs.flops.max() / runs.flops.min())))
+
+
 def envelope(runs: Runs, count: int = RESAMPLES) -> Envelope:
     """The envelope of the runs: budgets that were run at fewer than half as many sizes as another are left out.
 
@@ -89,7 +95,7 @@ def envelope(runs: Runs, count: int = RESAMPLES) -> Envelope:
     flops = np.array([np.median(runs.flops[budget == index]) for index in chosen])
     if flops[-1] * SAME_BUDGET < DECADE * flops[0]:
         raise InsufficientData(too_narrow(float(flops[-1] / flops[0])))
-    weights = np.vstack([np.ones(len(runs.n)), resamples(runs.run, count)])
+    weights = np.vstack([np.ones(len(runs.n)), runs.resamples(count)])
     y, sizes, used = [], [], 0
     for index in chosen:
         rows = budget == index

@@ -1,0 +1,61 @@
+"""What a table says of each row beside its numbers: seed, size and learning rate; and under which conditions it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdebench.stats.cells import CONTENT, is_results
+from pdebench.stats.column_names import is_rate, is_seed
+from pdebench.stats.groups import plain
+
+_SIZE = "model.size"  # of results; what another table calls a size may be anything
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Texts, one a row each; empty where the table does not say."""
+
+    seed: tuple[str, ...] = ()
+    size: tuple[str, ...] = ()
+    rate: tuple[str, ...] = ()
+
+    def only(self, chosen: NDArray[np.bool_]) -> Labels:
+        """Those of some rows."""
+        found = (
+            tuple(text for text, kept in zip(texts, chosen, strict=True) if kept) if texts else ()
+            for texts in (self.seed, self.size, self.rate)
+        )
+        return Labels(*found)
+
+
+def labels_of(table: pd.DataFrame, rows: Sequence[int]) -> Labels:
+    """Of rows at some positions."""
+    rates = [name for name in table if is_rate(str(name))]
+    return Labels(
+        seed=tuple(seed_of(table, row) for row in rows) if any(is_seed(str(name)) for name in table) else (),
+        size=tuple(plain(table[_SIZE].iloc[row]) for row in rows) if is_results(table) and _SIZE in table else (),
+        rate=tuple(plain(table[rates[0]].iloc[row]) for row in rows) if len(rates) == 1 else (),
+    )
+
+
+def seed_of(table: pd.DataFrame, row: int) -> str:
+    """The seeds of a row, whatever their columns are called."""
+    return " ".join(plain(table[name].iloc[row]) for name in table if is_seed(str(name)))
+
+
+def conditions_of(table: pd.DataFrame, group: Sequence[str], row: int) -> str:
+    """What has to be the same in two groups that are compared, of a row of one.
+
+    In a results table that is the task and the data; other columns that tell its groups apart are what is compared. In
+    another table the first column of the groups is compared, and the others are conditions.
+    """
+    if is_results(table):
+        names = [name for name in group if name == "task" or name.startswith("data.") or name in CONTENT]
+    else:
+        names = list(group[1:])
+    return ", ".join(plain(table[name].iloc[row]) for name in names)
