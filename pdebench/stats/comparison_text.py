@@ -11,7 +11,7 @@ from pdebench.stats.comparison import ScalingComparison
 from pdebench.stats.comparison_words import (
     VERDICTS,
     compute_sentence,
-    exponents_sentence,
+    exponents_sentences,
     images_sentence,
     sealed_sentence,
     sensitivity_sentence,
@@ -30,7 +30,7 @@ def print_comparisons(
     for one, hangs in zip(compared, sensitive, strict=True):
         console.print()
         say(console, f"{one.family} against {one.reference}: {one.pairs} runs in pairs", "bold")
-        for text in (compute_sentence(one), images_sentence(one), exponents_sentence(one)):
+        for text in (compute_sentence(one), images_sentence(one), *exponents_sentences([one])):
             if text:
                 say(console, text)
         exponents = [

@@ -34,22 +34,28 @@ def images_sentence(one: ScalingComparison) -> str:
     if one.images is None or one.at_size is None:
         return ""
     return (
-        f"At {one.at_size:.2g} parameters each, it needs {_times(one.images.middle)} times the images for a loss of "
-        f"{one.images.loss[POINTS // 2]:.3g}."
+        f"At {_amount(one.at_size)} parameters each, it needs {_times(one.images.middle)} times the images for a loss "
+        f"of {one.images.loss[POINTS // 2]:.3g}."
     )
 
 
-def exponents_sentence(one: ScalingComparison) -> str:
-    """Which exponents are told from the reference's."""
-    if not one.exponents:
-        return ""
-    told = [f"{each.exponent} ({signed(each.difference)})" for each in one.exponents if each.apart]
-    names = _listed([each.exponent for each in one.exponents])
-    if not told:
-        return f"None of its exponents ({names}) can be told from those of {one.reference}."
-    rest = [each.exponent for each in one.exponents if not each.apart]
-    others = f"; {_listed(rest)} cannot be told from its" if rest else ""
-    return f"Less the exponents of {one.reference}, its own are {_listed(told)}{others}."
+def exponents_sentences(found: Sequence[ScalingComparison]) -> list[str]:
+    """Which exponents of each family are told from the reference's; families of which none is are one sentence."""
+    told = []
+    for one in found:
+        apart = [f"{each.exponent} ({signed(each.difference)})" for each in one.exponents if each.apart]
+        rest = [each.exponent for each in one.exponents if not each.apart]
+        if apart:
+            others = f"; {_listed(rest)} cannot be told from its" if rest else ""
+            told.append(f"{one.family} differs from {one.reference} in {_listed(apart)}{others}.")
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        if one.exponents and not any(each.apart for each in one.exponents):
+            names = _listed([each.exponent for each in one.exponents])
+            alike.setdefault((names, one.reference), []).append(one.family)
+    for (names, reference), families in alike.items():
+        told.append(f"No exponent ({names}) of {_listed(families, 'or')} can be told from that of {reference}.")
+    return told
 
 
 def sensitivity_sentence(one: Sensitivity) -> str:
@@ -83,8 +89,14 @@ def sealed_sentence(prediction: SealedPrediction, outcomes: Sequence[Outcome]) -
 
 
 def signed(found: Interval) -> str:
-    """`+0.098 (+0.09 to +0.105)`."""
-    return f"{found.value:+.3g} ({found.low:+.3g} to {found.high:+.3g})".replace("-", "−")
+    """`+0.098 (+0.09 to +0.11)`."""
+    return " ".join(signed_parts(found))
+
+
+def signed_parts(found: Interval) -> tuple[str, str]:
+    """A difference, and its interval in parentheses."""
+    value, low, high = (f"{number:+.2g}".replace("-", "−") for number in (found.value, found.low, found.high))
+    return value, f"({low} to {high})"
 
 
 def _course(found: Multiplier, grows: bool) -> str:
@@ -100,5 +112,9 @@ def _times(found: Interval) -> str:
     return f"{found.value:.3g} ({found.low:.3g} to {found.high:.3g})"
 
 
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+def _amount(n: float) -> str:
+    return f"{n / 1e6:.3g} million" if n >= 1e6 else f"{n:,.0f}"
+
+
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

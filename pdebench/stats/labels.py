@@ -13,7 +13,7 @@ from pdebench.stats.cells import CONTENT, is_results
 from pdebench.stats.column_names import is_rate, is_seed
 from pdebench.stats.groups import plain
 
-_SIZE = "model.size"  # of results; what another table calls a size may be anything
+_SIZE, _SEED = "model.size", "train.seed"  # of results; what another table calls a size may be anything
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,24 @@ class Labels:
 
 def labels_of(table: pd.DataFrame, rows: Sequence[int]) -> Labels:
     """Of rows at some positions."""
+    cells = is_results(table)
     rates = [name for name in table if is_rate(str(name))]
     return Labels(
-        seed=tuple(seed_of(table, row) for row in rows) if any(is_seed(str(name)) for name in table) else (),
-        size=tuple(plain(table[_SIZE].iloc[row]) for row in rows) if is_results(table) and _SIZE in table else (),
+        seed=tuple(seed_of(table, row) for row in rows) if _seeds(table) else (),
+        size=tuple(plain(table[_SIZE].iloc[row]) for row in rows) if cells and _SIZE in table else (),
         rate=tuple(plain(table[rates[0]].iloc[row]) for row in rows) if len(rates) == 1 else (),
     )
 
 
 def seed_of(table: pd.DataFrame, row: int) -> str:
     """The seeds of a row, whatever their columns are called."""
-    return " ".join(plain(table[name].iloc[row]) for name in table if is_seed(str(name)))
+    return " ".join(plain(table[name].iloc[row]) for name in _seeds(table))
+
+
+def _seeds(table: pd.DataFrame) -> list[str]:
+    if is_results(table):
+        return [_SEED] if _SEED in table else []
+    return [str(name) for name in table if is_seed(str(name))]
 
 
 def conditions_of(table: pd.DataFrame, group: Sequence[str], row: int) -> str:

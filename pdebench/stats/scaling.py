@@ -83,7 +83,7 @@ class Scaling:
     @property
     def empty(self) -> bool:
         """Whether nothing at all could be fitted."""
-        return self.parametric is None and self.isoflop is None and self.envelope is None
+        return self.refits is None and self.isoflop is None and self.front is None
 
 
 _TOLD = ("parametric", "isoflop", "envelope", "held_envelope", "refusals", "warnings")

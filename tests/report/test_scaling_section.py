@@ -68,7 +68,7 @@ def test_the_findings_are_the_fitted_numbers(section):
     told = " ".join(finding.claim for finding in section.findings)
     assert "PDE-SSM-DiT: loss falls as N^−" in told
     assert "held out and predicted from the smaller budgets, the largest had" in told
-    assert "None of its exponents" in told or "none of its exponents" in told
+    assert "No exponent (alpha, beta, a and gamma) of DiT can be told from that of PDE-SSM-DiT." in told
     assert "times the FLOPs of PDE-SSM-DiT for a loss of" in told
     assert [line.who for line in section.lines] == ["PDE-SSM-DiT", "DiT"]
     estimate, low, high = (
@@ -185,8 +185,9 @@ def test_families_are_held_against_the_subject(section):
     (line,) = section.compared.lines
     assert line.who == "DiT"
     text = partial(section, results())
-    for value in line.values:
+    for value, interval in line.values:
         assert value in text
+        assert interval in text
     (hangs,) = section.compared.left_out
     assert [one[0] for one in hangs.lines][:4] == [
         "nothing",

@@ -105,7 +105,7 @@ def scaling_section(table: pd.DataFrame, folders: Mapping[str, Path] | None = No
     groups = [("Loss against compute, parameters and images", figures_of(found, table))]
     compared = comparisons(found, SUBJECT)
     if any(one.compute for one in compared):
-        groups[0][1].append(multiplier_figure(compared, table))
+        groups[0][1].insert(1, multiplier_figure(compared, table))
     refusals = [(one.group, f"{name}: {why}") for one in found for name, why in one.refused]
     warnings = [(one.group, warning) for one in found for warning in one.warnings]
     for score in scores_in(done, "frechet"):

@@ -12,29 +12,34 @@ from pdebench.errors import PdebenchError
 from pdebench.report import formatting
 from pdebench.report.sections.scaling_charts import family_of, within
 from pdebench.report.sections.summary import Finding
+from pdebench.stats.bootstrap import Interval
 from pdebench.stats.comparison import ScalingComparison
 from pdebench.stats.comparison_words import (
     compute_sentence,
-    exponents_sentence,
+    exponents_sentences,
     images_sentence,
     sealed_sentence,
     sensitivity_sentence,
-    signed,
+    signed_parts,
 )
 from pdebench.stats.runs import runs_of
 from pdebench.stats.sealed import FILES, Outcome, check, read
 from pdebench.stats.sensitivity import Sensitivity
 
+_NONE = (formatting.MISSING, "")
 EXPONENTS = ("alpha", "beta", "a", "gamma")
 
 
 @dataclass(frozen=True)
 class ComparisonLine:
-    """One family's line: differences of exponents, multiples; `apart` says of each whether it is told from none."""
+    """One family's line: multiples, then differences of exponents, each with its interval as another text.
+
+    `apart` says of each whether it is told from none.
+    """
 
     family: str
     who: str
-    values: tuple[str, ...]
+    values: tuple[tuple[str, str], ...]
     apart: tuple[bool, ...]
 
 
@@ -83,14 +88,12 @@ def compared_with(found: Sequence[ScalingComparison], sensitive: Sequence[Sensit
 
 
 def comparison_findings(found: Sequence[ScalingComparison]) -> list[Finding]:
-    """Two sentences a family: what compute it needs, and which exponents differ."""
+    """What compute each family needs, then which exponents differ."""
     told = []
     for one in found:
         pairs = f"{formatting.plural(one.pairs, 'pair')} of runs" if one.pairs else "no runs in pairs"
         told.append(Finding(" ".join(filter(None, [compute_sentence(one), images_sentence(one)])), pairs))
-        if text := exponents_sentence(one):
-            told.append(Finding(f"{one.family}: {text[:1].lower()}{text[1:]}"))
-    return told
+    return [*told, *(Finding(text) for text in exponents_sentences(found))]
 
 
 def sealed_tables(rows: pd.DataFrame, folders: Mapping[str, Path]) -> list[SealedTable]:
@@ -126,13 +129,19 @@ def _outcome(one: Outcome) -> tuple[str, ...]:
 
 def _line(one: ScalingComparison) -> ComparisonLine:
     exponents = {each.exponent: each for each in one.exponents}
-    values = [signed(exponents[name].difference) if name in exponents else formatting.MISSING for name in EXPONENTS]
+    growth = None if one.compute is None else one.compute.growth
+    values = [_parts(found.middle if found else None) for found in (one.compute, one.images)]
+    values.insert(1, _parts(growth))
+    values += [signed_parts(exponents[name].difference) if name in exponents else _NONE for name in EXPONENTS]
     apart = [name in exponents and exponents[name].apart for name in EXPONENTS]
-    for found, sure in ((one.compute, one.apart), (one.images, False)):
-        values.append(formatting.MISSING if found is None else within(found.middle))
-        apart.append(sure)
-    values.append(formatting.MISSING if one.compute is None else within(one.compute.growth))
-    return ComparisonLine(family_of(one.family), one.family, tuple(values), (*apart, one.grows))
+    return ComparisonLine(family_of(one.family), one.family, tuple(values), (one.apart, one.grows, False, *apart))
+
+
+def _parts(found: Interval | None) -> tuple[str, str]:
+    if found is None:
+        return _NONE
+    value, low, high = (formatting.number(number, 3) for number in (found.value, found.low, found.high))
+    return value, f"({low} to {high})"
 
 
 def _left_out(one: Sensitivity) -> DropOneTable:
