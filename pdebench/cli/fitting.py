@@ -96,7 +96,7 @@ def check_prediction(asked: FitRequest, path: Path, console: Console, as_json: b
         TableError: the table cannot be read, or its rows are not those that the prediction was made from.
         ResultsError: the file is no sealed prediction.
     """
-    prediction = sealed.read(path)
+    prediction = sealed.read(path, follow=True)
     of = prediction.columns
     source, columns = load(asked.table, ChosenColumns(of.n, of.d, of.flops, of.loss, of.run, of.group, of.factor))
     table, ended = source.table, {}

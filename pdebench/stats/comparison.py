@@ -20,7 +20,7 @@ from pdebench.stats.frontier import Frontier, by_envelope, by_law, of_size
 from pdebench.stats.multiplier import Multiplier, multiplier
 from pdebench.stats.parametric import PARAMETERS
 from pdebench.stats.plain import plain_json
-from pdebench.stats.power_law import choose, fitted
+from pdebench.stats.power_law import fitted
 from pdebench.stats.power_sum import Array
 from pdebench.stats.scaling import Scaling
 
@@ -123,8 +123,8 @@ def shared_floor(fits: Sequence[Scaling]) -> bool:
 
     An exponent above a floor and one without are two things.
     """
-    fronts = [one.front for one in fits if one.front is not None]
-    return bool(fronts) and all(choose(front)[0] for front in fronts)
+    laws = [one.envelope for one in fits if one.envelope is not None]
+    return bool(laws) and all(law.floor is not None for law in laws)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ def print_comparisons(
     console: Console, compared: Sequence[ScalingComparison], sensitive: Sequence[Sensitivity]
 ) -> None:
     """Say of each family how it stands to the reference, in words and in a table, and what that hangs on."""
-    for one, hangs in zip(compared, sensitive, strict=True):
+    hangs_on = {one.family: one for one in sensitive}
+    for one in compared:
+        hangs = hangs_on[one.family]
         console.print()
         say(console, f"{one.family} against {one.reference}: {one.pairs} runs in pairs", "bold")
         for text in (compute_sentence(one), images_sentence(one), *exponents_sentences([one])):

@@ -78,8 +78,13 @@ def refuse_narrow(runs: Runs) -> None:
         raise InsufficientData(too_narrow(float(runs.flops.max() / runs.flops.min())))
 
 
-def envelope(runs: Runs, count: int = RESAMPLES) -> Envelope:
+def envelope(runs: Runs, count: int = RESAMPLES, weights: Array | None = None) -> Envelope:
     """The envelope of the runs: budgets that were run at fewer than half as many sizes as another are left out.
+
+    Args:
+        runs: of one group.
+        count: resamples.
+        weights: of the rows, (R, rows), in place of resamples.
 
     Raises:
         InsufficientData: fewer than three runs or budgets, or less than a decade between them.
@@ -95,7 +100,7 @@ def envelope(runs: Runs, count: int = RESAMPLES) -> Envelope:
     flops = np.array([np.median(runs.flops[budget == index]) for index in chosen])
     if flops[-1] * SAME_BUDGET < DECADE * flops[0]:
         raise InsufficientData(too_narrow(float(flops[-1] / flops[0])))
-    weights = np.vstack([np.ones(len(runs.n)), runs.resamples(count)])
+    weights = np.vstack([np.ones(len(runs.n)), runs.resamples(count) if weights is None else weights])
     y, sizes, used = [], [], 0
     for index in chosen:
         rows = budget == index

@@ -203,17 +203,20 @@ def write(prediction: SealedPrediction, path: Path) -> None:
     write_json(path, plain_json(as_data(prediction)))
 
 
-def read(path: Path) -> SealedPrediction:
-    """Read the file.
+def read(path: Path, *, follow: bool = False) -> SealedPrediction:
+    """Read the file; one behind a link only where the user named it.
 
     Raises:
         ResultsError: it is not there, no sealed prediction, or not what was written.
     """
     try:
-        found = json.loads(disk.read_plain(path, LARGEST, follow=True))
+        found = json.loads(disk.read_plain(path, LARGEST, follow=follow), parse_constant=_refuse_constant)
         if not isinstance(found, dict) or CHECKSUM not in found:
             raise ValueError("it has no checksum")
-        return TypeAdapter(SealedPrediction).validate_python(unsealed(found))
+        prediction = TypeAdapter(SealedPrediction).validate_python(unsealed(found))
+        if any(budget.flops <= 0 for family in prediction.families for budget in family.budgets):
+            raise ValueError("it has a budget of no FLOPs")
+        return prediction
     except FileNotFoundError:
         raise ResultsError(f"there is no sealed prediction {path}; `--predict FLOPS` makes one") from None
     except (OSError, ValidationError, ValueError, RecursionError) as error:
@@ -225,6 +228,10 @@ def read(path: Path) -> SealedPrediction:
             else str(error).splitlines()[0].partition(" (")[0]
         )
         raise ResultsError(f"{path} is no sealed prediction as it was written: {why}") from None
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number")
 
 
 def check(

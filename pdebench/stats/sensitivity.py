@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ from pdebench.stats.frontier import Frontier, by_envelope, by_law
 from pdebench.stats.multiplier import POINTS, shared_losses
 from pdebench.stats.parametric import Refits, refuse
 from pdebench.stats.plain import plain_json
-from pdebench.stats.power_law import Envelope, envelope, fitted, refuse_narrow
+from pdebench.stats.power_law import DECADE, FEWEST_BUDGETS, Envelope, envelope, fitted, refuse_narrow
 from pdebench.stats.power_sum import Array, PowerSum
-from pdebench.stats.runs import Runs
+from pdebench.stats.runs import SAME_BUDGET, Runs
 from pdebench.stats.scaling import Scaling
 
 NOTHING = "nothing"
@@ -53,11 +53,11 @@ class Without:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """One family beside the reference, the whole table first.
+    """One family beside the reference, or the reference itself; the whole table first.
 
     Attributes:
         family: the group's name.
-        reference: the reference group's; the family's own where `lines` are its own.
+        reference: the reference group's; the same name where it is the reference itself, without multiples.
         loss: at which the multiples are; None where there are none.
         lines: one for each thing that was left out.
     """
@@ -66,12 +66,6 @@ class Sensitivity:
     reference: str
     loss: float | None
     lines: tuple[Without, ...]
-
-    @property
-    def range(self) -> tuple[float, float] | None:
-        """The least and the greatest multiple; None where there is none."""
-        known = [line.times for line in self.lines if line.times is not None]
-        return (min(known), max(known)) if known else None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -90,23 +84,24 @@ class _Fit:
 
 
 def sensitivities(fits: Sequence[Scaling], compared: Sequence[ScalingComparison]) -> list[Sensitivity]:
-    """Of every family that is compared, in the order of the comparisons."""
+    """Of every family that is compared, in the order of the comparisons, after its reference's own exponents."""
     groups = {one.group: one for one in fits}
     floors = {one.reference: one.floor for one in compared} | {one.family: one.floor for one in compared}
-    by_law_of = {one.family: one.by == BY_LAW for one in compared}
     known = {name: _fits(groups[name], floors[name]) for name in floors}
-    found = []
+    found = [
+        Sensitivity(name, name, None, tuple(_line(left_out, own, own, None) for left_out, own in known[name].items()))
+        for name in dict.fromkeys(one.reference for one in compared)
+    ]
     for one in compared:
         ours, theirs = known[one.family], known[one.reference]
         loss = None if one.compute is None else one.compute.loss[POINTS // 2]
         lines = []
         for name in dict.fromkeys([*ours, *theirs]):
             own, other = ours.get(name, ours[NOTHING]), theirs.get(name, theirs[NOTHING])
-            if not by_law_of[one.family] and name == NOTHING:  # no law of both: the multiple is the envelope's
+            if one.by != BY_LAW and name == NOTHING:  # no law of both: the multiple is the envelope's
                 front = _FRONT_FLOOR if one.floor else _FRONT
-                own, other = (
-                    _Fit(of.exponents, of.gamma, each[front].curve) for of, each in ((own, ours), (other, theirs))
-                )
+                own = replace(own, curve=ours[front].curve) if front in ours else own
+                other = replace(other, curve=theirs[front].curve) if front in theirs else other
             lines.append(_line(name, own, other, loss))
         found.append(Sensitivity(one.family, one.reference, loss, tuple(lines)))
     return found
@@ -133,14 +128,14 @@ def _fits(one: Scaling, floor: bool) -> dict[str, _Fit]:
     if one.refits is not None:  # all of them at once
         kept = np.array(list(cases.values()), dtype=float)
         thetas = law.fit(y, kept, near=one.refits.theta[0], starts=2).theta
+    gammas = _gammas(one, np.array(list(cases.values())), floor)
     for place, (name, chosen) in enumerate(cases.items()):
         rest = runs.only(chosen)
         exponents = curve = None
         if thetas is not None and _carries(rest):
             alpha, beta = law.exponents(thetas[place])
             exponents, curve = (float(alpha), float(beta)), by_law(rest, _single(law, thetas[place]))
-        front = one.front if name == NOTHING else _front(rest)
-        found[name] = _Fit(exponents, _gamma(front, floor), curve)
+        found[name] = _Fit(exponents, gammas[place], curve)
     if one.refits is not None:
         bare = PowerSum(np.log([runs.n, runs.d]), floor=False)
         theta = bare.fit(y).theta[0]
@@ -149,8 +144,8 @@ def _fits(one: Scaling, floor: bool) -> dict[str, _Fit]:
     if one.front is not None:
         point = Envelope(one.front.flops, one.front.y[:1], one.front.n, one.front.runs)
         for name, form in ((_FRONT, False), (_FRONT_FLOOR, True)):
-            if len(point.flops) >= 2 + form:
-                found[name] = _Fit(None, _gamma(point, form), by_envelope(point, form))
+            law, theta = fitted(point, form)
+            found[name] = _Fit(None, float(law.exponents(theta)[0, 0]), by_envelope(point, form))
     return found
 
 
@@ -177,18 +172,18 @@ def _carries(runs: Runs) -> bool:
     return True
 
 
-def _front(runs: Runs) -> Envelope | None:
-    try:
-        return envelope(runs, 0)
-    except InsufficientData:
-        return None
-
-
-def _gamma(front: Envelope | None, floor: bool) -> float | None:
-    if front is None or len(front.flops) < 2 + floor:
-        return None
-    law, theta = fitted(Envelope(front.flops, front.y[:1], front.n, front.runs), floor)
-    return float(law.exponents(theta)[0, 0])
+def _gammas(one: Scaling, kept: NDArray[np.bool_], floor: bool) -> list[float | None]:
+    """The envelope's exponent with some rows left out, (cases, rows); None where too few budgets are left."""
+    if one.front is None:
+        return [None] * len(kept)
+    front = envelope(one.runs, weights=kept.astype(float))
+    law, theta = fitted(front, floor)
+    found: list[float | None] = []
+    for y, gamma in zip(front.y[1:], law.exponents(theta)[1:, 0], strict=True):
+        flops = front.flops[np.isfinite(y)]
+        enough = len(flops) >= FEWEST_BUDGETS and flops[-1] * SAME_BUDGET >= DECADE * flops[0]
+        found.append(float(gamma) if enough and np.isfinite(gamma) else None)
+    return found
 
 
 def _single(law: PowerSum, theta: Array) -> Refits:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from family_tables import BETA, FAMILIES, SIZES, family_table
 
-from pdebench.stats.comparison import ScalingComparison, comparisons
+from pdebench.stats.comparison import ScalingComparison, comparisons, reference_of
+from pdebench.stats.comparison_words import compute_sentence
 from pdebench.stats.paired_cells import paired
 from pdebench.stats.runs import Columns, Runs, runs_of
 from pdebench.stats.scaling import Scaling, scale
+from pdebench.stats.sensitivity import sensitivities
 
 COLUMNS = Columns("params", "val_loss", "images", "flops", group=("family",))
 TWO = {"PDE-SSM-DiT": 1.0, "DiT": 2.0}
@@ -143,3 +145,30 @@ def test_other_conditions_are_not_compared():
     frame["set"] = np.where(frame["family"] == "DiT", "photos", "emoji")
     columns = Columns("params", "val_loss", "images", "flops", group=("family", "set"))
     assert comparisons([scale(runs, 4) for runs in paired(runs_of(frame, columns))]) == []
+
+
+def test_where_no_law_of_both_is_fitted_the_best_of_each_budget_stands_in():
+    """Two sizes carry no L(N, D), and a law of compute."""
+    frame = family_table(TWO, noise=0.001, seeds=(1,) * 5)
+    few = frame[frame.groupby("family")["params"].rank(method="dense").isin([2, 3])]
+    both = fits(few, 30)
+    assert both[0].refits is None
+    (one,) = comparisons(both, "PDE-SSM-DiT")
+    assert one.by == "the best of each budget"
+    assert [exponent.exponent for exponent in one.exponents] == ["gamma"]
+    assert one.compute is not None
+    assert one.compute.middle.value == pytest.approx(2.0, rel=0.15)
+    assert one.images is None
+    assert "by the best of each budget" in compute_sentence(one)
+    told = sensitivities(both, [one])[1]
+    whole = next(line for line in told.lines if line.left_out == "nothing")
+    assert whole.times == pytest.approx(one.compute.middle.value, rel=1e-3)
+
+
+def test_groups_that_differ_in_what_a_family_has_are_all_held_against_the_one_with_the_most_runs():
+    frame = family_table(TWO, noise=0, seeds=(2, 2, 1, 1, 1))
+    frame["family"] = frame["family"].where((frame["seed"] == 0) | (frame["family"] == "DiT"), "PDE-SSM-DiT, lr 2")
+    found = [scale(runs, 4) for runs in groups(frame)]
+    assert reference_of(found, "PDE-SSM-DiT").group == "PDE-SSM-DiT"
+    assert reference_of(found, "PDE-SSM-DiT, lr 2").group == "PDE-SSM-DiT, lr 2"
+    assert reference_of(found, "nobody") is found[0]

@@ -138,6 +138,7 @@ def multiplier_figure(found: Sequence[ScalingComparison], table: pd.DataFrame) -
             rows += [
                 {
                     **_shared(one.family),
+                    "layer": "times",
                     "x": digits(loss),
                     "y": digits(times.value),
                     "low": digits(times.low),
@@ -152,13 +153,18 @@ def multiplier_figure(found: Sequence[ScalingComparison], table: pd.DataFrame) -
         f"Times the FLOPs of {reference} that a family needs for a loss, at the losses that both measured. In the "
         f"middle: {formatting.listed(told)}. At 1 it needs as many; a line that rises to the left grows with compute."
     )
-    y = _log("y", "times the reference's FLOPs", ",~g")
+    if rows:
+        rows.append({"layer": "as many", "family": rows[0]["family"]})  # a rule of every row would be a black one
+    title = f"times the FLOPs of {reference}"
+    y = _log("y", title, ",~g")
     base = alt.Chart().encode(x=_log("x", "validation loss", ",~g"), color=color_of(table))
     tooltip = _tooltip(("run", "run"), ("x", "validation loss"), ("y", "times the FLOPs"))
     chart = alt.layer(
-        alt.Chart().mark_rule(opacity=0.4).encode(y=alt.YDatum(1)),
-        base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", title=None, scale=_LOG), y2="high:Q", detail="run:N"),
-        base.mark_line(strokeWidth=1.6).encode(y=y, detail="run:N", tooltip=tooltip),
+        _only(alt.Chart(), "as many").mark_rule(opacity=0.4).encode(y=alt.YDatum(1)),
+        _only(base, "times")
+        .mark_area(opacity=0.16)
+        .encode(y=alt.Y("low:Q", title=title, scale=_LOG), y2="high:Q", detail="run:N"),
+        _only(base, "times").mark_line(strokeWidth=1.6).encode(y=y, detail="run:N", tooltip=tooltip),
         data=alt.NamedData(name="rows"),
     )
     return Figure("scaling-multiplier", "Compute for the same loss", sentence, sized(chart, _HEIGHT), rows)
