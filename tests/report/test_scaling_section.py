@@ -210,6 +210,19 @@ def test_one_budget_is_one_line():
     assert "<table>" not in text
 
 
+def test_one_budget_in_each_setting_is_one_line_too():
+    table = results(budgets=2)
+    table["data.resolution"] = np.where(table["flops_train"] > 2e14, 64, 32)
+    found = scaling_section(table)
+    assert found is not None
+    assert found.only.startswith("In each of 4 settings all runs had one budget (20 runs)")
+    assert found.figures == []
+
+
+def test_without_a_loss_there_is_no_section():
+    assert scaling_section(results().assign(val_loss=np.nan)) is None
+
+
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory) -> tuple[Path, pd.DataFrame]:
     """A folder with a prediction that was made of all budgets but the largest, and the frame of all of them."""

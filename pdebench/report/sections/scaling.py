@@ -34,9 +34,10 @@ from pdebench.stats.cells import states, told_apart
 from pdebench.stats.comparison import comparisons
 from pdebench.stats.holdout import Held
 from pdebench.stats.left_out import sentence
+from pdebench.stats.paired_cells import paired
 from pdebench.stats.power_law import PowerLaw, envelope, power_law
 from pdebench.stats.runs import Columns, Runs, budgets, runs_of
-from pdebench.stats.scaling import Scaling, scaling
+from pdebench.stats.scaling import Scaling, scale
 from pdebench.stats.sensitivity import sensitivities
 
 
@@ -98,10 +99,13 @@ def scaling_section(table: pd.DataFrame, folders: Mapping[str, Path] | None = No
     apart = done.groupby("model.family")[["params", "images_seen"]].nunique()
     if not (apart > 1).all(axis=1).any():
         return None
-    if (only := _one_budget(done)) is not None:
-        return ScalingSection(only=only)
     rows = table[~table["repeat"]]
-    found = _laws(rows, "val_loss")
+    runs = paired(runs_of(rows, _columns(rows, "val_loss")))
+    if not any(one.count for one in runs):
+        return None
+    if (only := _one_budget(runs)) is not None:
+        return ScalingSection(only=only)
+    found = sorted(map(scale, runs), key=lambda one: family_of(one.group) != SUBJECT)
     groups = [("Loss against compute, parameters and images", figures_of(found, table))]
     compared = comparisons(found, SUBJECT)
     if any(one.compute for one in compared):
@@ -129,20 +133,17 @@ def scaling_section(table: pd.DataFrame, folders: Mapping[str, Path] | None = No
     )
 
 
-def _one_budget(done: pd.DataFrame) -> str | None:
-    """What there is to say of runs that all had one budget; None where they had several."""
-    flops = done["flops_train"].dropna().to_numpy(dtype=float)
-    if not len(flops) or budgets(flops).max() > 0:
+def _one_budget(groups: Sequence[Runs]) -> str | None:
+    """What there is to say of runs that had one budget in each setting; None where some had several."""
+    known = [one for one in groups if one.count]
+    if any(one.budget.max() > 0 for one in known):
         return None
-    return (
-        f"All {len(flops)} runs had one budget, {formatting.amount(float(np.median(flops)))}FLOPs each: how loss falls "
-        "with compute takes runs of other budgets, over a decade or more."
-    )
-
-
-def _laws(rows: pd.DataFrame, loss: str) -> list[Scaling]:
-    """The laws of every group, the subject's first."""
-    return sorted(scaling(rows, _columns(rows, loss)), key=lambda one: family_of(one.group) != SUBJECT)
+    flops = np.concatenate([one.flops for one in known])
+    runs, told = sum(one.count for one in known), formatting.amount(float(np.median(flops)), "FLOPs")
+    had = f"All {runs} runs had one budget, {told} each"
+    if budgets(flops).max() > 0:
+        had = f"In each of {len(known)} settings all runs had one budget ({runs} runs)"
+    return f"{had}: how loss falls with compute takes runs of other budgets, over a decade or more."
 
 
 def _envelopes(rows: pd.DataFrame, score: str) -> tuple[list[tuple[Runs, PowerLaw]], dict[str, str]]:
