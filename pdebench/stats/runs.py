@@ -188,7 +188,7 @@ def runs_of(table: pd.DataFrame, columns: Columns) -> list[Runs]:
         own = np.flatnonzero(names == name)
         if not {rows.states[row] for row in own.tolist()} <= {UNTRAINED, ELSEWHERE}:  # else it never had runs
             found.append(rows.group(str(name), own.tolist()))
-    copied = _copied(found)
+    copied = {} if cells else _copied(found)  # cells that were evaluated in two ways have one loss
     return [replace(one, remarks=(*one.remarks, *_small(one, found), *copied.get(one.name, ()))) for one in found]
 
 
