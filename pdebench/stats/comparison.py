@@ -169,14 +169,16 @@ def _compare(one: _Group, reference: _Group) -> ScalingComparison:
     best = min((each.fit.front.runs for each in both if each.fit.front is not None), default=0)
     freedom = {BY_LAW: (fewest, PARAMETERS), BY_ENVELOPE: (best, min(2 + one.floor, best - 1))}
     compute, by, why = None, "", "no law of both was fitted"
-    for name, ours, theirs in (
-        (BY_LAW, one.by_law, reference.by_law),
-        (BY_ENVELOPE, one.by_envelope, reference.by_envelope),
-    ):
-        if not by and ours is not None and theirs is not None:
-            runs, parameters = freedom[name]
-            by, compute = name, multiplier(ours, theirs, runs=runs, parameters=parameters)
-            why = "" if compute is not None else "they reached no losses that both have"
+    curves = [each.by_law for each in both]
+    if all(curve is not None for curve in curves):
+        by = BY_LAW
+    elif all(each.fit.front is not None for each in both):
+        by, curves = BY_ENVELOPE, [each.by_envelope for each in both]
+    ours, theirs = curves
+    if ours is not None and theirs is not None:
+        runs, parameters = freedom[by]
+        compute = multiplier(ours, theirs, runs=runs, parameters=parameters)
+        why = "" if compute is not None else "they reached no losses that both have"
     images, size = None, common_size(one.fit, reference.fit)
     laws = [(each.fit.runs, each.fit.refits) for each in both]
     at_size = [] if size is None else [of_size(runs, refits, size) for runs, refits in laws if refits is not None]

@@ -128,3 +128,25 @@ def test_all_numbers_and_charts_as_files(tmp_path: Path, early: str) -> None:
 def test_another_reference_and_one_that_is_not_there(early: str) -> None:
     assert found(early, "--reference", "DiT", named=NAMED)[0]["comparison"]["reference"] == "DiT"
     assert "there is no such group; did you mean 'DiT'?" in refused(early, "--reference", "DIT", named=NAMED)
+
+
+def test_of_a_results_folder_it_stands_there_and_early_runs_are_told(tmp_path: Path, table: pd.DataFrame) -> None:
+    names = {"family": "model.family", "seed": "train.seed", "images": "images_seen", "flops": "flops_train"}
+    cells = table.rename(columns=names).assign(
+        cell=[f"{row:012x}" for row in range(len(table))], status="done", finished_at="2026-01-01T00:00:00+00:00"
+    )
+    early = cells["flops_train"] < 0.9 * LAST
+    cells[early].to_parquet(tmp_path / "table.parquet")
+    shown = fit(tmp_path, "--predict", f"{LAST:g}", named=())
+    assert shown.exception is None
+    path = tmp_path / "sealed_prediction.json"
+    assert path.exists()
+    cells.loc[~early, "finished_at"] = "2999-01-01T00:00:00+00:00"
+    cells.to_parquet(tmp_path / "table.parquet")
+    outcomes = found(tmp_path, "--check", str(path), named=())
+    assert [(one["inside"], one["early"]) for one in outcomes] == [(True, 0), (True, 0)]
+    late = cells.index[~early][:2]
+    cells.loc[late, "finished_at"] = "2026-01-01T00:00:00+00:00"
+    cells.to_parquet(tmp_path / "table.parquet")
+    told = said(tmp_path, "--check", str(path), named=())
+    assert "2 runs of a predicted budget had ended before" in told
