@@ -36,17 +36,22 @@ class Labels:
 def labels_of(table: pd.DataFrame, rows: Sequence[int]) -> Labels:
     """Of rows at some positions."""
     cells = is_results(table)
-    rates = [name for name in table if is_rate(str(name))]
+    rates = [str(name) for name in table if is_rate(str(name))]
     return Labels(
-        seed=tuple(seed_of(table, row) for row in rows) if _seeds(table) else (),
-        size=tuple(plain(table[_SIZE].iloc[row]) for row in rows) if cells and _SIZE in table else (),
-        rate=tuple(plain(table[rates[0]].iloc[row]) for row in rows) if len(rates) == 1 else (),
+        seed=_texts(table, rows, _seeds(table)),
+        size=_texts(table, rows, [_SIZE] if cells and _SIZE in table else []),
+        rate=_texts(table, rows, rates if len(rates) == 1 else []),
     )
 
 
 def seed_of(table: pd.DataFrame, row: int) -> str:
     """The seeds of a row, whatever their columns are called."""
     return " ".join(plain(table[name].iloc[row]) for name in _seeds(table))
+
+
+def _texts(table: pd.DataFrame, rows: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    columns = [[plain(value) for value in table[name].iloc[list(rows)]] for name in names]
+    return tuple(" ".join(texts) for texts in zip(*columns, strict=True))
 
 
 def _seeds(table: pd.DataFrame) -> list[str]:

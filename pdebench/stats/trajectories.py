@@ -30,10 +30,10 @@ def checkpoints(n: Array, d: Array, flops: Array, loss: Array, seeds: Sequence[s
         loss: positive.
         seeds: of each row; empty where the table has none.
     """
-    keys = np.array([f"{size!r} {seed}" for size, seed in zip(n, seeds or [""] * len(n), strict=True)])
+    keys = np.stack([n, np.unique(np.array(seeds or [""] * len(n)), return_inverse=True)[1].reshape(-1)])
+    of, counts = np.unique(keys, axis=1, return_inverse=True, return_counts=True)[1:]
     found, rows = 0, 0
-    for key in dict.fromkeys(keys.tolist()):
-        own = np.flatnonzero(keys == key)
+    for own in np.split(np.argsort(of.reshape(-1), kind="stable"), np.cumsum(counts)[:-1]):
         if _one_run(d[own], loss[own]) and (_even(d[own]) or not _budgets(own, n, d, flops)):
             found, rows = found + 1, rows + len(own)
     if not found or 2 * rows < len(n):
