@@ -188,7 +188,9 @@ def test_families_are_held_against_the_subject(section):
     for value, interval in line.values:
         assert value in text
         assert interval in text
-    (hangs,) = section.compared.left_out
+    reference, hangs = section.compared.left_out
+    assert (reference.who, hangs.who) == ("PDE-SSM-DiT", "DiT")
+    assert {one[-1] for one in reference.lines} == {"—"}  # of its own compute it needs as much as it needs
     assert [one[0] for one in hangs.lines][:4] == [
         "nothing",
         "the smallest size",
