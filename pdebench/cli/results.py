@@ -73,6 +73,24 @@ def fit(
     group: Annotated[
         list[str], typer.Option("--group", "--family", metavar="COLUMN", help="Fit apart by this column. Repeatable.")
     ] = [],  # noqa: B006
+    reference: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Group that others are held against. Default: PDE-SSM-DiT.")
+    ] = None,
+    predict: Annotated[
+        list[float],
+        typer.Option(metavar="FLOPS", min=1, help="Seal a prediction of this budget in the file --out. Repeatable."),
+    ] = [],  # noqa: B006
+    check: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Hold a sealed prediction against these runs; fits nothing.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --predict its file (of a results folder by default sealed_prediction.json there); else a "
+            "folder for all numbers, JSON and CSV, and charts, SVG and PNG.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit scaling laws to a table of runs: L(N, D), IsoFLOP profiles, and a power law of compute.
@@ -83,23 +101,29 @@ def fit(
     A text among the numbers is refused where it stands. Rows that are left out, rows that repeat others (one run), and
     what else differs among the runs are said, with `--json` too; beyond one row in ten left out there is no fit.
 
-    Example: `pdebench fit runs.csv --n params --d images --loss val_loss --family family`
+    Of several groups each is compared with one, the reference: exponents, and how many times its FLOPs a group needs
+    for one loss. `--predict` writes what a budget that has not run will bring; `--check` says later whether it did.
+
+    Example: `pdebench fit runs.csv --n params --d images --loss val_loss --family family`, or
+    `pdebench fit results/scaling --predict 3e16`, then `--check results/scaling/sealed_prediction.json`
     """
     from rich.console import Console
 
+    from pdebench.cli.fitting import FitRequest, check_prediction, fit_table, seal_prediction
     from pdebench.errors import TableError
-    from pdebench.stats.scaling import scaling, why_none
-    from pdebench.stats.source import ChosenColumns, load
-    from pdebench.stats.text import print_fits
+    from pdebench.stats.source import ChosenColumns
 
-    source, columns = load(table, ChosenColumns(n, d, flops, loss, run, tuple(group), factor))
-    fits = scaling(source.table, columns)
-    if all(found.empty for found in fits):
-        raise TableError(f"{table}: {why_none(fits)}")
-    if as_json:
-        typer.echo(json.dumps([found.as_json() | {"table": source.as_json()} for found in fits], indent=1))
+    asked = FitRequest(table, ChosenColumns(n, d, flops, loss, run, tuple(group), factor), reference, out)
+    if predict and check is not None:
+        raise TableError("--predict makes a prediction and --check looks what came of one: give one of the two")
+    if check is not None:
+        told = check_prediction(asked, check, Console(), as_json)
+    elif predict:
+        told = seal_prediction(asked, predict, Console(), as_json)
     else:
-        print_fits(Console(), fits, source.told())
+        told = fit_table(asked, Console(), as_json)
+    if as_json:
+        typer.echo(json.dumps(told, indent=1))
 
 
 def sample(

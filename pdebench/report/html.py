@@ -65,7 +65,7 @@ def sections(page: Page) -> list[PageSection]:
         PageSection("published", "Published results", published(table)),
         PageSection("throughput", "Throughput", costs(table, "speed")),
         PageSection("memory", "Memory", costs(table, "memory")),
-        PageSection("scaling", "Scaling", scaling_section(table)),
+        PageSection("scaling", "Scaling", scaling_section(table, page.folders)),
         PageSection("spatial", "In space", spatial_section(table, page.folders)),
         PageSection("learned", "What was learned", learned_section(table, page.folders)),
         PageSection("predicted", "Predictions", predicted(table, page.folders)),

@@ -13,6 +13,8 @@ _SETTINGS = (
 )
 """Names under which tables keep, as numbers, what a loss also depends on."""
 
+_RATES = frozenset({"lr", "learning_rate", "base_lr", "peak_lr", "max_lr"})
+
 _SEED = re.compile(r"(\w+_)?(seeds?|rng)|(seed|rng)(_\w+)?|repeat|repetition|replicate|rep|trial|fold")
 _NO_SETTING = re.compile(
     r"unnamed:.*|.*(_|^)(ids?|idx|index|row|no|nr|number|line|run|job|pid|rank|node|host|machine|gpus?|device|devices|port"
@@ -31,6 +33,11 @@ def is_setting(name: str) -> bool:
 def is_seed(name: str) -> bool:
     """Whether it tells repeats of one run apart."""
     return bool(_SEED.fullmatch(_plain(name)))
+
+
+def is_rate(name: str) -> bool:
+    """Whether it is a learning rate."""
+    return _plain(name) in _RATES
 
 
 def is_no_setting(name: str) -> bool:

@@ -57,9 +57,9 @@ def held_parametric(runs: Runs, count: int = HELD_RESAMPLES) -> tuple[Held, ...]
     for place, (n, d) in enumerate(points.T):
         rows = chosen & (runs.n == n) & (runs.d == d)
         many = len(np.unique(runs.run[rows]))
-        predicted = _predicted(lines[:, place], found.residuals, many, rest.count, PARAMETERS)
+        foretold = predicted(lines[:, place], found.residuals, many, rest.count, PARAMETERS)
         observed = float(np.exp(np.log(runs.loss[rows]).mean()))
-        held.append(Held(float(n), float(np.median(runs.flops[rows])), many, predicted, observed))
+        held.append(Held(float(n), float(np.median(runs.flops[rows])), many, foretold, observed))
     return tuple(held)
 
 
@@ -82,19 +82,29 @@ def held_envelope(found: Envelope, seeds: int) -> Held:
             f"{budgets} budgets are left, once the largest is held out; a law needs {FEWEST_BUDGETS}"
         )
     before = Envelope(found.flops[:-1], found.y[: HELD_RESAMPLES + 1, :-1], found.n[:-1], found.runs - seeds)
-    forms = {}
-    for floor in (False, True):
-        law, theta = fitted(before, floor)
-        lines = law.predict(theta, np.log(found.flops[-1:])[None])[:, 0]
+    foretold = by_both_forms(before, float(found.flops[-1]), choose(found)[0])
+    return Held(float(found.n[-1]), float(found.flops[-1]), seeds, foretold, float(np.exp(found.y[0, -1])))
+
+
+def by_both_forms(before: Envelope, flops: float, floor: bool) -> Interval:
+    """What an envelope's power law predicts at a budget; the interval spans those of the law with a floor and without.
+
+    Args:
+        before: the envelope.
+        flops: of the budget.
+        floor: whose form's estimate is told.
+    """
+    forms, budgets = {}, len(before.flops)
+    for form in (False, True):
+        law, theta = fitted(before, form)
+        lines = law.predict(theta, np.log([[flops]]))[:, 0]
         residuals = before.y[0] - law.predict(theta[:1])[0]
-        runs = max(before.runs, budgets)
-        forms[floor] = _predicted(lines, residuals, 1, runs, min(law.size, budgets - 1))
+        forms[form] = predicted(lines, residuals, 1, max(before.runs, budgets), min(law.size, budgets - 1))
     low, high = min(one.low for one in forms.values()), max(one.high for one in forms.values())
-    predicted = Interval(forms[choose(found)[0]].value, low, high)
-    return Held(float(found.n[-1]), float(found.flops[-1]), seeds, predicted, float(np.exp(found.y[0, -1])))
+    return Interval(forms[floor].value, low, high)
 
 
-def _predicted(lines: Array, residuals: Array, many: int, runs: int, parameters: int) -> Interval:
+def predicted(lines: Array, residuals: Array, many: int, runs: int, parameters: int) -> Interval:
     """Of the mean of `many` runs: the law's own uncertainty and the scatter of runs around it, in log-loss."""
     draws = np.random.default_rng(0)
     grown = np.sqrt(len(residuals) / max(1, len(residuals) - parameters))

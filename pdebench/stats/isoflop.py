@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pdebench.errors import InsufficientData
-from pdebench.stats.bootstrap import RESAMPLES, Interval, interval, resamples
+from pdebench.stats.bootstrap import RESAMPLES, Interval, interval
 from pdebench.stats.power_sum import Array
 from pdebench.stats.runs import SAME_BUDGET, Runs
 
@@ -68,7 +68,7 @@ def isoflop(runs: Runs, count: int = RESAMPLES) -> IsoFlop:
     ]
     if not chosen:
         raise InsufficientData(f"no budget was run at {FEWEST_SIZES} sizes or more")
-    weights = np.vstack([np.ones(len(runs.n)), resamples(runs.run, count)])
+    weights = np.vstack([np.ones(len(runs.n)), runs.resamples(count)])
     profiles, optima, flops = [], [], []
     for index in chosen:
         rows = budget == index

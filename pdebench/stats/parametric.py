@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pdebench.errors import InsufficientData
-from pdebench.stats.bootstrap import RESAMPLES, Interval, interval, resamples
+from pdebench.stats.bootstrap import RESAMPLES, Interval, interval
 from pdebench.stats.power_sum import EXPONENTS, Array, PowerSum
 from pdebench.stats.runs import Runs
 
@@ -103,8 +103,15 @@ def refit(runs: Runs, count: int = RESAMPLES) -> Refits:
     refuse(runs)
     law, y = PowerSum(np.log([runs.n, runs.d]), floor=True), np.log(runs.loss)
     theta = law.fit(y).theta
-    refits = law.fit(y, resamples(runs.run, count), near=theta[0], starts=STARTS).theta
+    refits = law.fit(y, runs.resamples(count), near=theta[0], starts=STARTS).theta
     return Refits(law, theta, refits, y - law.predict(theta)[0])
+
+
+def optimum(law: PowerSum, theta: Array, product: float) -> Array:
+    """The size of the least loss, (R,), among those whose N D is a given product, by laws of parameters (R, p)."""
+    (alpha, beta), (a, b) = law.exponents(theta).T, law.coefficients(theta).T
+    scale = (alpha * a / (beta * b)) ** (1 / (alpha + beta))
+    return np.asarray(scale * product ** (beta / (alpha + beta)))
 
 
 def parametric(runs: Runs, budgets: Sequence[float], found: Refits) -> Parametric:
@@ -113,14 +120,13 @@ def parametric(runs: Runs, budgets: Sequence[float], found: Refits) -> Parametri
     coefficients, exponents = law.coefficients(every), law.exponents(every)
     alpha, beta = exponents.T
     a = beta / (alpha + beta)
-    scale = (alpha * coefficients[:, 0] / (beta * coefficients[:, 1])) ** (1 / (alpha + beta))
 
     def told(values: Array) -> Interval:
         return interval(float(values[0]), values[1:], runs=runs.count, parameters=PARAMETERS)
 
     allocations = []
     for flops in budgets:
-        n = scale * (flops / runs.factor) ** a
+        n = optimum(law, every, flops / runs.factor)
         allocations.append(Allocation(float(flops), told(n), told(flops / runs.factor / n)))
     ends = (exponents[1:] <= EXPONENTS[0] * 1.001) | (exponents[1:] >= EXPONENTS[1] / 1.001)
     return Parametric(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pdebench.errors import InsufficientData
-from pdebench.stats.bootstrap import RESAMPLES, Interval, interval, resamples
+from pdebench.stats.bootstrap import RESAMPLES, Interval, interval
 from pdebench.stats.power_sum import Array, PowerSum
 from pdebench.stats.runs import SAME_BUDGET, Runs
 
@@ -72,8 +72,19 @@ def too_narrow(times: float) -> str:
     return f"{spanned}, where a law needs a decade or more"
 
 
-def envelope(runs: Runs, count: int = RESAMPLES) -> Envelope:
+def refuse_narrow(runs: Runs) -> None:
+    """Raise InsufficientData for runs that span less than a decade of compute."""
+    if runs.flops.max() < DECADE / SAME_BUDGET * runs.flops.min():
+        raise InsufficientData(too_narrow(float(runs.flops.max() / runs.flops.min())))
+
+
+def envelope(runs: Runs, count: int = RESAMPLES, weights: Array | None = None) -> Envelope:
     """The envelope of the runs: budgets that were run at fewer than half as many sizes as another are left out.
+
+    Args:
+        runs: of one group.
+        count: resamples.
+        weights: of the rows, (R, rows), in place of resamples.
 
     Raises:
         InsufficientData: fewer than three runs or budgets, or less than a decade between them.
@@ -89,7 +100,7 @@ def envelope(runs: Runs, count: int = RESAMPLES) -> Envelope:
     flops = np.array([np.median(runs.flops[budget == index]) for index in chosen])
     if flops[-1] * SAME_BUDGET < DECADE * flops[0]:
         raise InsufficientData(too_narrow(float(flops[-1] / flops[0])))
-    weights = np.vstack([np.ones(len(runs.n)), resamples(runs.run, count)])
+    weights = np.vstack([np.ones(len(runs.n)), runs.resamples(count) if weights is None else weights])
     y, sizes, used = [], [], 0
     for index in chosen:
         rows = budget == index

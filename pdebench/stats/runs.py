@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 
 from pdebench.errors import TableError, did_you_mean
 from pdebench.stats.alike import differing
+from pdebench.stats.bootstrap import RESAMPLES, resamples
 from pdebench.stats.cells import ELSEWHERE, UNTRAINED, is_results, states
-from pdebench.stats.column_names import is_seed
 from pdebench.stats.csv_text import LINE
 from pdebench.stats.derived import averages, rounded
 from pdebench.stats.digits import decimals
 from pdebench.stats.groups import names_of, plain
+from pdebench.stats.labels import Labels, conditions_of, labels_of, seed_of
 from pdebench.stats.left_out import MOST_LEFT_OUT, Left, Repeat, refusal, shortened
 from pdebench.stats.numbers import numbers_of
 from pdebench.stats.power_sum import Array
 from pdebench.stats.suspects import Suspects, suspects
-from pdebench.stats.units import refuse_mixed, shared_unit
+from pdebench.stats.trajectories import checkpoints
+from pdebench.stats.units import other_factor, refuse_mixed, shared_unit
 
 FACTOR = 6.0
 """FLOPs for each parameter and token of a dense model's training: C = 6 N D (arXiv 2001.08361)."""
@@ -84,6 +86,10 @@ class Runs:
         repeated: rows that have all numbers of another, and are that run once more.
         unfinished: cells of a results folder that are no runs, by their status.
         remarks: what a reader has to know of these rows.
+        conditions: what two groups have to share for a comparison of them to mean something, such as the data.
+        labels: the seed, the size and the learning rate of each row, as the table writes them.
+        cell: which cell of the design each run stands in, among all that the table's groups have; see `paired_cells`.
+        cells: how many these are; 0: the group stands alone.
     """
 
     name: str
@@ -98,6 +104,10 @@ class Runs:
     repeated: tuple[Repeat, ...] = ()
     unfinished: dict[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    conditions: str = ""
+    labels: Labels = field(default_factory=Labels)
+    cell: NDArray[np.int64] | None = None
+    cells: int = 0
 
     @property
     def count(self) -> int:
@@ -124,12 +134,20 @@ class Runs:
         """Which budget each row is of, 0 the smallest."""
         return budgets(self.flops)
 
+    def resamples(self, count: int = RESAMPLES) -> Array:
+        """How often each row is drawn in each resample of the runs, (count, rows), in step with the other groups."""
+        return resamples(self.run, count, cell=self.cell, cells=self.cells)
+
     def only(self, chosen: NDArray[np.bool_]) -> Runs:
         """Some of the rows; runs are numbered anew."""
-        run = np.unique(self.run[chosen], return_inverse=True)[1].astype(np.int64)
+        kept, run = np.unique(self.run[chosen], return_inverse=True)
         n, d, flops, loss = (values[chosen] for values in (self.n, self.d, self.flops, self.loss))
-        places = tuple(place for place, kept in zip(self.places, chosen, strict=False) if kept)
-        return replace(self, n=n, d=d, flops=flops, loss=loss, run=run, places=places)
+        places = tuple(place for place, there in zip(self.places, chosen, strict=False) if there)
+        cell = None if self.cell is None else self.cell[kept]
+        labels = self.labels.only(chosen)
+        return replace(
+            self, n=n, d=d, flops=flops, loss=loss, run=run.astype(np.int64), places=places, labels=labels, cell=cell
+        )
 
 
 def budgets(flops: Array) -> NDArray[np.int64]:
@@ -170,7 +188,8 @@ def runs_of(table: pd.DataFrame, columns: Columns) -> list[Runs]:
         own = np.flatnonzero(names == name)
         if not {rows.states[row] for row in own.tolist()} <= {UNTRAINED, ELSEWHERE}:  # else it never had runs
             found.append(rows.group(str(name), own.tolist()))
-    return [replace(one, remarks=(*one.remarks, *_small(one, found))) for one in found]
+    copied = {} if cells else _copied(found)  # cells that were evaluated in two ways have one loss
+    return [replace(one, remarks=(*one.remarks, *_small(one, found), *copied.get(one.name, ()))) for one in found]
 
 
 def _used(table: pd.DataFrame, columns: Columns) -> list[str]:
@@ -209,6 +228,25 @@ def _small(one: Runs, found: Sequence[Runs]) -> list[str]:
     return [
         f"{rows}{where}, and {largest.name} has {largest.rows}: it may be no run, or its name is written in two ways"
     ]
+
+
+def _copied(found: Sequence[Runs]) -> dict[str, list[str]]:
+    """By group, whether rows of it have all numbers of another's: two families have other parameters, or losses."""
+    first: dict[tuple[float, ...], str] = {}
+    copies: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        for place, row in zip(one.places, zip(one.n, one.d, one.loss, strict=True), strict=True):
+            of = first.setdefault(tuple(map(float, row)), one.name)
+            if of != one.name:
+                copies.setdefault((one.name, of), []).append(place)
+    told: dict[str, list[str]] = {}
+    for (name, of), places in copies.items():
+        if len(places) > 1:  # of losses with few digits two may be equal by chance
+            told.setdefault(name, []).append(
+                f"{len(places)} rows ({shortened(places)}) have the parameters, images and losses of rows of {of}: "
+                "they may be copies under another name"
+            )
+    return told
 
 
 @dataclass(frozen=True)
@@ -259,6 +297,7 @@ class _Rows:
         n, loss = chosen[columns.n].to_numpy(), chosen[columns.loss].to_numpy()
         flops = chosen[columns.flops].to_numpy() if columns.flops else columns.factor * n * chosen[columns.d].to_numpy()
         d = chosen[columns.d].to_numpy() if columns.d else flops / (columns.factor * n)
+        labels = labels_of(self.table, kept)
         return Runs(
             name,
             n,
@@ -271,14 +310,16 @@ class _Rows:
             left_out=tuple(left),
             repeated=tuple(repeated),
             unfinished=dict(Counter(self.states[row] for row in own if self.states[row] not in ("", ELSEWHERE))),
-            remarks=tuple(self._remarks(kept)) if kept else (),
+            remarks=(*self._remarks(kept), *filter(None, self._of_design(n, d, flops, loss, labels))) if kept else (),
+            conditions=conditions_of(self.table, columns.group, own[0]),
+            labels=labels,
         )
 
     def _seed(self, row: int) -> str:
         """The row's seed, where losses have so few digits that two seeds' may be equal by chance; empty elsewhere."""
         if not self._coarse:
             return ""
-        return " ".join(plain(self.table[name].iloc[row]) for name in self.table if is_seed(str(name)))
+        return seed_of(self.table, row)
 
     @cached_property
     def _coarse(self) -> bool:
@@ -315,6 +356,15 @@ class _Rows:
             if not _LEAST <= value <= _MOST:
                 found.append(f"{name} is {'missing' if np.isnan(value) else f'{value:g}'}")
         return ", ".join(found)
+
+    def _of_design(self, n: Array, d: Array, flops: Array, loss: Array, labels: Labels) -> list[str]:
+        """What rows of a table of somebody else's may be in place of runs, and their FLOPs in place of 6 N D."""
+        columns = self.columns
+        if is_results(self.table):
+            return []
+        told = checkpoints(n, d, flops, loss, labels.seed) if columns.run is None else ""
+        given = columns.d is not None and columns.flops is not None
+        return [told, *([other_factor(flops / (n * d), columns.factor)] if given else [])]
 
     def _remarks(self, kept: list[int]) -> list[str]:
         """What a reader has to know of some rows, beside their numbers."""

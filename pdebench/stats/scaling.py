@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, TypeVar
@@ -15,10 +14,12 @@ from pdebench.stats.bootstrap import RESAMPLES
 from pdebench.stats.holdout import HELD_RESAMPLES, Held, held_envelope, held_parametric
 from pdebench.stats.isoflop import IsoFlop, isoflop
 from pdebench.stats.left_out import shortened
-from pdebench.stats.parametric import Parametric, parametric, refit
-from pdebench.stats.power_law import DECADE, PowerLaw, envelope, power_law, too_narrow
+from pdebench.stats.paired_cells import paired
+from pdebench.stats.parametric import Parametric, Refits, parametric, refit
+from pdebench.stats.plain import plain_json
+from pdebench.stats.power_law import Envelope, PowerLaw, envelope, power_law, refuse_narrow
 from pdebench.stats.remarks import warnings
-from pdebench.stats.runs import SAME_BUDGET, Columns, Runs, runs_of
+from pdebench.stats.runs import Columns, Runs, runs_of
 
 BEYOND = 10.0  # times the largest budget: how far the allocation is extrapolated
 
@@ -39,6 +40,8 @@ class Scaling:
         held_envelope: its envelope, predicted by the power law.
         refusals: what could not be fitted, by the law's name: `insufficient data: ...`.
         warnings: what a reader has to know before believing the rest.
+        refits: `L(N, D)` of the resamples, which comparisons of groups are made from.
+        front: the least loss of each budget, there too.
     """
 
     group: str
@@ -50,6 +53,8 @@ class Scaling:
     held_envelope: Held | None
     refusals: dict[str, str]
     warnings: tuple[str, ...]
+    refits: Refits | None = None
+    front: Envelope | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, figures that are not finite as null; the runs as columns."""
@@ -59,7 +64,7 @@ class Scaling:
         rows: dict[str, Any] = {name: values.tolist() for name, values in columns.items()}
         rows |= {"run": self.runs.run.tolist(), "place": list(self.runs.places)}
         held = [asdict(point) | {"covered": point.covered} for point in self.held]
-        return {"group": self.group, "runs": rows, **self._rows(), **_plain(found), "held": _plain(held)}
+        return {"group": self.group, "runs": rows, **self._rows(), **plain_json(found), "held": plain_json(held)}
 
     def _rows(self) -> dict[str, Any]:
         """What became of the rows that were not fitted."""
@@ -78,19 +83,10 @@ class Scaling:
     @property
     def empty(self) -> bool:
         """Whether nothing at all could be fitted."""
-        return self.parametric is None and self.isoflop is None and self.envelope is None
+        return self.refits is None and self.isoflop is None and self.front is None
 
 
 _TOLD = ("parametric", "isoflop", "envelope", "held_envelope", "refusals", "warnings")
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def scaling(table: pd.DataFrame, columns: Columns) -> list[Scaling]:
@@ -99,7 +95,7 @@ def scaling(table: pd.DataFrame, columns: Columns) -> list[Scaling]:
     Raises:
         TableError: the columns are not there, or hold no numbers.
     """
-    return [scale(runs) for runs in runs_of(table, columns)]
+    return [scale(runs) for runs in paired(runs_of(table, columns))]
 
 
 def scale(runs: Runs, resamples: int = RESAMPLES) -> Scaling:
@@ -117,7 +113,8 @@ def scale(runs: Runs, resamples: int = RESAMPLES) -> Scaling:
         refusals = dict.fromkeys(("L(N, D)", "IsoFLOP", "envelope"), runs.refusal)
         return Scaling(runs.name, runs, None, None, None, (), None, refusals, warnings(runs, None, None, None))
     largest = float(runs.flops.max())
-    law = tried("L(N, D)", lambda: parametric(runs, (largest, BEYOND * largest), refit(_spread(runs), resamples)))
+    refits = tried("L(N, D)", lambda: _refit(runs, resamples))
+    law = None if refits is None else parametric(runs, (largest, BEYOND * largest), refits)
     held = (
         None
         if law is None
@@ -142,6 +139,8 @@ def scale(runs: Runs, resamples: int = RESAMPLES) -> Scaling:
         told,
         refusals,
         warnings(runs, law, profiles, front),
+        refits,
+        front,
     )
 
 
@@ -154,12 +153,6 @@ def why_none(fits: Sequence[Scaling]) -> str:
     return groups + shortened(reasons, "; ")
 
 
-def _spread(runs: Runs) -> Runs:
-    """The runs, if they span a decade of compute.
-
-    Raises:
-        InsufficientData: they do not.
-    """
-    if runs.flops.max() < DECADE / SAME_BUDGET * runs.flops.min():
-        raise InsufficientData(too_narrow(float(runs.flops.max() / runs.flops.min())))
-    return runs
+def _refit(runs: Runs, resamples: int) -> Refits:
+    refuse_narrow(runs)
+    return refit(runs, resamples)

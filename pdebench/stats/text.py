@@ -25,7 +25,7 @@ def print_fits(console: Console, fits: Sequence[Scaling], read: Sequence[str] = 
         read: what to know of how the table was read, said first.
     """
     for text in read:
-        _say(console, text, "yellow")
+        say(console, text, "yellow")
     for number, found in enumerate(fits):
         if number:
             console.print()
@@ -34,7 +34,7 @@ def print_fits(console: Console, fits: Sequence[Scaling], read: Sequence[str] = 
         if runs.count:
             sizes = f"{len(runs.sizes)} size{'s' * (len(runs.sizes) != 1)}"
             head += f", {sizes}, {runs.flops.min():.2g} to {runs.flops.max():.2g} training FLOPs"
-        _say(console, head, "bold")
+        say(console, head, "bold")
         if found.parametric is not None:
             _parametric(console, found.parametric)
             if found.held:
@@ -46,14 +46,15 @@ def print_fits(console: Console, fits: Sequence[Scaling], read: Sequence[str] = 
             if found.held_envelope is not None:
                 _held(console, (found.held_envelope,))
         for name, why in found.refused:
-            _say(console, f"{name}: {why}", "yellow")
+            say(console, f"{name}: {why}", "yellow")
         for warning in found.warnings:
-            _say(console, f"warning: {warning}", "yellow")
+            say(console, f"warning: {warning}", "yellow")
     console.print()
-    _say(console, "Brackets are 95% intervals, from 1,000 bootstrap resamples of the runs.", "dim")
+    say(console, "Brackets are 95% intervals, from 1,000 bootstrap resamples of the runs.", "dim")
 
 
-def _say(console: Console, text: str, style: str | None = None) -> None:
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a text, whatever signs of a terminal's or of markup are in it."""
     console.print(printable(text), style=style, highlight=False, markup=False)
 
 
@@ -61,47 +62,48 @@ def _within(found: Interval) -> str:
     return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
 
 
-def _rows(console: Console, rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:
+def rows_of(console: Console, rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:
+    """Print rows of texts as columns."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=bool(heads), header_style="dim")
     for head in heads or [""] * len(rows[0]):
         table.add_column(head, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     console.print(table)
 
 
 def _parametric(console: Console, law: Parametric) -> None:
-    _say(console, f"L(N, D) = E + A N^-alpha + B D^-beta; residuals {law.spread:.2%}")
+    say(console, f"L(N, D) = E + A N^-alpha + B D^-beta; residuals {law.spread:.2%}")
     names = ("E", "A", "B", "alpha", "beta")
     rows = [(f"  {name}", _within(getattr(law, name))) for name in names]
     rows += [("  best N ~ C^a, a", _within(law.a)), ("  best D ~ C^b, b", _within(law.b))]
     for best in law.allocations:
         rows.append((f"  best N at {best.flops:.2g} FLOPs", _within(best.n)))
         rows.append((f"  best D at {best.flops:.2g} FLOPs", _within(best.d)))
-    _rows(console, rows)
+    rows_of(console, rows)
 
 
 def _held(console: Console, held: Sequence[Held]) -> None:
     inside = sum(point.covered for point in held)
-    _say(console, f"  largest budget, held out and predicted: {inside} of {len(held)} in the interval")
+    say(console, f"  largest budget, held out and predicted: {inside} of {len(held)} in the interval")
     rows = [
         (f"  {point.n:.3g}", f"{point.flops:.2g}", _within(point.predicted), f"{point.observed:.4g}") for point in held
     ]
-    _rows(console, rows, ("  N", "FLOPs", "predicted", "observed"))
+    rows_of(console, rows, ("  N", "FLOPs", "predicted", "observed"))
 
 
 def _isoflop(console: Console, found: IsoFlop) -> None:
     exponent = "" if found.a is None else f": best N ~ C^{_within(found.a)}"
-    _say(console, f"IsoFLOP profiles{exponent}")
+    say(console, f"IsoFLOP profiles{exponent}")
     rows = [
         (f"  {one.flops:.2g}", str(len(one.n)), "edge of the sizes" if one.best is None else _within(one.best))
         for one in found.profiles
     ]
-    _rows(console, rows, ("  FLOPs", "sizes", "best N"))
+    rows_of(console, rows, ("  FLOPs", "sizes", "best N"))
 
 
 def _envelope(console: Console, law: PowerLaw) -> None:
     form = "L = k C^-gamma" if law.floor is None else "L = E + k C^-gamma"
-    _say(console, f"Best of each budget: {form}, {law.why}")
+    say(console, f"Best of each budget: {form}, {law.why}")
     rows = [("  gamma", _within(law.gamma)), ("  k", _within(law.k))]
-    _rows(console, rows if law.floor is None else [*rows, ("  E", _within(law.floor))])
+    rows_of(console, rows if law.floor is None else [*rows, ("  E", _within(law.floor))])

@@ -22,6 +22,7 @@ _LARGE = 1e4
 
 _LARGE_BESIDE_PARTS = 1e3  # beside a count below 1
 _FLOPS = 1e12  # no training of 10,000 FLOPs stands beside one of these
+_OFF = 1.5  # times 6 N D, from which on it is said: attention and embeddings of a language model are less
 _UNITS = {"thousands": 3, "millions": 6, "billions": 9}  # digits of a whole count behind the point
 
 
@@ -98,3 +99,21 @@ def _scaled(value: float, digits: int = max(_UNITS.values())) -> bool:
 def _shown(value: float) -> str:
     """In full, without a needless `.0`."""
     return f"{value:.15g}"
+
+
+def other_factor(factors: Array, expected: float) -> str:
+    """A sentence where FLOPs are not those of a dense model's parameters and tokens; empty where they are.
+
+    Args:
+        factors: C / (N D) of each row, where the table has all three.
+        expected: what it is of a dense model's training, 6.
+    """
+    middle = float(np.median(factors))
+    times = middle / expected
+    if 1 / _OFF < times < _OFF:
+        return ""
+    return (
+        f"FLOPs are {middle:.3g} N D in the median, {times:.3g} times {expected:g} N D: right where each of D has many "
+        "tokens, or attention adds to them; else parameters, images or FLOPs are counted otherwise "
+        "(multiply-accumulates are half of the FLOPs, a forward pass is a third)"
+    )

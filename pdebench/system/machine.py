@@ -39,7 +39,7 @@ def describe() -> dict[str, Any]:
         "python_version": platform.python_version(),
         "torch_version": torch.__version__,
         "pdebench_version": own_version(),
-        **_git(),
+        **revision(),
     }
     identity = json.dumps({key: found[key] for key in FINGERPRINT}, sort_keys=True)
     return {"machine_fingerprint": hashlib.sha256(identity.encode()).hexdigest()[:12], **found}
@@ -64,7 +64,7 @@ def cpu_name() -> str:
 
 
 @cache
-def _git() -> dict[str, Any]:
+def revision() -> dict[str, Any]:
     """Commit of the checkout that this code runs from, and whether files that git tracks were changed.
 
     Warns where there is a checkout and git does not tell.

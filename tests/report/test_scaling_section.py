@@ -16,6 +16,10 @@ import pdebench.report
 from pdebench.report import palette
 from pdebench.report.frame import families_in, family_order, make_frame
 from pdebench.report.sections.scaling import ScalingSection, scaling_section
+from pdebench.report.sections.scaling_comparison import sealed_tables
+from pdebench.stats.runs import Columns, runs_of
+from pdebench.stats.scaling import scale
+from pdebench.stats.sealed import predict, write
 
 HERE = Path(pdebench.report.__file__).parent
 FAMILIES = {"PDE-SSM-DiT": 0.20, "DiT": 0.21}
@@ -64,7 +68,8 @@ def test_the_findings_are_the_fitted_numbers(section):
     told = " ".join(finding.claim for finding in section.findings)
     assert "PDE-SSM-DiT: loss falls as N^−" in told
     assert "held out and predicted from the smaller budgets, the largest had" in told
-    assert "How PDE-SSM-DiT and DiT best share compute is not distinguishable." in told
+    assert "No exponent (alpha, beta, a and gamma) of DiT can be told from that of PDE-SSM-DiT." in told
+    assert "times the FLOPs of PDE-SSM-DiT for a loss of" in told
     assert [line.who for line in section.lines] == ["PDE-SSM-DiT", "DiT"]
     estimate, low, high = (
         float(text) for text in section.lines[0].alpha.replace("(", "").replace(")", "").replace(" to", "").split()
@@ -85,7 +90,9 @@ def test_the_partial_shows_every_number_and_chart(section):
         assert len(figure.rows) > 4
         assert figure.spec()["data"]["values"] == figure.rows
     names = [figure.name for figure in section.figures]
-    assert len(set(names)) == len(names) == 5  # envelope, two profiles, residuals; the Frechet distance's envelope
+    assert (
+        len(set(names)) == len(names) == 6
+    )  # envelope, two profiles, residuals, compute for one loss; the Frechet distance's envelope
     assert "Fréchet distance (EfficientNet-Lite0)" in text
 
 
@@ -171,3 +178,80 @@ def test_runs_of_other_data_are_another_line():
     found = scaling_section(frame)
     assert found is not None
     assert "DiT, data aaaaaaaa" in [line.who for line in found.lines]
+
+
+def test_families_are_held_against_the_subject(section):
+    assert section.compared.reference == "PDE-SSM-DiT"
+    (line,) = section.compared.lines
+    assert line.who == "DiT"
+    text = partial(section, results())
+    for value, interval in line.values:
+        assert value in text
+        assert interval in text
+    reference, hangs = section.compared.left_out
+    assert (reference.who, hangs.who) == ("PDE-SSM-DiT", "DiT")
+    assert {one[-1] for one in reference.lines} == {"—"}  # of its own compute it needs as much as it needs
+    assert [one[0] for one in hangs.lines][:4] == [
+        "nothing",
+        "the smallest size",
+        "the largest size",
+        "the smallest budget",
+    ]
+    assert hangs.lines[0][1] in section.lines[1].alpha
+    assert "scaling-multiplier" in [figure.name for figure in section.figures]
+
+
+def test_one_budget_is_one_line():
+    table = results(budgets=1)
+    found = scaling_section(table)
+    assert found is not None
+    assert found.figures == []
+    text = partial(found, table)
+    assert text.count("<p>") == 1
+    assert "All 10 runs had one budget, 100 TFLOPs each" in text
+    assert "<table>" not in text
+
+
+def test_one_budget_in_each_setting_is_one_line_too():
+    table = results(budgets=2)
+    table["data.resolution"] = np.where(table["flops_train"] > 2e14, 64, 32)
+    found = scaling_section(table)
+    assert found is not None
+    assert found.only.startswith("In each of 4 settings all runs had one budget (20 runs)")
+    assert found.figures == []
+
+
+def test_without_a_loss_there_is_no_section():
+    assert scaling_section(results().assign(val_loss=np.nan)) is None
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory) -> tuple[Path, pd.DataFrame]:
+    """A folder with a prediction that was made of all budgets but the largest, and the frame of all of them."""
+    folder = tmp_path_factory.mktemp("results")
+    table = results(budgets=5).assign(folder="")
+    early = table[table["flops_train"] < 2.9e15]
+    columns = Columns("params", "val_loss", "images_seen", "flops_train", "cell", ("model.family",))
+    fits = [scale(runs, 40) for runs in runs_of(early, columns)]
+    write(predict(fits, columns, [3e15, 1e16]), folder / "sealed_prediction.json")
+    return folder, table
+
+
+def test_what_was_predicted_stands_beside_what_came(sealed):
+    folder, table = sealed
+    (found,) = sealed_tables(table, {"": folder})
+    assert found.problem == ""
+    assert [(line[1], line[5]) for line in found.lines if line[2] == "3 P"] == [
+        ("PDE-SSM-DiT", "inside"), ("DiT", "inside"),
+    ]  # fmt: skip
+    assert {line[5] for line in found.lines if line[2] == "10 P"} == {"not run yet"}
+    assert "from 40 runs that stand here unchanged" in found.sentence
+
+
+def test_a_prediction_of_other_rows_is_a_problem_and_no_table(sealed):
+    folder, table = sealed
+    changed = table.copy()
+    changed.loc[0, "val_loss"] *= 1.01
+    (found,) = sealed_tables(changed, {"": folder})
+    assert "1 of the 20 rows of PDE-SSM-DiT that the prediction was made from" in found.problem
+    assert found.lines == ()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdebench.errors import InsufficientData, TableError
-from pdebench.stats.bootstrap import Interval, interval, resamples
+from pdebench.stats.bootstrap import Interval, interval, p_value, resamples
 from pdebench.stats.isoflop import isoflop
 from pdebench.stats.parametric import parametric, refit
 from pdebench.stats.power_law import choose, envelope, power_law
@@ -232,3 +232,24 @@ def test_an_interval_holds_its_ends():
     assert 2.0 in Interval(1.5, 1.0, 2.0)
     assert 2.1 not in Interval(1.5, 1.0, 2.0)
     assert float("nan") not in Interval(1.5, 1.0, 2.0)
+
+
+def test_a_p_value_is_that_of_the_interval():
+    draws = np.random.default_rng(0).normal(size=20_000)
+    for value, expected in ((1.0, 0.317), (2.0, 0.0455), (3.0, 0.0027), (6.0, 2e-9)):
+        p = p_value(value, draws + value, runs=100_000, parameters=5)
+        assert np.log(p) == pytest.approx(np.log(expected), rel=0.15)
+        assert (p < 0.05) is (0 not in interval(value, draws + value, runs=100_000, parameters=5))
+    few = p_value(2.0, draws + 2, runs=10, parameters=5)
+    assert few > 0.1
+    assert p_value(0.0, np.zeros(50), runs=10, parameters=5) == 1.0
+    assert p_value(1.0, np.full(50, np.nan), runs=10, parameters=5) == 1.0
+
+
+def test_refits_have_false_p_values_in_equal_shares():
+    """Of many estimates whose truth is 0, one in twenty has a p-value below .05."""
+    random = np.random.default_rng(1)
+    estimates = random.normal(size=2000)
+    found = [p_value(one, one + random.normal(size=400), runs=10**6, parameters=5) for one in estimates]
+    assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(np.array(found) < 0.5) == pytest.approx(0.5, abs=0.04)

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pdebench.errors import InsufficientData
 from pdebench.report import formatting
 from pdebench.report.charts import Figure
 from pdebench.report.frame import SUBJECT, finished, measured, scores_in
-from pdebench.report.sections.scaling_charts import envelope_figure, isoflop_figure, residual_figure, within
+from pdebench.report.sections.scaling_charts import (
+    envelope_figure,
+    family_of,
+    isoflop_figure,
+    multiplier_figure,
+    residual_figure,
+    within,
+)
+from pdebench.report.sections.scaling_comparison import (
+    Compared,
+    SealedTable,
+    compared_with,
+    comparison_findings,
+    sealed_tables,
+)
 from pdebench.report.sections.summary import Finding
 from pdebench.stats.bootstrap import Interval
 from pdebench.stats.cells import states, told_apart
+from pdebench.stats.comparison import comparisons
 from pdebench.stats.holdout import Held
 from pdebench.stats.left_out import sentence
+from pdebench.stats.paired_cells import paired
 from pdebench.stats.power_law import PowerLaw, envelope, power_law
-from pdebench.stats.runs import Columns, Runs, runs_of
-from pdebench.stats.scaling import Scaling, scaling
+from pdebench.stats.runs import Columns, Runs, budgets, runs_of
+from pdebench.stats.scaling import Scaling, scale
+from pdebench.stats.sensitivity import sensitivities
 
 
 @dataclass(frozen=True)
@@ -48,13 +67,19 @@ class ScalingSection:
         groups: figures under a heading each.
         refusals: what could not be fitted, of whom and why.
         warnings: what to know before believing the rest.
+        compared: families beside the reference.
+        sealed: predictions that were made before, and what came.
+        only: in place of all that, where there is one budget.
     """
 
-    findings: list[Finding]
-    lines: list[ScalingLine]
-    groups: list[tuple[str, list[Figure]]]
-    refusals: list[str]
-    warnings: list[str]
+    findings: list[Finding] = field(default_factory=list)
+    lines: list[ScalingLine] = field(default_factory=list)
+    groups: list[tuple[str, list[Figure]]] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    compared: Compared = field(default_factory=Compared)
+    sealed: list[SealedTable] = field(default_factory=list)
+    only: str = ""
 
     @property
     def figures(self) -> list[Figure]:
@@ -62,16 +87,29 @@ class ScalingSection:
         return [figure for _, figures in self.groups for figure in figures]
 
 
-def scaling_section(table: pd.DataFrame) -> ScalingSection | None:
-    """The section of a frame; None where it is no study of scaling: no family of several sizes and run lengths."""
+def scaling_section(table: pd.DataFrame, folders: Mapping[str, Path] | None = None) -> ScalingSection | None:
+    """The section of a frame; None where it is no study of scaling: no family of several sizes and run lengths.
+
+    Args:
+        table: of cells.
+        folders: results folders by name, in which sealed predictions may stand.
+    """
     done = finished(table)
     done = done[states(done) == ""]
     apart = done.groupby("model.family")[["params", "images_seen"]].nunique()
     if not (apart > 1).all(axis=1).any():
         return None
     rows = table[~table["repeat"]]
-    found = _laws(rows, "val_loss")
-    groups = [("Loss against compute, parameters and images", _figures(found, table))]
+    runs = paired(runs_of(rows, _columns(rows, "val_loss")))
+    if not any(one.count for one in runs):
+        return None
+    if (only := _one_budget(runs)) is not None:
+        return ScalingSection(only=only)
+    found = sorted(map(scale, runs), key=lambda one: family_of(one.group) != SUBJECT)
+    groups = [("Loss against compute, parameters and images", figures_of(found, table))]
+    compared = comparisons(found, SUBJECT)
+    if any(one.compute for one in compared):
+        groups[0][1].insert(1, multiplier_figure(compared, table))
     refusals = [(one.group, f"{name}: {why}") for one in found for name, why in one.refused]
     warnings = [(one.group, warning) for one in found for warning in one.warnings]
     for score in scores_in(done, "frechet"):
@@ -85,17 +123,27 @@ def scaling_section(table: pd.DataFrame) -> ScalingSection | None:
         left = [(runs.name, sentence(runs.left_out, runs.rows)) for runs, _ in scored if runs.left_out]
         warnings += [(group, f"{title}: {why}") for group, why in left]
     return ScalingSection(
-        findings=_findings(found),
+        findings=[*comparison_findings(compared), *_findings(found)],
         lines=[_line(one) for one in found],
         groups=[(title, figures) for title, figures in groups if figures],
         refusals=_by_whom(refusals),
         warnings=_by_whom(warnings),
+        compared=compared_with(compared, sensitivities(found, compared)),
+        sealed=sealed_tables(rows, folders or {}),
     )
 
 
-def _laws(rows: pd.DataFrame, loss: str) -> list[Scaling]:
-    """The laws of every group, the subject's first."""
-    return sorted(scaling(rows, _columns(rows, loss)), key=lambda one: family_of(one.group) != SUBJECT)
+def _one_budget(groups: Sequence[Runs]) -> str | None:
+    """What there is to say of runs that had one budget in each setting; None where some had several."""
+    known = [one for one in groups if one.count]
+    if any(one.budget.max() > 0 for one in known):
+        return None
+    flops = np.concatenate([one.flops for one in known])
+    runs, told = sum(one.count for one in known), formatting.amount(float(np.median(flops)), "FLOPs")
+    had = f"All {runs} runs had one budget, {told} each"
+    if budgets(flops).max() > 0:
+        had = f"In each of {len(known)} settings all runs had one budget ({runs} runs)"
+    return f"{had}: how loss falls with compute takes runs of other budgets, over a decade or more."
 
 
 def _envelopes(rows: pd.DataFrame, score: str) -> tuple[list[tuple[Runs, PowerLaw]], dict[str, str]]:
@@ -123,7 +171,8 @@ def _samples(rows: pd.DataFrame) -> tuple[str, ...]:
     return ("metric_samples",) if rows["metric_samples"].nunique() > 1 else ()
 
 
-def _figures(found: Sequence[Scaling], table: pd.DataFrame) -> list[Figure]:
+def figures_of(found: Sequence[Scaling], table: pd.DataFrame) -> list[Figure]:
+    """The charts of some laws; of the table only its families matter."""
     fronts = [(one.runs, one.envelope) for one in found if one.envelope is not None]
     figures = [envelope_figure(fronts, table, "validation loss")] if fronts else []
     figures += [isoflop_figure(one, table) for one in found if one.isoflop is not None]
@@ -151,21 +200,7 @@ def _findings(found: Sequence[Scaling]) -> list[Finding]:
                     one.envelope.why,
                 )
             )
-    known = [one for one in found if one.parametric is not None]
-    return told + [_against(known[0], other) for other in known[1:]]
-
-
-def _against(a: Scaling, b: Scaling) -> Finding:
-    """Whether two groups spend compute alike."""
-    assert a.parametric is not None
-    assert b.parametric is not None
-    one, other = a.parametric.a, b.parametric.a
-    if one.low > other.high or other.low > one.high:
-        more, less = (a, b) if one.value > other.value else (b, a)
-        return Finding(
-            f"{more.group} wants more of its compute in parameters than {less.group}.", "95% intervals apart"
-        )
-    return Finding(f"How {a.group} and {b.group} best share compute is not distinguishable.", "95% intervals overlap")
+    return told
 
 
 def _predicted(held: Sequence[Held]) -> str:
@@ -193,11 +228,6 @@ def _line(one: Scaling) -> ScalingLine:
         held=inside,
         why=one.refusals.get("L(N, D)", ""),
     )
-
-
-def family_of(group: str) -> str:
-    """The family of a group, whose name begins with it."""
-    return group.split(", ")[0]
 
 
 def _told(found: Interval | None) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from pdebench.report import formatting
 from pdebench.report.charts import Figure, Row, color_of, digits, shape_of, sized
 from pdebench.stats.bootstrap import Interval
+from pdebench.stats.comparison import ScalingComparison
 from pdebench.stats.power_law import PowerLaw
 from pdebench.stats.runs import Runs
 from pdebench.stats.scaling import Scaling
@@ -128,11 +129,57 @@ def residual_figure(found: Sequence[Scaling], table: pd.DataFrame) -> Figure:
     return Figure("scaling-residuals", "Residuals of L(N, D)", sentence, sized(chart, _HEIGHT), rows)
 
 
+def multiplier_figure(found: Sequence[ScalingComparison], table: pd.DataFrame) -> Figure:
+    """How many times the reference's FLOPs each family needs, against the loss, with its 95% band."""
+    rows: list[Row] = []
+    told = []
+    for one in found:
+        if one.compute is not None:
+            rows += [
+                {
+                    **_shared(one.family),
+                    "layer": "times",
+                    "x": digits(loss),
+                    "y": digits(times.value),
+                    "low": digits(times.low),
+                    "high": digits(times.high),
+                }
+                for loss, times in zip(one.compute.loss, one.compute.times, strict=True)
+                if np.isfinite([times.low, times.high]).all()
+            ]
+            told.append(f"{one.family} {within(one.compute.middle)}")
+    reference = formatting.listed(list(dict.fromkeys(one.reference for one in found)))
+    sentence = (
+        f"Times the FLOPs of {reference} that a family needs for a loss, at the losses that both measured. In the "
+        f"middle: {formatting.listed(told)}. At 1 it needs as many; a line that rises to the left grows with compute."
+    )
+    if rows:
+        rows.append({"layer": "as many", "family": rows[0]["family"]})  # a rule of every row would be a black one
+    title = f"times the FLOPs of {reference}"
+    y = _log("y", title, ",~g")
+    base = alt.Chart().encode(x=_log("x", "validation loss", ",~g"), color=color_of(table))
+    tooltip = _tooltip(("run", "run"), ("x", "validation loss"), ("y", "times the FLOPs"))
+    chart = alt.layer(
+        _only(alt.Chart(), "as many").mark_rule(opacity=0.4).encode(y=alt.YDatum(1)),
+        _only(base, "times")
+        .mark_area(opacity=0.16)
+        .encode(y=alt.Y("low:Q", title=title, scale=_LOG), y2="high:Q", detail="run:N"),
+        _only(base, "times").mark_line(strokeWidth=1.6).encode(y=y, detail="run:N", tooltip=tooltip),
+        data=alt.NamedData(name="rows"),
+    )
+    return Figure("scaling-multiplier", "Compute for the same loss", sentence, sized(chart, _HEIGHT), rows)
+
+
+def family_of(group: str) -> str:
+    """The family of a group, whose name begins with it."""
+    return group.split(", ")[0]
+
+
 _LOG = alt.Scale(type="log", nice=False, padding=12)
 
 
 def _shared(group: str) -> Row:
-    return {"family": group.split(", ")[0], "run": group}
+    return {"family": family_of(group) or "all rows", "run": group or "all rows"}
 
 
 def _points(layer: str, shared: Row, x: Any, y: Any) -> list[Row]:
