@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +188,26 @@ def test_what_cannot_be_measured_of_clips_is_said_before_training(monkeypatch: p
     monkeypatch.delenv(I3D_VARIABLE)
     with pytest.raises(MetricError, match="set PDEBENCH_I3D_WEIGHTS to its path"):
         check(asked.data, "fvd")
+
+
+@pytest.mark.parametrize("kind", ["clips", "shards"])
+def test_clips_that_are_all_too_short_end_a_run_before_its_first_cell(kind: str, tmp_path: Path) -> None:
+    made = tmp_path / "set"
+    for split in ("train", "val"):
+        if kind == "clips":
+            write_frames(made / split / "a", frames(4))
+            continue
+        content = write_video(tmp_path / "a.mp4", frames(4)).read_bytes()
+        made.mkdir(exist_ok=True)
+        with tarfile.open(made / f"{split}.tar", "w") as archive:
+            member = tarfile.TarInfo("a.mp4")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    document = {**cell("DiT", name=kind, path=str(made)).config(), "evaluate": {}}
+    suite, out = tmp_path / "video.yaml", tmp_path / "out"
+    suite.write_text(json.dumps(document))
+    done = pdebench_run("run", suite, "--results", out)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"none of the 2 clips in {made} can be used" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not list(out.glob("cells/*/record.json"))

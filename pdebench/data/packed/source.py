@@ -38,10 +38,7 @@ class PackedSource(Source):
             raise DataError(
                 f"data.resolution is {config.resolution}, and {folder} was packed at {made}: set it to that"
             )
-        if index.frames != config.frames:
-            holds = "images" if index.frames is None else f"clips of {index.frames} frames"
-            do = "leave it out" if index.frames is None else f"set it to {index.frames}"
-            raise DataError(f"data.frames is {config.frames or 'not given'}, and {folder} holds {holds}: {do}")
+        _refuse_other_frames(config, folder, index)
         if index.space is None and (given := _given(config)):
             raise DataError(f"data.{given}: {folder} holds images, not latents: leave it out")
         if index.space is not None and config.flip and not index.mirrored:
@@ -58,8 +55,14 @@ class PackedSource(Source):
 
     def class_count(self, config: SourceConfig) -> int | None:
         """Number of classes; None for a set without."""
-        names = _opened(config)[1].class_names
+        folder, index = _opened(config)
+        _refuse_other_frames(config, folder, index)
+        names = index.class_names
         return None if names is None else len(names)
+
+    def offered(self, config: SourceConfig) -> tuple[int, ...]:
+        """That at which it was packed."""
+        return (config.resolution,)
 
     def channels_of(self, config: SourceConfig) -> int:
         """Those of the images, or of a latent."""
@@ -121,6 +124,13 @@ class PackedSource(Source):
             rows(mirrored=True) if index.mirrored else None,
             space,
         )
+
+
+def _refuse_other_frames(config: SourceConfig, folder: Path, index: Index) -> None:
+    if index.frames != config.frames:
+        holds = "images" if index.frames is None else f"clips of {index.frames} frames"
+        do = "leave it out" if index.frames is None else f"set it to {index.frames}"
+        raise DataError(f"data.frames is {config.frames or 'not given'}, and {folder} holds {holds}: {do}")
 
 
 def space_of(index: Index, config: SourceConfig) -> Space | None:
