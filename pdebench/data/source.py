@@ -27,6 +27,9 @@ IGNORED = 255
 """In a map: a pixel whose class nobody knows, which is neither trained on nor counted."""
 
 Split = Literal["train", "validation"]
+ClassSizes = Mapping[tuple[str, Split | None], int]
+"""How many samples a class has in a split; None: of those for which chance decides where they stand."""
+
 SPLITS: tuple[Split, Split] = ("train", "validation")
 
 
@@ -185,6 +188,10 @@ class Source(ABC):
     @abstractmethod
     def class_count(self, config: SourceConfig) -> int | None:
         """Number of classes, known without decoding; None for a set without labels."""
+
+    def class_sizes(self, config: SourceConfig) -> ClassSizes | None:
+        """How many samples each class has, counted without decoding; None: that cannot be known before, or no class."""
+        return None
 
     def map_classes(self, config: SourceConfig) -> tuple[str, ...] | None:
         """The classes of pixels, known without decoding; None for a set without maps."""

@@ -170,6 +170,28 @@ def test_what_clips_cannot_be_written_as_is_refused(folder: Path, tmp_path: Path
         sample_checkpoint(checkpoint, tmp_path / "x.webp", count=2, nfe=2, labels=[2])
 
 
+def test_a_reference_of_clips_is_a_folder_and_metrics_of_images_are_refused_before_anything_is_drawn(
+    folder: Path, tmp_path: Path
+) -> None:
+    asked = cell("DiT", name="clips", path=str(folder))
+    asked = asked.with_sections(evaluate=GENERATION.evaluation(), train=asked.train.model_copy(update={"steps": 1}))
+    (tmp_path / "cell").mkdir()
+    run_cell(asked, tmp_path / "cell")
+    checkpoint = tmp_path / "cell" / "checkpoint.safetensors"
+    command = ("evaluate", checkpoint, "--samples", 6, "--set", "nfe=2", "--resolution", SIDE, "--reference")
+    scored = pdebench_run(*command, folder, "--frames", FRAMES, "--metrics", "fvd", "--json")
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout)[0]["columns"]["metric_reference"] == f"clips/train/{FRAMES}x{SIDE}px (16 clips)"
+    for number in range(30):
+        (tmp_path / "stills").mkdir(exist_ok=True)
+        Image.fromarray(frames(1, seed=number)[0]).save(tmp_path / "stills" / f"{number}.png")
+    refused = pdebench_run(*command, tmp_path / "stills", "--metrics", "fd_efficientnet_lite0")
+    assert refused.returncode == 2
+    said = " ".join(refused.stderr.split())
+    assert "metric 'fd_efficientnet_lite0' is of images, and the model of" in said
+    assert "has clips: take one of clips" in said
+
+
 def test_what_cannot_be_measured_of_clips_is_said_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = cell("DiT")
 

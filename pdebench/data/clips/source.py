@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pdebench.data import pixels
@@ -27,7 +28,7 @@ from pdebench.data.clips.windows import (
     rows_of,
     usable,
 )
-from pdebench.data.source import SPLITS, ImageSet, Source, SourceConfig, Split
+from pdebench.data.source import SPLITS, ClassSizes, ImageSet, Source, SourceConfig, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of
 from pdebench.errors import CellWarning, DataError
@@ -61,6 +62,13 @@ class ClipsSource(Source):
         """Number of classes; None for clips without."""
         names = list_clips(config.path, config.validation).class_names
         return None if names is None else len(names)
+
+    def class_sizes(self, config: SourceConfig) -> ClassSizes | None:
+        """Clips of each class; a clip is never parted, however many windows it gives."""
+        listing = list_clips(config.path, config.validation)
+        if (names := listing.class_names) is None:
+            return None
+        return Counter((names[clip.label], clip.split) for clip in listing.clips)
 
     def content(self, config: SourceConfig) -> str:
         """A digest of every clip's bytes with its class and split, read afresh."""

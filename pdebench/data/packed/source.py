@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections import Counter
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from pdebench.data.digests import file_digests, of_autoencoder
 from pdebench.data.list_phrases import by_reason
 from pdebench.data.packed.index import Index, PartFiles, read_index
 from pdebench.data.rows import Extent, FileRows
-from pdebench.data.source import SPLITS, ImageSet, Source, SourceConfig, Split
+from pdebench.data.source import SPLITS, ClassSizes, ImageSet, Source, SourceConfig, Split
 from pdebench.data.space import Space
 from pdebench.data.unit_variance import refuse_odd
 from pdebench.errors import CellWarning, DataError
@@ -63,6 +64,17 @@ class PackedSource(Source):
     def offered(self, config: SourceConfig) -> tuple[int, ...]:
         """That at which it was packed."""
         return (config.resolution,)
+
+    def class_sizes(self, config: SourceConfig) -> ClassSizes | None:
+        """As the index has them."""
+        index = _opened(config)[1]
+        if (names := index.class_names) is None:
+            return None
+        sizes: Counter[tuple[str, Split | None]] = Counter()
+        for part in index.parts:
+            for split, one in part.splits.items():
+                sizes.update((names[label], split) for label in one.labels)
+        return sizes
 
     def channels_of(self, config: SourceConfig) -> int:
         """Those of the images, or of a latent."""

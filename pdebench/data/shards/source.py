@@ -24,7 +24,7 @@ from pdebench.data.shards.clips import placed_in
 from pdebench.data.shards.index import NAMED, Arrays, Shard, ShardIndex, first_arrays, index_of, stranger
 from pdebench.data.shards.rows import ArrayRows, DecodedRows, MemberTable
 from pdebench.data.shards.samples import Kind
-from pdebench.data.source import SPLITS, ImageSet, Skipped, Source, SourceConfig, Split
+from pdebench.data.source import SPLITS, ClassSizes, ImageSet, Skipped, Source, SourceConfig, Split
 from pdebench.data.space import Space
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import split_of
@@ -98,6 +98,13 @@ class ShardsSource(Source):
     def class_count(self, config: SourceConfig) -> int | None:
         """One more than the largest label; None for a set without labels. The first time, every shard is read."""
         return _classes([shard.holds for shard in _shards(config)])
+
+    def class_sizes(self, config: SourceConfig) -> ClassSizes | None:
+        """Samples of each label; chance decides where no name of a shard says the split."""
+        sizes: Counter[tuple[str, Split | None]] = Counter()
+        for piece, _, _, holds in _shards(config):
+            sizes.update((str(label), piece.split) for label in holds.labels.tolist() if label >= 0)
+        return sizes or None
 
     def channels_of(self, config: SourceConfig) -> int:
         """Three, or those of the latents. Where there are no shards yet, they are to be pictures."""
