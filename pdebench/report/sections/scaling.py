@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from pdebench.data.nouns import Noun
 from pdebench.errors import InsufficientData
 from pdebench.report import formatting
 from pdebench.report.charts import Figure
-from pdebench.report.frame import SUBJECT, finished, measured, scores_in
+from pdebench.report.frame import SUBJECT, finished, measured, noun_of, scores_in
 from pdebench.report.sections.scaling_charts import envelope_figure, isoflop_figure, residual_figure, within
 from pdebench.report.sections.summary import Finding
 from pdebench.stats.bootstrap import Interval
@@ -71,7 +72,7 @@ def scaling_section(table: pd.DataFrame) -> ScalingSection | None:
         return None
     rows = table[~table["repeat"]]
     found = _laws(rows, "val_loss")
-    groups = [("Loss against compute, parameters and images", _figures(found, table))]
+    groups = [(f"Loss against compute, parameters and {noun_of(done).many}", _figures(found, table))]
     refusals = [(one.group, f"{name}: {why}") for one in found for name, why in one.refused]
     warnings = [(one.group, warning) for one in found for warning in one.warnings]
     for score in scores_in(done, "frechet"):
@@ -85,7 +86,7 @@ def scaling_section(table: pd.DataFrame) -> ScalingSection | None:
         left = [(runs.name, sentence(runs.left_out, runs.rows)) for runs, _ in scored if runs.left_out]
         warnings += [(group, f"{title}: {why}") for group, why in left]
     return ScalingSection(
-        findings=_findings(found),
+        findings=_findings(found, noun_of(done)),
         lines=[_line(one) for one in found],
         groups=[(title, figures) for title, figures in groups if figures],
         refusals=_by_whom(refusals),
@@ -130,13 +131,13 @@ def _figures(found: Sequence[Scaling], table: pd.DataFrame) -> list[Figure]:
     return figures + ([residual_figure(found, table)] if any(one.parametric for one in found) else [])
 
 
-def _findings(found: Sequence[Scaling]) -> list[Finding]:
+def _findings(found: Sequence[Scaling], noun: Noun) -> list[Finding]:
     told = []
     for one in found:
         if (law := one.parametric) is not None:
             claim = (
                 f"{one.group}: loss falls as N^−{within(law.alpha)} with parameters and D^−{within(law.beta)} with "
-                f"images; at equal compute the best size grows as C^{within(law.a)}."
+                f"{noun.many}; at equal compute the best size grows as C^{within(law.a)}."
             )
             told.append(
                 Finding(claim, f"{formatting.plural(one.runs.count, 'run')}, 95% intervals by bootstrap over runs")

@@ -39,7 +39,8 @@ class Augmentation:
         """Pictures (B, C, H, W) or clips (B, C, T, H, W) of uint8, C 1 or 3: all changed alike, every frame too."""
         if images.ndim == 5:
             frames = images.transpose(1, 2)
-            return self(frames.flatten(0, 1), generator).unflatten(0, frames.shape[:2]).transpose(1, 2)
+            changed: Tensor = self(frames.flatten(0, 1), generator).unflatten(0, frames.shape[:2])
+            return changed.transpose(1, 2)
         if self.crop is not None:
             images = cropped(images, self.crop, generator)
         if self.randaugment:

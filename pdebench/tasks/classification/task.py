@@ -36,7 +36,7 @@ class ClassificationTask(Task):
         ),
         (
             "Accuracy and calibration",
-            "Of the averaged weights, on all held-out images as they are. The calibration error is that of Guo et al. "
+            "Of the averaged weights, on all that is held out, as it is. The calibration error is that of Guo et al. "
             "2017 over 15 bins of confidence of equal width: the mean gap between confidence and accuracy, 0 at best. "
             "Held-out losses are cross-entropies without label smoothing, training losses with all that training does.",
         ),
