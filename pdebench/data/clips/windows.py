@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_AT_ONCE = 64  # clips of a class that are looked at where its first cannot be used
 NEEDS = {"frames": "the frames of a clip, such as 16"}
 
 
@@ -84,7 +85,8 @@ def usable(placed: Sequence[Placed], stamps: Sequence[tuple[disk.Stamp | None, .
         if (why := _unusable(about, cut)) is not None:
             found.left_out.append(Skipped(one.clip.name, why))
         else:
-            found.clips.append((KnownClip(one.clip, about, stamp), one))  # type: ignore[arg-type]
+            assert not isinstance(about, str)
+            found.clips.append((KnownClip(one.clip, about, stamp), one))
     return found
 
 
@@ -102,8 +104,12 @@ def refuse_emptied(placed: Sequence[Placed], names: Sequence[str] | None, cut: C
     why: dict[int | None, list[Skipped]] = {group: [] for group in groups}
     asked = dict.fromkeys(groups)
     while asked:
-        tried = {group: groups[group][len(why[group])] for group in asked}
-        for (group, one), about in zip(tried.items(), _looked_at(list(tried.values())), strict=True):
+        tried = [
+            (group, one) for group in asked for one in groups[group][len(why[group]) :][: _AT_ONCE if why[group] else 1]
+        ]
+        for (group, one), about in zip(tried, _looked_at([one for _, one in tried]), strict=True):
+            if group not in asked:  # another of its clips can be used
+                continue
             if (said := _unusable(about, cut)) is None:
                 del asked[group]
                 continue
