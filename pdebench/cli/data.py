@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pdebench.cli.options import JsonOption
+from pdebench.data.nouns import called
 from pdebench.errors import CellWarning, DataError
 from pdebench.terminal.bar import bar
 
@@ -125,7 +126,7 @@ def show(
         write_atomic(out, png_grid(rows.transpose(1, 2).flatten(0, 1), columns=rows.shape[2]))
     else:
         write_atomic(out, png_grid(rows, columns))
-    typer.echo(f"wrote {out}: {len(rows)} of {len(images):,} {'clips' if clips else 'images'} of the {split} split")
+    typer.echo(f"wrote {out}: {len(rows)} of {len(images):,} {called([config.frames]).many} of the {split} split")
     if credit := registry.SOURCES[config.name].credit:
         typer.echo(f"who shows it names whose they are: {credit}")
 
@@ -154,7 +155,7 @@ def pack(
             for split in ("train", "validation")}  # fmt: skip
     left = index.skipped
     typer.echo(
-        f"wrote {out}: {rows['train']:,} {'images' if index.frames is None else 'clips'} to train on, "
+        f"wrote {out}: {rows['train']:,} {called([index.frames]).many} to train on, "
         f"{rows['validation']:,} held out"
         + (f", {left:,} left out: `pdebench data stats {out}` names some" if left else "")
     )
@@ -281,7 +282,7 @@ def remarks() -> Iterator[None]:
 def _print_statistics(config: DataConfig, found: Any) -> None:
     where = f" in {config.path}" if config.path else ""
     typer.echo(f"data set '{config.name}'{where}: {' x '.join(map(str, found.shape))} of {found.dtype}")
-    noun = "clips" if len(found.shape) == 4 else "images"
+    noun = called([config.frames]).many
     for split, one in found.splits.items():
         typer.echo(f"{split}: {one.images:,} {noun}, {one.copies:,} of them copies of others")
         numbers = ", ".join(f"{mean:.4g} +- {std:.4g}" for mean, std in zip(one.mean, one.std, strict=True))

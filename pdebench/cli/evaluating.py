@@ -45,6 +45,7 @@ def evaluate(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Of a checkpoint: so many sets of samples; of 3 an interval.")] = 1,
     resolution: Annotated[int | None, typer.Option(min=1, help="Side of the reference's images, in pixels.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Of a reference of clips: frames of each.")] = None,
     name: Annotated[str | None, typer.Option(help="The reference's source: see `pdebench data list`.")] = None,
     keys: Annotated[
         list[str],
@@ -66,7 +67,7 @@ def evaluate(
     from pdebench.run import evaluating
 
     names = [one.strip() for one in metrics.split(",") if one.strip()]
-    compared = None if reference is None else _reference(reference, resolution, name)
+    compared = None if reference is None else _reference(reference, resolution, frames, name)
     if not what.exists():
         raise DataError(f"there is no {what}: name a results folder, a checkpoint, a folder of pictures or a .npz")
     of_results = (what / "cells").is_dir()
@@ -99,13 +100,13 @@ def evaluate(
         _print(found)
 
 
-def _reference(text: str, resolution: int | None, name: str | None) -> Reference:
+def _reference(text: str, resolution: int | None, frames: int | None, name: str | None) -> Reference:
     from pdebench.metrics.reference import read_reference
     from pdebench.run.evaluating import reference_of
 
     if text.endswith(".npz"):
         return read_reference(Path(text))
-    return reference_of(configs_of(text, resolution, name, [])[0])
+    return reference_of(configs_of(text, resolution, name, [f"frames={frames}"] if frames else [])[0])
 
 
 def _asked(keys: list[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import io
 import json
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from pdebench.data.cache import cached
 from pdebench.data.layout import list_images
 from pdebench.data.listing import File, Listing
 from pdebench.data.remarks import remarks
-from pdebench.data.source import SPLITS, ImageSet, Sample, Skipped, Source, SourceConfig, Split
+from pdebench.data.source import SPLITS, ClassSizes, ImageSet, Sample, Skipped, Source, SourceConfig, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of
 from pdebench.data.threads import in_threads
@@ -64,6 +65,13 @@ class FolderSource(Source):
         """Number of classes; None for images without."""
         names = list_images(config.path).class_names
         return None if names is None else len(names)
+
+    def class_sizes(self, config: SourceConfig) -> ClassSizes | None:
+        """Files that may be images of each class; chance decides where no folder says the split."""
+        listing = list_images(config.path)
+        if (names := listing.class_names) is None:
+            return None
+        return Counter((names[file.label], file.split) for file in listing.files)
 
     def most_cached(self, config: SourceConfig) -> int:
         """Every file that may be an image."""

@@ -61,7 +61,7 @@ SOURCES: Registry[Source] = Registry(
 def check(config: SourceConfig) -> None:
     """Raise DataError for what can be known to fail before anything is decoded; takes well under a second."""
     source = SOURCES.find(config.name)
-    source.refuse_ignored(config)
+    source.check_keys(config)
     source.check(config)
     if config.classes is None:
         return
@@ -69,6 +69,11 @@ def check(config: SourceConfig) -> None:
     found = (source.class_count(config) or 0) if maps is None else len(maps)
     if found != config.classes:
         raise DataError(f"data.classes is {config.classes}, and data set '{config.name}' has {found}")
+
+
+def foresee(config: SourceConfig) -> None:
+    """Raise DataError where a split or class would be left empty by what cannot be used, see `Source.foresee`."""
+    SOURCES.find(config.name).foresee(config)
 
 
 def class_count(config: SourceConfig, target: Target = "labels") -> int | None:
@@ -108,6 +113,6 @@ def verify(config: SourceConfig, expected: str | None) -> None:
 def load(config: SourceConfig, split: Split) -> ImageSet:
     """Check, decode where that has not been done, and return one split; raises DataError."""
     source = SOURCES.find(config.name)
-    source.refuse_ignored(config)
+    source.check_keys(config)
     source.check(config)
     return source.load(config, split)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -26,6 +27,9 @@ IGNORED = 255
 """In a map: a pixel whose class nobody knows, which is neither trained on nor counted."""
 
 Split = Literal["train", "validation"]
+ClassSizes = Mapping[tuple[str, Split | None], int]
+"""How many samples a class has in a split; None: of those for which chance decides where they stand."""
+
 SPLITS: tuple[Split, Split] = ("train", "validation")
 
 
@@ -159,6 +163,7 @@ class Source(ABC):
         resolutions: the sides that it offers; None: any.
         channels: of an image; see `channels_of`.
         takes: which of the keys that a user may give beside name and resolution it reads, such as `path`.
+        needs: those of them without which nobody can say what it holds, and what each is.
         dtype: of its values, see `ImageSet`.
         brought: what of the user's own it reads, in a word or two; empty: it comes with a package.
         meaningful: there is something to learn, so that a metric of samples says something.
@@ -170,6 +175,7 @@ class Source(ABC):
     resolutions: tuple[int, ...] | None = None
     channels: int = 3
     takes: tuple[str, ...] = ("path",)
+    needs: Mapping[str, str] = {}
     dtype: Literal["uint8", "float32"] = "uint8"
     brought: str = ""
     meaningful: bool = True
@@ -183,6 +189,10 @@ class Source(ABC):
     def class_count(self, config: SourceConfig) -> int | None:
         """Number of classes, known without decoding; None for a set without labels."""
 
+    def class_sizes(self, config: SourceConfig) -> ClassSizes | None:
+        """How many samples each class has, counted without decoding; None: that cannot be known before, or no class."""
+        return None
+
     def map_classes(self, config: SourceConfig) -> tuple[str, ...] | None:
         """The classes of pixels, known without decoding; None for a set without maps."""
         return None
@@ -190,6 +200,12 @@ class Source(ABC):
     @abstractmethod
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split, decoding into the cache first where that has not been done."""
+
+    def foresee(self, config: SourceConfig) -> None:  # noqa: B027 (most have nothing to say)
+        """Raise DataError where so much of the set cannot be used that `load` would leave a split or class empty.
+
+        Asked once before a run, after `check`. It may read what `load` will read, but no more of it than that takes.
+        """
 
     def sides(self, config: SourceConfig) -> tuple[int, ...]:
         """Height and width of the images, in pixels, of clips after their frames.
@@ -220,28 +236,50 @@ class Source(ABC):
         loaded = [self.load(config, split).checksum for split in SPLITS]
         return hashlib.sha256(" ".join(loaded).encode()).hexdigest()[:32]
 
+    def offered(self, config: SourceConfig) -> tuple[int, ...] | None:
+        """The sides that it can give of the set that a suite names, as far as that says; None: any."""
+        return self.resolutions
+
+    def wrong_key(self, config: SourceConfig) -> tuple[str, str] | None:
+        """A key of the section that is wrong whatever the set holds and wherever it lies, and a sentence on it."""
+        if (said := self._wrong_resolution(config)) is not None:
+            return "resolution", said
+        for key in ("validation", "set", "download", "channels", "autoencoder", "scale", "shift"):
+            if getattr(config, key) and key not in self.takes:
+                return key, f"data set '{self.name}' does not read data.{key}: leave it out"
+        for key, still in (("frames", None), ("frame_stride", 1)):
+            if getattr(config, key) != still and key not in self.takes:
+                return key, (
+                    f"data set '{self.name}' does not read data.{key}: leave it out, or take data.name: clips for "
+                    "videos of your own"
+                )
+        for key, what in self.needs.items():
+            if getattr(config, key) is None:
+                return key, f"data set '{self.name}' needs data.{key}, {what}"
+        if config.frame_stride != 1 and config.frames is None:
+            return "frame_stride", "data.frame_stride is of clips: leave it out, or set data.frames, such as 16"
+        return None
+
+    def check_keys(self, config: SourceConfig) -> None:
+        """Raise DataError where a key is wrong whatever the set holds, see `wrong_key`."""
+        if (wrong := self.wrong_key(config)) is not None:
+            raise DataError(wrong[1])
+
     def check_resolution(self, config: SourceConfig) -> None:
         """Raise DataError when the resolution is not offered."""
+        if (said := self._wrong_resolution(config)) is not None:
+            raise DataError(said)
+
+    def _wrong_resolution(self, config: SourceConfig) -> str | None:
         if self.resolutions is not None and config.resolution not in self.resolutions:
             offered = ", ".join(map(str, self.resolutions))
-            raise DataError(
+            return (
                 f"data set '{self.name}' has no images of {config.resolution} px: "
                 f"set data.resolution to one of {offered}"
             )
         if config.resolution < 1:
-            raise DataError(f"data.resolution is {config.resolution}: it must be at least 1 px")
-
-    def refuse_ignored(self, config: SourceConfig) -> None:
-        """Raise DataError when a key is given that this source would silently ignore."""
-        for key in ("validation", "set", "download", "channels", "autoencoder", "scale", "shift"):
-            if getattr(config, key) and key not in self.takes:
-                raise DataError(f"data set '{self.name}' does not read data.{key}: leave it out")
-        for key, still in (("frames", None), ("frame_stride", 1)):
-            if getattr(config, key) != still and key not in self.takes:
-                raise DataError(
-                    f"data set '{self.name}' does not read data.{key}: leave it out, or take data.name: clips for "
-                    "videos of your own"
-                )
+            return f"data.resolution is {config.resolution}: it must be at least 1 px"
+        return None
 
     def check_no_path(self, config: SourceConfig) -> None:
         """Raise DataError when a packaged source is given a path, which it would silently ignore."""

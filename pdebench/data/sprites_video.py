@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pdebench.data import emoji, photos, scenes
 from pdebench.data.cache import cached
-from pdebench.data.clips.source import frames_of
+from pdebench.data.clips.windows import NEEDS, cut_of
 from pdebench.data.emoji import CATEGORIES
 from pdebench.data.source import SPLITS, ImageSet, Sample, Source, SourceConfig, Split
 
@@ -25,12 +25,12 @@ class SpritesVideoSource(Source):
     summary = "clips of Noto Emoji moving over packaged photographs, 9 classes, made here; data.frames long"
     resolutions = (16, *scenes.RESOLUTIONS)
     takes = ("path", "frames", "frame_stride")
+    needs = NEEDS
 
     def check(self, config: SourceConfig) -> None:
-        """Raise DataError unless the emoji and the photographs are installed and the length of clips is given."""
+        """Raise DataError unless the emoji and the photographs are installed."""
         self.check_resolution(config)
         self.check_no_path(config)
-        frames_of(config)
         emoji.check(self.name)
         photos.check(self.name)
 
@@ -40,14 +40,14 @@ class SpritesVideoSource(Source):
 
     def most_cached(self, config: SourceConfig) -> int:
         """The frames of both splits."""
-        return sum(COUNTS.values()) * frames_of(config)
+        return sum(COUNTS.values()) * cut_of(config).frames
 
     def content(self, config: SourceConfig) -> None:
         """Its name: made of packaged files that are pinned by checksums."""
 
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split; DataError names a packaged file that differs from the pinned one."""
-        frames, stride, side = frames_of(config), config.frame_stride, config.resolution
+        (frames, stride), side = cut_of(config), config.resolution
         entry = cached(
             self.name, side, json.dumps([scenes.IDENTITY, COUNTS, stride]), split,
             lambda: _drawn(frames, stride, side), self.most_cached(config), frames=frames,

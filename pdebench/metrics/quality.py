@@ -36,8 +36,7 @@ def check_images(names: Iterable[str], source: Source, data: SourceConfig) -> No
         MetricError: an extractor takes RGB, and they are not; or a metric is of the one and they are the other.
     """
     frames = sides[0] if len(sides := source.sides(data)) == 3 else None
-    for metric in _chosen(names):
-        _refuse_unlike(metric, frames, f"data set '{source.name}'")
+    check_kind(names, frames, f"data set '{source.name}'")
     if source.drawable(data):
         return
     channels = source.channels_of(data)
@@ -49,6 +48,16 @@ def check_images(names: Iterable[str], source: Source, data: SourceConfig) -> No
                 + ", or name what decodes them as data.autoencoder"
                 * ("autoencoder" in source.takes)
             )
+
+
+def check_kind(names: Iterable[str], frames: int | None, whose: str) -> None:
+    """See that the metrics are of clips of so many frames, or where `frames` is None of images; `whose` names them.
+
+    Raises:
+        MetricError: one is of the other, or needs more frames.
+    """
+    for metric in _chosen(names):
+        _refuse_unlike(metric, frames, whose)
 
 
 def check(names: Iterable[str], samples: int) -> None:

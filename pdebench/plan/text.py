@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pdebench.data.nouns import called
 from pdebench.errors import printable
 from pdebench.models.settings import setting_of, shell_of
 from pdebench.plan.suite_plan import Plan, Prediction
@@ -45,7 +46,11 @@ def print_plan(console: Console, plan: Plan) -> None:
     say(f"Assumed: {'; '.join(plan.device.basis['assumed'])}.", "dim")
     task = TASKS[plan.suite.task]
     timed = "training and sampling" if task.samples else "training"
-    say(f"Shares are of the MACs of one image's forward pass; times are per cell, for {timed}.", "dim")
+    noun = called(cell.data.frames for cell in cells)
+    say(
+        f"Shares are of the MACs of one {noun.one}'s forward pass; times are per cell, for {timed}.",
+        "dim",
+    )
     if not task.conditioned:
         say("Models are shells without conditioning: no times, no labels, no adaLN; DiT is a ViT here.", "dim")
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pdebench.data.nouns import IMAGES, Noun
 from pdebench.report import formatting
 from pdebench.report.comparisons import Comparison, Contender
 from pdebench.report.differences import EVALUATION, SAMPLED, SPENT, STEP, differences
-from pdebench.report.frame import FLOOR, SEED, measured, scores_in
+from pdebench.report.frame import FLOOR, SEED, measured, noun_of, scores_in
 from pdebench.stats.crossover import measured as median_of
 from pdebench.stats.median import NORMAL_95
 from pdebench.stats.paired import paired
@@ -31,6 +32,7 @@ class Measure:
     title: str
     lower: bool
     kind: str  # loss | score | signed | rate | memory
+    noun: Noun = IMAGES  # what a rate is of
 
     def show(self, value: float) -> str:
         """One value, with its unit."""
@@ -38,12 +40,12 @@ class Measure:
             return formatting.MISSING
         if self.kind == "memory":
             return formatting.size(value)
-        return f"{formatting.number(value, 3)} images/s" if self.kind == "rate" else formatting.number(value)
+        return f"{formatting.number(value, 3)} {self.unit}" if self.kind == "rate" else formatting.number(value)
 
     @property
     def unit(self) -> str:
         """Of `bare`, empty where there is none."""
-        return {"memory": "MiB", "rate": "images/s"}.get(self.kind, "")
+        return {"memory": "MiB", "rate": self.noun.rate}.get(self.kind, "")
 
     def bare(self, value: float) -> str:
         """One value for a column whose heading has the unit."""
@@ -79,15 +81,16 @@ class PairwiseComparison:
 
 def measures(done: pd.DataFrame) -> list[Measure]:
     """What was measured in this table, in the order in which it is told."""
+    noun = noun_of(done)
     known = [Measure("val_loss", "Validation loss", True, "loss")]
     known += [
         Measure(score.column, score.title, not score.higher_is_better, "signed" if score.by_difference else "score")
         for score in scores_in(done)
     ]
     known += [
-        Measure("train_images_per_s", "Training throughput", False, "rate"),
-        Measure("sample_images_per_s", "Sampling throughput", False, "rate"),
-        Measure("classify_images_per_s", "Inference throughput", False, "rate"),
+        Measure("train_images_per_s", "Training throughput", False, "rate", noun),
+        Measure("sample_images_per_s", "Sampling throughput", False, "rate", noun),
+        Measure("classify_images_per_s", "Inference throughput", False, "rate", noun),
         Measure("peak_memory_bytes", "Peak memory", True, "memory"),
     ]
     present = set(measured(done, [measure.column for measure in known]))

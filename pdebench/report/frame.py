@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pdebench.data.nouns import IMAGES, Noun, called
 from pdebench.metrics.metric import Score
 from pdebench.models.settings import OptionSetting, options_of, setting_of, shell_of
 from pdebench.report.sets import set_names
@@ -63,7 +64,10 @@ REVISION = "model.revision"
 SOURCE = "model.source"
 """Digest of another package's code: rows of two are runs of two things. Only where some row has one."""
 
-CLIP = ("data.frames", "data.frame_stride", "model.patch_frames")
+FRAMES = "data.frames"
+"""Of a clip; images have none."""
+
+CLIP = (FRAMES, "data.frame_stride", "model.patch_frames")
 """Keys of clips that change what is learned and how many tokens it is cut into; a table of images may have none."""
 
 BUDGET = ("shell.preset", "model.size", "model.patch", *CLIP, "train.steps", "train.batch_size")
@@ -169,6 +173,11 @@ RATES = {
     "block_images_per_s": "block_ms",
 }
 """Rates by the duration that they are the batch over."""
+
+
+def noun_of(table: pd.DataFrame) -> Noun:
+    """What the samples are called that the models of a table see."""
+    return called(table[FRAMES]) if FRAMES in table else IMAGES
 
 
 def make_frame(frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from pdebench.report import formatting, palette, vega
-from pdebench.report.frame import SUBJECT, families_in, family_order, make_frame
+from pdebench.report.frame import SUBJECT, families_in, family_order, make_frame, noun_of
 from pdebench.report.looks import looks_of
 from pdebench.report.section import Page, PageSection, SweepProgress
 from pdebench.report.sections import tables
@@ -149,6 +149,7 @@ def shared(table: pd.DataFrame) -> dict[str, Any]:
         "families": [(name, order.index(name)) for name in families_in(table)],
         "shapes": [look.shape for look in looks_of(order)],
         "missing": formatting.MISSING,
+        "noun": noun_of(table),
     }
 
 

@@ -96,7 +96,9 @@ def evaluate_checkpoint(
     """
     quality.check_reference(names, reference)
     quality.check(names, count)
-    clips = reference.images is not None and reference.images.ndim == 5
+    sides = read_checkpoint(checkpoint).model.sides
+    clips = len(sides) == 3
+    quality.check_kind(names, sides[0] if clips else None, f"the model of {checkpoint}")
     for seed in seeds:
         out = checkpoint.with_name(f"samples_{count}_seed{seed}{'' if clips else '.npz'}")
         sample_checkpoint(checkpoint, out, count=count, seed=seed, said=said, **how)

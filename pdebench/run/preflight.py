@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pdebench.data import cache, registry
 from pdebench.data.source import SPLITS
-from pdebench.errors import CellWarning, MetricError, ResultsError, SlotError
+from pdebench.errors import CellWarning, DataError, MetricError, ResultsError, SlotError
 from pdebench.files.manifest import Manifest
 from pdebench.metrics.metric import Score
 from pdebench.results.record import COLUMNS
@@ -30,7 +30,8 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
 
     Raises:
         DataError: a data set is not installed, not there, or not offered at the resolution asked for; or it is yet to
-            be decoded, and the cache of images cannot be written to, has no room or is a file.
+            be decoded, and the cache of images cannot be written to, has no room or is a file; or so much of it cannot
+            be used that a split or class would be empty.
         MetricError: a metric's extractor, weights or function are missing, it fills a column that is taken, or it would
             say nothing.
         ResultsError: the disk is full, or a file that is none of ours stands where the tables or the page go.
@@ -39,12 +40,29 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     """
     if cells:
         Manifest(folder).refuse_foreign(PUBLISHED)
-    wanted = [cell.data for cell in cells]
-    wanted += [cell.evaluated_on for cell in cells]
-    wanted += [cell.data.model_copy(update={"resolution": side}) for cell in cells for side in cell.evaluate.sides]
-    for data in dict.fromkeys(wanted):
+    trained_on = dict.fromkeys(cell.data for cell in cells)
+    elsewhere = dict.fromkeys(
+        data
+        for cell in cells
+        for data in (
+            cell.evaluated_on,
+            *(cell.data.model_copy(update={"resolution": side}) for side in cell.evaluate.sides),
+        )
+        if data != cell.data
+    )
+    for data in trained_on:
         registry.check(data)
         _refuse_uncached(data)
+    for data in elsewhere:
+        try:
+            registry.check(data)
+            registry.foresee(data)
+        except DataError as error:
+            clips = f", {data.frames} frames" if data.frames else ""
+            raise DataError(f"evaluate at {data.resolution} px{clips}: {error}") from None
+        _refuse_uncached(data)
+    for data in trained_on:
+        registry.foresee(data)
     classes = functools.cache(registry.class_count)
     for task, data, train, evaluate in dict.fromkeys((one.task, one.data, one.train, one.evaluate) for one in cells):
         known = classes(data, TASKS[task].target)

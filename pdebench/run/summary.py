@@ -8,6 +8,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+from pdebench.data.nouns import called
 from pdebench.errors import printable
 from pdebench.metrics.metric import Score
 from pdebench.results.store import Results
@@ -76,7 +77,12 @@ def _table(outcome: RunOutcome, width: int) -> Text:
     scores = scores_among(found)
     judged = next((score for score in scores if score.kind == "frechet"), None)
     judged = judged or next((score for score in scores if score.kind == "share"), None)
-    heads = ("params", "val loss", *([_head(judged)] if judged else []), "train img/s")
+    heads = (
+        "params",
+        "val loss",
+        *([_head(judged)] if judged else []),
+        f"train {called(cell.data.frames for cell in outcome.cells).short}/s",
+    )
     columns = [TextColumn("cell", least=32), *(TextColumn(head, right=True) for head in heads)]
 
     def number(record: dict[str, object], key: str, form: str, scale: float = 1) -> str:

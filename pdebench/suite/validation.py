@@ -162,7 +162,7 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
         for section in SECTIONS:
             problems += check_section(section, raw.get(section, {}), task_of(raw), families, partial=False)
         return problems
-    if (misfit := _misfit(cell)) is not None:
+    if (misfit := _refused_data(cell) or _misfit(cell)) is not None:
         return [misfit]
     family = FAMILIES[cell.model.family]
     if not TASKS[cell.task].conditioned and (option := family.conditioned_option(cell.model.options)) is not None:
@@ -189,11 +189,8 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
             "write null"
         )
         return [Problem(("evaluate", "resolution"), message, shared=(("data", "resolution"),))]
-    asked = [("resolution", cell.evaluate.resolution), *(("resolutions", side) for side in cell.evaluate.sides)]
-    for key, elsewhere in asked:
+    for key, elsewhere in _elsewhere(cell):
         where = ("evaluate", key)
-        if elsewhere in (None, cell.data.resolution):
-            continue
         if elsewhere % cell.model.patch:
             message = f"resolution {elsewhere} is not divisible by patch {cell.model.patch}"
             return [Problem(where, message, shared=(("model", "patch"),))]
@@ -226,6 +223,27 @@ def _wrong_frames(cell: Cell) -> Problem | None:
     else:
         return None
     return Problem(("evaluate", "frames"), message, shared=(other, ("model", "family")))
+
+
+def _refused_data(cell: Cell) -> Problem | None:
+    """What the data set cannot give, whatever it holds, or None where it can give what is asked."""
+    source = SOURCES[cell.data.name]
+    if (wrong := source.wrong_key(cell.data)) is not None:
+        return Problem(("data", wrong[0]), wrong[1], shared=(("data", "name"),))
+    for key, side in _elsewhere(cell):
+        if (offered := source.offered(cell.data)) is None or side in (*offered, cell.data.resolution):
+            continue
+        others = [str(one) for one in offered if one != cell.data.resolution]
+        do = f"take one of {', '.join(others)}" if others else "it is of one side, so leave it out"
+        message = f"data set '{source.name}' cannot give images of {side} px: {do}"
+        return Problem(("evaluate", key), message, shared=(("data", "name"),))
+    return None
+
+
+def _elsewhere(cell: Cell) -> list[tuple[str, int]]:
+    """The keys that ask for an evaluation at other sides than is trained at, with the sides."""
+    asked = [("resolution", cell.evaluate.resolution), *(("resolutions", side) for side in cell.evaluate.sides)]
+    return [(key, side) for key, side in asked if side is not None and side != cell.data.resolution]
 
 
 def _misfit(cell: Cell) -> Problem | None:

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pdebench.data.nouns import called
 from pdebench.errors import printable
 from pdebench.suite.config import Cell
 from pdebench.suite.labels import labels
@@ -103,7 +104,7 @@ class LiveTable:
         table.add_column("cell", no_wrap=True, overflow="ellipsis")
         table.add_column("", no_wrap=True)
         table.add_column("", no_wrap=True, width=12)
-        for column in ("loss", "images/s", "left"):
+        for column in ("loss", called(cell.data.frames for cell in self.cells).rate, "left"):
             table.add_column(column, justify="right", no_wrap=True)
         last = -1
         for place in self._shown():
@@ -196,7 +197,7 @@ class PlainLines:
             self._say(
                 cell,
                 f"step {event['step']}/{event['steps']}, loss {event['loss']:.4f}, "
-                f"{event['images_per_second']:.0f} images/s, {duration(state.left or 0)} left",
+                f"{event['images_per_second']:.0f} {called([cell.data.frames]).rate}, {duration(state.left or 0)} left",
             )
 
     def ended(self, cell: Cell, record: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from pdebench.data import registry
 from pdebench.data.clips import video
 from pdebench.data.clips.layout import Clip, list_clips
 from pdebench.data.clips.source import _split
+from pdebench.data.clips.video import Looked, Video
 from pdebench.data.pixels import centre_crop
 from pdebench.data.scenes import scene
 from pdebench.errors import CellWarning, DataError
@@ -97,10 +98,10 @@ def test_frames_that_are_sought_are_those_that_are_read_through(tmp_path_factory
     path = tmp_path_factory.getbasetemp() / f"sought{suffix}"
     if not path.exists():
         write_video(path, frames(200, seed=3))
-    looked = video.look(path)
+    looked = video.look(Video(path, path.suffix))
     wanted = range(min(begin, 199 - (count - 1) * stride), 200, stride)[:count]
-    sought = [np.asarray(image) for image in video.frames(path, wanted, looked.times)]
-    through = [np.asarray(image) for image in video.frames(path, wanted, ())]
+    sought = [np.asarray(image) for image in video.frames(Video(path, path.suffix), wanted, looked.times)]
+    through = [np.asarray(image) for image in video.frames(Video(path, path.suffix), wanted, ())]
     assert looked.frames == 200
     assert np.array_equal(sought, through)
 
@@ -172,9 +173,9 @@ def test_a_video_of_a_telephone_held_upright_is_shown_upright(tmp_path):
     matrix = content.index(b"tkhd") + 4 + 40
     content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 24 << 16, 0, 1 << 30)
     path.write_bytes(content)  # a quarter turn clockwise
-    looked = video.look(path)
+    looked = video.look(Video(path, path.suffix))
     assert (looked.width, looked.height) == (24, 40)
-    (first, *_) = video.frames(path, range(3), looked.times)
+    (first, *_) = video.frames(Video(path, path.suffix), range(3), looked.times)
     off = np.abs(np.asarray(first).astype(int) - np.rot90(made[0], -1))
     assert off[3:6, 3:5].max() < 12
 
@@ -317,3 +318,44 @@ def test_moving_sprites_are_the_scenes_and_their_class_is_in_front(data, monkeyp
     assert moving.all()
     with pytest.raises(DataError, match=r"'sprites_video' needs data\.frames"):
         registry.check(data("sprites_video", 16))
+
+
+def test_a_set_that_short_clips_would_empty_is_foreseen_by_looking_at_a_few(data, folders, monkeypatch):
+    registry.foresee(data("clips", 24, folders, frames=7))
+    for keys, asked in (
+        ({"frames": 8}, "data.frames: 8"),
+        ({"frames": 4, "frame_stride": 2}, "data.frames x data.frame_stride, 4 x 2 frames"),
+    ):
+        with pytest.raises(DataError, match=r"none of the 12 clips in .* can be used: ") as error:
+            registry.foresee(data("clips", 24, folders, **keys))
+        assert f"(shorter than {asked})" in str(error.value)
+        assert "\n" not in str(error.value)
+    looked = []
+    monkeypatch.setattr(
+        "pdebench.data.clips.pictures.look_at_frames", lambda paths: looked.append(paths) or Looked(7, 9, 9)
+    )
+    monkeypatch.setenv("PDEBENCH_CACHE", str(folders.parent / "another"))
+    registry.foresee(data("clips", 24, folders, frames=7))
+    assert len(looked) == 3, "one of each class to train on, and one that is held out"
+
+
+def test_a_class_or_a_split_whose_clips_are_all_too_short_is_foreseen(data, folders):
+    for number, split in ((0, "train"), (1, "val")):
+        write_frames(folders / split / "jump" / "brief", frames(2, seed=90 + number))
+    config = data("clips", 24, folders, frames=3)
+    registry.foresee(config)
+    assert "2 of 14 are left out" in said(config), "single short clips are counted, as ever"
+    for clip in (folders / "train" / "run").iterdir():
+        for frame in sorted(clip.iterdir())[2:]:
+            frame.unlink()
+    with pytest.raises(DataError, match=r"class 'run' in .* would be left without a clip to train on: train/run/"):
+        registry.foresee(config)
+    for clip in (folders / "train" / "run").iterdir():
+        write_frames(clip, frames(7, seed=int(clip.name)))
+    for clip in (folders / "val").glob("*/*"):
+        for frame in sorted(clip.iterdir())[2:]:
+            frame.unlink()
+    with pytest.raises(
+        DataError, match=r"none of the 5 held-out clips in .* can be used: .*shorter than data.frames: 3"
+    ):
+        registry.foresee(config)

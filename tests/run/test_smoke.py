@@ -47,3 +47,18 @@ def test_a_suite_whose_data_are_not_here_runs_from_end_to_end(tmp_path: Path) ->
     missing = pdebench_run("run", "imagenet256_latent", *only, "--results", tmp_path / "real")
     assert missing.returncode == 2
     assert "there is no folder" in missing.stderr
+
+
+def test_a_suite_of_clips_with_factorised_attention_runs_from_end_to_end(tmp_path: Path) -> None:
+    suite, out = tmp_path / "clips.yaml", tmp_path / "out"
+    suite.write_text(
+        "suite: clips\ndata: {name: shards, path: nowhere, resolution: 64, frames: 16, frame_stride: 2, classes: 9}\n"
+        "model: {family: DiT, size: S, patch: 16, patch_frames: 2, attention: factorised}\n"
+        "train: {steps: 9, batch_size: 8, lr: 1e-3}\nevaluate: {samples: 64, metrics: [frame_fd_efficientnet_lite0]}\n"
+    )
+    done = pdebench_run("run", suite, "--smoke", "--results", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = load_results(out).to_dict("records")
+    assert (row["status"], row["model.attention"], row["data.frames"]) == ("done", "factorised", 8)
+    assert row["tokens"] == 4 * 4 * 4
+    assert "train clips/s" in done.stdout

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,28 @@ def test_what_clips_cannot_be_written_as_is_refused(folder: Path, tmp_path: Path
         sample_checkpoint(checkpoint, tmp_path / "x.webp", count=2, nfe=2, labels=[2])
 
 
+def test_a_reference_of_clips_is_a_folder_and_metrics_of_images_are_refused_before_anything_is_drawn(
+    folder: Path, tmp_path: Path
+) -> None:
+    asked = cell("DiT", name="clips", path=str(folder))
+    asked = asked.with_sections(evaluate=GENERATION.evaluation(), train=asked.train.model_copy(update={"steps": 1}))
+    (tmp_path / "cell").mkdir()
+    run_cell(asked, tmp_path / "cell")
+    checkpoint = tmp_path / "cell" / "checkpoint.safetensors"
+    command = ("evaluate", checkpoint, "--samples", 6, "--set", "nfe=2", "--resolution", SIDE, "--reference")
+    scored = pdebench_run(*command, folder, "--frames", FRAMES, "--metrics", "fvd", "--json")
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout)[0]["columns"]["metric_reference"] == f"clips/train/{FRAMES}x{SIDE}px (16 clips)"
+    for number in range(30):
+        (tmp_path / "stills").mkdir(exist_ok=True)
+        Image.fromarray(frames(1, seed=number)[0]).save(tmp_path / "stills" / f"{number}.png")
+    refused = pdebench_run(*command, tmp_path / "stills", "--metrics", "fd_efficientnet_lite0")
+    assert refused.returncode == 2
+    said = " ".join(refused.stderr.split())
+    assert "metric 'fd_efficientnet_lite0' is of images, and the model of" in said
+    assert "has clips: take one of clips" in said
+
+
 def test_what_cannot_be_measured_of_clips_is_said_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = cell("DiT")
 
@@ -186,3 +210,26 @@ def test_what_cannot_be_measured_of_clips_is_said_before_training(monkeypatch: p
     monkeypatch.delenv(I3D_VARIABLE)
     with pytest.raises(MetricError, match="set PDEBENCH_I3D_WEIGHTS to its path"):
         check(asked.data, "fvd")
+
+
+@pytest.mark.parametrize("kind", ["clips", "shards"])
+def test_clips_that_are_all_too_short_end_a_run_before_its_first_cell(kind: str, tmp_path: Path) -> None:
+    made = tmp_path / "set"
+    for split in ("train", "val"):
+        if kind == "clips":
+            write_frames(made / split / "a", frames(4))
+            continue
+        content = write_video(tmp_path / "a.mp4", frames(4)).read_bytes()
+        made.mkdir(exist_ok=True)
+        with tarfile.open(made / f"{split}.tar", "w") as archive:
+            member = tarfile.TarInfo("a.mp4")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    document = {**cell("DiT", name=kind, path=str(made)).config(), "evaluate": {}}
+    suite, out = tmp_path / "video.yaml", tmp_path / "out"
+    suite.write_text(json.dumps(document))
+    done = pdebench_run("run", suite, "--results", out)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"none of the 2 clips in {made} can be used" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not list(out.glob("cells/*/record.json"))

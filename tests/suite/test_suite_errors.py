@@ -18,7 +18,7 @@ from pdebench.suite.validation import cell_from_yaml
 GOOD = """\
 suite: resolution
 task: generation
-data: {name: emoji, resolution: 32}
+data: {name: noise, resolution: 32}
 model: {family: DiT, size: S, patch: 2}
 train:
   steps: 2e3
@@ -87,7 +87,7 @@ BAD = [
     ("    - 128", "    - big", 14, "grid.data.resolution[1]: must be a whole number above 0, not 'big'"),
     ("model.states: 4", "model.states: 99", 17,
      "include[0].model.states: must be a whole number of at least 1 and at most 64, not 99"),
-    ("data: {name: emoji, resolution: 32}", "data: emoji", 3, "data: must be keys and values, not 'emoji'"),
+    ("data: {name: noise, resolution: 32}", "data: noise", 3, "data: must be keys and values, not 'noise'"),
     ("suite: resolution", "suite: ../up", 1,
      "suite: must be at most 64 lower-case letters, digits, '-' and '_', not '../up'"),
     # names
@@ -95,7 +95,7 @@ BAD = [
     ("[PDE-SSM-DiT, DiT]", "[DiT, PDE-SSM]", 11,
      "grid.model.family[1]: unknown family 'PDE-SSM'; did you mean 'PDE-SSM-DiT'?"),
     ("size: S", "size: M", 4, "model.size: unknown size 'M'; known: B, L, S, Ti, XL, XS, XXS"),
-    ("name: emoji", "name: emojis", 3, "data.name: unknown data set 'emojis'; did you mean 'emoji'?"),
+    ("name: noise", "name: noize", 3, "data.name: unknown data set 'noize'; did you mean 'noise'?"),
     ("sampler: heun", "sampler: huen", 9, "evaluate.sampler: unknown value 'huen'; did you mean 'heun'?"),
     ("generation", "generate", 2, "task: unknown task 'generate'; did you mean 'generation'?"),
     ("sampler: heun", "metrics: [fid, kidd]", 9, "evaluate.metrics[1]: unknown metric 'kidd'; did you mean 'kid'?"),
@@ -125,7 +125,7 @@ BAD = [
     ("samples: 500", "metrics: [kid]", 9, "evaluate.metrics: metrics are asked for but samples is 0; set "
      "evaluate.samples, or leave metrics out"),
     # YAML
-    ("{name: emoji,", "{name: emoji", 3, "is not valid YAML: expected ',' or '}', but got ':'"),
+    ("{name: noise,", "{name: noise", 3, "is not valid YAML: expected ',' or '}', but got ':'"),
     ("task: generation", "task: !!python/object/apply:os.getcwd []", 2,
      "task: the tag '!!python/object/apply:os.getcwd' is not allowed in a suite"),
     ("task: generation", "1: generation", 2, "a key must be plain text, not 1"),

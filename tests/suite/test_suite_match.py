@@ -22,7 +22,7 @@ from pdebench.suite.validation import cell_from_yaml
 
 GOOD = """\
 suite: sizes
-data: {name: emoji, resolution: 32}
+data: {name: noise, resolution: 32}
 model: {family: DiT, size: S, patch: 4}
 match: {by: params, to: DiT}
 train: {steps: 10, batch_size: 4, lr: 1e-3}

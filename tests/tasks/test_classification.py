@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
+import tarfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import InterpolationMode, v2
 
+from pdebench.data.packed.images import pack
 from pdebench.data.registry import SOURCES
 from pdebench.errors import CellWarning, DataError, Interrupted, ModelError, SuiteError
 from pdebench.measure import largest_batch
@@ -29,7 +32,7 @@ from pdebench.run.checkpoint import read_checkpoint
 from pdebench.run.inspection import build, inspect_model
 from pdebench.run.preflight import preflight
 from pdebench.run.sampling import sample_checkpoint
-from pdebench.suite.config import Cell
+from pdebench.suite.config import Cell, DataConfig
 from pdebench.suite.load import load_suite
 from pdebench.system.distributed import ALONE
 from pdebench.tasks.classification import augmentation, mixing
@@ -241,6 +244,21 @@ def test_an_augmented_batch_does_not_depend_on_who_reads_it() -> None:
     assert not all(map(torch.equal, whole, batches(seed=6)))
 
 
+def test_every_frame_of_a_clip_is_changed_alike() -> None:
+    frame = (torch.rand(3, 16, 16) * 255).to(torch.uint8)
+    clips = frame[None, :, None].expand(1, 3, 5, 16, 16)
+    for seed in range(30):
+        changed = Augmentation(9, 0.5)(clips, source(seed))
+        assert changed.shape == clips.shape
+        assert changed.dtype == torch.uint8
+        assert torch.equal(changed[:, :, 1:], changed[:, :, :-1])
+        assert torch.equal(changed[:, :, 0], Augmentation(9, 0.5)(frame[None], source(seed)))
+    erased = Augmentation(erasing=1 - 1e-9)(clips, source(1))
+    boxes = (erased != clips).any(1)[0]
+    assert boxes.any()
+    assert (boxes.sum((1, 2)) > 0.9 * boxes.any(0).sum()).all(), "one box in all frames"
+
+
 # ---- scores
 
 
@@ -428,7 +446,7 @@ def written(tmp_path: Path, text: str) -> Path:
         ("train.smoothing=1", "must be a number of at least 0 and below 1, not 1"),
         ("train.crop=0", "must be a number above 0 and at most 1 or null, not 0"),
         ("train.randaugment=31", "must be a whole number of at least 0 and at most 30, not 31"),
-        ("evaluate.resolutions=[9]", "resolution 9 is not divisible by patch 2"),
+        ("evaluate.resolutions=[9]", "data set 'digits' cannot give images of 9 px: take one of 16, 32"),
         ("evaluate.resolutions=[8, 8]", "8"),
     ],
 )
@@ -497,3 +515,77 @@ def test_a_set_without_classes_is_refused_before_the_first_cell(tmp_path: Path) 
     with pytest.raises(DataError, match="data set 'folder' has no classes"):
         preflight([cell(data={"name": "folder", "path": str(pictures)})], tmp_path)
     shutil.rmtree(pictures)
+
+
+def pictures_of(folder: Path, counts: dict[str, int]) -> Path:
+    """So many pictures in each sub-folder."""
+    for place, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (8, 8), (8 * number, 20 * place, 0)).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("counts", "says"),
+    [
+        (
+            {"a": 30, "b": 30, "rare": 1},
+            "class 'rare' has one sample, which can be trained on or held out, and not both",
+        ),
+        ({"a": 30, "b": 1, "c": 1}, "2 of 3 classes have one sample, .*: 'b', 'c'; classification needs both"),
+    ],
+)
+def test_a_class_of_which_nothing_can_be_learned_and_tested_is_refused_before_the_first_cell(
+    counts: dict[str, int], says: str, tmp_path: Path
+) -> None:
+    pictures = pictures_of(tmp_path / "pictures", counts)
+    asked = cell(data={"name": "folder", "path": str(pictures)})
+    with pytest.raises(DataError, match=says) as error:
+        preflight([asked], tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_class_whose_owner_holds_none_out_is_taken(tmp_path: Path) -> None:
+    pictures = pictures_of(tmp_path / "pictures", {"train/a": 9, "val/a": 3, "train/b": 2})
+    preflight([cell(data={"name": "folder", "path": str(pictures)})], tmp_path)
+
+
+def shard_of(path: Path, labels: list[int]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for number, label in enumerate(labels):
+            stream = io.BytesIO()
+            Image.new("RGB", (8, 8), (4 * number, 0, 0)).save(stream, "PNG")
+            for name, content in ((f"{number}.png", stream.getvalue()), (f"{number}.cls", b"%d" % label)):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
+def test_a_class_that_is_held_out_alone_is_refused_before_the_first_cell(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    shard_of(tmp_path / "set" / "train.tar", [0, 0, 1, 1])
+    shard_of(tmp_path / "set" / "val.tar", [0, 1, 2, 2])
+    with pytest.raises(DataError, match="class '2' has nothing to train on, only what is held out"):
+        preflight([cell(data={"name": "shards", "path": str(tmp_path / "set")})], tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["clips", "shards", "packed"])
+def test_every_set_that_knows_its_classes_before_says_so(kind: str, tmp_path: Path) -> None:
+    pictures = tmp_path / "set"
+    if kind == "clips":
+        for name, count in {"a": 30, "b": 30, "rare": 1}.items():
+            pictures_of(pictures / name, {str(number): 2 for number in range(count)})
+    else:
+        pictures.mkdir()
+        shard_of(pictures / "all.tar", [number // 30 for number in range(61)])
+    data = {"name": "shards" if kind == "packed" else kind, "path": str(pictures), "resolution": 8}
+    data |= {"frames": 2} if kind == "clips" else {}
+    if kind == "packed":
+        pack(DataConfig(**data), tmp_path / "packed", 1, lambda done, total: None)
+        data |= {"name": kind, "path": str(tmp_path / "packed")}
+    sizes = SOURCES[kind].class_sizes(DataConfig(**data))
+    assert sizes is not None
+    assert sum(sizes.values()) == 61
+    with pytest.raises(DataError, match=r"class '(rare|2)' has one sample"):
+        CLASSIFICATION.check(SOURCES[kind], DataConfig(**data), 3, cell().train, cell().evaluate)

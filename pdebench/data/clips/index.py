@@ -71,7 +71,7 @@ def decoders(kinds: Sequence[str]) -> str:
 def _look(clip: Clip) -> Looked | str:
     try:
         if clip.kind == "video":
-            return video.look(clip.paths[0])
+            return video.look(clip.video)
         return (
             pictures.look_at_animation(clip.paths[0])
             if clip.kind == "animation"

@@ -14,12 +14,12 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pdebench.data import pixels
 from pdebench.data.clips.pictures import ANIMATED, is_animated
-from pdebench.data.clips.video import CONTAINERS
+from pdebench.data.clips.video import CONTAINERS, Video
 from pdebench.data.list_phrases import few, folders
 from pdebench.data.source import Skipped, Split
 from pdebench.data.splits import splits_among
@@ -28,17 +28,34 @@ from pdebench.files import disk
 
 _LARGEST_LIST = 2**26  # bytes
 _DIGITS = re.compile(r"(\d+)")
+_GROUP = re.compile(r"(.+_g\d+)_c\d+")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip: its name below its root, the file or the frames that it is in, its class (-1: none) and its split."""
+    """A clip: its name below its root, the file or the frames that it is in, its class (-1: none) and its split.
+
+    `span` is where its bytes begin in its file and how many there are; None: it is the whole file.
+    """
 
     name: str
     paths: tuple[Path, ...]
     kind: Literal["video", "animation", "frames"]
     label: int = -1
     split: Split | None = None
+    span: tuple[int, int] | None = None
+
+    @property
+    def recording(self) -> str | None:
+        """What it is cut from, as UCF-101 names that: `v_Archery_g04` of `v_Archery_g04_c02`; None: it does not say."""
+        name = PurePosixPath(self.name)
+        group = _GROUP.fullmatch(name.name if self.kind == "frames" else name.stem)
+        return None if group is None else group[1]
+
+    @property
+    def video(self) -> Video:
+        """Where the bytes of a clip lie that is a video."""
+        return Video(self.paths[0], PurePosixPath(self.name).suffix.lower(), *self.span or ())
 
 
 @dataclass(frozen=True)

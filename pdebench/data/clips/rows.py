@@ -81,7 +81,7 @@ class ClipRows(FilledRows):
                 raise DataError(f"{path} was changed since it was looked at: run again once nobody writes there")
         try:
             if clip.kind == "video":
-                yield from video.frames(used[0], wanted, held.looked.times)
+                yield from video.frames(clip.video, wanted, held.looked.times)
             elif clip.kind == "animation":
                 yield from pictures.animation(used[0], wanted)
             else:

@@ -7,6 +7,7 @@ video and open what that names, on the network too. Nothing is resampled in time
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -14,10 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pdebench.data.pixels import Damaged
+from pdebench.data.shards.window import Window
 from pdebench.errors import DataError, out_of_memory, refused_by_system
 from pdebench.files import disk
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from PIL import Image
 
 CONTAINERS = {
@@ -35,6 +39,22 @@ CONTAINERS = {
 INSTALL = "python -m pip install 'pdebench-mixers[video]'"
 _SOUGHT = 64  # frames before a window that are decoded for nothing, rather than looked for where a decoder can begin
 _UNEVEN = 2  # ticks of a container's clock that frames of an even rate may be off, which it rounds to
+
+
+class Video(NamedTuple):
+    """Where the bytes of a video lie: a file, or a part of one, as of an archive.
+
+    Attributes:
+        path: of the file.
+        suffix: one of `CONTAINERS`, by which it is opened.
+        offset: where it begins there.
+        size: how many bytes there are; None: all that follow.
+    """
+
+    path: Path
+    suffix: str
+    offset: int = 0
+    size: int | None = None
 
 
 class Looked(NamedTuple):
@@ -56,10 +76,10 @@ class Looked(NamedTuple):
     times: tuple[int, ...] = ()
 
 
-def require(suffixes: Iterable[str]) -> None:
+def require(source: str, suffixes: Iterable[str]) -> None:
     """Raise DataError, with what installs it, where PyAV is missing; `suffixes` are of the files that need it."""
     if importlib.util.find_spec("av") is None:
-        raise DataError(f"data set 'clips' needs the package av for {', '.join(sorted(suffixes))} files: {INSTALL}")
+        raise DataError(f"data set '{source}' needs the package av for {', '.join(sorted(suffixes))} files: {INSTALL}")
 
 
 def versions() -> str:
@@ -69,8 +89,8 @@ def versions() -> str:
     return repr((av.__version__, sorted(av.library_versions.items())))
 
 
-def look(path: Path) -> Looked:
-    """Decode a file once, to know what is in it.
+def look(video: Video) -> Looked:
+    """Decode a video once, to know what is in it.
 
     Raises:
         Damaged: it cannot be decoded, in whole, or is of frames of several sizes.
@@ -78,7 +98,7 @@ def look(path: Path) -> Looked:
     """
     times: list[int | None] = []
     sizes: dict[tuple[int, int], None] = {}
-    with _opened(path) as container:
+    with _opened(video) as container:
         stream = container.streams.video[0]
         rate = float(stream.average_rate or 0)
         for frame in _decoded(container):
@@ -95,8 +115,8 @@ def look(path: Path) -> Looked:
     return Looked(len(times), *next(iter(sizes)), rate, even, tuple(known) if told_apart else ())
 
 
-def frames(path: Path, wanted: Sequence[int], times: Sequence[int]) -> Iterator[Image.Image]:
-    """Frames of a file, RGB, by their numbers, which rise; `times` are those of all its frames, as `look` gave them.
+def frames(video: Video, wanted: Sequence[int], times: Sequence[int]) -> Iterator[Image.Image]:
+    """Frames of a video, RGB, by their numbers, which rise; `times` are those of all its frames, as `look` gave them.
 
     Where times are known, decoding begins at the last key frame before, else at the first frame of the file.
 
@@ -104,12 +124,12 @@ def frames(path: Path, wanted: Sequence[int], times: Sequence[int]) -> Iterator[
         Damaged: they are not there.
     """
     if times and wanted[0] > _SOUGHT:
-        found = list(_sought(path, [times[number] for number in wanted]))
+        found = list(_sought(video, [times[number] for number in wanted]))
         if len(found) == len(wanted):
             yield from found
             return  # what cannot be found so is in a file that its container describes wrongly: it is read through
     left = set(wanted)
-    with _opened(path) as container:
+    with _opened(video) as container:
         for number, frame in enumerate(_decoded(container)):
             if number in left:
                 left.remove(number)
@@ -119,9 +139,9 @@ def frames(path: Path, wanted: Sequence[int], times: Sequence[int]) -> Iterator[
     raise Damaged(f"it ends before frame {max(left):,}")
 
 
-def _sought(path: Path, times: Sequence[int]) -> Iterator[Image.Image]:
+def _sought(video: Video, times: Sequence[int]) -> Iterator[Image.Image]:
     """The frames of these times, from the last key frame before them on; fewer where that does not find them."""
-    with _opened(path) as container:
+    with _opened(video) as container:
         container.seek(times[0], stream=container.streams.video[0], backward=True, any_frame=False)
         at = 0
         for frame in _decoded(container):
@@ -135,15 +155,15 @@ def _sought(path: Path, times: Sequence[int]) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(video: Video) -> Iterator[Any]:
     """A container with a video in it; what its bytes say is told from what happens to this process."""
     import av
     from av.error import FFmpegError
 
     try:
         with (
-            disk.open_plain(path, follow=True) as file,
-            av.open(file, "r", format=CONTAINERS[path.suffix.lower()]) as container,
+            disk.open_plain(video.path, follow=True) as file,
+            av.open(_part(file, video), "r", format=CONTAINERS[video.suffix]) as container,
         ):
             if not container.streams.video:
                 raise Damaged("it has no video in it")
@@ -152,10 +172,15 @@ def _opened(path: Path) -> Iterator[Any]:
             yield container
     except FFmpegError as error:
         if out_of_memory(error) or isinstance(error, MemoryError):
-            raise MemoryError(f"memory ran out while {path} was decoded") from error
+            raise MemoryError(f"memory ran out while {video.path} was decoded") from error
         raise Damaged(" ".join((error.strerror or type(error).__name__).split())[:200]) from error
     except (OSError, disk.NotPlain) as error:
-        raise DataError(f"cannot read {path}: {refused_by_system(error) or error}") from error
+        raise DataError(f"cannot read {video.path}: {refused_by_system(error) or error}") from error
+
+
+def _part(file: BufferedReader, video: Video) -> BufferedReader:
+    """The bytes of a video as a file of their own."""
+    return file if video.size is None else io.BufferedReader(Window(file.fileno(), video.offset, video.size))
 
 
 def _decoded(container: Any) -> Iterator[Any]:

@@ -61,6 +61,10 @@ class EncodedSource(Source):
         """One more than the largest label; None for latents without."""
         return _class_count(parts_of(config))
 
+    def offered(self, config: SourceConfig) -> tuple[int, ...]:
+        """That of the latents."""
+        return (config.resolution,)
+
     def channels_of(self, config: SourceConfig) -> int:
         """Of a latent, as the suite says, or its files."""
         return config.channels or parts_of(config).train.channels

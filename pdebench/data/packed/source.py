@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections import Counter
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from pdebench.data.digests import file_digests, of_autoencoder
 from pdebench.data.list_phrases import by_reason
 from pdebench.data.packed.index import Index, PartFiles, read_index
 from pdebench.data.rows import Extent, FileRows
-from pdebench.data.source import SPLITS, ImageSet, Source, SourceConfig, Split
+from pdebench.data.source import SPLITS, ClassSizes, ImageSet, Source, SourceConfig, Split
 from pdebench.data.space import Space
 from pdebench.data.unit_variance import refuse_odd
 from pdebench.errors import CellWarning, DataError
@@ -38,10 +39,7 @@ class PackedSource(Source):
             raise DataError(
                 f"data.resolution is {config.resolution}, and {folder} was packed at {made}: set it to that"
             )
-        if index.frames != config.frames:
-            holds = "images" if index.frames is None else f"clips of {index.frames} frames"
-            do = "leave it out" if index.frames is None else f"set it to {index.frames}"
-            raise DataError(f"data.frames is {config.frames or 'not given'}, and {folder} holds {holds}: {do}")
+        _refuse_other_frames(config, folder, index)
         if index.space is None and (given := _given(config)):
             raise DataError(f"data.{given}: {folder} holds images, not latents: leave it out")
         if index.space is not None and config.flip and not index.mirrored:
@@ -58,8 +56,25 @@ class PackedSource(Source):
 
     def class_count(self, config: SourceConfig) -> int | None:
         """Number of classes; None for a set without."""
-        names = _opened(config)[1].class_names
+        folder, index = _opened(config)
+        _refuse_other_frames(config, folder, index)
+        names = index.class_names
         return None if names is None else len(names)
+
+    def offered(self, config: SourceConfig) -> tuple[int, ...]:
+        """That at which it was packed."""
+        return (config.resolution,)
+
+    def class_sizes(self, config: SourceConfig) -> ClassSizes | None:
+        """As the index has them."""
+        index = _opened(config)[1]
+        if (names := index.class_names) is None:
+            return None
+        sizes: Counter[tuple[str, Split | None]] = Counter()
+        for part in index.parts:
+            for split, one in part.splits.items():
+                sizes.update((names[label], split) for label in one.labels)
+        return sizes
 
     def channels_of(self, config: SourceConfig) -> int:
         """Those of the images, or of a latent."""
@@ -121,6 +136,13 @@ class PackedSource(Source):
             rows(mirrored=True) if index.mirrored else None,
             space,
         )
+
+
+def _refuse_other_frames(config: SourceConfig, folder: Path, index: Index) -> None:
+    if index.frames != config.frames:
+        holds = "images" if index.frames is None else f"clips of {index.frames} frames"
+        do = "leave it out" if index.frames is None else f"set it to {index.frames}"
+        raise DataError(f"data.frames is {config.frames or 'not given'}, and {folder} holds {holds}: {do}")
 
 
 def space_of(index: Index, config: SourceConfig) -> Space | None:

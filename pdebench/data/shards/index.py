@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pdebench.data import pixels
 from pdebench.data.cache import cache_folder
+from pdebench.data.pieces import Piece
 from pdebench.data.shards.archive import Member, Other, members
-from pdebench.data.shards.samples import ARRAY, Found, is_picture, samples
+from pdebench.data.shards.samples import Found, Kind, is_array, is_picture, is_video, samples
 from pdebench.data.shards.window import Window
 from pdebench.errors import DataError, out_of_memory, refused_by_system
 from pdebench.files import disk
@@ -56,8 +57,9 @@ class ShardIndex(NamedTuple):
         offsets: where its bytes begin, int64.
         sizes: how many there are, int64.
         labels: int64; -1: it has none.
-        arrays: None where they are pictures.
+        arrays: None where they are pictures or videos.
         left_out: what is no sample, by reason.
+        suffixes: of videos, how the name of each ends, in lower case; of others empty.
     """
 
     keys: tuple[str, ...]
@@ -66,25 +68,50 @@ class ShardIndex(NamedTuple):
     labels: NDArray[np.int64]
     arrays: Arrays | None
     left_out: dict[str, LeftOut]
+    suffixes: tuple[str, ...] = ()
+
+
+class Shard(NamedTuple):
+    """A file of the set, as it lies there, its sha256 and what is in it."""
+
+    piece: Piece
+    stamp: disk.Stamp
+    digest: str
+    holds: ShardIndex
 
 
 @lru_cache(maxsize=20_000)
-def index_of(path: Path, digest: str) -> ShardIndex:
-    """The index of the shard that has this sha256.
+def index_of(path: Path, digest: str, kind: Kind = "images") -> ShardIndex:
+    """The index of the shard that has this sha256, of its pictures or arrays, or of its videos.
 
     Raises:
         DataError: the file cannot be read, or is no shard; see `archive` and `samples`.
     """
     import PIL
 
-    decides = json.dumps([digest, PIL.__version__, pixels.missing_decoders()])  # what a picture is, too
+    of = [PIL.__version__, pixels.missing_decoders()] if kind == "images" else [kind]  # what a picture is, too
+    decides = json.dumps([digest, *of])
     kept = cache_folder() / f"{_RECIPE}-{hashlib.sha256(decides.encode()).hexdigest()[:32]}.json"
     if (about := read_sealed(kept, _LARGEST)) is None:
-        about = _described(path)
+        about = _described(path, kind)
         with suppress(OSError):  # it takes time again, and no more
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_sealed(kept, about)
     return _made(about)
+
+
+def stranger(path: Path, kind: Kind) -> Member | None:
+    """Where a shard has nothing of a kind, the first that it has of the other; reads no further than it must."""
+    other = None
+    with _opened(path) as file:
+        for member in members(path, file):
+            video = is_video(member.name)
+            if isinstance(member, Other) or not (video or is_picture(member.name) or is_array(member.name)):
+                continue
+            if video == (kind == "clips"):
+                return None
+            other = other or member
+    return other
 
 
 def first_arrays(path: Path) -> Arrays | None:
@@ -93,7 +120,7 @@ def first_arrays(path: Path) -> Arrays | None:
         for member in members(path, file):
             if isinstance(member, Member) and is_picture(member.name):
                 return None
-            if isinstance(member, Member) and member.name.lower().endswith(ARRAY):
+            if isinstance(member, Member) and is_array(member.name):
                 return _array(path, member, file)[0]
     return None
 
@@ -104,18 +131,19 @@ def _made(about: dict[str, Any]) -> ShardIndex:
     offsets, sizes, labels = (np.asarray(about[name], np.int64) for name in ("offsets", "sizes", "labels"))
     arrays = about["arrays"] and Arrays(tuple(about["arrays"][0]), about["arrays"][1])
     left_out = {reason: LeftOut(count, tuple(names)) for reason, (count, names) in about["left_out"].items()}
-    return ShardIndex(tuple(about["keys"]), offsets, sizes, labels, arrays, left_out)
+    suffixes = tuple(about.get("suffixes", ()))
+    return ShardIndex(tuple(about["keys"]), offsets, sizes, labels, arrays, left_out, suffixes)
 
 
-def _described(path: Path) -> dict[str, Any]:
+def _described(path: Path, kind: Kind) -> dict[str, Any]:
     """An index as it is kept."""
     try:
         with _opened(path) as file:
-            found, left_out = samples(path, members(path, file), lambda member: _bytes(file, member))
+            found, left_out = samples(path, members(path, file), lambda member: _bytes(file, member), kind)
             found, no_pictures = _pictures(file, found)
             left_out += no_pictures
             data = [one.member for one in found]
-            arrays = _arrays(path, data, file) if any(member.name.lower().endswith(ARRAY) for member in data) else None
+            arrays = _arrays(path, data, file) if any(is_array(member.name) for member in data) else None
     except OSError as error:
         raise DataError(f"data.path: cannot read {path}: {refused_by_system(error) or error}") from error
     begins = [0] * len(data) if arrays is None else [begin for _, begin in arrays]
@@ -126,6 +154,7 @@ def _described(path: Path) -> dict[str, Any]:
         "labels": [-1 if one.label is None else one.label for one in found],
         "arrays": arrays and arrays[0][0],
         "left_out": _by_reason(left_out),
+        "suffixes": [Path(member.name).suffix.lower() for member in data] if kind == "clips" else [],
     }
 
 
@@ -154,7 +183,7 @@ def _arrays(path: Path, data: Iterable[Member], file: BufferedReader) -> list[tu
     """What each array is and where its numbers begin; DataError unless all are of one kind."""
     found: list[tuple[Arrays, int]] = []
     for member in data:
-        if not member.name.lower().endswith(ARRAY):
+        if not is_array(member.name):
             raise DataError(f"data.path: {path} has pictures beside arrays, {member.name}: keep them in shards apart")
         found.append(_array(path, member, file))
         if found[-1][0] != found[0][0]:

@@ -1,4 +1,4 @@
-"""Which members of a shard are one sample: a picture or an array, and its label.
+"""Which members of a shard are one sample: a picture or an array, or where clips are asked for a video; and its label.
 
 The key is all up to the last dot of a name, so that `t0.25.png` and `t0.50.png` are two samples. Where a key has a
 second picture, `a.png` beside `a.seg.png`, nobody can say which of them is meant, and the shard is refused.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pdebench.data import pixels
+from pdebench.data.clips.video import CONTAINERS
 from pdebench.data.shards.archive import Member, Other
 from pdebench.errors import DataError, printable
 
@@ -19,14 +20,15 @@ ARRAY = ".npy"
 _LABELS = (".cls", ".json", ".txt")  # the first that says a number counts
 _LARGEST = 2**20  # bytes of a member that holds a label
 MOST_CLASSES = 1_000_000
-NO_IMAGE = "no picture or array has that name"
-_UNKNOWN = "neither picture, array nor label"
+Kind = Literal["images", "clips"]
+NO_DATA: dict[Kind, str] = {"images": "no picture or array has that name", "clips": "no video has that name"}
+_UNKNOWN: dict[Kind, str] = {"images": "neither picture, array nor label", "clips": "neither video nor label"}
 
 Read = Callable[[Member], bytes]
 
 
 class Found(NamedTuple):
-    """A sample: its key, the member that is its picture or array, and its label; None: it has none."""
+    """A sample: its key, the member that is its picture, array or video, and its label; None: it has none."""
 
     key: str
     member: Member
@@ -38,8 +40,22 @@ def is_picture(name: str) -> bool:
     return _parts(name)[1] in pixels.suffixes()
 
 
-def samples(path: Path, members: Iterable[Member | Other], read: Read) -> tuple[list[Found], list[Other]]:
+def is_video(name: str) -> bool:
+    """Whether a member is a video by its name."""
+    return _parts(name)[1] in CONTAINERS
+
+
+def is_array(name: str) -> bool:
+    """Whether a member is an array by its name."""
+    return _parts(name)[1] == ARRAY
+
+
+def samples(
+    path: Path, members: Iterable[Member | Other], read: Read, kind: Kind = "images"
+) -> tuple[list[Found], list[Other]]:
     """The samples of a shard in its order, and what is left out of it.
+
+    Pictures beside videos are left out where clips are asked for, and videos beside pictures where they are not.
 
     Raises:
         DataError: a name is there twice, a key has several pictures, or a label is no number of a class.
@@ -58,17 +74,17 @@ def samples(path: Path, members: Iterable[Member | Other], read: Read) -> tuple[
         key, suffix = _parts(member.name)
         if key.split("/")[0].startswith("__"):  # webdataset's own notes on a shard
             continue
-        if suffix == ARRAY or suffix in pixels.suffixes():
+        if is_video(member.name) if kind == "clips" else is_picture(member.name) or is_array(member.name):
             if key in data:
                 raise _several(path, key, data[key].name, member.name)
             data[key] = member
         elif suffix in _LABELS:
             labels.setdefault(key, {})[suffix] = member
         else:
-            left_out.append(Other(member.name, _UNKNOWN))
+            left_out.append(Other(member.name, _UNKNOWN[kind]))
     _refuse_several(path, data, labels)
     found = [Found(key, member, _label(path, labels.pop(key, {}), read)) for key, member in data.items()]
-    left_out += [Other(member.name, NO_IMAGE) for those in labels.values() for member in those.values()]
+    left_out += [Other(member.name, NO_DATA[kind]) for those in labels.values() for member in those.values()]
     return found, left_out
 
 
@@ -97,7 +113,7 @@ def _refuse_several(path: Path, data: dict[str, Member], labels: dict[str, dict[
 def _several(path: Path, key: str, one: str, other: str) -> DataError:
     return DataError(
         f"data.path: in {path} the key {_shown(key)} has both {_shown(one)} and {_shown(other)}: write shards with one "
-        "picture or array for each key, KEY.png, and its label, KEY.cls"
+        "picture, array or video for each key, KEY.png, and its label, KEY.cls"
     )
 
 

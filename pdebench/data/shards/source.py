@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pdebench.data import pixels
 from pdebench.data.cache import cache_folder
+from pdebench.data.clips import video
+from pdebench.data.clips.index import decoders
+from pdebench.data.clips.windows import cut_of, refuse_emptied, remarks, rows_of, usable
 from pdebench.data.digests import file_digests, of_autoencoder
 from pdebench.data.list_phrases import few
-from pdebench.data.pieces import Piece, Pieces, find
+from pdebench.data.pieces import Pieces, find
 from pdebench.data.shards import archive
-from pdebench.data.shards.index import NAMED, Arrays, ShardIndex, first_arrays, index_of
+from pdebench.data.shards.clips import placed_in
+from pdebench.data.shards.index import NAMED, Arrays, Shard, ShardIndex, first_arrays, index_of, stranger
 from pdebench.data.shards.rows import ArrayRows, DecodedRows, MemberTable
-from pdebench.data.source import SPLITS, ImageSet, Source, SourceConfig, Split
+from pdebench.data.shards.samples import Kind
+from pdebench.data.source import SPLITS, ClassSizes, ImageSet, Skipped, Source, SourceConfig, Split
 from pdebench.data.space import Space
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import split_of
@@ -38,15 +43,6 @@ _LARGEST = 2**28  # bytes of what is remembered of damaged pictures
 _NO_LABEL = "no label beside it, as others have"
 
 
-class Shard(NamedTuple):
-    """A file of the set, as it lies there, its sha256 and what is in it."""
-
-    piece: Piece
-    stamp: disk.Stamp
-    digest: str
-    holds: ShardIndex
-
-
 class Undecodable(NamedTuple):
     """A picture that cannot be decoded: its row in the table of its split, what it is called, and why."""
 
@@ -56,18 +52,22 @@ class Undecodable(NamedTuple):
 
 
 class ShardsSource(Source):
-    """Tar shards of pictures, decoded when they are asked for, or of latents."""
+    """Tar shards of pictures or videos, decoded when they are asked for, or of latents."""
 
     name = "shards"
     brought = "tar shards"
     summary = "webdataset's tar files, read where they lie: data.path is a folder, a pattern or a file"
-    takes = ("path", "validation", "channels", "autoencoder", "scale", "shift")
+    takes = ("path", "validation", "channels", "autoencoder", "scale", "shift", "frames", "frame_stride")
 
     def check(self, config: SourceConfig) -> None:
         """Raise DataError where a file is missing, compressed or cut short; looks at how each begins and ends."""
         self.check_resolution(config)
         for piece in _pieces(config).files:
             archive.check(piece.path)
+        _check_kind(config)
+        if config.frames is not None:
+            video.require(self.name, video.CONTAINERS)
+            return
         arrays = first_arrays(_pieces(config).files[0].path)
         if arrays is None:
             given = [key for key in ("channels", "autoencoder", "scale", "shift") if getattr(config, key) is not None]
@@ -99,10 +99,19 @@ class ShardsSource(Source):
         """One more than the largest label; None for a set without labels. The first time, every shard is read."""
         return _classes([shard.holds for shard in _shards(config)])
 
+    def class_sizes(self, config: SourceConfig) -> ClassSizes | None:
+        """Samples of each label; chance decides where no name of a shard says the split."""
+        sizes: Counter[tuple[str, Split | None]] = Counter()
+        for piece, _, _, holds in _shards(config):
+            sizes.update((str(label), piece.split) for label in holds.labels.tolist() if label >= 0)
+        return sizes or None
+
     def channels_of(self, config: SourceConfig) -> int:
         """Three, or those of the latents. Where there are no shards yet, they are to be pictures."""
         if config.channels is not None:
             return config.channels
+        if config.frames is not None:
+            return self.channels
         try:
             arrays = first_arrays(_pieces(config).files[0].path)
         except DataError:  # which `check` raises
@@ -111,7 +120,9 @@ class ShardsSource(Source):
 
     def drawable(self, config: SourceConfig) -> bool:
         """Pictures are; latents where something decodes them."""
-        return first_arrays(_pieces(config).files[0].path) is None or config.autoencoder is not None
+        if config.frames is not None or config.autoencoder is not None:
+            return True
+        return first_arrays(_pieces(config).files[0].path) is None
 
     def content(self, config: SourceConfig) -> str:
         """A digest of every shard's bytes with its name and split: the order of rows is by the names of shards."""
@@ -124,6 +135,8 @@ class ShardsSource(Source):
 
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split; warns of what is left out."""
+        if config.frames is not None:
+            return self._clips(config, split)
         shards = _shards(config)
         arrays = _arrays(shards)
         classes = _classes([shard.holds for shard in shards])
@@ -134,12 +147,9 @@ class ShardsSource(Source):
             warnings.warn(f"{config.path}: {remark}", CellWarning, stacklevel=2)
         table = _table(shards, split, labelled=labelled).without([one.row for one in damaged.get(split, ())])
         if not len(table.offsets):
-            raise DataError(
-                f"data.path: the {split} split of {config.path} is empty: a hash of each key sends a tenth of the "
-                "samples to validation; add samples, or name shards to hold out as data.validation"
-            )
+            raise _empty(config, split)
         rows = DecodedRows(table, config.resolution) if arrays is None else ArrayRows(table, *arrays)
-        names = None if classes is None else tuple(map(str, range(classes)))
+        names = _names(classes)
         space = None
         if arrays is not None:
             space = Space(config.shift or (0.0,), config.scale or (1.0,), None, config.autoencoder)
@@ -148,6 +158,35 @@ class ShardsSource(Source):
         return ImageSet(
             rows, table.labels, names, self.name, config.resolution, split, checksum, left_out.number, space=space
         )
+
+    def foresee(self, config: SourceConfig) -> None:
+        """See `Source`: of clips a class or a split of which none can be used."""
+        if config.frames is None:
+            return
+        shards = _shards(config)
+        classes = _classes([shard.holds for shard in shards])
+        placed, _ = placed_in(shards, labelled=classes is not None)
+        for split in SPLITS:
+            if all(one.split != split for one in placed):
+                raise _empty(config, split)
+        refuse_emptied(placed, _names(classes), cut_of(config), Path(str(config.path)))
+
+    def _clips(self, config: SourceConfig, split: Split) -> ImageSet:
+        """One split of shards of videos."""
+        shards, cut = _shards(config), cut_of(config)
+        classes = _classes([shard.holds for shard in shards])
+        found = usable(*placed_in(shards, labelled=classes is not None), cut)
+        left_out = _left_out(shards, found.left_out, labelled=classes is not None)
+        names = _names(classes)
+        said = (*_pieces(config).remarks, *left_out.sentences, *remarks(found, names, config.resolution))
+        for remark in said:
+            warnings.warn(f"{config.path}: {remark}", CellWarning, stacklevel=3)
+        if not (mine := found.of(split)):
+            raise _empty(config, split)
+        rows, labels = rows_of(mine, cut, config.resolution, labelled=names is not None)
+        about = [self.content(config), split, config.resolution, cut, decoders(["video"])]
+        checksum = hashlib.sha256(json.dumps(about).encode()).hexdigest()
+        return ImageSet(rows, labels, names, self.name, config.resolution, split, checksum, left_out.number)
 
     def _damaged(
         self, config: SourceConfig, shards: Sequence[Shard], *, labelled: bool
@@ -190,12 +229,41 @@ def _pieces(config: SourceConfig) -> Pieces:
 
 def _shards(config: SourceConfig) -> list[Shard]:
     pieces = _pieces(config).files
+    _check_kind(config)
+    kind: Kind = "images" if config.frames is None else "clips"
     stamps = [disk.stamp(piece.path.resolve()) or () for piece in pieces]  # before they are read: a change is seen
     digests = file_digests([piece.path for piece in pieces])
     return [
-        Shard(piece, stamp, digest, index_of(piece.path, digest))
+        Shard(piece, stamp, digest, index_of(piece.path, digest, kind))
         for piece, stamp, digest in zip(pieces, stamps, digests, strict=True)
     ]
+
+
+def _check_kind(config: SourceConfig) -> None:
+    """Refuse `data.frames` where the first shard has pictures or latents and no video, and the other way."""
+    first = _pieces(config).files[0].path
+    if config.frames is None:
+        if (other := stranger(first, "images")) is not None:
+            raise DataError(
+                f"data.frames is missing, and the shards in {config.path} hold videos, such as {other.name}: say how "
+                "many frames a clip has, such as 16"
+            )
+        return
+    if (other := stranger(first, "clips")) is not None:
+        raise DataError(
+            f"data.frames is of clips, and the shards in {config.path} hold no videos but such as {other.name}: leave "
+            "it out"
+        )
+    for key in ("channels", "autoencoder", "scale", "shift"):
+        if getattr(config, key) is not None:
+            raise DataError(f"data.{key} is of latents, and data.frames asks for clips: leave one of them out")
+
+
+def _empty(config: SourceConfig, split: Split) -> DataError:
+    return DataError(
+        f"data.path: the {split} split of {config.path} is empty: a hash of each key sends a tenth of the "
+        "samples to validation; add samples, or name shards to hold out as data.validation"
+    )
 
 
 def _arrays(shards: Sequence[Shard]) -> Arrays | None:
@@ -221,12 +289,16 @@ def _classes(indexes: Sequence[ShardIndex]) -> int | None:
     return largest + 1 or None
 
 
+def _names(classes: int | None) -> tuple[str, ...] | None:
+    return None if classes is None else tuple(map(str, range(classes)))
+
+
 class _LeftOut(NamedTuple):
     number: int
     sentences: tuple[str, ...]
 
 
-def _left_out(shards: Sequence[Shard], damaged: Sequence[Undecodable], *, labelled: bool) -> _LeftOut:
+def _left_out(shards: Sequence[Shard], damaged: Sequence[Undecodable | Skipped], *, labelled: bool) -> _LeftOut:
     """How much is not used, and why."""
     counts: Counter[str] = Counter()
     names: dict[str, list[str]] = {}

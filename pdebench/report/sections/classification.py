@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from pdebench.report import formatting
 from pdebench.report.charts import Axis, Figure, layers, medians_of, place_of, points_of, slug, thinned
 from pdebench.report.compare import Measure
 from pdebench.report.comparisons import Comparison
-from pdebench.report.frame import families_in, finished, measured
+from pdebench.report.frame import families_in, finished, measured, noun_of
 from pdebench.tasks.columns import at_side, side_of
 
 MEASURES = (
@@ -57,7 +57,8 @@ def classification(table: pd.DataFrame, comparisons: Sequence[Comparison]) -> Cl
     if not measured(done, ["top1"]):
         return None
     sides = sides_of(done)
-    shown = [measure for measure in MEASURES if measured(done, [measure.column])]
+    noun = noun_of(done)
+    shown = [replace(measure, noun=noun) for measure in MEASURES if measured(done, [measure.column])]
     shown += [Measure(at_side("top1", side), f"Top-1 at {side} px", False, "signed") for side in sides]
     tables = [_table(comparison, shown) for comparison in comparisons]
     return Classification(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from pdebench.data.nouns import Noun
 from pdebench.report import formatting
 from pdebench.report.charts import (
     Axis,
@@ -23,7 +24,7 @@ from pdebench.report.charts import (
 )
 from pdebench.report.crossovers import CrossoverTable, CurveStanding, crossover_table, family_of, order_of, standings
 from pdebench.report.differences import EVALUATION, STEP
-from pdebench.report.frame import CLIP, SUBJECT, named, plain_value, plain_values, records, timed
+from pdebench.report.frame import CLIP, SUBJECT, named, noun_of, plain_value, plain_values, records, timed
 from pdebench.stats.crossover import REFERENCE, Crossover
 
 FEW = 4  # curves that a sentence can name
@@ -54,13 +55,14 @@ class Costs:
         return [*self.charts, *self.efficiency]
 
 
-EFFICIENCY = (
-    Axis("train_mfu", "training, MFU in %", log=True, scale=0.01),
-    Axis("sample_mfu", "sampling, MFU in %", log=True, scale=0.01),
-    Axis("classify_mfu", "inference, MFU in %", log=True, scale=0.01),
-    Axis("train_joules_per_image", "training, joules an image", log=True),
-    Axis("sample_joules_per_image", "sampling, joules an image", log=True),
-)
+def _of_efficiency(noun: Noun) -> tuple[Axis, ...]:
+    return (
+        Axis("train_mfu", "training, MFU in %", log=True, scale=0.01),
+        Axis("sample_mfu", "sampling, MFU in %", log=True, scale=0.01),
+        Axis("classify_mfu", "inference, MFU in %", log=True, scale=0.01),
+        Axis("train_joules_per_image", f"training, joules {noun.an}", log=True),
+        Axis("sample_joules_per_image", f"sampling, joules {noun.an}", log=True),
+    )
 
 
 def costs(table: pd.DataFrame, kind: str) -> Costs | None:
@@ -69,31 +71,37 @@ def costs(table: pd.DataFrame, kind: str) -> Costs | None:
     `speed`: training and sampling throughput against tokens, with quartiles. `memory`: peak memory.
     """
     done = timed(table)
+    noun = noun_of(done)
     columns = {
         "speed": [
-            Axis("train_images_per_s", "training, images/s", log=True),
-            Axis("sample_images_per_s", "sampling, images/s", log=True),
-            Axis("classify_images_per_s", "inference, images/s", log=True),
-            Axis("block_images_per_s", "one block forward and backward, images/s", log=True, short="block, images/s"),
+            Axis("train_images_per_s", f"training, {noun.rate}", log=True),
+            Axis("sample_images_per_s", f"sampling, {noun.rate}", log=True),
+            Axis("classify_images_per_s", f"inference, {noun.rate}", log=True),
+            Axis(
+                "block_images_per_s",
+                f"one block forward and backward, {noun.rate}",
+                log=True,
+                short=f"block, {noun.rate}",
+            ),
             Axis(
                 "mixer_images_per_s",
-                "the mixer alone, forward and backward, images/s",
+                f"the mixer alone, forward and backward, {noun.rate}",
                 log=True,
-                short="mixer, images/s",
+                short=f"mixer, {noun.rate}",
             ),
         ],
         "memory": [
             Axis("peak_memory_bytes", "peak memory, MiB", log=True, scale=2**20),
             Axis(
                 "block_held_bytes_an_image",
-                "held by one block for its backward pass, MiB an image",
+                f"held by one block for its backward pass, MiB {noun.an}",
                 log=True,
                 scale=2**20,
                 short="held by a block, MiB",
             ),
             Axis(
                 "mixer_held_bytes_an_image",
-                "held by the mixer for its backward pass, MiB an image",
+                f"held by the mixer for its backward pass, MiB {noun.an}",
                 log=True,
                 scale=2**20,
                 short="held by the mixer, MiB",
@@ -124,9 +132,9 @@ def costs(table: pd.DataFrame, kind: str) -> Costs | None:
 
 
 def _efficiency(done: pd.DataFrame, table: pd.DataFrame, x: Axis) -> list[Figure]:
-    """How much of the devices' peak was reached, and what an image took of energy, where it was measured."""
+    """How much of the devices' peak was reached, and what a sample took of energy, where it was measured."""
     made = []
-    for y in EFFICIENCY:
+    for y in _of_efficiency(noun_of(done)):
         if y.column not in done:
             continue
         rows, note = on_axes(done[done[[x.column, y.column]].notna().all(axis=1)], x, y)

@@ -15,26 +15,27 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
+from pdebench.data.nouns import Noun, called
 from pdebench.errors import ResultsError
 from pdebench.measure.probes import PROBES, Counted, Probe, ProbedPlace, best, read_probes
 from pdebench.report import formatting
 from pdebench.report.charts import Figure, Layers, Row, color_of, digits, slug, tooltip_of
 from pdebench.report.folders import cell_folder
-from pdebench.report.frame import family_order, finished, records
+from pdebench.report.frame import FRAMES, family_order, finished, noun_of, records
 from pdebench.report.sections.summary import Finding
 
 AT_TIME = "At time"
-HEADS = (
+HEADS = (  # of the noun of the samples, where it stands
     ("Best layer", "the first is 0"),
-    (AT_TIME, "0 noise, 1 image"),
+    (AT_TIME, "0 noise, 1 {0.one}"),
     ("Linear probe", "95% interval"),
     ("Neighbours", "k = 20"),
     ("Initial weights", "their best"),
     ("Pixels", "linear probe"),
     ("Chance", "largest class"),
-    ("Held out", "images"),
+    ("Held out", "{0.many}"),
 )
-SHARE = "held-out images in their class, %"
+SHARE = "held-out {0.many} in their class, %"
 MOST_MAPS = 12  # heat maps: of more runs nobody could compare them
 
 
@@ -47,12 +48,14 @@ class Learned:
         who: family and, where there are several, size.
         place: data set and resolution.
         probe: what was found.
+        noun: what it was shown.
     """
 
     family: str
     who: str
     place: str
     probe: Probe
+    noun: Noun
 
     @property
     def best(self) -> ProbedPlace:
@@ -115,7 +118,7 @@ def learned_section(table: pd.DataFrame, folders: Mapping[str, Path]) -> Learned
     by_place = {place: [one for one in learned if one.place == place] for place in places}
     return LearnedSection(
         findings=[finding for place, own in by_place.items() for finding in _findings(own, place, len(places) > 1)],
-        heads=tuple(head for head in HEADS if noised or head[0] != AT_TIME),
+        heads=tuple((head, unit.format(noun_of(table))) for head, unit in HEADS if noised or head != AT_TIME),
         lines=[LearnedLine(one.family, one.who, one.place, _values(one, timed=bool(noised))) for one in learned],
         several=len(places) > 1,
         noisy=bool(noised),
@@ -152,7 +155,9 @@ def _learned(table: pd.DataFrame, folders: Mapping[str, Path]) -> tuple[list[Lea
             family = str(row["model.family"])
             side = formatting.MISSING if pd.isna(row["data.resolution"]) else f"{row['data.resolution']:g} px"
             who = f"{family} {row['model.size']}" if several and row["model.size"] else family
-            learned.append(Learned(family, who, f"{row['data.name']}, {side}" if sets else side, probe))
+            learned.append(
+                Learned(family, who, f"{row['data.name']}, {side}" if sets else side, probe, called([row.get(FRAMES)]))
+            )
             break
     return sorted(learned, key=lambda one: one.place), problems
 
@@ -199,14 +204,17 @@ def _interval(counted: Counted) -> tuple[str, str]:
 
 def _findings(own: Sequence[Learned], place: str, several: bool) -> list[Finding]:
     where = f"{place}: " if several else ""
+    noun = own[0].noun
     ranked = sorted(own, key=lambda one: one.best.linear.share.value)
     told = [
         f"{one.who} {_percent(one.best.linear)} (layer {one.best.layer}{_at(one.probe, one.best)})" for one in ranked
     ]
     held_out = sorted({one.probe.protocol.held_out_images for one in own})
     chosen = "layer and time" if any(_noisy(one.probe) for one in own) else "layer"
-    basis = f"one run a family, {formatting.listed([f'{count:,}' for count in held_out])} held-out images; {chosen} "
-    basis += "chosen on training images"
+    basis = (
+        f"one run a family, {formatting.listed([f'{count:,}' for count in held_out])} held-out {noun.many}; {chosen} "
+    )
+    basis += f"chosen on training {noun.many}"
     found = [Finding(f"{where}A linear probe of a block’s output finds the class of {formatting.listed(told)}.", basis)]
     pixels = [one.who for one in ranked if not _above(one.best.linear, one.probe.pixels.linear)]  # type: ignore[union-attr]
     if pixels:
@@ -237,21 +245,21 @@ def _by_layer(own: Sequence[Learned], table: pd.DataFrame, place: str) -> Figure
                 shown = {"y": found.linear.share.value, "low": low, "high": high}
                 percent = {key: digits(100 * value) for key, value in shown.items()}
                 rows.append({"family": one.family, "who": one.who, "run": run, "x": found.layer, **percent})
-    title = f"Linear probe by layer, {place}"
+    title, noun = f"Linear probe by layer, {place}", own[0].noun
     told = [f"{one.who} {_percent(one.best.linear)} in layer {one.best.layer}" for one in own]
     level = ", each run at its best noise level" if any(_noisy(one.probe) for one in own) else ""
     sentence = (
-        f"{title}: held-out images in their class, %{level}, with 95% intervals. Best by training images: "
+        f"{title}: {SHARE.format(noun)}{level}, with 95% intervals. Best by training {noun.many}: "
         f"{formatting.listed(told)}."
     )
-    y = alt.Y("y:Q", title=SHARE, scale=alt.Scale(zero=False))
+    y = alt.Y("y:Q", title=SHARE.format(noun), scale=alt.Scale(zero=False))
     base = alt.Chart().encode(
         x=alt.X("x:Q", title="layer, the first is 0", axis=alt.Axis(tickMinStep=1, format="d")), color=color_of(table),
         detail="who:N",
     )  # fmt: skip
     shape = alt.Shape("family:N", scale=alt.Scale(domain=family_order(table)), legend=alt.Legend(title=None))
     tooltip = tooltip_of([("run", "run", ""), ("y", "%", ".1f"), ("low", "from", ".1f"), ("high", "to", ".1f")])
-    bars = base.mark_rule(strokeWidth=1.2, opacity=0.45).encode(y=alt.Y("low:Q", title=SHARE), y2="high:Q")
+    bars = base.mark_rule(strokeWidth=1.2, opacity=0.45).encode(y=alt.Y("low:Q", title=SHARE.format(noun)), y2="high:Q")
     lines = base.mark_line(strokeWidth=1.6, opacity=0.75).encode(y=y)
     points = base.mark_point(filled=True, size=60, opacity=1).encode(y=y, shape=shape, tooltip=tooltip)
     return Figure(slug("learned-depth", place), title, sentence, Layers([bars, lines, points], 230), rows)
@@ -269,11 +277,11 @@ def _map(one: Learned) -> Figure:
     ]  # fmt: skip
     title = f"{one.who}, {one.place}"
     sentence = (
-        f"Linear probe of {title} by layer and time: held-out images in their class, %. Best by training images: "
+        f"Linear probe of {title} by layer and time: {SHARE.format(one.noun)}. Best by training {one.noun.many}: "
         f"{_percent(one.best.linear)}, layer {one.best.layer}{_at(one.probe, one.best)}."
     )
     base = alt.Chart().encode(
-        x=alt.X("time:O", title="time: 0 noise, 1 image", sort=None, axis=alt.Axis(labelAngle=0)),
+        x=alt.X("time:O", title=f"time: 0 noise, 1 {one.noun.one}", sort=None, axis=alt.Axis(labelAngle=0)),
         y=alt.Y("layer:O", title="layer", sort=[str(layer) for layer in reversed(one.probe.layers)]),
     )
     tooltip = tooltip_of([("layer", "layer", ""), ("time", "time", ""), ("y", "linear, %", ".1f"),

@@ -16,6 +16,7 @@ from typing import Any, cast
 import pandas as pd
 from PIL import Image
 
+from pdebench.data.nouns import called
 from pdebench.files.picture import read_png, read_webp, webp
 from pdebench.report import formatting
 from pdebench.report.differences import DRAWN
@@ -99,7 +100,7 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
             facts += [f"seed {seed:g}"] if pd.notna(seed) else []
             facts += [named(key, value) for key in differing if (value := plain_value(row[key]))]
             caption = f"{side}, {', '.join(facts)}"
-            what = "Images" if pd.isna(frames) else "Clips"
+            what = called([frames]).many.capitalize()
             grids.append(SampleGrid(who, caption, f"{what} drawn by {who}: {caption}", paths[place], share))
         rows.append(GridRow(label, tuple(grids)))
     return rows

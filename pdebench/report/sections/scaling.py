@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pdebench.data.nouns import Noun
 from pdebench.errors import InsufficientData
 from pdebench.report import formatting
 from pdebench.report.charts import Figure
-from pdebench.report.frame import SUBJECT, finished, measured, scores_in
+from pdebench.report.frame import SUBJECT, finished, measured, noun_of, scores_in
 from pdebench.report.sections.scaling_charts import (
     envelope_figure,
     family_of,
@@ -106,7 +107,7 @@ def scaling_section(table: pd.DataFrame, folders: Mapping[str, Path] | None = No
     if (only := _one_budget(runs)) is not None:
         return ScalingSection(only=only)
     found = sorted(map(scale, runs), key=lambda one: family_of(one.group) != SUBJECT)
-    groups = [("Loss against compute, parameters and images", figures_of(found, table))]
+    groups = [(f"Loss against compute, parameters and {noun_of(done).many}", figures_of(found, table))]
     compared = comparisons(found, SUBJECT)
     if any(one.compute for one in compared):
         groups[0][1].insert(1, multiplier_figure(compared, table))
@@ -123,7 +124,7 @@ def scaling_section(table: pd.DataFrame, folders: Mapping[str, Path] | None = No
         left = [(runs.name, sentence(runs.left_out, runs.rows)) for runs, _ in scored if runs.left_out]
         warnings += [(group, f"{title}: {why}") for group, why in left]
     return ScalingSection(
-        findings=[*comparison_findings(compared), *_findings(found)],
+        findings=[*comparison_findings(compared), *_findings(found, noun_of(done))],
         lines=[_line(one) for one in found],
         groups=[(title, figures) for title, figures in groups if figures],
         refusals=_by_whom(refusals),
@@ -179,13 +180,13 @@ def figures_of(found: Sequence[Scaling], table: pd.DataFrame) -> list[Figure]:
     return figures + ([residual_figure(found, table)] if any(one.parametric for one in found) else [])
 
 
-def _findings(found: Sequence[Scaling]) -> list[Finding]:
+def _findings(found: Sequence[Scaling], noun: Noun) -> list[Finding]:
     told = []
     for one in found:
         if (law := one.parametric) is not None:
             claim = (
                 f"{one.group}: loss falls as N^−{within(law.alpha)} with parameters and D^−{within(law.beta)} with "
-                f"images; at equal compute the best size grows as C^{within(law.a)}."
+                f"{noun.many}; at equal compute the best size grows as C^{within(law.a)}."
             )
             told.append(
                 Finding(claim, f"{formatting.plural(one.runs.count, 'run')}, 95% intervals by bootstrap over runs")

@@ -11,7 +11,7 @@ import pandas as pd
 from pdebench.report import formatting
 from pdebench.report.compare import Measure, Ranking, compare, measures, rank, seeds
 from pdebench.report.comparisons import Comparison, Contender, comparisons
-from pdebench.report.frame import SUBJECT, families_in, finished, scores_in
+from pdebench.report.frame import SUBJECT, families_in, finished, noun_of, scores_in
 
 BEHIND = "behind"
 
@@ -206,14 +206,14 @@ def _notes(done: pd.DataFrame, fields: Sequence[Comparison]) -> list[str]:
     notes = []
     if any(entry.tried > 1 for comparison in fields for entry in comparison.entries):
         notes.append(
-            "Each family stands at the setting with its lowest validation loss; the same held-out images "
-            "chose the setting and give the number."
+            "Each family stands at the setting with its lowest validation loss; the same held-out "
+            f"{noun_of(done).many} chose the setting and give the number."
         )
     for comparison in fields:
         seen = {entry.family: entry.median("images_seen") for entry in comparison.entries}
         if len({value for value in seen.values() if not formatting.missing(value)}) > 1:
             told = formatting.listed([f"{family} {formatting.number(value)}" for family, value in seen.items()])
-            notes.append(f"At {comparison.label} the families did not see equally many images: {told}.")
+            notes.append(f"At {comparison.label} the families did not see equally many {noun_of(done).many}: {told}.")
     small = done[done["metric_small_sample"].astype(object) == True]  # noqa: E712 (an object column with nulls)
     if len(small) and scores_in(done, "frechet"):
         notes.append(

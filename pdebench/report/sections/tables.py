@@ -14,6 +14,7 @@ from pdebench.report import formatting
 from pdebench.report.frame import (
     FLOOR,
     finished,
+    noun_of,
     records,
     representatives,
     scores_in,
@@ -203,7 +204,7 @@ def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:
         parts = []
         for name, title in (
             ("metric_samples", "samples"),
-            ("metric_reference_count", "reference images"),
+            ("metric_reference_count", f"reference {noun_of(done).many}"),
             ("metric_reference", "reference"),
             ("metric_reference_statistics", "its statistics"),
             ("metric_extractor", "extractor"),
