@@ -14,7 +14,7 @@ from synthetic import row
 
 import pdebench.report
 from pdebench.report import palette
-from pdebench.report.frame import families_in, family_order, make_frame
+from pdebench.report.frame import families_in, family_order, make_frame, noun_of
 from pdebench.report.sections.scaling import ScalingSection, scaling_section
 from pdebench.report.sections.scaling_comparison import sealed_tables
 from pdebench.stats.runs import Columns, runs_of
@@ -61,7 +61,7 @@ def partial(section: ScalingSection, table: pd.DataFrame) -> str:
     order = family_order(table)
     families = [(name, order.index(name) % len(palette.SHAPES)) for name in families_in(table)]
     shown = environment.get_template("sections/scaling.html")
-    return str(Markup(shown.render(section=section, families=families, shapes=palette.SHAPES)))
+    return str(Markup(shown.render(section=section, families=families, shapes=palette.SHAPES, noun=noun_of(table))))
 
 
 def test_the_findings_are_the_fitted_numbers(section):
