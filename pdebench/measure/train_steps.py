@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pdebench.measure.memory import PeakMemory
 
 FOREVER = 10**9  # steps
+# With next to none the gates stay at 0, and moments of gradients behind them are denormal numbers, which take a CPU
+# many times as long; with much, a training that goes on for longer than a cell's may diverge.
+LR = 1e-4
 WARM = 5  # steps before anything counts; a peak of memory is reached by the second
 # Between two looks at the clock a CPU does a step; a GPU is given several ahead, as in a training, to work off.
 AT_ONCE = {"cpu": 1, "cuda": 10}
@@ -98,11 +101,12 @@ def main(text: str) -> None:
     if threads := int(os.environ.get("OMP_NUM_THREADS", 0)):
         torch.set_num_threads(min(threads, len(work.cores or range(threads))))
     task = TASKS[work.task]
-    endless = {"steps": FOREVER, "lr": 1e-9, "schedule": "constant", "warmup": 0, "init": None, "init_content": None}
+    endless = {"steps": FOREVER, "lr": LR, "schedule": "constant", "warmup": 0, "init": None, "init_content": None}
     config = task.training.model_validate(work.train | endless)
     learner, machine = task.learner(config), describe()
     sides = sides_of(work.build["input_size"])
-    pixels = torch.zeros(config.batch_size, work.build["in_channels"], *sides, dtype=torch.uint8)
+    shape = (config.batch_size, work.build["in_channels"], *sides)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = learner.made_up_labels(pixels, work.build["num_classes"])
     memory = PeakMemory(device)  # as in a cell: its data are there, its model is not
     model = create_model(work.name, **work.build).to(device)

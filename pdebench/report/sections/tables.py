@@ -182,6 +182,7 @@ class Conventions:
     cells: int
     floor: str  # the family that mixes nothing, where the table has it beside others
     tasks: list[tuple[str, str]]
+    matched: list[str]  # what sizes were made equal in
 
 
 def conventions(table: pd.DataFrame) -> Conventions:
@@ -190,7 +191,37 @@ def conventions(table: pd.DataFrame) -> Conventions:
     families = set(done["model.family"])
     floor = FLOOR if FLOOR in families and len(families) > 1 else ""
     told = list(dict.fromkeys(fact for task in tasks_in(table) for fact in task.conventions))
-    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor, told)
+    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor, told, matched(done))
+
+
+# What a suite can match by, in words; `measured` of a machine.
+MATCHED_BY = {
+    "params": "parameters that act",
+    "macs": "MACs",
+    "step_time": "measured time of a training step",
+    "peak_memory": "measured peak memory of training",
+}
+
+
+def matched(done: pd.DataFrame) -> list[str]:
+    """A sentence for each cost that models were given as much of as a reference has, with what was measured of it."""
+    found = []
+    for (by, to), rows in done.dropna(subset=["matched_by", "matched_to"]).groupby(["matched_by", "matched_to"]):
+        names = rows.drop_duplicates(["model_name", "data.resolution", "matched_ratio"]).dropna(
+            subset=["matched_ratio"]
+        )
+        ratios = [
+            f"{name} at {side} px {ratio:.3f} times ({low:.3f} to {high:.3f})"
+            for name, side, ratio, low, high in names[
+                ["model_name", "data.resolution", "matched_ratio", "matched_ratio_low", "matched_ratio_high"]
+            ].itertuples(index=False)
+        ]
+        measured = f": as measured before the first cell, {'; '.join(ratios)}" if ratios else ""
+        found.append(
+            f"Models have the {MATCHED_BY.get(str(by), str(by))} of {to} at their size, patch and resolution, to "
+            f"2%{measured}."
+        )
+    return found
 
 
 def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:

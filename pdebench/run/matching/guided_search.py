@@ -4,7 +4,7 @@ The family's own size is measured first, and its ratio scales the guide: MACs, o
 little as it can to come where the predicted ratio is 1: width, width and depth, MLP. What it finds is measured, and
 with it the prediction becomes a sum of what may bound the cost, arithmetic, memory traffic and launches, in the
 shares that fit. Where that wanders between shapes which it does not tell apart, the shape that came nearest is kept and
-its MLP is turned alone. A size that no prediction reaches is measured too, where it is the nearest, before a match is refused.
+its MLP is turned alone. Before a match is refused, the size that is predicted to come nearest is measured too.
 """
 
 from __future__ import annotations

@@ -44,7 +44,13 @@ from pdebench.tasks.registry import TASKS
 Say = Callable[[str], None]
 LOCK = ".matching.lock"
 LOOK_AGAIN = 0.2  # seconds between tries for the device
-_DESCRIBE = "import json; from pdebench.system.machine import describe; print(json.dumps(describe()))"
+_DESCRIBE = """
+import json, os, torch
+from pdebench.system.machine import describe
+if threads := int(os.environ.get("OMP_NUM_THREADS", 0)):
+    torch.set_num_threads(threads)  # as a cell does
+print(json.dumps(describe()))
+"""
 
 
 @dataclass(frozen=True)
