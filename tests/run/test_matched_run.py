@@ -30,7 +30,7 @@ evaluate: {samples: 0}
 grid:
   model.family: [DiT, GFNet-DiT, PDE-SSM-DiT]
 """
-# In the place of a clock: a family takes half as long as its width says, and says who asked.
+# In the place of a clock: a step takes as long as its width says, and who asked is written down.
 CLOCK = """
 import os, sys, time
 from pdebench.run.matching.step_pair import StepPairs
@@ -38,7 +38,7 @@ def ratio(self):
     open("asked.txt", "a").write(self._works[1].name + "\\n")
     while "SLOW" in os.environ and self._works[1].name.startswith("PDE"):
         time.sleep(0.1)
-    return self._works[1].build["width"] / 136
+    return self._works[1].build["width"] / 136  # in steps of 8 channels
 StepPairs.time_ratio = ratio
 """
 
@@ -114,7 +114,7 @@ def test_a_kill_while_measuring_loses_no_size_that_was_found(suite, clock):
         "--only-match",
     ]
     killed = subprocess.Popen(command, env={**os.environ, "SLOW": "1"}, stdout=subprocess.PIPE, text=True)
-    wait_for(lambda: clock.exists() and "PDE" in clock.read_text(), 60)
+    wait_for(lambda: clock.exists() and "PDE" in clock.read_text(), 180)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert [one["of"]["model"]["family"] for one in sizes()] == ["GFNet-DiT"]
@@ -138,17 +138,18 @@ def test_two_runs_do_not_measure_at_once_and_find_one_size(suite, clock):
         "--only-match",
     ]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
-    told = [one.communicate(timeout=120)[0] for one in both]
+    told = [one.communicate(timeout=300)[0] for one in both]
     assert [one.returncode for one in both] == [0, 0], told
     assert len(sizes()) == 2
-    # each was asked for by one of them: its own size, and the one that it came to
-    assert clock.read_text().count("GFNet") == 8
+    # what was asked for is what was kept, once: one of the two read what the other had found
+    pairs = [one for size in sizes() for tried in (*size["earlier"], size["size"]) for one in tried["pairs"]]
+    assert clock.read_text().count("\n") == len(pairs)
 
 
 def test_an_interrupted_measurement_ends_as_a_run_does(suite, clock):
     command = [sys.executable, "-c", f"{CLOCK}\nfrom pdebench.cli import main; main()", "run", str(suite)]
     asked = subprocess.Popen(command, env={**os.environ, "SLOW": "1"}, stdout=subprocess.PIPE, text=True)
-    wait_for(lambda: clock.exists() and "PDE" in clock.read_text(), 60)
+    wait_for(lambda: clock.exists() and "PDE" in clock.read_text(), 180)
     asked.send_signal(signal.SIGTERM)
     told, _ = asked.communicate(timeout=30)
     assert asked.returncode == 130
@@ -174,7 +175,7 @@ def test_real_steps_of_real_models_are_timed_and_weighed(suite, monkeypatch):
     (slot,) = slots(None)
     place = CellPlace(Path("none"), slot, None)
     wide = question.at(question.own._replace(depth=16, width=256, mlp_hidden=1024))
-    pairs = StepPairs(_work(question.reference, place), _work(wide, place), slot.environment, time.monotonic() + 120)
+    pairs = StepPairs(_work(question.reference, place), _work(wide, place), slot.environment, time.monotonic() + 600)
     assert 0 < pairs.time_ratio() < 1000
     assert pairs.memory_ratio() > 1.5  # sixteen times the weights, in a process of its own
     assert pairs.machine["machine_fingerprint"] == machine_here(slot)["machine_fingerprint"]
@@ -188,8 +189,10 @@ def test_a_step_that_fails_is_one_sentence(suite, monkeypatch):
     question = load_suite(suite).unmeasured[0]
     work = _work(question.reference, CellPlace(Path("none"), slot, None))
     broken = step_pair.StepWork(work.name, {**work.build, "depth": -1}, work.task, work.train)
-    with pytest.raises(pdebench.errors.ModelError, match=r"a training step of DiT-XXS/8 cannot be measured: .*depth"):
-        StepPairs(work, broken, slot.environment, time.monotonic() + 120).time_ratio()
+    with pytest.raises(
+        pdebench.errors.ModelError, match=r"a training step of DiT-XXS/8 cannot be measured: IndexError: "
+    ):
+        StepPairs(work, broken, slot.environment, time.monotonic() + 600).time_ratio()
     assert not _children()
 
 

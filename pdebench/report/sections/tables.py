@@ -211,7 +211,7 @@ def matched(done: pd.DataFrame) -> list[str]:
             subset=["matched_ratio"]
         )
         ratios = [
-            f"{name} at {side} px {ratio:.3f} times ({low:.3f} to {high:.3f})"
+            f"{name} at {side:g} px {ratio:.3f} times ({low:.3f} to {high:.3f})"
             for name, side, ratio, low, high in names[
                 ["model_name", "data.resolution", "matched_ratio", "matched_ratio_low", "matched_ratio_high"]
             ].itertuples(index=False)
