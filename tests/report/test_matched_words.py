@@ -16,8 +16,8 @@ def test_measured_ratios_are_told_once_for_all_seeds() -> None:
     for column, value in (("matched_ratio", 1.004), ("matched_ratio_low", 0.99), ("matched_ratio_high", 1.012)):
         table.loc[ours, column] = value
     assert conventions(make_frame(table)).matched == [
-        "Models have the measured time of a training step of DiT at their size, patch and resolution, to 2%: as measured "
-        "before the first cell, PDE-SSM-DiT-XXS/4 at 32 px 1.004 times (0.990 to 1.012)."
+        "Models have the measured time of a training step of DiT at their size, patch and resolution, to 2%: as "
+        "measured before the first cell, PDE-SSM-DiT-XXS/4 at 32 px 1.004 times (0.990 to 1.012)."
     ]
 
 

@@ -194,8 +194,7 @@ def conventions(table: pd.DataFrame) -> Conventions:
     return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor, told, matched(done))
 
 
-# What a suite can match by, in words; `measured` of a machine.
-MATCHED_BY = {
+MATCHED_BY = {  # in words
     "params": "parameters that act",
     "macs": "MACs",
     "step_time": "measured time of a training step",
@@ -205,16 +204,14 @@ MATCHED_BY = {
 
 def matched(done: pd.DataFrame) -> list[str]:
     """A sentence for each cost that models were given as much of as a reference has, with what was measured of it."""
+    told = ["matched_by", "matched_to", "model_name", "data.resolution"]
+    ratio = ["matched_ratio", "matched_ratio_low", "matched_ratio_high"]
+    known = done.reindex(columns=[*told, *ratio]).drop_duplicates()
     found = []
-    for (by, to), rows in done.dropna(subset=["matched_by", "matched_to"]).groupby(["matched_by", "matched_to"]):
-        names = rows.drop_duplicates(["model_name", "data.resolution", "matched_ratio"]).dropna(
-            subset=["matched_ratio"]
-        )
+    for (by, to), rows in known.dropna(subset=told[:2]).groupby(told[:2]):
         ratios = [
-            f"{name} at {side:g} px {ratio:.3f} times ({low:.3f} to {high:.3f})"
-            for name, side, ratio, low, high in names[
-                ["model_name", "data.resolution", "matched_ratio", "matched_ratio_low", "matched_ratio_high"]
-            ].itertuples(index=False)
+            f"{name} at {side:g} px {middle:.3f} times ({low:.3f} to {high:.3f})"
+            for _, _, name, side, middle, low, high in rows.dropna(subset=ratio).itertuples(index=False)
         ]
         measured = f": as measured before the first cell, {'; '.join(ratios)}" if ratios else ""
         found.append(
