@@ -48,10 +48,14 @@ def validate(
 
     study = load_suite(suite, override)
     cells = study.planned()
+    sizes = {} if study.about_sizes is None else {"sizes": study.about_sizes}
     if as_json:
-        typer.echo(json.dumps({"suite": study.name, "cells": [{"cell": cell.id, **cell.flat()} for cell in cells]}))
+        flat = [{"cell": cell.id, **cell.flat()} for cell in cells]
+        typer.echo(json.dumps({"suite": study.name, **sizes, "cells": flat}))
         return
     typer.echo(f"{study.file}: suite '{study.name}' is valid: {len(cells)} cell{'s' * (len(cells) != 1)}")
+    for text in sizes.values():
+        typer.echo(text)
 
 
 def plan(
@@ -78,7 +82,7 @@ def plan(
     from pdebench.plan.text import print_plan
     from pdebench.suite.load import load_suite
 
-    made = make_plan(load_suite(suite, override), device.value)
+    made = make_plan(load_suite(suite, override, results), device.value)
     written = None if results is None else made.write(results)
     if as_json:
         typer.echo(json.dumps(made.as_json(), indent=1))

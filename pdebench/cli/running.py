@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pdebench.cli.options import JsonOption, SetOption, SuiteArgument
-from pdebench.errors import PdebenchError, SchedulerError, printable
+from pdebench.errors import PdebenchError, SchedulerError, SuiteError, printable
 
 if TYPE_CHECKING:
     from pdebench.suite.load import Suite
@@ -60,6 +60,9 @@ def run(
         bool,
         typer.Option("--smoke", help="Try each kind of cell once at toy length, on made-up data of the same shape."),
     ] = False,
+    only_match: Annotated[
+        bool, typer.Option("--only-match", help="Measure the sizes that `match` asks for on this machine, and no more.")
+    ] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines on standard output.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,13 +73,15 @@ def run(
 
     `--smoke` shows in minutes whether a suite works from end to end before its data are here. Its numbers mean nothing.
 
+    A suite that is matched by step_time or peak_memory has its sizes measured first, once, and kept in `matched.json`.
+
     Example: `pdebench run quickstart --set train.steps=50 --results /tmp/try`
     """
     from rich.console import Console
 
     from pdebench.run.nodes import torchrun
     from pdebench.run.summary import print_outcome
-    from pdebench.run.sweep import run_suite
+    from pdebench.run.sweep import measured, run_suite
     from pdebench.suite.load import load_suite
     from pdebench.system import stop_signals
     from pdebench.terminal.progress import JsonLines, LiveTable, PlainLines
@@ -86,7 +91,9 @@ def run(
     if executor is Where.local and (profile or wait):
         raise SchedulerError("--profile and --wait are for SLURM: add --executor slurm, or leave them out")
     stop_signals.interrupt_once()
-    study = load_suite(suite, override)
+    study = load_suite(suite, override, results)
+    if only_match and (smoke or study.about_sizes is None):
+        raise SuiteError("--only-match is for suites that are matched by step_time or peak_memory, in earnest")
     if smoke:
         study, results = _at_toy_length(study, results)
     trackers = list(dict.fromkeys(tracker.value for tracker in track))
@@ -98,6 +105,15 @@ def run(
     def say(text: str) -> None:
         console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
 
+    if only_match or (executor is Where.local and study.about_sizes is not None):
+        try:
+            study = measured(lambda: load_suite(suite, override, folder), folder, workers=workers, say=say)
+        except KeyboardInterrupt:
+            say(f"interrupted; sizes that were found are kept in {folder}, and the same command goes on from there")
+            raise typer.Exit(130) from None
+    if only_match:
+        say(f"{folder}: {study.about_sizes}")
+        return
     if executor is Where.slurm:
         from pdebench.run.slurm.submit import finish, submit_suite
         from pdebench.run.summary import print_submitted

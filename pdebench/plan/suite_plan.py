@@ -94,7 +94,8 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """Plain data; every predicted number is called so."""
         cells = [asdict(prediction) for prediction in self.predictions]
-        return {"suite": self.suite.name, "device": self.device.about(), "cells": cells}
+        sizes = {} if self.suite.about_sizes is None else {"sizes": self.suite.about_sizes}
+        return {"suite": self.suite.name, "device": self.device.about(), **sizes, "cells": cells}
 
     def write(self, folder: Path) -> Path:
         """Leave the predictions in a results folder, where the report finds them.

@@ -33,6 +33,8 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(_table(plan, cells))
     for line in _warnings(plan, cells):
         say(line, "red")
+    if plan.suite.about_sizes is not None:
+        say(f"Of the models: {plan.suite.about_sizes}.", "red" if plan.suite.unmeasured else "dim")
     say(f"Memory and times are predicted, not measured: {plan.device.basis['basis']}.", "dim")
     if "efficiency" in plan.device.basis:
         shares = ", ".join(f"{kind} {share:.0%}" for kind, share in plan.device.basis["efficiency"].items())

@@ -9,7 +9,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from pdebench.errors import PdebenchError, did_you_mean
+from pdebench.errors import PdebenchError, SuiteError, did_you_mean
 from pdebench.regress import baseline_gate, formats, history, revision_gate
 from pdebench.regress.metrics import exact
 from pdebench.regress.outcome import GateOutcome
@@ -18,6 +18,7 @@ from pdebench.regress.text import print_outcome
 from pdebench.results.store import refuse_unlike
 from pdebench.stats.regression import Rule
 from pdebench.suite.load import load_suite
+from pdebench.suite.measured_sizes import not_measured
 from pdebench.system.spare_core import a_core_left
 
 
@@ -73,7 +74,7 @@ def run_gate(asked: GateRequest, form: Literal["table", "github", "json"] | str)
 
 
 def _outcome(asked: GateRequest, say: Say) -> GateOutcome:
-    suite = Path(load_suite(asked.suite).file).resolve()  # read here first: what is wrong with it has a line
+    suite = _file_of(asked.suite)
     rule = Rule(asked.effect)
     with a_core_left():
         if asked.baseline is not None:
@@ -87,10 +88,22 @@ def _outcome(asked: GateRequest, say: Say) -> GateOutcome:
         )  # fmt: skip
 
 
+def _file_of(suite: str) -> Path:
+    """The file of a suite, which is read here first: what is wrong with it has a line.
+
+    Raises:
+        SuiteError: it is wrong, or has no sizes yet that both sides could have.
+    """
+    read = load_suite(suite)
+    if read.unmeasured:
+        raise SuiteError(f"{not_measured(read.unmeasured)}: run `pdebench run {suite} --only-match` first", file=suite)
+    return Path(read.file).resolve()
+
+
 def run_save(suite: str, file: Path, seconds: float) -> str:
     """Store a baseline and say what was stored."""
     progress = Console(stderr=True)
-    path = Path(load_suite(suite).file).resolve()
+    path = _file_of(suite)
     with a_core_left():
         machine, made = baseline_gate.save(
             path, file, seconds=seconds,

@@ -46,6 +46,13 @@ COLUMNS: dict[str, Column] = {
     "resumed_bit_exact": Column("boolean", "as if never interrupted; false: not known, as on a GPU, or see warnings"),
     "seconds_total": Column("Float64", "wall-clock seconds of the cell's process"),
     "model_name": Column("string", "as `create_model` takes it"),
+    "matched_by": Column("string", "what the model was resized to have as much of; null: its suite resizes none"),
+    "matched_to": Column("string", "the family that it was matched to"),
+    "matched_ratio": Column(
+        "Float64", "that of the model over the reference's, as measured; null: worked out, or it is the reference"
+    ),
+    "matched_ratio_low": Column("Float64", "of its 95% interval"),
+    "matched_ratio_high": Column("Float64", ""),
     "params": Column("Int64", "parameters, the frozen position embedding included", gate="exact"),
     "params_idle": Column("Int64", "parameters that never act: what irfft2 does not use of GFNet's filters"),
     "tokens": Column("Int64", "tokens of an image"),

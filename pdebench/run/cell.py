@@ -42,6 +42,7 @@ from pdebench.run.preflight import refuse_graphs
 from pdebench.run.starting import begin_with
 from pdebench.suite.build import build_of, input_size_of
 from pdebench.suite.config import Cell
+from pdebench.suite.measured_sizes import matched_columns
 from pdebench.suite.resolved import init_content
 from pdebench.system.distributed import ALONE, World
 from pdebench.system.durations import after_warmup, spread
@@ -106,6 +107,7 @@ def run_cell(
         "model_name": name,
         "family_revision": FAMILIES[cell.model.family].revision,
         "family_source": source_of(FAMILIES[cell.model.family]),
+        **matched_columns(cell, folder.parent.parent),
         "params": params,
         "params_idle": idle_parameters(name, build),
         "tokens": math.prod(grid_of(build["input_size"], cell.model.patch, cell.model.patch_frames)),

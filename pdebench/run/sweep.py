@@ -19,6 +19,7 @@ from pdebench.results.record import FAILED, MACHINE
 from pdebench.results.store import LARGEST, Results, as_json, write_own, write_tables
 from pdebench.run.limits import CellLimits
 from pdebench.run.local.executor import Watcher, pending, run_cells, settles
+from pdebench.run.matching.sizes import CellPlace, measure_sizes
 from pdebench.run.nodes import launch
 from pdebench.run.preflight import preflight, refuse_graphs
 from pdebench.suite.config import Cell
@@ -88,12 +89,7 @@ def run_suite(
     """
     tracking.check(trackers)
     results = Results(folder)
-    places = _places(suite, workers)
-    if len(places) > 1 and places[0].cores is not None and suite.execution.timing == "alone":
-        raise SlotError(
-            f"--workers {workers} on a CPU: cells side by side slow each other down, and this suite's are timed; set "
-            "execution.timing: shared, which leaves the timings out, or run one worker"
-        )
+    places = places_of(suite, workers)
     limits = replace(
         CellLimits.of(suite.limits, suite.execution, trackers),
         shared=len(places) > 1 and places[0].cores is not None,
@@ -118,12 +114,44 @@ def run_suite(
     return outcome(cells, results, ran=len(todo), changed=changed, interrupted=interrupted, timed=limits.timed)
 
 
-def _places(suite: Suite, workers: int | None) -> list[Slot]:
+def measured(
+    load: Callable[[], Suite], folder: Path, *, workers: int | None = None, say: Callable[[str], None]
+) -> Suite:
+    """A suite whose sizes are all known: those that it wants measured and are not yet are measured now.
+
+    Args:
+        load: reads it, with the sizes that are kept in the folder.
+        folder: its results folder.
+        workers: as `run_suite` takes them.
+        say: told what is measured.
+
+    Raises:
+        PdebenchError: as `measure_sizes`.
+    """
+    suite = load()
+    if suite.about_sizes is None:
+        return suite
+    memory = suite.limits.memory_gb
+    where = CellPlace(folder, places_of(suite, workers)[0], None if memory is None else int(memory * 1e9))
+    return measure_sizes(load, where, say)
+
+
+def places_of(suite: Suite, workers: int | None) -> list[Slot]:
     """The slots of this machine; where a cell takes several machines, one, which is the same on each.
 
     Raises:
-        SlotError: fewer machines, GPUs or cores than the suite takes.
+        SlotError: fewer machines, GPUs or cores than the suite takes, or cells side by side that are to be timed.
     """
+    places = _places(suite, workers)
+    if len(places) > 1 and places[0].cores is not None and suite.execution.timing == "alone":
+        raise SlotError(
+            f"--workers {workers} on a CPU: cells side by side slow each other down, and this suite's are timed; set "
+            "execution.timing: shared, which leaves the timings out, or run one worker"
+        )
+    return places
+
+
+def _places(suite: Suite, workers: int | None) -> list[Slot]:
     nodes, devices = (max(getattr(cell.train, name) for cell in suite.planned()) for name in ("nodes", "devices"))
     launch.require(nodes)
     if nodes == 1:

@@ -192,8 +192,14 @@ class BudgetConfig(Section):
 class MatchConfig(Section):
     """Every family is resized to the cost of one, to 2%: see `pdebench/suite/matching.py`."""
 
-    by: Literal["params", "macs"] = Field(description="What is made equal: parameters, or MACs of a forward pass.")
+    by: Literal["params", "macs", "step_time", "peak_memory"] = Field(
+        description="What is made equal: parameters or MACs of a forward pass, which are worked out, or the time of a "
+        "training step or its peak memory, which `pdebench run` measures on its machine before the first cell."
+    )
     to: FamilyName = Field(description="The family that keeps its sizes, and whose cost the others are given.")
+    seconds: float = Field(
+        default=1800.0, gt=0, description="Of what is measured: seconds to spend on a size, after which it is refused."
+    )
 
 
 class LimitsConfig(Section):

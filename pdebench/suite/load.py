@@ -29,6 +29,15 @@ from pdebench.suite.config import (
 )
 from pdebench.suite.draft import HEADER, Draft, Layout, check, layout
 from pdebench.suite.matrix import Entry, Expansion, PlacedValue, expand, identity
+from pdebench.suite.measured_sizes import (
+    MEASURED,
+    MatchedSizes,
+    SizeQuestion,
+    match_setting,
+    not_measured,
+    read_sizes,
+    sizes_folder,
+)
 from pdebench.suite.paths import anchored, from_here
 from pdebench.suite.resolved import as_here
 from pdebench.suite.schema import json_schema
@@ -43,7 +52,6 @@ from pdebench.suite.validation import (
     resolve,
     task_of,
 )
-from pdebench.tasks.registry import TASKS
 
 __all__ = [
     "Cell",
@@ -74,6 +82,8 @@ class Suite:
         include: entries of dotted keys and values.
         exclude: as `include`.
         file: where it was read from.
+        unmeasured: sizes that are to be measured before its cells are what they will be.
+        sizes: those that were measured for it, where it has any.
     """
 
     name: str
@@ -87,7 +97,23 @@ class Suite:
     include: Sequence[Mapping[str, Any]]
     exclude: Sequence[Mapping[str, Any]]
     file: str
+    unmeasured: Sequence[SizeQuestion]
+    sizes: MatchedSizes | None
     _cells: tuple[Cell, ...]
+
+    @property
+    def about_sizes(self) -> str | None:
+        """What a reader of its cells has to know of sizes that are measured; None where none are."""
+        if self.match is None or self.match.by not in MEASURED:
+            return None
+        if self.unmeasured:
+            return (
+                f"{not_measured(self.unmeasured)}: here they have the reference's MACs where they can; `pdebench run "
+                f"--only-match` measures them, and `pdebench run` does before its first cell"
+            )
+        if self.sizes is None:
+            return None
+        return f"sizes match {self.match.to} by {self.match.by}, as measured on {self.sizes.where}"
 
     def planned(self) -> list[Cell]:
         """The cells in the order of running: the grid's, its last key fastest, then those of `include`.
@@ -131,7 +157,7 @@ def shipped_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite:
+def load_suite(path_or_name: str | Path, overrides: Sequence[str] = (), results: Path | None = None) -> Suite:
     """Read a suite, check all of it and expand its grid.
 
     Args:
@@ -139,15 +165,18 @@ def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite
             relative in it begins at its folder.
         overrides: `KEY=VALUE` each, the value in YAML: `train.lr=1e-4`, `grid.model.family=[DiT]`. A path begins at
             the current folder.
+        results: the results folder, whose sizes a suite has that is matched by what is measured. Default: the one that
+            the suite lies in, or `results/<suite>`.
 
     Raises:
         SuiteError: the first problem, with its file, line and key.
+        ResultsError: the sizes that were measured cannot be read.
     """
     source = anchored(read_file(_find(str(path_or_name))))
     if not overrides:
-        return _finish(check(source), None)
+        return _finish(check(source), None, results)
     written = layout(source)  # of the values only those that are left are looked at
-    return _finish(check(_overridden(source, overrides)), written)
+    return _finish(check(_overridden(source, overrides)), written, results)
 
 
 def _find(name: str) -> Path:
@@ -257,7 +286,7 @@ def _over_includes(source: YamlSource, places: Mapping[str, SourceLocation]) -> 
     return source
 
 
-def _finish(draft: Draft, written: Layout | None) -> Suite:
+def _finish(draft: Draft, written: Layout | None, results: Path | None) -> Suite:
     """Expand a draft into cells. `written` is the file's form before overrides, where there were any.
 
     An override narrows or widens the grid; entries of include and exclude that thereby lose their object are
@@ -278,7 +307,10 @@ def _finish(draft: Draft, written: Layout | None) -> Suite:
             errors.append(_error(draft, ("include", index), "repeats a combination of the grid and adds nothing to it"))
     if not after.points and not errors:
         errors.append(_error(draft, ("exclude",), "leaves no combination of the grid to run"))
-    cells = _cells(draft, after, errors)
+    match = _Match(draft.match) if draft.match else None
+    if match and match.asked.by in MEASURED:
+        match.sizes = read_sizes(sizes_folder(draft.header.suite, draft.source.file, results))
+    cells = _cells(draft, after, errors, match)
     if errors:
         raise first(errors)
     return Suite(
@@ -293,14 +325,15 @@ def _finish(draft: Draft, written: Layout | None) -> Suite:
         include=[_plain(entry) for i, entry in enumerate(include) if after.extends[i] or i not in lost],
         exclude=[_plain(entry) for i, entry in enumerate(exclude) if after.excludes[i]],
         file=draft.source.file,
+        unmeasured=tuple(match.unmeasured.values()) if match else (),
+        sizes=match.sizes if match else None,
         _cells=tuple(cells),
     )
 
 
-def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list[Cell]:
+def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError], match: _Match | None) -> list[Cell]:
     cells: dict[str, Cell] = {}
     points: dict[str, Entry] = {}
-    sizes: dict[str, Dimensions | ModelError] = {}
     for point in expansion.points:
         raw: dict[str, Any] = {"suite": draft.header.suite, "task": draft.header.task}
         raw |= {section: dict(values) for section, values in draft.sections.items()}
@@ -311,8 +344,8 @@ def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list
         if draft.budgeted:
             raw["train"]["steps"] = 0  # until the cell's size is known
         cell = resolve(raw)
-        if isinstance(cell, Cell) and draft.match:
-            cell = _matched(cell, draft.match, sizes)
+        if isinstance(cell, Cell) and match:
+            cell = match.matched(cell)
         if isinstance(cell, Cell) and draft.budgeted:
             cell = _budgeted(cell, budget.get("train_flops"))
         if not isinstance(cell, Cell):
@@ -330,29 +363,60 @@ def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list
     return list(cells.values())
 
 
-def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | ModelError]) -> Cell | list[Problem]:
-    """The cell at the size that a match gives its model; `sizes` holds those found so far, for all seeds alike."""
-    model, resolution = cell.model, cell.data.resolution
-    key = f"{SOURCES[cell.data.name].sides(cell.data)} {resolution} {model.model_dump_json()} {cell.shell}"
-    if key not in sizes:
-        family, reference = FAMILIES[model.family], FAMILIES[match.to]
-        sides = SOURCES[cell.data.name].sides(cell.data)
-        setting = matching.MatchSetting(
-            model.size, model.patch, resolution, match.by, TASKS[cell.task].conditioned, model.patch_frames,
-            sides if len(sides) == 3 else None,
-        )  # fmt: skip
-        try:
-            sizes[key] = matching.match(
-                family.in_shell(cell.shell), family.options(**model.options),
-                reference.in_shell(cell.shell.for_another(family, reference)), setting,
-            )  # fmt: skip
-        except ModelError as error:
-            sizes[key] = error
-    size = sizes[key]
-    if isinstance(size, ModelError):
-        shared: tuple[Where, ...] = (("model", "size"), ("model", "patch"), ("data", "resolution"))
-        return [Problem(("model", "family"), str(size), shared=shared)]
-    return cell.with_sections(model=model.model_copy(update=size._asdict()))
+class _Match:
+    """The sizes that a match gives to the models of a suite, each found once, for all seeds alike.
+
+    Attributes:
+        sizes: those that were measured, where that is what is matched by.
+        unmeasured: what nobody measured yet, by its key.
+    """
+
+    def __init__(self, asked: MatchConfig) -> None:
+        self.asked = asked
+        self.sizes: MatchedSizes | None = None
+        self.unmeasured: dict[str, SizeQuestion] = {}
+        self._found: dict[str, Dimensions | ModelError] = {}
+
+    def matched(self, cell: Cell) -> Cell | list[Problem]:
+        """The cell at the size that it is given."""
+        by = self.asked.by
+        if by == "step_time" or by == "peak_memory":
+            return self._measured(cell)
+        model = cell.model
+        key = (
+            f"{SOURCES[cell.data.name].sides(cell.data)} {cell.data.resolution} {model.model_dump_json()} {cell.shell}"
+        )
+        if key not in self._found:
+            family, reference = FAMILIES[model.family], FAMILIES[self.asked.to]
+            try:
+                self._found[key] = matching.match(
+                    family.in_shell(cell.shell), family.options(**model.options),
+                    reference.in_shell(cell.shell.for_another(family, reference)), match_setting(cell, by),
+                )  # fmt: skip
+            except ModelError as error:
+                self._found[key] = error
+        size = self._found[key]
+        if isinstance(size, ModelError):
+            shared: tuple[Where, ...] = (("model", "size"), ("model", "patch"), ("data", "resolution"))
+            return [Problem(("model", "family"), str(size), shared=shared)]
+        return cell.with_sections(model=model.model_copy(update=size._asdict()))
+
+    def _measured(self, cell: Cell) -> Cell | list[Problem]:
+        if cell.train.processes > 1:
+            several = "devices" if cell.train.devices > 1 else "nodes"
+            message = f"match by {self.asked.by} is measured on one device; match by params or macs, or leave this out"
+            return [Problem(("train", several), message)]
+        question = SizeQuestion(cell, self.asked.by, self.asked.to)
+        if question.of_the_reference:
+            return question.at(question.own)
+        if self.sizes is not None and (answer := self.sizes.find(question)) is not None:
+            return question.at(answer.size.dimensions)
+        self.unmeasured[question.key] = question
+        if question.key not in self._found:
+            self._found[question.key] = question.until_measured()
+        size = self._found[question.key]
+        assert not isinstance(size, ModelError)
+        return question.at(size)
 
 
 def _budgeted(cell: Cell, train_flops: float | None) -> Cell | list[Problem]:

@@ -6,6 +6,9 @@ does, and would make its model the smaller of two that are called equal. On data
 `(classes + 1) d` parameters, comes on top on both sides: with many classes and a small model it can take matched
 parameters apart by more than the tolerance, which the record's `params` shows.
 
+What is measured in place of being worked out, the time of a training step or its peak memory, is searched for by the
+same steps from `run/matching/`, with a cost of its own (`measured_sizes.py`).
+
 The search changes as little as it can, in this order: nothing; the width, in steps of a head, or of 8 channels where
 there are none; width and depth; the hidden width of the MLP with them. It keeps the family's proportions: width and
 depth are at least half and at most four times the family's own at that size, and neither outgrows the other by more
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache, cached_property
 from typing import Literal, NamedTuple
 
@@ -30,6 +33,8 @@ from pdebench.models.registry import Dimensions, Family
 from pdebench.models.shell import Shell
 
 By = Literal["params", "macs"]
+Cost = Callable[[Dimensions], float]
+"""What dimensions cost: a sum of what is around the blocks, of blocks, and of skips between them."""
 
 TOLERANCE = 0.02
 """A matched model's cost is within this share of its reference's."""
@@ -76,19 +81,39 @@ def match(family: Family, options: BaseModel, reference: Family, setting: MatchS
     default = reference.options()
     own = reference.dimensions(setting.size, default)
     target = cost(reference, default, own, setting)
-    searches = [_Search(family, options, setting, target, step) for step in _steps(family, setting.size)]
-    for way in (_Search.width_alone, _Search.width_and_depth, _Search.mlp_too):
-        for search in searches:
-            if found := way(search):
-                return found.dimensions
+
+    def of(dimensions: Dimensions) -> float:
+        return cost(family, options, dimensions, setting)
+
+    searches = [Search(family, options, setting.size, of, target, step) for step in steps_of(family, setting.size)]
+    if found := least_change(searches):
+        return found.dimensions
+    nearest, why = searches[-1].nearest()
     raise ModelError(
         f"{family.name}-{setting.size}/{setting.patch} at {setting.resolution} px cannot be matched to "
         f"{reference.name} by {setting.by}: {reference.name} has {_shown(reference, default, own, setting)}, "
-        f"{searches[-1].why_not()}"
+        f"and the nearest that {family.name} comes to, {why}, is "
+        f"{_shown(family, options, nearest.dimensions, setting)} ({in_words(nearest.dimensions)})"
     )
 
 
-def _steps(family: Family, size: str) -> list[int]:
+def least_change(searches: Iterable[Search]) -> Candidate | None:
+    """Of one family's searches, each of steps of its own, what is near and changes least; None: nothing is near."""
+    searches = list(searches)
+    for way in (Search.width_alone, Search.width_and_depth, Search.mlp_too):
+        for search in searches:
+            if found := way(search):
+                return found
+    return None
+
+
+def in_words(dimensions: Dimensions) -> str:
+    """`depth 4, width 128, MLP 512`."""
+    depth, width, _, hidden = dimensions
+    return f"depth {depth}, width {width}" + ("" if hidden is None else f", MLP {hidden}")
+
+
+def steps_of(family: Family, size: str) -> list[int]:
     """Channels in a step of the width: the one to try first, and one that a family without an MLP may come down to."""
     if family.heads:
         return [family.head_size(size)]
@@ -133,12 +158,35 @@ class _Line(NamedTuple):
         return Candidate(self.own._replace(depth=depth), found)
 
 
-class _Search:
-    """The sizes of one family, by what they cost."""
+class Search:
+    """The sizes of one family, by what they cost.
 
-    def __init__(self, family: Family, options: BaseModel, setting: MatchSetting, target: float, step: int) -> None:
-        self.family, self.options, self.setting, self.target, self.step = family, options, setting, target, step
-        self.own = family.dimensions(setting.size, options)
+    Args:
+        family: in its shell.
+        options: its own.
+        size: whose proportions it keeps.
+        cost: of its dimensions.
+        target: the cost to come to.
+        step: channels in a step of the width.
+        tolerance: share of the target that a cost may be off.
+        tried: dimensions that are not what is looked for, whatever they cost.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        options: BaseModel,
+        size: str,
+        cost: Cost,
+        target: float,
+        step: int,
+        *,
+        tolerance: float = TOLERANCE,
+        tried: Collection[Dimensions] = (),
+    ) -> None:
+        self.family, self.options, self.size, self.step = family, options, size, step
+        self.cost, self.target, self.tolerance, self.tried = cost, target, tolerance, tried
+        self.own = family.dimensions(size, options)
         width, depth = self.own.width, self.own.depth
         fewer, more = int(width * (1 - _LEAST) / step), int(width * (_MOST - 1) / step)
         widths = range(width - fewer * step, width + more * step + 1, step)
@@ -166,25 +214,26 @@ class _Search:
             return None
         return min(filter(self._near, self._all), key=self._change, default=None)
 
-    def why_not(self) -> str:
-        """A clause that says how near the family comes, and what keeps it from coming nearer."""
-        nearest = min(self._all, key=self._off)
+    def mlp_alone(self, depth: int, width: int) -> Candidate | None:
+        """A depth and a width as they are, with the MLP that comes nearest in cost."""
+        if self.own.mlp_hidden is None:
+            return None
+        found = self._with_mlp(self.line(width).at(depth))
+        return found if self._near(found) else None
+
+    def nearest(self) -> tuple[Candidate, str]:
+        """The nearest that the family comes, and a clause that says what keeps it from coming nearer."""
         if all(candidate.cost > self.target for candidate in self._all):
             why = "at no less than half its own width and depth"
         elif all(candidate.cost < self.target for candidate in self._all):
             why = f"at no more than {_MOST} times its own width and depth"
         else:
             why = f"in steps of {self.step} channels and of a block"
-        depth, width, _, hidden = nearest.dimensions
-        shown = _shown(self.family, self.options, nearest.dimensions, self.setting)
-        mlp = "" if hidden is None else f", MLP {hidden}"
-        return (
-            f"and the nearest that {self.family.name} comes to, {why}, is {shown} (depth {depth}, width {width}{mlp})"
-        )
+        return min(self._all, key=self._off), why
 
     def _line(self, width: int) -> _Line:
-        one = self.family.dimensions(self.setting.size, self.options, depth=1, width=width)
-        first, second, third = (self._cost(one._replace(depth=depth)) for depth in (1, 2, 3))
+        one = self.family.dimensions(self.size, self.options, depth=1, width=width)
+        first, second, third = (self.cost(one._replace(depth=depth)) for depth in (1, 2, 3))
         skip = third - 2 * second + first if self.family.shell.skips else 0.0
         return _Line(one, 2 * first - second, second - first, skip, self.family.shell)
 
@@ -192,16 +241,13 @@ class _Search:
         """The cost of one more hidden channel in the MLP of a block."""
         one = self.line(width).own
         assert one.mlp_hidden is not None
-        return self._cost(one._replace(mlp_hidden=one.mlp_hidden + 1)) - self._cost(one)
-
-    def _cost(self, dimensions: Dimensions) -> float:
-        return cost(self.family, self.options, dimensions, self.setting)
+        return self.cost(one._replace(mlp_hidden=one.mlp_hidden + 1)) - self.cost(one)
 
     def _off(self, candidate: Candidate) -> float:
         return abs(candidate.cost / self.target - 1)
 
     def _near(self, candidate: Candidate) -> bool:
-        return self._off(candidate) <= TOLERANCE
+        return self._off(candidate) <= self.tolerance and candidate.dimensions not in self.tried
 
     def _skew(self, candidate: Candidate) -> float:
         """The logarithm of the width a block has, over the family's own; positive: wide and shallow."""

@@ -37,7 +37,7 @@ def json_schema() -> Schema:
         properties[section] = {**_object(keys), "description": _first_line(model)}
     match = dict(fields(MatchConfig))
     match["to"] = {**match["to"], "enum": list(FAMILIES.at_hand())}
-    properties["match"] = {**_object(match), "required": list(match), "description": _first_line(MatchConfig)}
+    properties["match"] = {**_object(match), "required": ["by", "to"], "description": _first_line(MatchConfig)}
     for section in ("limits", "execution"):
         properties[section] = {**_object(fields(OVERALL[section])), "description": _first_line(OVERALL[section])}
     grid = {"$ref": "#/$defs/grid"}

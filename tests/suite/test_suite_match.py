@@ -116,8 +116,8 @@ def test_an_override_can_match_a_suite_that_does_not(suite_file):
 
 
 BAD = [
-    ("by: params", "by: flops", 4, "match.by: unknown value 'flops'; known: macs, params"),
-    ("by: params", "by: 3", 4, "match.by: must be one of params, macs, not 3"),
+    ("by: params", "by: flops", 4, "match.by: unknown value 'flops'; known: macs, params, peak_memory, step_time"),
+    ("by: params", "by: 3", 4, "match.by: must be one of params, macs, step_time, peak_memory, not 3"),
     ("to: DiT}", "to: Dit}", 4, "match.to: unknown family 'Dit'; did you mean 'DiT'?"),
     ("to: DiT}", "too: DiT}", 4, "match.too: unknown key; did you mean 'to'?"),
     ("to: DiT}", "to: DiT, lr: 1}", 4, "match.lr: unknown key; it belongs under 'train:'"),

@@ -183,6 +183,7 @@ class Conventions:
     cells: int
     floor: str  # the family that mixes nothing, where the table has it beside others
     tasks: list[tuple[str, str]]
+    matched: list[str]  # what sizes were made equal in
 
 
 def conventions(table: pd.DataFrame) -> Conventions:
@@ -191,7 +192,34 @@ def conventions(table: pd.DataFrame) -> Conventions:
     families = set(done["model.family"])
     floor = FLOOR if FLOOR in families and len(families) > 1 else ""
     told = list(dict.fromkeys(fact for task in tasks_in(table) for fact in task.conventions))
-    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor, told)
+    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor, told, matched(done))
+
+
+MATCHED_BY = {  # in words
+    "params": "parameters that act",
+    "macs": "MACs",
+    "step_time": "measured time of a training step",
+    "peak_memory": "measured peak memory of training",
+}
+
+
+def matched(done: pd.DataFrame) -> list[str]:
+    """A sentence for each cost that models were given as much of as a reference has, with what was measured of it."""
+    told = ["matched_by", "matched_to", "model_name", "data.resolution"]
+    ratio = ["matched_ratio", "matched_ratio_low", "matched_ratio_high"]
+    known = done.reindex(columns=[*told, *ratio]).drop_duplicates()
+    found = []
+    for (by, to), rows in known.dropna(subset=told[:2]).groupby(told[:2]):
+        ratios = [
+            f"{name} at {side:g} px {middle:.3f} times ({low:.3f} to {high:.3f})"
+            for _, _, name, side, middle, low, high in rows.dropna(subset=ratio).itertuples(index=False)
+        ]
+        measured = f": as measured before the first cell, {'; '.join(ratios)}" if ratios else ""
+        found.append(
+            f"Models have the {MATCHED_BY.get(str(by), str(by))} of {to} at their size, patch and resolution, to "
+            f"2%{measured}."
+        )
+    return found
 
 
 def metric_facts(done: pd.DataFrame) -> list[tuple[str, str]]:

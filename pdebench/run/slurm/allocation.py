@@ -18,10 +18,12 @@ from pdebench.results.record import SETTLED
 from pdebench.results.store import Results, read_config
 from pdebench.run.limits import CellLimits
 from pdebench.run.local.executor import Watcher, pending, run_cells
+from pdebench.run.matching.sizes import machine_here, refuse_elsewhere
 from pdebench.run.nodes import launch
 from pdebench.run.slurm import scheduler
 from pdebench.suite.config import Cell
 from pdebench.suite.draft import check
+from pdebench.suite.measured_sizes import matched_columns, read_sizes
 from pdebench.system import stop_signals
 from pdebench.system.slots import Slot, available_cores, cpu_variables, slots
 
@@ -60,6 +62,8 @@ def run_one(
     saved = _saved(results.cell(cell.id))
     try:
         slot = _slot(os.environ, cell.train.devices)
+        if "matched_ratio" in matched_columns(cell, results.folder):
+            refuse_elsewhere(read_sizes(results.folder), machine_here(slot), results.folder)
         here = replace(asked_for, shared=asked_for.shared and slot.name.startswith("cpu"))
         run_cells([cell], results, watcher, [slot], here, retry_failed=retry_failed)
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pdebench.errors import SchedulerError
 from pdebench.files.yaml_source import read_file
 from pdebench.results import tracking
 from pdebench.results.lease import held_elsewhere
@@ -22,6 +23,7 @@ from pdebench.run.status import Status, status_of
 from pdebench.run.sweep import RunOutcome, outcome, settle
 from pdebench.suite.config import Cell, ExecutionConfig, SlurmConfig
 from pdebench.suite.load import Suite
+from pdebench.suite.measured_sizes import not_measured
 from pdebench.suite.precision import precision_on_slurm
 from pdebench.suite.validation import check_profile
 
@@ -61,8 +63,15 @@ def submit_suite(
     """Submit what has no settled record yet and is not under way; `say` is told what lies in the folder.
 
     Raises:
+        SchedulerError: its sizes are to be measured first, where its cells will run.
         PdebenchError: what can be known to fail later; nothing is submitted then.
     """
+    if suite.unmeasured:
+        raise SchedulerError(
+            f"{not_measured(suite.unmeasured)}, and SLURM has not said yet on which node cells run: first run "
+            f"`pdebench run SUITE --only-match --results {folder}` in a job on such a node, all of which "
+            "have to be alike"
+        )
     job_arrays.require()
     job_arrays.require_path(folder)
     tracking.check(trackers)

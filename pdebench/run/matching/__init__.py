@@ -1,0 +1,1 @@
+"""Sizes that are matched by what is measured: pairs of processes, ratios, the search, and the file that keeps them."""
