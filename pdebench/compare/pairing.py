@@ -19,7 +19,7 @@ from pdebench.compare.sides import SIDE, A, B
 from pdebench.errors import ResultsError
 from pdebench.models.settings import options_of, setting_of
 from pdebench.report.formatting import listed
-from pdebench.report.frame import DIMENSIONS, SEED, named, plain_config
+from pdebench.report.frame import DIMENSIONS, REVISION, SEED, named, plain_config
 
 FAMILY = "model.family"
 _HIDDEN = (SEED, "data.path", "data.content", "train.init_content")
@@ -37,7 +37,7 @@ class CellPair:
         a: the rows of A, by their place in the table.
         b: those of B.
         setting: what both have.
-        differs: key to what A and B have, where they differ.
+        differs: key to what A and B have, where they differ; no dimension that an older record leaves open.
     """
 
     a: tuple[int, ...]
@@ -115,7 +115,8 @@ def _match(
             ambiguous += len(a) + len(b)
             continue
         ours, theirs = texts[a[0]], texts[b[0]]
-        differs = {key: (ours[key], theirs[key]) for key in keys if ours[key] != theirs[key]}
+        differs = {key: (ours[key], theirs[key]) for key in keys if ours[key] != theirs[key]
+                   and not (key in DIMENSIONS and "" in (ours[key], theirs[key]))}  # fmt: skip
         found.pairs.append(CellPair(tuple(a), tuple(b), ours, differs))
         for side, rows in ((A, a), (B, b)):
             found.left[side] = [row for row in found.left[side] if row not in rows]
@@ -159,7 +160,7 @@ def labels(pairs: Sequence[CellPair]) -> list[str]:
     varied = [key for key in pairs[0].setting if len({pair.setting.get(key) for pair in pairs}) > 1]
     own = [key for key in dict.fromkeys(key for pair in pairs for key in pair.differs)
            if len({pair.differs.get(key) for pair in pairs}) > 1]  # fmt: skip
-    shown = [key for key in varied if key not in own]
+    shown = [key for key in varied if key not in own and key != REVISION]  # which the family says
     by_family: dict[str, set[str]] = {}
     for pair in pairs:
         by_family.setdefault(pair.setting[FAMILY], set()).add(_options(pair, 0))

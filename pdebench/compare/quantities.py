@@ -117,6 +117,8 @@ def _why_no_cost(one: Quantity, sides: dict[str, pd.DataFrame], asked: Collectio
         return ""
     if pd.concat([rows[MACHINE] for rows in sides.values()]).nunique(dropna=False) > 1:
         return "A and B ran on different machines"
-    if one.column.endswith("_ms_median") and differences(sides, ("train.batch_size",)):
+    if (one.column.endswith("_ms_median") or one.column == "peak_memory_bytes") and differences(
+        sides, ("train.batch_size",)
+    ):
         return "the batch sizes differ"
     return ""

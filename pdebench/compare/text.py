@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 from rich.console import Console
 from rich.text import Text
 
-from pdebench.compare.judgement import QuantityDifference
+from pdebench.compare.judgement import QuantityDifference, Verdict
 from pdebench.compare.sides import ComparedSide
 from pdebench.compare.stored import StoredComparison
 from pdebench.errors import printable
@@ -21,6 +22,7 @@ ALL = "all"
 _STYLES = {"A is better": "cyan", "B is better": "green", "differs": "yellow"}
 _FAR = math.log(3)  # from where on a ratio is told as a factor
 _FARTHEST = 700.0  # a logarithm whose exponential is still a float
+_LONGEST_TITLE = 24
 _MOST_PLACES = 4
 _LONGEST = 11  # characters of a setting that stands in a table; longer ones are listed once, by numbers
 
@@ -45,7 +47,12 @@ def print_comparison(console: Console, found: StoredComparison) -> None:
             _say(console, f"{name}  {setting}")
     by_name = {**dict(zip(found.settings, names, strict=True)), "": ALL}
     if len(found.settings) == 1:
-        _table(console, "metric", [(_titled(one), one) for one in found.found if one.verdict != "equal"])
+        for verdict in get_args(Verdict):
+            rows = [(_short_title(one), one) for one in found.found if one.verdict == verdict != "equal"]
+            if rows:
+                console.print()
+                _say(console, verdict, _STYLES.get(verdict, "bold"))
+                _table(console, "metric", rows, judged=False)
     else:
         for column in dict.fromkeys(one.quantity.column for one in found.found):
             own = [one for one in found.found if one.quantity.column == column]
@@ -79,6 +86,11 @@ def _titled(one: QuantityDifference) -> str:
     return f"{one.quantity.title}{arrow}"
 
 
+def _short_title(one: QuantityDifference) -> str:
+    title = _titled(one)
+    return title if len(title) <= _LONGEST_TITLE else title.replace(one.quantity.title, one.quantity.column)
+
+
 def _heading(own: Sequence[QuantityDifference]) -> str:
     """`val_loss ↓: B is better in 1, A in none of 6 settings`."""
     settings = [one for one in own if one.setting]
@@ -94,9 +106,8 @@ def _heading(own: Sequence[QuantityDifference]) -> str:
     return f"{_titled(own[0])}: {told} of {plural(len(settings), 'setting')}"
 
 
-def _table(console: Console, head: str, rows: Sequence[tuple[str, QuantityDifference]]) -> None:
-    if not rows:
-        return
+def _table(console: Console, head: str, rows: Sequence[tuple[str, QuantityDifference]], *, judged: bool = True) -> None:
+    """Rows of numbers under their heads; `judged`: each with its verdict."""
     columns = [
         TextColumn(head, least=_LONGEST),
         *(TextColumn(side, right=True) for side in ("A", "B")),
@@ -104,7 +115,9 @@ def _table(console: Console, head: str, rows: Sequence[tuple[str, QuantityDiffer
         TextColumn("n", right=True),
         TextColumn(""),
     ]
-    console.print(in_columns(columns, [_line(name, one) for name, one in rows], console.width))
+    shown = len(columns) if judged else -1
+    lines = [_line(name, one)[:shown] for name, one in rows]
+    console.print(in_columns(columns[:shown], lines, console.width))
 
 
 def _line(name: str, one: QuantityDifference) -> list[Cell]:

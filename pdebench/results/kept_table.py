@@ -23,7 +23,7 @@ from pdebench.tasks.registry import TASKS
 TABLES = ("table.parquet", "table.csv")  # the first has types
 LARGEST = 64 * 2**20  # bytes of a table
 MOST_ROWS, MOST_COLUMNS, MOST_VALUES = 100_000, 1000, 5_000_000
-_SHOWN = 3  # of the columns that are missing
+_SHOWN = 2  # of the columns that are missing
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,8 @@ def _older(path: Path, records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     lacking = [name for name in COLUMNS if name not in known and name not in of_tasks]
     lacking.sort(key=lambda name: COLUMNS[name].gate is None)  # first what is judged
     if lacking:
-        more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
-        yield (
-            f"{path} is of an older pdebench: it has no {', '.join(lacking[:_SHOWN])}{more}, and what they would say "
-            "is missing"
-        )
+        named = f"such as {', '.join(lacking[:_SHOWN])}" if len(lacking) > _SHOWN else ", ".join(lacking)
+        yield f"{path} is of an older pdebench and lacks columns of today, {named}: what they would say is missing"
 
 
 def _again(path: Path, repeats: int) -> str:

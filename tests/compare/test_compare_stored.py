@@ -227,9 +227,12 @@ def test_what_was_not_measured_alike_is_not_compared(tmp_path: Path) -> None:
         ({"metric_samples": 5000}, "fd_efficientnet_lite0", "the samples differ in sample counts"),
         ({"data_checksum": "b" * 64}, "val_loss", "the data differ"),
         ({"peak_memory_kind": "resident"}, "peak_memory_bytes", "memory was measured in different ways"),
+        ({"train.batch_size": 64}, "train_step_ms_median", "the batch sizes differ"),
         ({"fid": 3.0}, "fid", "only one side has it"),
     ):
         b = [{**one, **changes} for one in a]
+        if "train.batch_size" in changes:  # which are other cells
+            b = [{**one, "cell": f"{place:012x}"} for place, one in enumerate(b)]
         sides = [{**one, "data_checksum": "a" * 64} for one in a] if "data_checksum" in changes else a
         found = compared(tmp_path / column, sides, b)
         assert refusals(found)[column] == reason

@@ -81,7 +81,10 @@ def test_rows_that_are_none_are_left_out_and_named(tmp_path: Path) -> None:
     found = read_results(tmp_path)
     assert list(found["val_loss"]) == [0.5]
     assert found.attrs[LEFT_OUT] == [f"row 2 of {tmp_path / 'table.csv'}: val_loss is 'low'"]
-    assert "is of an older pdebench: it has no params, macs_forward" in found.attrs[REMARKS][1]
+    assert (
+        "is of an older pdebench and lacks columns of today, such as params, macs_forward: what"
+        in found.attrs[REMARKS][1]
+    )
     for text, why in (
         ("a,b\n1,2\n", "has no column cell"),
         (head, "has no row of a cell"),
