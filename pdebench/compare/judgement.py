@@ -16,7 +16,7 @@ from typing import Literal
 import pandas as pd
 
 from pdebench.compare.pairing import CellPair, labels
-from pdebench.compare.quantities import Quantity, why_not
+from pdebench.compare.quantities import Quantity, asked_of, why_not
 from pdebench.report.frame import SEED
 from pdebench.stats.crossover import measured as median_of
 from pdebench.stats.median import NORMAL_95
@@ -83,12 +83,16 @@ def judge(
     """
     found: list[QuantityDifference] = []
     refused: list[NotCompared] = []
-    said = labels(pairs)
+    ends = [end for one in asked_for for end in _quartiles(one.column) if end in table]
+    table = table[list(dict.fromkeys([SEED, *asked_of(table), *(one.column for one in asked_for), *ends]))]
+    sides = [
+        (label, table.loc[list(pair.a)], table.loc[list(pair.b)])
+        for pair, label in zip(pairs, labels(pairs), strict=True)
+    ]
     for one in asked_for:
         reasons: dict[str, list[str]] = {}
         own: list[QuantityDifference] = []
-        for pair, label in zip(pairs, said, strict=True):
-            a, b = table.loc[list(pair.a)], table.loc[list(pair.b)]
+        for label, a, b in sides:
             if reason := why_not(one, a, b, named):
                 reasons.setdefault(reason, []).append(label)
             else:
@@ -127,10 +131,11 @@ def _difference(one: Quantity, label: str, a: pd.DataFrame, b: pd.DataFrame) -> 
 
 def _by_seed(one: Quantity, rows: pd.DataFrame) -> dict[float, float]:
     """One number a seed; of a record that does not say its seed the seed is -1."""
-    known = rows[rows[one.column].notna()]
     found: dict[float, list[float]] = {}
-    for seed, value in zip(known[SEED], known[one.column], strict=True):
-        found.setdefault(-1.0 if math.isnan(seed) else float(seed), []).append(float(value))
+    values = rows[one.column].to_numpy(float, na_value=math.nan)
+    for seed, value in zip(rows[SEED].to_numpy(float), values, strict=True):
+        if not math.isnan(value):
+            found.setdefault(-1.0 if math.isnan(seed) else float(seed), []).append(float(value))
     return {seed: sum(values) / len(values) for seed, values in found.items()}
 
 
@@ -144,8 +149,7 @@ def _tested(plain: QuantityDifference, over: PairedDifference) -> QuantityDiffer
 def _within(plain: QuantityDifference, a: pd.DataFrame, b: pd.DataFrame) -> QuantityDifference:
     """With the interval that the scatter within a process gives, where its record has quartiles."""
     column = plain.quantity.column
-    stem = column.removesuffix("_median")
-    ends = {f"{stem}_{end}": f"{column}_{end}" for end in ("q1", "q3", "n")}
+    ends = _quartiles(column)
     if not all(end in a and end in b for end in ends):
         return plain
     sides = [rows[[column, *ends]].dropna(subset=[column]).rename(columns=ends).astype(float) for rows in (a, b)]
@@ -154,6 +158,11 @@ def _within(plain: QuantityDifference, a: pd.DataFrame, b: pd.DataFrame) -> Quan
     if math.isnan(half):
         return plain
     return replace(plain, low=plain.change - half, high=plain.change + half, verdict="within one process")
+
+
+def _quartiles(column: str) -> dict[str, str]:
+    """The columns of a timing's quartiles and of their number, and what they are called beside `column`."""
+    return {f"{column.removesuffix('_median')}_{end}": f"{column}_{end}" for end in ("q1", "q3", "n")}
 
 
 def _over_settings(one: Quantity, own: Sequence[QuantityDifference]) -> Iterator[QuantityDifference]:

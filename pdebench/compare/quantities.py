@@ -86,7 +86,7 @@ def quantities(table: pd.DataFrame, asked: Sequence[str]) -> list[Quantity]:
 
 def why_not(one: Quantity, a: pd.DataFrame, b: pd.DataFrame, asked: Collection[str]) -> str:
     """Why rows of A and of B must not be compared in a quantity, as `they were trained on other data`; else empty."""
-    sides = {"A": a[a[one.column].notna()], "B": b[b[one.column].notna()]}
+    sides = {"A": _that_have(a, one.column), "B": _that_have(b, one.column)}
     if any(rows.empty for rows in sides.values()):
         return "only one side has it"
     if one.kind == "quality":
@@ -94,6 +94,17 @@ def why_not(one: Quantity, a: pd.DataFrame, b: pd.DataFrame, asked: Collection[s
     if one.kind == "cost":
         return _why_no_cost(one, sides, asked)
     return ""
+
+
+def _that_have(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    present = rows[column].notna()
+    return rows if present.all() else rows[present]
+
+
+def asked_of(table: pd.DataFrame) -> list[str]:
+    """The columns of a table that `why_not` looks at, beside the quantity's own."""
+    wanted = ("task", "data.name", "data.resolution", *_ALIKE, "peak_memory_kind", MACHINE, "train.batch_size")
+    return [column for column in dict.fromkeys(wanted) if column in table]
 
 
 def _why_no_quality(one: Quantity, sides: dict[str, pd.DataFrame]) -> str:
