@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import synthetic
+from hypothesis import given
+from hypothesis import strategies as st
 from test_report import section
 from typer.testing import CliRunner
 
@@ -94,6 +97,25 @@ def test_rows_that_are_none_are_left_out_and_named(tmp_path: Path) -> None:
         (tmp_path / "table.csv").write_text(text)
         with pytest.raises(ResultsError, match=why):
             read_results(tmp_path)
+
+
+@given(st.data())
+def test_a_damaged_table_is_read_or_named_in_a_sentence(data: st.DataObject) -> None:
+    head = "suite,cell,status,finished_at,model.family,train.betas,val_loss,train.steps,git_dirty\n"
+    text = bytearray((head + 's,aaaaaaaaaaaa,done,2026-01-01T00:00:00+00:00,DiT,"0.9, 0.99",0.5,10,True\n').encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        text[place : place + data.draw(st.integers(0, 9))] = data.draw(
+            st.sampled_from([b",", b'"', b"\n", b"\0", b"1e999", b"nan", b"-" + b"9" * 50, b"\xff", b"'=", b"[]"])
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "table.csv").write_bytes(text)
+        said = ""
+        try:
+            assert len(make_frame(read_results(Path(folder)))) == 1
+        except ResultsError as error:
+            said = str(error)
+    assert "\n" not in said
 
 
 def test_no_link_is_followed_to_a_table(tmp_path: Path) -> None:
