@@ -29,13 +29,14 @@ FLOORS = (
     ("plan",),
     ("measure",),
     ("report", "regress"),
+    ("compare",),
     ("run",),
     ("doctor",),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # who must be quick, or run where there is no torch
-PLAIN = ("anchors", "suite", "stats", "report", "regress", "terminal")
+PLAIN = ("anchors", "suite", "stats", "report", "regress", "compare", "terminal")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

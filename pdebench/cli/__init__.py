@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pdebench.cli.comparing import compare
 from pdebench.cli.data import data
 from pdebench.cli.evaluating import evaluate
 from pdebench.cli.gate import regress, save_baseline
@@ -52,6 +53,7 @@ def root(
 VERBS: dict[str, Callable[..., None]] = {  # in the order of `--help`
     "run": run,
     "report": report,
+    "compare": compare,
     "status": status,
     "cancel": cancel,
     "worker": worker,

@@ -30,6 +30,8 @@ def report(
     Beside `report.html` stand `report/figures` and `report/tables` (CSV, Parquet, Markdown, LaTeX).
     Of several folders a cell that more than one has counts once, as the first has it.
     A record or a curve that cannot be read is left out, and named here and on the page.
+    Of a folder whose cells were not kept, such as a committed one, its table is shown. To hold two folders
+    against each other, cell by cell, there is `pdebench compare`.
 
     Example: `pdebench report results/quickstart`, or `pdebench report results/a results/b --out results/both`
     """
@@ -45,10 +47,20 @@ def report(
         built = build_report(results, out, wanted)
     for text in built.left_out:
         typer.echo(f"left out: {printable(text)}", err=True)
+    for text in built.remarks:
+        typer.echo(f"note: {printable(text)}", err=True)
     if as_json:
         files = {name: [str(path) for path in getattr(built, name)] for name in ("figures", "tables")}
         typer.echo(
-            json.dumps({"report": str(built.page), "cells": built.cells, **files, "left_out": list(built.left_out)})
+            json.dumps(
+                {
+                    "report": str(built.page),
+                    "cells": built.cells,
+                    **files,
+                    "left_out": list(built.left_out),
+                    "remarks": list(built.remarks),
+                }
+            )
         )
         return
     typer.echo(printable(f"wrote {built.page}"))

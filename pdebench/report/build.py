@@ -14,6 +14,7 @@ from pdebench.report.folders import load, named
 from pdebench.report.frame import family_order
 from pdebench.report.html import make_page, sections, write_page
 from pdebench.report.section import Page, PageSection, SweepProgress
+from pdebench.results.kept_table import kept_table
 from pdebench.results.store import make_folder, save_tables, write_own
 
 if TYPE_CHECKING:
@@ -25,13 +26,14 @@ BASE = ("table.parquet", "table.csv", "curves.parquet", "report.html")
 
 @dataclass(frozen=True)
 class Built:
-    """What was written: the page, of how many cells, and the files beside it; and what could not be read."""
+    """What was written: the page, of how many cells, and the files beside it; what could not be read, or is missing."""
 
     page: Path
     cells: int
     figures: list[Path] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
     left_out: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
 
 def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequence[str] = drawings.USUAL) -> Built:
@@ -40,14 +42,16 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
     That is `table.csv`, `table.parquet`, `curves.parquet`, `report.html`, and `report/figures` and `report/tables`,
     where files of an earlier report that this one does not have are removed. Nothing that is not ours is touched.
 
-    A record or a curve that cannot be read is left out, and named on the page.
+    A record or a curve that cannot be read is left out, and named on the page. Of a folder whose cells were not kept
+    its table is read, and left as it is.
 
     Raises:
         ResultsError: a folder is missing, damaged, empty or given twice, or `out` is missing, cannot be written or has
             somebody else's file in the place of one of these; nothing is written then.
     """
     target = place(folders, out)
-    Manifest(target).refuse_foreign(BASE)  # before all is made ready
+    base = _base(folders, target)
+    Manifest(target).refuse_foreign(base)  # before all is made ready
     ready = _made_ready(folders)
     shown = [figure for part in ready.parts for figure in part.figures]
     drawn, begin = drawings.figure_files(shown, family_order(ready.page.table), formats)
@@ -55,9 +59,9 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
     tables = {
         f"{TABLES}/{name}": text for name, text in papers.table_files(ready.page.table, ready.page.comparisons).items()
     }
-    Manifest(make_folder(target)).refuse_foreign([*BASE, *figures, *tables])
+    Manifest(make_folder(target)).refuse_foreign([*base, *figures, *tables])
     begin()  # beside the page
-    report = _write(ready, target)
+    report = _write(ready, target, base)
     for place_of in (FIGURES, TABLES):
         make_folder(target / place_of)
     for name, draw in figures.items():
@@ -71,6 +75,7 @@ def build_report(folders: Sequence[Path], out: Path | None = None, formats: Sequ
         [target / name for name in figures],
         [target / name for name in tables],
         ready.page.left_out,
+        ready.page.remarks,
     )
 
 
@@ -78,10 +83,17 @@ def write_base(
     folders: Sequence[Path], target: Path, progress: SweepProgress | None = None
 ) -> tuple[Page, list[PageSection], Path]:
     """Write the tables and the page alone; `progress` says that there is more to come."""
-    Manifest(target).refuse_foreign(BASE)
+    base = _base(folders, target)
+    Manifest(target).refuse_foreign(base)
     ready = _made_ready(folders, progress)
     make_folder(target)
-    return ready.page, ready.parts, _write(ready, target)
+    return ready.page, ready.parts, _write(ready, target, base)
+
+
+def _base(folders: Sequence[Path], target: Path) -> Sequence[str]:
+    """What is written beside figures and tables: not the tables where they are all that there is of their cells."""
+    ours = target.resolve() in [folder.resolve() for folder in folders]
+    return BASE[-1:] if ours and kept_table(target) is not None else BASE
 
 
 @dataclass(frozen=True)
@@ -100,8 +112,9 @@ def _made_ready(folders: Sequence[Path], progress: SweepProgress | None = None) 
     return _Ready(table, page, sections(page))
 
 
-def _write(ready: _Ready, target: Path) -> Path:
-    save_tables(ready.table, ready.page.curves, target)
+def _write(ready: _Ready, target: Path, base: Sequence[str]) -> Path:
+    if base == BASE:
+        save_tables(ready.table, ready.page.curves, target)
     return write_page(ready.page, ready.parts, target)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pdebench.errors import ResultsError
-from pdebench.results.store import LEFT_OUT, Results, load_curves, read_results
+from pdebench.results.store import LEFT_OUT, REMARKS, Results, load_curves, read_results
 
 
 def named(folders: Sequence[Path]) -> dict[str, Path]:
@@ -33,7 +33,7 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
 def load(sources: Mapping[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Table and curves of all the folders, where there are several with a first column `folder`.
 
-    Of what was left out of either their `attrs` say.
+    Of what was left out of either, and of what is missing where only a table was kept, their `attrs` say.
 
     Raises:
         ResultsError: a folder is not there, is damaged or has no records.
@@ -50,9 +50,8 @@ def _joined(frames: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
             frame.insert(0, "folder", pd.Series(name, index=frame.index, dtype="string"))
         parts.append(frame)
     joined = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-    joined.attrs = (
-        {LEFT_OUT: left} if (left := [text for part in parts for text in part.attrs.get(LEFT_OUT, ())]) else {}
-    )
+    said = {key: [text for part in parts for text in part.attrs.get(key, ())] for key in (LEFT_OUT, REMARKS)}
+    joined.attrs = {key: texts for key, texts in said.items() if texts}
     return joined
 
 

@@ -10,6 +10,7 @@ from pdebench.errors import ResultsError
 from pdebench.files.disk import Stamp, stamp
 from pdebench.report.build import Built, build_report, place, write_base
 from pdebench.report.section import SweepProgress
+from pdebench.results.kept_table import kept_table
 from pdebench.results.record import SETTLED
 from pdebench.results.store import Results
 
@@ -46,8 +47,12 @@ def follow(folders: Sequence[Path], out: Path | None, formats: Sequence[str], sa
 
 
 def _progress(folders: Sequence[Path]) -> SweepProgress:
-    """How many cells of the folders' plans have ended, well or not; one whose record is none has, too."""
-    found = [_ended(results, cell) for results in map(Results, folders) for cell in results.plan()]
+    """How many cells of the folders' plans have ended, well or not; one whose record is none has, too.
+
+    Of a folder that has only a table all have.
+    """
+    found = [_ended(results, cell) for results in map(Results, folders) if kept_table(results.folder) is None
+             for cell in results.plan()]  # fmt: skip
     return SweepProgress(sum(found), len(found), RELOAD)
 
 

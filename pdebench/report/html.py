@@ -33,7 +33,7 @@ from pdebench.report.sections.segmentation import segmentation
 from pdebench.report.sections.spatial import spatial_section
 from pdebench.report.sections.summary import Summary, summarise
 from pdebench.report.sections.warnings import warned
-from pdebench.results.store import LEFT_OUT, write_own
+from pdebench.results.store import LEFT_OUT, REMARKS, write_own
 
 HERE = Path(__file__).parent
 
@@ -107,7 +107,7 @@ def make_page(
 ) -> Page:
     """The frames of several folders made ready for the sections; `folders.load` gives frames and sources."""
     left_out = [text for one in (frame, curves) for text in one.attrs.get(LEFT_OUT, ())]
-    return Page(make_frame(frame), curves, sources, progress, left_out)
+    return Page(make_frame(frame), curves, sources, progress, left_out, frame.attrs.get(REMARKS, ()))
 
 
 def write_page(page: Page, parts: Sequence[PageSection], folder: Path) -> Path:
@@ -126,6 +126,7 @@ def render(page: Page, parts: Sequence[PageSection]) -> str:
         title=formatting.listed(sorted(suite_names(page))) or "no results",
         lede=parts[0].content.summary.lede,
         progress=page.progress,
+        remarks=page.remarks,
         finished_at=_moment(table["finished_at"]),
         sections=parts,
         **shared(table),

@@ -41,6 +41,7 @@ class Page:
         folders: results folders by the name that the page gives them.
         progress: None where the page is not redrawn.
         left_out: sentences on the files of cells that could not be read, and are not in the tables.
+        remarks: sentences on what is missing of folders of which only the table was kept.
     """
 
     table: pd.DataFrame
@@ -48,6 +49,7 @@ class Page:
     folders: Mapping[str, Path]
     progress: SweepProgress | None = None
     left_out: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
     @cached_property
     def comparisons(self) -> list[Comparison]:

@@ -8,6 +8,7 @@ options of families, which may be another package's, are only scalars or lists o
 from __future__ import annotations
 
 import json
+import math
 import re
 import types
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ WAITS = ("train_seconds", "sample_seconds", "data_wait_ms_median")  # timings th
 _READ = frozenset((*MOMENTS, "files"))  # texts that something is read from
 
 _KEY = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
+_NUMBER = re.compile(r"-?\d{1,40}(\.\d{0,40})?(e[-+]?\d{1,2})?", re.ASCII)
 _HALF = re.compile("[\ud800-\udfff]")  # of a pair: no encoding can write it
 
 
@@ -105,6 +107,37 @@ def trimmed(record: Mapping[str, Any]) -> dict[str, Any]:
         return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
     return {key: cut(value) if isinstance(value, str) else value for key, value in record.items()}
+
+
+def from_table(key: str, value: Any, *, typed: bool) -> Any:
+    """A value of a results table as its record had it; what is no such value is given as it is, for `fault` to name.
+
+    Args:
+        key: the column.
+        value: of a cell; a list was written as a text with commas.
+        typed: whether the table kept types; else the value is a text, empty where there is none.
+    """
+    kinds = (_rules().get(key) or _rule_of_name(key)).types
+    if not isinstance(value, str):
+        return None if isinstance(value, float) and math.isnan(value) else value
+    if not typed:
+        if not value:
+            return None
+        if bool in kinds and value in ("True", "False"):
+            return value == "True"
+        if (number := _number(value)) is not None and {int, float} & {*kinds}:
+            return number
+    if list in kinds and str not in kinds:
+        items = [] if value in ("", "[]") else value.split(", ")
+        return [item if (number := _number(item)) is None else number for item in items]
+    return value
+
+
+def _number(text: str) -> int | float | None:
+    """A finite number as Python writes it; None of any other text."""
+    if not _NUMBER.fullmatch(text):
+        return None
+    return int(text) if text.lstrip("-").isdigit() and len(text) < 20 else float(text)
 
 
 def _wrong(key: str, value: Any, rule: _Rule) -> str | None:

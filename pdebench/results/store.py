@@ -11,8 +11,9 @@
                    samples.webp in the place of samples.png of clips
                    lease and state/ while it is unfinished
 
-The cells are the truth: tables can be rebuilt from them at any time. `plan.json` lists the cells of the suite as it
-last ran; records of cells that a changed suite no longer has stay on disk, outside the tables.
+The cells are the truth: tables can be rebuilt from them at any time, and stand for them where they were not kept.
+`plan.json` lists the cells of the suite as it last ran; records of cells that a changed suite no longer has stay on
+disk, outside the tables.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from pdebench.files import disk
 from pdebench.files.csv_export import to_csv
 from pdebench.files.manifest import Manifest
 from pdebench.files.seal import altered, sealed, unsealed
+from pdebench.results.kept_table import kept_table, read_kept, without_cells
 from pdebench.results.lease import held_elsewhere
 from pdebench.results.record import COLUMNS, dtype_of
 from pdebench.results.record_schema import fault
@@ -51,6 +53,9 @@ MOST_STEPS, MOST_STEPS_OF_ALL = 3_000_000, 10_000_000  # of one training curve, 
 
 LEFT_OUT = "left_out"
 """Key of a frame's `attrs`: sentences on the files of cells that were left out of it, each with path and reason."""
+
+REMARKS = "remarks"
+"""Key of a frame's `attrs`: sentences on what it cannot say, since only the table of its folder is there."""
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -324,7 +329,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def load_results(folder: str | Path) -> pd.DataFrame:
     """The results in a folder as a frame: one typed row for each cell of the suite that has a record.
 
-    A record that is none is left out, with a warning.
+    A record that is none is left out, with a warning. Of a folder without cells its table is read.
 
     Raises:
         ResultsError: the folder is not there, has no records, or only such as are none.
@@ -338,12 +343,18 @@ def load_results(folder: str | Path) -> pd.DataFrame:
 def read_results(folder: Path) -> pd.DataFrame:
     """As `load_results`, but what was left out stands in the frame's `attrs[LEFT_OUT]` alone.
 
+    What a table whose cells were not kept cannot say stands in `attrs[REMARKS]`.
+
     Raises:
         ResultsError: as `load_results`.
     """
     results = Results(folder)
     if not results.folder.is_dir():
         raise ResultsError(f"there is no results folder {folder}")
+    if (table := kept_table(folder)) is not None:
+        frame = read_table(table)
+        frame.attrs[REMARKS] = [without_cells(folder, table), *frame.attrs.get(REMARKS, ())]
+        return frame
     records, left, columns = [], [], set(COLUMNS)
     for identity in results.plan():
         try:
@@ -367,6 +378,19 @@ def read_results(folder: Path) -> pd.DataFrame:
     frame = frame_of(records)
     if left:
         frame.attrs[LEFT_OUT] = left
+    return frame
+
+
+def read_table(path: Path, *, follow: bool = False) -> pd.DataFrame:
+    """The table of a results folder, as `read_results` gives a folder's; `follow`: the user named the file.
+
+    Raises:
+        ResultsError: it is not there, or no such table.
+    """
+    found = read_kept(path, follow=follow)
+    frame = frame_of(found.records)
+    frame.attrs |= {LEFT_OUT: found.left_out} if found.left_out else {}
+    frame.attrs |= {REMARKS: found.remarks} if found.remarks else {}
     return frame
 
 

@@ -37,6 +37,18 @@ class PairedDifference:
         """Whether there is an interval and it holds 0."""
         return self.low is not None and not (self.above or self.below)
 
+    @property
+    def p_value(self) -> float | None:
+        """Of Student's two-sided test that the mean is 0; None without an interval."""
+        from scipy.special import stdtr
+
+        if self.low is None or self.high is None:
+            return None
+        if self.low == self.high:
+            return float(self.mean == 0)
+        t = abs(self.mean) / ((self.high - self.low) / 2) * student_t(self.pairs - 1)
+        return 2 * float(stdtr(self.pairs - 1, -t))
+
 
 def paired(values: Mapping[float, float], reference: Mapping[float, float]) -> PairedDifference | None:
     """`values` less `reference`, both one number a seed, over the seeds that both have; None where there is none.

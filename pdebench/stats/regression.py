@@ -126,15 +126,15 @@ class Judgement:
 
 def judge(evidence: Sequence[Evidence], rule: Rule) -> list[Judgement]:
     """The verdicts of all tests of a night."""
-    worse = _rejected([one.p_worse for one in evidence], rule.alpha)
-    better = _rejected([one.p_better for one in evidence], rule.alpha)
+    worse = rejected([one.p_worse for one in evidence], rule.alpha)
+    better = rejected([one.p_better for one in evidence], rule.alpha)
     return [
         Judgement("regression" if bad else "pass" if one.passes(rule) else "inconclusive", good and not bad)
         for one, bad, good in zip(evidence, worse, better, strict=True)
     ]
 
 
-def _rejected(p_values: Sequence[float], alpha: float) -> list[bool]:
+def rejected(p_values: Sequence[float], alpha: float) -> list[bool]:
     """Which hypotheses Benjamini and Hochberg's step-up rejects."""
     from scipy.stats import false_discovery_control
 

@@ -1,0 +1,1 @@
+"""Two stored results held against each other: cells in pairs, metric by metric."""
