@@ -18,7 +18,7 @@ from pdebench.cli.planning import anchors, doctor, list_, plan, schema, validate
 from pdebench.cli.probing import probe
 from pdebench.cli.results import fit, inspect, report, sample
 from pdebench.cli.running import cancel, run, status, worker
-from pdebench.errors import PdebenchError, printable
+from pdebench.errors import PdebenchError, SuiteError, printable
 
 app = typer.Typer(
     name="pdebench",
@@ -76,6 +76,8 @@ app.add_typer(baselines, name="baseline")
 app.add_typer(data, name="data")
 
 
+MOST_ERRORS = 40  # of a suite's, beside the first: whoever has more looks at a few
+
 # what is wrong with a disk or a path of the user's, and with no code
 SAID_BY_SYSTEM = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPIPE, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP,
@@ -87,8 +89,12 @@ def main() -> Any:
     try:
         return app()
     except PdebenchError as error:
-        said = printable(str(error)).replace("\n", "\\n")  # one sentence, whatever a path or a key has in it
-        print(f"error: {said}", file=sys.stderr)
+        others = error.others if isinstance(error, SuiteError) else ()
+        for one in (error, *others[:MOST_ERRORS]):
+            said = printable(str(one)).replace("\n", "\\n")  # one sentence, whatever a path or a key has in it
+            print(f"error: {said}", file=sys.stderr)
+        if (more := len(others) - MOST_ERRORS) > 0:
+            print(f"error: and {more} more", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if isinstance(error, FileNotFoundError):  # what is missing from the start is said where it is asked for

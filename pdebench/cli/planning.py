@@ -40,13 +40,16 @@ def validate(
     override: SetOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
-    """Check a suite and count its cells; nothing is run.
+    """Check a suite and its data, and count its cells; nothing is run.
+
+    All that is wrong is said at once, a line each with file, line and key. Data have to be there, at the side that is
+    asked for; a relative path begins at the suite's file, one of `--set` at the current folder.
 
     Example: `pdebench validate my_suite.yaml`
     """
     from pdebench.suite.load import load_suite
 
-    study = load_suite(suite, override)
+    study = load_suite(suite, override, with_data=True)
     cells = study.planned()
     if as_json:
         typer.echo(json.dumps({"suite": study.name, "cells": [{"cell": cell.id, **cell.flat()} for cell in cells]}))

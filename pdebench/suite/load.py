@@ -1,11 +1,12 @@
 """A suite file and its cells: sections, grid, include, exclude and overrides; imports no torch.
 
-Whatever is wrong with a suite, one `SuiteError` names the first problem in the file, before anything runs.
-Problems of single keys and values come first; then those that only a combination of them shows.
+Whatever is wrong with a suite, one `SuiteError` names it all, in the order of the file, before anything runs: problems
+of single keys and values, and those that only a combination of the others shows.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,23 +28,28 @@ from pdebench.suite.config import (
     TrainConfig,
     given,
 )
+from pdebench.suite.data_check import data_problems
 from pdebench.suite.draft import HEADER, Draft, Layout, check, layout
 from pdebench.suite.matrix import Entry, Expansion, PlacedValue, expand, identity
 from pdebench.suite.paths import anchored, from_here
 from pdebench.suite.resolved import as_here
 from pdebench.suite.schema import json_schema
 from pdebench.suite.validation import (
+    COMBINATION,
     NESTED,
     OVERALL,
     Problem,
     fields,
-    first,
     known_keys,
     nearest_key,
     resolve,
     task_of,
+    together,
 )
 from pdebench.tasks.registry import TASKS
+
+FROM_SUITE = "a relative path begins at its suite's file"  # as data sets say it
+FROM_HERE = "a relative path of --set begins at the current folder"
 
 __all__ = [
     "Cell",
@@ -131,7 +137,7 @@ def shipped_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite:
+def load_suite(path_or_name: str | Path, overrides: Sequence[str] = (), *, with_data: bool = False) -> Suite:
     """Read a suite, check all of it and expand its grid.
 
     Args:
@@ -139,15 +145,16 @@ def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite
             relative in it begins at its folder.
         overrides: `KEY=VALUE` each, the value in YAML: `train.lr=1e-4`, `grid.model.family=[DiT]`. A path begins at
             the current folder.
+        with_data: its data sets have to be there too, as they are asked for.
 
     Raises:
-        SuiteError: the first problem, with its file, line and key.
+        SuiteError: the first problem, with its file, line and key, and all others.
     """
     source = anchored(read_file(_find(str(path_or_name))))
     if not overrides:
-        return _finish(check(source), None)
+        return _finish(check(source), None, with_data=with_data)
     written = layout(source)  # of the values only those that are left are looked at
-    return _finish(check(_overridden(source, overrides)), written)
+    return _finish(check(_overridden(source, overrides)), written, with_data=with_data)
 
 
 def _find(name: str) -> Path:
@@ -182,6 +189,9 @@ def _overridden(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
         if key in places:
             raise place.error("is set twice; keep one", key)
         several = isinstance(source.data.get("grid"), list)
+        if numbered := re.fullmatch(r"grid(?:\.\d+|\[\d+\])\.(.+)", key):
+            holds = "which holds for each of the grids that sweeps it" if several else "since the suite has one grid"
+            raise place.error(f"grids have no numbers here; write grid.{numbered[1]}, {holds}", key)
         ways: list[Where] = []
         if section == "grid" and dot and several:
             ways = [("grid", index, field) for index, grid in enumerate(source.data["grid"]) if field in grid]
@@ -257,13 +267,14 @@ def _over_includes(source: YamlSource, places: Mapping[str, SourceLocation]) -> 
     return source
 
 
-def _finish(draft: Draft, written: Layout | None) -> Suite:
+def _finish(draft: Draft, written: Layout | None, *, with_data: bool) -> Suite:
     """Expand a draft into cells. `written` is the file's form before overrides, where there were any.
 
     An override narrows or widens the grid; entries of include and exclude that thereby lose their object are
     dropped, while one that never had any is a mistake in the file.
     """
-    include, exclude, errors = list(draft.include), list(draft.exclude), []
+    include, exclude = list(draft.include), list(draft.exclude)
+    errors: list[SuiteError] = []
     before = None if written is None else expand(written.grids, written.include, written.exclude)
     lost = {i for i, extends in enumerate(before.extends) if extends} if before else set()
     after = expand(draft.grids, include, exclude, only_extend=lost)
@@ -278,9 +289,11 @@ def _finish(draft: Draft, written: Layout | None) -> Suite:
             errors.append(_error(draft, ("include", index), "repeats a combination of the grid and adds nothing to it"))
     if not after.points and not errors:
         errors.append(_error(draft, ("exclude",), "leaves no combination of the grid to run"))
-    cells = _cells(draft, after, errors)
+    if draft.errors:  # what is left out may be what they would have matched
+        errors = list(draft.errors)
+    cells = _cells(draft, after, errors, with_data=with_data)
     if errors:
-        raise first(errors)
+        raise together(errors)
     return Suite(
         name=draft.header.suite,
         description=draft.header.description,
@@ -297,7 +310,8 @@ def _finish(draft: Draft, written: Layout | None) -> Suite:
     )
 
 
-def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list[Cell]:
+def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError], *, with_data: bool) -> list[Cell]:
+    """The cells of all combinations; `errors` takes what is wrong with some."""
     cells: dict[str, Cell] = {}
     points: dict[str, Entry] = {}
     sizes: dict[str, Dimensions | ModelError] = {}
@@ -310,24 +324,37 @@ def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError]) -> list
         budget = raw.pop("budget")
         if draft.budgeted:
             raw["train"]["steps"] = 0  # until the cell's size is known
+        if with_data:
+            for problem in data_problems(raw["data"]):  # what the model is has nothing to do with it
+                about = {key: point[key] for key in ("data.name", "data.set", dotted(problem.where)) if key in point}
+                errors.append(_located(draft, about, problem))
         cell = resolve(raw)
         if isinstance(cell, Cell) and draft.match:
             cell = _matched(cell, draft.match, sizes)
         if isinstance(cell, Cell) and draft.budgeted:
             cell = _budgeted(cell, budget.get("train_flops"))
         if not isinstance(cell, Cell):
-            errors += [_located(draft, point, problem) for problem in cell]
+            errors += [_located(draft, point, problem) for problem in cell if not _follows(problem, draft)]
             continue
         # Values that differ can still give one cell: a null beside the default that it stands for, an include
         # that spells out what the sections say anyway. To run it once, silently, would leave its author with
         # fewer cells than were written down.
-        if cell.id in cells:
+        if cell.id in cells and not draft.errors:
             where = _differing(point, points[cell.id]).where
             where = where if where[0] == "grid" else where[:2]
             message = f"gives {_name(point)}, the same cell as {_name(points[cell.id])}; drop one of them"
             errors.append(_error(draft, where, message))
         cells[cell.id], points[cell.id] = cell, point
     return list(cells.values())
+
+
+def _follows(problem: Problem, draft: Draft) -> bool:
+    """Whether a problem may be due to keys that were wrong by themselves, and so are not there."""
+    if not draft.errors:
+        return False
+    of_model = "model.family" in draft.left_out and problem.where[0] == "model"
+    about = (problem.where, *problem.shared)
+    return problem.missing or of_model or any(dotted(where[:2]) in draft.left_out for where in about)
 
 
 def _matched(cell: Cell, match: MatchConfig, sizes: dict[str, Dimensions | ModelError]) -> Cell | list[Problem]:
@@ -389,8 +416,10 @@ def _located(draft: Draft, point: Entry, problem: Problem) -> SuiteError:
     # Of the combination, only the sections that the problem is about tell the reader anything.
     about = {way[0] for way in (where, *problem.shared)}
     rest = {name: setting for name, setting in point.items() if name.partition(".")[0] in about}
-    combination = f", in the combination {_name(rest)}" if len(rest) > len(swept[:1]) else ""
-    return draft.source.place(at).error(problem.message + combination, dotted(at))
+    combination = f"{COMBINATION}{_name(rest)}" if len(rest) > len(swept[:1]) else ""
+    place = draft.source.place(at)
+    message = problem.message if place.line is not None else problem.message.replace(FROM_SUITE, FROM_HERE)
+    return place.error(message + combination, dotted(at))
 
 
 def _error(draft: Draft, where: Where, message: str) -> SuiteError:
