@@ -12,6 +12,7 @@ import typer
 
 from pdebench.cli.data import data
 from pdebench.cli.evaluating import evaluate
+from pdebench.cli.flags import plain_flags
 from pdebench.cli.gate import regress, save_baseline
 from pdebench.cli.importing import import_
 from pdebench.cli.planning import anchors, doctor, list_, plan, schema, validate
@@ -74,6 +75,7 @@ for name, verb in VERBS.items():
 baselines.command(name="save")(save_baseline)
 app.add_typer(baselines, name="baseline")
 app.add_typer(data, name="data")
+plain_flags(app)
 
 
 MOST_ERRORS = 40  # of a suite's, beside the first: whoever has more looks at a few
