@@ -46,6 +46,7 @@ def model_costs(wanted: Mapping[Model, set[Pass]], said: Said = lambda done, of:
 
 
 def _found(models: Share, said: Said) -> dict[Model, ModelCosts]:
+    said(0, len(models))
     models = list(models)
     random.Random(0).shuffle(models)  # a grid goes round its families, and every n-th may be the same slow ones
     processes = max(1, min(len(available_cores()), len(models) // FEWEST))

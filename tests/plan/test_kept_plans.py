@@ -38,7 +38,7 @@ def fail(*arguments: object, **options: object) -> None:
 def test_a_plan_is_read_back_as_it_was_found_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[tuple[int, int]] = []
     first = model_costs(WANTED, lambda done, of: heard.append((done, of)))
-    assert heard == [(1, 2), (2, 2)]
+    assert heard == [(0, 2), (1, 2), (2, 2)]
     monkeypatch.setattr(trace, "trace_step", fail)
     monkeypatch.setattr(cost, "count_one_block", fail)
     again = model_costs(WANTED, lambda done, of: fail())
