@@ -12,7 +12,8 @@ import os
 from pdebench.ops.spectral_coverage import VARIABLE
 from pdebench.plan.devices import DATASHEETS
 from pdebench.plan.roofline import seconds_by_kind
-from pdebench.plan.trace import Operations, trace_step
+from pdebench.plan.step import Operations
+from pdebench.plan.trace import trace_step
 
 TOKENS = 65_536
 SIDES = (16, 32, 64)

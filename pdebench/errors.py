@@ -49,11 +49,13 @@ LONGEST_KEY = 120  # characters of a key in a message
 class SuiteError(PdebenchError):
     """A suite file, a key in it or an override on the command line is wrong.
 
-    Rendered as `file:line: key: what is wrong; what to do`, leaving out what is not known.
+    Rendered as `file:line: key: what is wrong; what to do`, leaving out what is not known. `others` are what else is
+    wrong with the same suite, in the order of its file.
     """
 
     def __init__(self, message: str, *, file: str | None = None, line: int | None = None, key: str | None = None):
         self.message, self.file, self.line, self.key = message, file, line, key
+        self.others: tuple[SuiteError, ...] = ()
         if key and len(key) > LONGEST_KEY:  # of a file that somebody else made
             key = f"{key[:LONGEST_KEY]}…"
         place = "" if file is None else f"{file}:{line}: " if line is not None else f"{file}: "

@@ -13,13 +13,14 @@ import typer
 from pdebench.cli.comparing import compare
 from pdebench.cli.data import data
 from pdebench.cli.evaluating import evaluate
+from pdebench.cli.flags import plain_flags
 from pdebench.cli.gate import regress, save_baseline
 from pdebench.cli.importing import import_
 from pdebench.cli.planning import anchors, doctor, list_, plan, schema, validate
 from pdebench.cli.probing import probe
 from pdebench.cli.results import fit, inspect, report, sample
 from pdebench.cli.running import cancel, run, status, worker
-from pdebench.errors import PdebenchError, printable
+from pdebench.errors import PdebenchError, SuiteError, printable
 
 app = typer.Typer(
     name="pdebench",
@@ -76,7 +77,10 @@ for name, verb in VERBS.items():
 baselines.command(name="save")(save_baseline)
 app.add_typer(baselines, name="baseline")
 app.add_typer(data, name="data")
+plain_flags(app)
 
+
+MOST_ERRORS = 40  # of a suite's, beside the first: whoever has more looks at a few
 
 # what is wrong with a disk or a path of the user's, and with no code
 SAID_BY_SYSTEM = (
@@ -89,8 +93,12 @@ def main() -> Any:
     try:
         return app()
     except PdebenchError as error:
-        said = printable(str(error)).replace("\n", "\\n")  # one sentence, whatever a path or a key has in it
-        print(f"error: {said}", file=sys.stderr)
+        others = error.others if isinstance(error, SuiteError) else ()
+        for one in (error, *others[:MOST_ERRORS]):
+            said = printable(str(one)).replace("\n", "\\n")  # one sentence, whatever a path or a key has in it
+            print(f"error: {said}", file=sys.stderr)
+        if (more := len(others) - MOST_ERRORS) > 0:
+            print(f"error: and {more} more", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if isinstance(error, FileNotFoundError):  # what is missing from the start is said where it is asked for

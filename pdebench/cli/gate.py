@@ -46,8 +46,9 @@ def regress(
     """Say whether HEAD is slower, larger, different or worse than another revision, and how sure that is.
 
     Deterministic quantities must be equal, measured ones not worse by `--effect`, losses over seeds neither. Stops as
-    soon as all is clear. Leaves a core to the rest of the machine. Exit status: 0 pass, 1 worse or changed, 2 wrong
-    use, 3 inconclusive or not comparable, 4 a cell failed.
+    soon as all is clear. Leaves a core to the rest of the machine. Once the first cell has run it says how many pairs
+    fit and what they can find; minutes in which no pair fits are wrong use. Exit status: 0 pass, 1 worse or changed,
+    2 wrong use, 3 inconclusive or not comparable, 4 a cell failed.
 
     Example: `pdebench regress nightly --against main --max-minutes 15`
     """

@@ -6,11 +6,14 @@ import gc
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdebench.errors import FOREIGN, PdebenchError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pdebench.data.source import Source
     from pdebench.registry import Registry
 
@@ -18,6 +21,7 @@ Rows = list[dict[str, Any]]
 
 RESOLUTIONS = (256, 512)  # pixels of the images whose latents, an eighth of the side, a backbone sees
 PATCH = 2
+_LARGEST = 2**20  # bytes of a family's rows in the cache
 
 
 def suites() -> Rows:
@@ -34,39 +38,59 @@ def suites() -> Rows:
 def models(shell: str = "dit") -> Iterator[dict[str, Any]]:
     """Every family at every size, at 256 and 512 px: see `models_of`; a family's rows as soon as they are counted.
 
-    One of another package that cannot be had or counted is a row with `failed`, why. Leaves PyTorch with one thread.
+    One of another package that cannot be had or counted is a row with `failed`, why.
     """
-    gc.disable()  # an eighth of the time, mostly while torch is imported, and there is next to no garbage
-    try:
-        import torch
+    from pdebench.models.registry import FAMILIES
 
-        from pdebench.models.registry import FAMILIES
-
-        torch.set_num_threads(1)  # there is nothing to compute: more of them would only wait, and get in the way
-        for name in FAMILIES:
-            try:
-                yield from models_of(name, shell)
-            except FOREIGN as error:  # another package's mixer may fail in any way
-                if name in FAMILIES.built_in:
-                    raise
-                said = str(error) if isinstance(error, PdebenchError) else f"{type(error).__name__}: {error}"
-                yield {"family": name, "failed": said}
-    finally:
-        gc.enable()
+    for name in FAMILIES:
+        try:
+            yield from models_of(name, shell)
+        except FOREIGN as error:  # another package's mixer may fail in any way
+            if name in FAMILIES.built_in:
+                raise
+            said = str(error) if isinstance(error, PdebenchError) else f"{type(error).__name__}: {error}"
+            yield {"family": name, "failed": said}
 
 
 def models_of(name: str, shell: str = "dit") -> Rows:
     """A family at every size, at 256 and 512 px, counted on the meta device, in a shell of `shell_options.PRESETS`.
 
     Patch 2 of latents of 32 x 32 x 4 and 64 x 64 x 4 and 1000 classes, as in DiT's tables, without a learned variance.
+    What was counted before is read from the user's cache. Leaves PyTorch, where it is needed, with one thread.
     """
+    from pdebench.files.seal import read_sealed
     from pdebench.models.registry import FAMILIES
     from pdebench.models.shell_options import ShellOptions
     from pdebench.models.sizes import SIZES
+    from pdebench.plan.cost_cache import entry_of, keep_entry
+
+    family = FAMILIES[name]
+    around = ShellOptions.model_validate({"preset": shell}).changes(family)
+    build = {"input_size": RESOLUTIONS[0] // 8, "shell": around}
+    path = entry_of(f"{name}-{next(iter(SIZES))}/{PATCH}", build, "lists", list(SIZES), Path(__file__).read_text())
+    if path is not None and (found := read_sealed(path, _LARGEST)) is not None and isinstance(found.get("rows"), list):
+        return list(found["rows"])
+    gc.disable()  # an eighth of the time, mostly while torch is imported, and there is next to no garbage
+    try:
+        rows = _counted(name, around)
+    finally:
+        gc.enable()
+    if path is not None:
+        keep_entry(path, {"rows": rows})
+    return rows
+
+
+def _counted(name: str, around: dict[str, Any]) -> Rows:
+    """The rows of a family that were not counted before."""
+    import torch
+
+    from pdebench.models.registry import FAMILIES
+    from pdebench.models.sizes import SIZES
     from pdebench.plan.cost import count_one_block
 
+    torch.set_num_threads(1)  # there is nothing to compute: more of them would only wait, and get in the way
     family, rows = FAMILIES[name], []
-    options, around = family.options(), ShellOptions.model_validate({"preset": shell}).changes(family)
+    options = family.options()
     for size in SIZES:
         depth, width, heads, _ = family.dimensions(size, options)
         for resolution in RESOLUTIONS:
@@ -86,7 +110,7 @@ def models_of(name: str, shell: str = "dit") -> Rows:
                     "macs": cost.macs,
                     "mixer": family.summary,
                     "paper": family.paper,
-                    "options": options.model_dump(),
+                    "options": options.model_dump(mode="json"),
                     "shell": around,
                 }
             )
@@ -157,14 +181,34 @@ def print_rows(rows: Rows) -> None:
     Console().print(table)
 
 
+def counted(rows: Iterable[dict[str, Any]], said: Callable[[int, int], None]) -> Iterator[dict[str, Any]]:
+    """The same rows; `said` is told of how many of how many families they are."""
+    from pdebench.models.registry import FAMILIES
+
+    seen: dict[str, None] = {}
+    said(0, len(FAMILIES))
+    for row in rows:
+        seen[row["family"]] = None
+        said(len(seen), len(FAMILIES))
+        yield row
+
+
 def print_models(rows: Iterable[dict[str, Any]], shell: str = "dit") -> None:
     """`models(shell)` as a table a family, each printed as soon as it is counted."""
     from rich.console import Console
+
+    from pdebench.terminal.bar import bar
+
+    console = Console(highlight=False)
+    with bar("counting", "families", after=1.0, console=console) as said:
+        _print_models(console, counted(rows, said), shell)
+
+
+def _print_models(console: Console, rows: Iterable[dict[str, Any]], shell: str) -> None:
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
     console.print(
         f"Patch {PATCH}, 1000 classes, no learned variance; latents of 32 x 32 x 4 for 256 px, of 64 x 64 x 4 for "
         "512 px. Parameters in millions; GMACs are billions of multiply-accumulates an image (1 MAC = 2 FLOPs)."

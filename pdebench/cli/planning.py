@@ -40,13 +40,16 @@ def validate(
     override: SetOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
-    """Check a suite and count its cells; nothing is run.
+    """Check a suite and its data, and count its cells; nothing is run.
+
+    All that is wrong is said at once, a line each with file, line and key. Data have to be there, at the side that is
+    asked for; a relative path begins at the suite's file, one of `--set` at the current folder.
 
     Example: `pdebench validate my_suite.yaml`
     """
     from pdebench.suite.load import load_suite
 
-    study = load_suite(suite, override)
+    study = load_suite(suite, override, with_data=True)
     cells = study.planned()
     sizes = {} if study.about_sizes is None else {"sizes": study.about_sizes}
     if as_json:
@@ -81,8 +84,11 @@ def plan(
     from pdebench.plan.suite_plan import make_plan
     from pdebench.plan.text import print_plan
     from pdebench.suite.load import load_suite
+    from pdebench.terminal.bar import bar
 
-    made = make_plan(load_suite(suite, override, results), device.value)
+    study = load_suite(suite, override, results)
+    with bar("counting", "models", after=1.0) as said:
+        made = make_plan(study, device.value, said)
     written = None if results is None else made.write(results)
     if as_json:
         typer.echo(json.dumps(made.as_json(), indent=1))
@@ -110,20 +116,25 @@ def list_(
 ) -> None:
     """List suites, models, data sets, metrics or tasks.
 
-    Of models: every family and size with its parameters and multiply-accumulates at 256 and 512 px, counted as the
-    list is made, in DiT's shell or another.
+    Of models: every family and size with its parameters and multiply-accumulates at 256 and 512 px, counted the
+    first time that they are listed, in DiT's shell or another.
 
     Example: `pdebench list models --shell lightning`
     """
-    from pdebench.cli.listing import LISTS, models, print_models, print_rows
+    from pdebench.cli.listing import LISTS, counted, models, print_models, print_rows
     from pdebench.models.shell_options import PRESETS
+    from pdebench.terminal.bar import bar
 
     if shell not in PRESETS:
         raise ModelError(f"--shell: there is no shell '{shell}'; {did_you_mean(shell, PRESETS)}")
     if what is Listed.models and not as_json:
         print_models(models(shell), shell)
         return
-    rows = list(models(shell)) if what is Listed.models else LISTS[what.value]()
+    if what is Listed.models:
+        with bar("counting", "families", after=1.0) as said:
+            rows = list(counted(models(shell), said))
+    else:
+        rows = LISTS[what.value]()
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     else:

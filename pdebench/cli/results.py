@@ -139,17 +139,24 @@ def fit(
 
 
 def sample(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A cell's checkpoint.safetensors.")],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(metavar="CHECKPOINT", help="A cell's checkpoint.safetensors, or those of several.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
             help="NAME.png: one picture; NAME.npz: ADM's file of samples; else a folder of PNGs. Of clips NAME.webp: "
-            "one picture that moves; else a folder of folders of frames. Default: samples.png, of clips samples.webp.",
+            "one picture that moves; else a folder of folders of frames. Default: samples.png, of clips samples.webp. "
+            "Of several checkpoints each gets its cell in the name.",
         ),
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Images or clips. Default: 64, of clips 16.")] = None,
     label: Annotated[
-        list[int], typer.Option(min=0, help="Class of the images; several take turns. Default: all classes in turn.")
+        list[str],
+        typer.Option(
+            metavar="CLASS",
+            help="Number or name of a class, such as `3` or `cat`; repeatable, and they take turns. Default: all.",
+        ),
     ] = [],  # noqa: B006
     proportional: Annotated[
         bool, typer.Option("--proportional", help="Classes as frequent as in the set that it was trained on.")
@@ -188,7 +195,7 @@ def sample(
     ] = None,
     device: Annotated[list[str], typer.Option(help="cuda:0, cpu; repeatable. Default: all GPUs, else the CPU.")] = [],  # noqa: B006
 ) -> None:
-    """Generate images from a trained cell; latents are decoded.
+    """Generate images from trained cells; latents are decoded.
 
     The options of sampling are those of a suite's `evaluate:`, by the same names. Images go to disk as they are drawn:
     the same command goes on after an interruption, and ends with the same images.
@@ -196,16 +203,18 @@ def sample(
     Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`, or with
     `--sampler dopri5 --tolerance 1e-4`, or with `--count 50000 --out samples.npz`
     """
-    from pdebench.run.sampling import sample_checkpoint
+    from pdebench.run.sampling import names_apart, sample_checkpoint
 
-    with bar("sampling", "batches") as said:
-        page = sample_checkpoint(
-            checkpoint, out, count=count, labels=label, proportional=proportional, seed=seed, autoencoder=autoencoder,
-            devices=device, said=said, sampler=sampler, nfe=nfe, tolerance=tolerance, diffusion=diffusion,
-            time_shift=time_shift, guidance=guidance, guidance_channels=guidance_channels,
-            guidance_interval=guidance_interval,
-        )  # fmt: skip
-    typer.echo(f"wrote {page}")
+    names = names_apart(checkpoints)
+    for checkpoint, called in zip(checkpoints, names, strict=True):
+        with bar(f"sampling {called}".rstrip(), "batches") as said:
+            page = sample_checkpoint(
+                checkpoint, out, called=called, count=count, labels=label, proportional=proportional, seed=seed,
+                autoencoder=autoencoder, devices=device, said=said, sampler=sampler, nfe=nfe, tolerance=tolerance,
+                diffusion=diffusion, time_shift=time_shift, guidance=guidance, guidance_channels=guidance_channels,
+                guidance_interval=guidance_interval,
+            )  # fmt: skip
+        typer.echo(f"wrote {page}")
 
 
 def inspect(

@@ -39,7 +39,7 @@ class Where(StrEnum):
 
 def run(
     suite: SuiteArgument,
-    results: Annotated[Path | None, typer.Option(help="Results folder. Default: results/<suite>.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Results folder. Default: results/SUITE.")] = None,
     override: SetOption = [],  # noqa: B006 (typer reads it, nobody writes it)
     retry: Annotated[Retry | None, typer.Option(help="`failed`: also run cells again that failed.")] = None,
     workers: Annotated[

@@ -108,8 +108,8 @@ def noise(seconds: float = 20.0) -> Iterator[Check]:
     import numpy as np
 
     from pdebench.measure.timing_stability import probe
-    from pdebench.stats.ranks import paired
-    from pdebench.stats.regression import LAST, POWER, Rule
+    from pdebench.regress.forecast import smallest_effect
+    from pdebench.stats.regression import Rule
 
     try:
         with a_core_left():  # as a gate measures
@@ -122,9 +122,7 @@ def noise(seconds: float = 20.0) -> Iterator[Check]:
         text = f"{name}: half of {len(samples)} samples within {100 * (q3 - q1) / median:.1f}%, the worst "
         yield Check("noise", "ok", f"{text}{max(samples) / median:.2f} times the median")
     rule = Rule()
-    pairs = np.resize(found.pairs(), GATE_PAIRS)
-    margin = float(np.quantile(paired(pairs).margins(rule.alpha * LAST / 3), POWER, method="higher"))
-    effect = float(np.expm1(np.log1p(rule.tolerance) + margin))
+    effect = smallest_effect(found.pairs(), GATE_PAIRS, rule, 3)
     text = f"about {effect:.1%} is the least slowdown that a gate of 10 minutes and three cells finds here"
     if effect > rule.effect:
         yield Check("regress", "warning", text, f"more minutes, a quieter machine, or --effect {100 * effect:.0f}")

@@ -14,7 +14,7 @@ from pdebench.models.backbone_cost import backbone_cost
 from pdebench.suite.build import IMAGES, resolved
 
 if TYPE_CHECKING:
-    from pdebench.plan.cost import CountedCost
+    from pdebench.plan.counted import CountedCost
 
 TOLERANCE = 1e-3
 """MACs by hand are within this share of those counted: a formula may leave a vector's product out, a whole one not."""

@@ -33,7 +33,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,8 +41,8 @@ from torch import Tensor, nn
 from pdebench.models.backbone import create_model
 from pdebench.models.registry import parse_name
 from pdebench.ops.operand import Handle, Handles, Macs
+from pdebench.plan.counted import CountedCost
 from pdebench.plan.counting.graph import GraphNode, operations
-from pdebench.plan.counting.kinds import KINDS, kind_of
 from pdebench.plan.counting.table import HANDLES
 
 if TYPE_CHECKING:
@@ -68,30 +67,6 @@ _FREE = {
 }  # fmt: skip
 _OURS = "pdebench"  # the package whose functions in Python have handles here
 _FREE_OF_OURS = {"prim::PythonOp.Reorder"}
-
-
-@dataclass(frozen=True)
-class CountedCost:
-    """MACs of one forward pass for one image, by kind of operation, and what was left uncounted with its calls."""
-
-    by_kind: dict[str, int]
-    uncounted: dict[str, int]
-
-    @property
-    def macs(self) -> int:
-        """All counted MACs of one image's forward pass."""
-        return sum(self.by_kind.values())
-
-    def of_kinds(self) -> dict[str, int]:
-        """The MACs of every kind in KINDS: linear, attention, fft, scan, conv and pointwise."""
-        found = dict.fromkeys(KINDS, 0)
-        for name, macs in self.by_kind.items():
-            found[kind_of(name)] += macs
-        return found
-
-    def flops_train_step(self, batch_size: int) -> int:
-        """FLOPs of one optimiser step: 3 x 2 x MACs x batch (backward costs two forwards; no recomputation)."""
-        return 3 * 2 * self.macs * batch_size
 
 
 def count(model: Backbone, depth: int | None = None, handles: Handles | None = None) -> CountedCost:

@@ -19,34 +19,32 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pdebench
 from pdebench.data import registry
 from pdebench.data.cache import cache_folder
 from pdebench.files.seal import read_sealed, write_sealed
 from pdebench.models.package_code import digests_of
+from pdebench.plan.counted import CountedCost
 from pdebench.suite.build import build_of, resolved
 from pdebench.suite.config import Cell
 from pdebench.system.descendants import with_its_parent
 from pdebench.tasks.registry import TASKS
-
-if TYPE_CHECKING:
-    from pdebench.plan.cost import CountedCost
 
 _LARGEST = 2**20  # bytes of an entry, which has some hundred
 
 
 def cached_cost(name: str, build: Mapping[str, Any]) -> tuple[CountedCost, int]:
     """Cost and parameters of `create_model(name, **build)`, from the cache where they were counted before."""
-    from pdebench.plan.cost import CountedCost, count_by_name
+    from pdebench.plan.cost import count_by_name
 
     path = _entry(name, build)
     if path is not None and (found := _kept(path)) is not None:
         return CountedCost(found["by_kind"], found["uncounted"]), found["params"]
     cost, params = count_by_name(name, **build)
     if path is not None:
-        _keep(path, {"by_kind": cost.by_kind, "uncounted": cost.uncounted, "params": params})
+        keep_entry(path, {"by_kind": cost.by_kind, "uncounted": cost.uncounted, "params": params})
     return cost, params
 
 
@@ -70,6 +68,21 @@ def count_ahead(cells: Iterable[Cell]) -> None:
 
 def _entry(name: str, build: Mapping[str, Any]) -> Path | None:
     """Where a model's count is kept; None where it cannot be told what it depends on."""
+    return entry_of(name, build, "counts")
+
+
+def entry_of(name: str, build: Mapping[str, Any], room: str, *more: Any) -> Path | None:
+    """Where what is found of a model is kept, in a folder of the cache.
+
+    Args:
+        name: FAMILY-SIZE/PATCH.
+        build: further arguments of `create_model`.
+        room: the folder's name.
+        more: what else it depends on, plain data.
+
+    Returns:
+        The path; None where it cannot be told what it depends on.
+    """
     try:
         family, dimensions, _, options = resolved(name, build)
         sources = digests_of(family)
@@ -79,9 +92,9 @@ def _entry(name: str, build: Mapping[str, Any]) -> Path | None:
     if None in sources:
         return None
     model = [name, dict(build), list(dimensions), options.model_dump(mode="json"), family.mixer, repr(family.shell)]
-    about = [_source(), sources, [_version(one) for one in ("torch", "opt_einsum")], model]
+    about = [_source(), sources, [_version(one) for one in ("torch", "opt_einsum")], model, *more]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
-    return folder / "counts" / f"{digest}.json"
+    return folder / room / f"{digest}.json"
 
 
 def _kept(path: Path) -> Any:
@@ -89,7 +102,8 @@ def _kept(path: Path) -> Any:
     return read_sealed(path, _LARGEST)
 
 
-def _keep(path: Path, found: dict[str, Any]) -> None:
+def keep_entry(path: Path, found: Mapping[str, Any]) -> None:
+    """Write what was found of a model."""
     with contextlib.suppress(OSError):  # a full or read-only disk costs the next cell a second
         path.parent.mkdir(parents=True, exist_ok=True)
         write_sealed(path, found)

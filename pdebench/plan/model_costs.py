@@ -12,83 +12,47 @@ import random
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from subprocess import DEVNULL, PIPE
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pdebench.plan.kept import Model, ModelCosts, Pass, keep, kept
 from pdebench.system.descendants import with_its_parent
 from pdebench.system.slots import available_cores
-
-if TYPE_CHECKING:
-    from pdebench.plan.cost import CountedCost
-    from pdebench.plan.trace import TrainingStep
 
 # To begin costs a process about what six models do.
 FEWEST = 8
 
 
-class Model(NamedTuple):
-    """A model to look at.
-
-    Attributes:
-        name: FAMILY-SIZE/PATCH.
-        build: further arguments of `create_model`, as pairs.
-    """
-
-    name: str
-    build: tuple[tuple[str, Any], ...]
-
-
-class Pass(NamedTuple):
-    """A batch to trace a model's training step with.
-
-    Attributes:
-        batch_size: images.
-        precision: `fp32` or `bf16`.
-        task: what is learned.
-        device: whose roads in Fourier space are taken, `cpu` or `cuda`.
-        capability: the first digit of a GPU's compute capability.
-    """
-
-    batch_size: int
-    precision: str
-    task: str = "generation"
-    device: str = "cpu"
-    capability: int = 0
-
-
-class ModelCosts(NamedTuple):
-    """What was found of one model.
-
-    Attributes:
-        cost: of one image's forward pass.
-        params: parameters.
-        steps: traced, of each batch.
-    """
-
-    cost: CountedCost
-    params: int
-    steps: dict[Pass, TrainingStep]
-
-
 Share = list[tuple[Model, set[Pass]]]
+Said = Callable[[int, int], None]
 
 
-def model_costs(wanted: Mapping[Model, set[Pass]]) -> dict[Model, ModelCosts]:
-    """Count each model, and trace it with each batch.
+def model_costs(wanted: Mapping[Model, set[Pass]], said: Said = lambda done, of: None) -> dict[Model, ModelCosts]:
+    """Count each model, and trace it with each batch; what was found before is read from the cache.
 
     Other processes help where that pays; what becomes of them changes how long this takes, and nothing else.
+
+    Args:
+        wanted: models and their batches.
+        said: told about how many of how many models that are not in the cache are done.
 
     Raises:
         ModelError: a model that cannot be built.
     """
-    models = list(wanted.items())
+    before = {model: found for model, passes in wanted.items() if (found := kept(model, passes)) is not None}
+    models = [(model, passes) for model, passes in wanted.items() if model not in before]
+    return before | (_found(models, said) if models else {})
+
+
+def _found(models: Share, said: Said) -> dict[Model, ModelCosts]:
+    said(0, len(models))
+    models = list(models)
     random.Random(0).shuffle(models)  # a grid goes round its families, and every n-th may be the same slow ones
     processes = max(1, min(len(available_cores()), len(models) // FEWEST))
     with ExitStack() as stack:
         helpers = [stack.enter_context(_helper(models[i::processes])) for i in range(1, processes)]
-        found = _look_at(models[::processes])
+        found = _look_at(models[::processes], lambda done: said(min(done * processes, len(models)), len(models)))
         for helper in helpers:
             found |= _answer(helper)
     return found | _look_at([(model, passes) for model, passes in models if model not in found])
@@ -129,7 +93,7 @@ def help_out() -> None:
     pickle.dump(found, sys.stdout.buffer)
 
 
-def _look_at(share: Share) -> dict[Model, ModelCosts]:
+def _look_at(share: Share, said: Callable[[int], None] = lambda done: None) -> dict[Model, ModelCosts]:
     gc.disable()  # as in `listing.py`: there is next to no garbage
     try:
         from pdebench.plan.cost import count_one_block
@@ -143,6 +107,8 @@ def _look_at(share: Share) -> dict[Model, ModelCosts]:
                 cost, params = count_one_block(model.name, **build)
                 steps = {one: trace_step(model.name, **one._asdict(), **build) for one in sorted(passes)}
                 found[model] = ModelCosts(cost, params, steps)
+                keep(model, found[model])
+                said(len(found))
         return found
     finally:
         gc.enable()

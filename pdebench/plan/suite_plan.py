@@ -11,22 +11,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pdebench.data import registry
 from pdebench.errors import ResultsError
 from pdebench.plan.devices import DATASHEETS, Device
-from pdebench.plan.model_costs import Model, Pass, model_costs
+from pdebench.plan.kept import Model, Pass
+from pdebench.plan.model_costs import Said, model_costs
 from pdebench.plan.probe import this_device
 from pdebench.plan.roofline import Rates, seconds_by_kind
+from pdebench.plan.step import TrainingStep
 from pdebench.results.store import PREDICTIONS, as_json, write_own
 from pdebench.suite.build import build_of, input_size_of
 from pdebench.suite.config import Cell
 from pdebench.suite.load import Suite
 from pdebench.tasks.registry import TASKS
-
-if TYPE_CHECKING:
-    from pdebench.plan.trace import TrainingStep
 
 THIS = "this"
 
@@ -116,12 +115,13 @@ def device_names() -> tuple[str, ...]:
     return (THIS, *DATASHEETS)
 
 
-def make_plan(suite: Suite, device: str) -> Plan:
+def make_plan(suite: Suite, device: str, said: Said = lambda done, of: None) -> Plan:
     """Predict every cell of a suite on a device; nothing is trained, and no data is read.
 
     Args:
         suite: what to plan.
         device: one of `device_names()`.
+        said: told how many of how many models are looked at.
 
     Raises:
         CalibrationError: `this` cannot be probed.
@@ -130,7 +130,7 @@ def make_plan(suite: Suite, device: str) -> Plan:
     """
     cells = suite.planned()
     target = _device(suite, cells, device)
-    return Plan(suite, target, tuple(_predictions(cells, target)))
+    return Plan(suite, target, tuple(_predictions(cells, target, said)))
 
 
 def _device(suite: Suite, cells: Sequence[Cell], key: str) -> Device:
@@ -140,7 +140,7 @@ def _device(suite: Suite, cells: Sequence[Cell], key: str) -> Device:
     return this_device([cell.train.precision for cell in cells], None if limit is None else int(limit * 1e9))
 
 
-def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
+def _predictions(cells: Sequence[Cell], device: Device, said: Said) -> Iterator[Prediction]:
     """In the cells' order; what cells have in common, such as seeds, is counted once."""
     classes = cache(registry.class_count)
     models = [_asked(cell, classes(cell.data, TASKS[cell.task].target), device) for cell in cells]
@@ -148,7 +148,7 @@ def _predictions(cells: Sequence[Cell], device: Device) -> Iterator[Prediction]:
     for model, training, sampled, sampling in models:
         wanted.setdefault(model, set()).update([training] if training is not None else [])
         wanted.setdefault(sampled, set()).update([sampling] if sampling is not None else [])
-    found_of = model_costs(wanted)
+    found_of = model_costs(wanted, said)
     for cell, (model, training, sampled, sampling) in zip(cells, models, strict=True):
         train, evaluate, found = cell.train, cell.evaluate, found_of[model]
         cost, rates = found.cost, _rates(cell, device)

@@ -27,8 +27,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,64 +42,13 @@ from pdebench.ops.operand import Handles
 from pdebench.ops.spectral_coverage import KERNEL, planned_for
 from pdebench.plan.counting.dispatched import arithmetic
 from pdebench.plan.counting.table import HANDLES
+from pdebench.plan.step import Operation, Operations, TrainingStep
 from pdebench.tasks.registry import TASKS
 
 BUILT = 2  # blocks of the model that is run, or turns of blocks that differ
 # AdamW reads weight, gradient and two moments and writes all but the gradient; the average reads two and writes one;
 # the norm of the gradient reads it, and clipping reads and writes it.
 OPTIMISER_PASSES = 7 + 3 + 1 + 2
-
-
-class Operation(NamedTuple):
-    """What one operation does: `linear`, `attention`, `fft`, `scan`, `conv` or `pointwise`."""
-
-    kind: str
-    name: str
-    flops: float
-    bytes: int
-
-
-Operations = Counter[Operation]
-
-
-@dataclass(frozen=True)
-class TrainingStep:
-    """One training step of one batch.
-
-    Attributes:
-        forward: operations of the forward pass and the loss, with how often each runs.
-        backward: those of the backward pass.
-        optimiser: those of AdamW, the average of the weights and the gradient's norm.
-        gradient_bytes: of all gradients.
-        parameter_bytes: float32 weights, the average of them and AdamW's two moments: held throughout.
-        held_bytes: what autograd keeps for backward when the forward pass has ended.
-        working_bytes: the most that a pass holds beside `parameter_bytes`: activations, gradients, temporaries.
-        road: by which its mixers' products in Fourier space are computed, where they have any of two axes.
-    """
-
-    forward: Operations
-    backward: Operations
-    optimiser: Operations
-    gradient_bytes: int
-    parameter_bytes: int
-    held_bytes: int
-    working_bytes: int
-    road: str | None
-
-    @property
-    def operations(self) -> Operations:
-        """All of the step's."""
-        return self.forward + self.backward + self.optimiser
-
-    @property
-    def peak_bytes(self) -> int:
-        """Predicted peak memory of training, from the second step on."""
-        return self.parameter_bytes + self.working_bytes
-
-    @property
-    def bytes_moved(self) -> int:
-        """Bytes read and written by all operations."""
-        return sum(operation.bytes * count for operation, count in self.operations.items())
 
 
 def trace_step(

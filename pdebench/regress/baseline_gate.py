@@ -23,13 +23,14 @@ from pdebench.measure.timing_stability import PROBE_SECONDS, PROBES, TimingStabi
 from pdebench.regress import baseline as store
 from pdebench.regress import gates
 from pdebench.regress.baseline import Baseline, StoredCell
+from pdebench.regress.forecast import CONFIRMING, DISTURBANCE
 from pdebench.regress.history import levels
 from pdebench.regress.metrics import UNCALIBRATED, costs, measured, same_measure
 from pdebench.regress.outcome import GateFinding, GateOutcome
 from pdebench.regress.revision import Revision, here
 from pdebench.regress.revision_gate import SEED, make_plan
 from pdebench.regress.samples import ProcessSample
-from pdebench.regress.sequential_test import CONFIRMING, DISTURBANCE, Say
+from pdebench.regress.sequential_test import Say
 from pdebench.stats import ranks
 from pdebench.stats.ranks import Shift
 from pdebench.stats.regression import Evidence, Rule, judge
@@ -83,7 +84,7 @@ def rounds(
         for cell in cells:
             session.run(cell, run)
         took, count = clock() - began, count + 1
-        say(f"round {count}: {len(cells)} cells, {took:.0f} s")
+        say(f"round {count}: {len(cells)} cell{'s' * (len(cells) != 1)}, {took:.0f} s")
 
 
 def take(
@@ -204,7 +205,7 @@ def speeds_of(
     worse = list(dict.fromkeys(t[0] for t, j in zip(tests, judgements, strict=True) if j.verdict == "regression"))
     again = Session()
     if worse:
-        say(f"a rerun of {len(worse)} cells, to confirm")
+        say(f"a rerun of {len(worse)} cell{'s' * (len(worse) != 1)}, to confirm")
         rounds(again, worse, run, look or _probe, deadline=deadline, clock=clock, say=say)
     tolerance = float(np.log1p(rule.tolerance))
     for (cell, column), seen, judgement in zip(tests, evidence, judgements, strict=True):

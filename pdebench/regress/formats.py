@@ -69,10 +69,14 @@ def junit(outcome: GateOutcome, path: Path) -> None:
         skipped=str(found.count("skipped")),
         time=f"{outcome.seconds:.1f}",
     )
+    properties = ElementTree.SubElement(suite, "properties")
+    ElementTree.SubElement(properties, "property", name="verdict", value=outcome.verdict)
+    ElementTree.SubElement(properties, "property", name="exit_code", value=str(outcome.exit_code))
     for finding, kind in zip(outcome.findings, found, strict=True):
         case = ElementTree.SubElement(suite, "testcase", classname=_legal(finding.cell), name=_legal(_name(finding)))
         if kind is not None:
-            ElementTree.SubElement(case, kind, message=_legal(finding.message), type=finding.verdict)
+            word = "inconclusive: " if kind == "skipped" else ""  # readers of JUnit show no type of what was skipped
+            ElementTree.SubElement(case, kind, message=_legal(word + finding.message), type=finding.verdict)
         else:
             ElementTree.SubElement(case, "system-out").text = _legal(finding.message)
     ElementTree.indent(suite)

@@ -18,14 +18,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pdebench.regress.metrics import costs, same_measure
+from pdebench.regress.forecast import CONFIRM_BLOCKS, CONFIRMING, DISTURBANCE, Forecast
+from pdebench.regress.metrics import costs, same_measure, words
+from pdebench.regress.outcome import percent, share
 from pdebench.regress.samples import ABBA, BAAB, CellSamples, Measure, Side, Test
 from pdebench.stats import ranks
 from pdebench.stats.regression import LAST, LATE, Judgement, Rule, judge, looks
-
-CONFIRMING = 0.2  # of the time, kept for a rerun while there may be something to confirm
-CONFIRM_BLOCKS = (3, 10)  # fewest and most of a rerun: with fewer than three nothing could be confirmed
-DISTURBANCE = 1.5  # a block is started if it would still be in time when it took so much longer than the last
 
 Say = Callable[[str], None]
 
@@ -70,15 +68,29 @@ def run_sequential_test(
         seconds: to spend; a process that runs is not cut short, and something that failed is rerun in any case.
         seed: of the order within blocks.
         clock: seconds that pass; a replay has its own.
-        say: told how it goes.
+        say: told how it goes; first what the time can show.
+
+    Raises:
+        PdebenchError: not one pair fits into the time.
     """
     began = clock()
     measured = SequentialTest({name: CellSamples(name) for name in (*timed, *once)})
     random = np.random.default_rng(seed)
-    for cell in measured.cells.values():
-        say(f"{cell.name}: once on either side")
+    told = False
+    for place, cell in enumerate(measured.cells.values(), 1):
+        say(f"{cell.name}: once on either side, {place} of {len(measured.cells)}")
         for side in ("base", "head"):
             cell.run(measure, side)
+        last = place == len(measured.cells)
+        seen = _forecast(measured, timed, seconds, clock() - began)
+        if seen is None:
+            continue
+        # first processes are slow, and others may be quicker: half of it decides until all are known
+        if not (seen if last else _forecast(measured, timed, seconds, clock() - began, 0.5) or seen).fits:
+            raise seen.too_short(rule)
+        if last or not told:
+            say(seen.sentence(rule))
+        told = True
     ran = [measured.cells[name] for name in timed if measured.cells[name].failure is None]
     measured.tests = [Test(cell.name, column) for cell in ran for column in _columns(cell)]
     if measured.tests:
@@ -98,6 +110,25 @@ def run_sequential_test(
     return measured
 
 
+def _forecast(
+    measured: SequentialTest, timed: Sequence[str], seconds: float, spent: float, factor: float = 1.0
+) -> Forecast | None:
+    """How far the time goes, by the cells that ran; those to come take `factor` of what these took on average.
+
+    None where nothing is timed, so far.
+    """
+    whole = [cell for cell in measured.cells.values() if cell.failure is None and all(cell.samples.values())]
+    to_come = [cell for cell in measured.cells.values() if cell.failure is None and not all(cell.samples.values())]
+    known = {cell.name: _columns(cell) for cell in whole if cell.name in timed}
+    if not any(known.values()):
+        return None
+    mean = factor * float(np.mean([measured.cells[name].seconds for name in known]))
+    coming = [cell.name for cell in to_come if cell.name in timed]
+    blocks = [factor * measured.cells[name].seconds for name, columns in known.items() if columns]
+    tests = sum(map(len, known.values())) * (len(known) + len(coming)) // len(known)
+    return Forecast(seconds, spent + len(to_come) * mean / 2, [*blocks, *(mean for _ in coming)], tests)
+
+
 def _columns(cell: CellSamples) -> list[str]:
     """The measured columns that both sides have, measured alike."""
     base, head = (samples[0].values for samples in cell.samples.values())
@@ -115,7 +146,7 @@ class _Race:
         self.measured, self.measure, self.rule, self.random, self.clock, self.say = (
             measured, measure, rule, random, clock, say,
         )  # fmt: skip
-        self.open = list(cells)
+        self.open, self.end = list(cells), end
         self.cells, self.count = len(cells), len(measured.tests)
         round_seconds = sum(cell.seconds for cell in cells)
         self.shares = looks(2 * int((end - clock()) / round_seconds))
@@ -134,7 +165,11 @@ class _Race:
                 blocks = _pairs(cell)
                 if blocks in self.shares:
                     self._look(cell, self.shares[blocks])
-                self.say(f"{cell.name}: {blocks} pairs; {len(self.open)} of {self.cells} cells are not clear yet")
+                left = max(0.0, self.end - self.clock())
+                self.say(
+                    f"{cell.name}: {blocks} pairs, {_so_far(cell, self.rule)}; {len(self.open)} of {self.cells} "
+                    f"cell{'s' * (self.cells != 1)} not clear yet; {left / 60:.1f} minutes left"
+                )
 
     def look(self, share: float) -> None:
         """A look at all that is not clear yet."""
@@ -180,6 +215,15 @@ def _confirm(
         for test in worse:
             if test.cell == name and fresh.get(test.column) and cell.failure is None:
                 test.confirmation = ranks.paired(fresh[test.column]).p_above(float(np.log1p(rule.tolerance)))
+
+
+def _so_far(cell: CellSamples, rule: Rule) -> str:
+    """The column that costs most more, with bounds that hold of this look alone."""
+    shifts = {column: ranks.paired(found) for column, found in cell.differences.items() if found}
+    column, shift = max(shifts.items(), key=lambda one: one[1].estimate)
+    low, high = (percent(share(bound)) for bound in (shift.lower(rule.alpha), shift.upper(rule.alpha)))
+    bounds = "no bounds yet" if "—" in (low, high) else f"{low} to {high}"
+    return f"{words(column)} {percent(share(shift.estimate))} ({bounds})"
 
 
 def _pairs(cell: CellSamples) -> int:

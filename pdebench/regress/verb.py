@@ -110,4 +110,5 @@ def run_save(suite: str, file: Path, seconds: float) -> str:
             say=lambda text: progress.print(text, style="dim", highlight=False, markup=False),
         )  # fmt: skip
     processes = sum(len(cell.units) for cell in made.cells.values())
-    return f"wrote {file}: {made.head[:12]} on {made.about} ({machine}): {len(made.cells)} cells, {processes} processes"
+    cells = f"{len(made.cells)} cell{'s' * (len(made.cells) != 1)}"
+    return f"wrote {file}: {made.head[:12]} on {made.about} ({machine}): {cells}, {processes} processes"

@@ -46,7 +46,8 @@ def adopt(cells: Sequence[Cell], results: Results, say: Callable[[str], None]) -
                 _take(folder, record, name, cell)
                 taken += cell is not None
     if taken:
-        say(f"{taken} cells of this suite that an older pdebench finished are taken over under their new identities")
+        them, are = ("1 cell", "is") if taken == 1 else (f"{taken} cells", "are")
+        say(f"{them} of this suite that an older pdebench finished {are} taken over under a new identity")
 
 
 def _record(folder: Path, results: Results) -> dict[str, Any] | None:

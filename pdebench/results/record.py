@@ -67,6 +67,9 @@ COLUMNS: dict[str, Column] = {
     "family_source": Column("string", "digest of the code of another package's family; null: ours"),
     "channels": Column("Int64", "channels that the model sees: of an image, or of a latent"),
     "classes": Column("Int64", "classes of the images, which a model is conditioned on or tells apart; null: none"),
+    "class_names": Column(
+        "string", "the classes' names by number, JSON; null: none, or more than a table bears (see the checkpoint)"
+    ),
     "train_images": Column("Int64", "images of the training split"),
     "data_checksum": Column(
         "string", "sha256 of the training split", title="the content of the data set", gate="exact"

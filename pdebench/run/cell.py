@@ -36,6 +36,7 @@ from pdebench.models.transfer import at_resolution
 from pdebench.ops.precision import cast_once, resolve_precision
 from pdebench.plan.closed_form_check import disagreement, idle_parameters
 from pdebench.plan.cost_cache import cached_cost
+from pdebench.results.class_names import names_column
 from pdebench.results.store import write_atomic, write_json
 from pdebench.run.checkpoint import write_checkpoint
 from pdebench.run.preflight import refuse_graphs
@@ -117,6 +118,7 @@ def run_cell(
         "flops_train": float(cost.flops_train_step(cell.train.batch_size) * cell.train.steps),
         "channels": build["in_channels"],
         "classes": classes,
+        "class_names": names_column(names),
         "train_images": len(training),
         "val_images": len(held_out),
         "data_checksum": training.checksum,
@@ -168,7 +170,7 @@ def run_cell(
         timings["timed_from_step"] = trained.timed_from
         if world.first:
             _write_curve(trained, folder)
-            write_checkpoint(subject, name, build, learner, folder, training.space)
+            write_checkpoint(subject, name, build, learner, folder, training.space, names)
     else:
         subject = model.eval()
     learnt = subject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,25 @@ from pdebench.tasks.registry import TASKS
 
 
 def write_checkpoint(
-    ema: nn.Module, name: str, build: dict[str, Any], learner: Learner, folder: Path, space: Space | None = None
+    ema: nn.Module,
+    name: str,
+    build: dict[str, Any],
+    learner: Learner,
+    folder: Path,
+    space: Space | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> None:
     """The averaged weights, with what `create_model` needs to take them up again and what its task has to know.
 
-    `space` is that of the latents that it was trained on, if any.
+    `space` is that of the latents that it was trained on, if any; `class_names` are those of its classes, by number.
     """
     weights = {key: value.contiguous() for key, value in ema.state_dict().items()}
     about = {"model": name, "build": json.dumps(build), "task": learner.task}
     about |= {key: json.dumps(value) for key, value in learner.about().items()}
     if space is not None:
         about["space"] = json.dumps(asdict(space))
+    if class_names is not None:
+        about["class_names"] = json.dumps(list(class_names))
     with replacing(folder / "checkpoint.safetensors") as file:
         weights_file.save(weights, about, file)
 
@@ -52,6 +60,7 @@ class Checkpoint:
         learner: the task that it was trained for.
         space: of the latents that it was trained on; None: images.
         build: the arguments of `create_model` that made it.
+        class_names: by number; None: it has no classes, or is of before they were kept.
     """
 
     model: Backbone
@@ -59,6 +68,7 @@ class Checkpoint:
     learner: Learner
     space: Space | None = None
     build: Mapping[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] | None = None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -88,6 +98,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise ValueError(f"it was trained for the task {task[:40]!r}, and there is no such task here")
         learner = TASKS[task].recall(about)
         space = space_from(json.loads(about["space"])) if "space" in about else None
+        names = _names(about.get("class_names"))
     except (SafetensorError, OSError, LookupError, ValueError, RuntimeError, TypeError, ArithmeticError) as error:
         if why := refused_by_system(error):
             raise ModelError(f"cannot read the checkpoint {path}: {why}") from None
@@ -100,7 +111,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} holds weights that are NaN or infinite ({len(burst)} of {len(weights)} tensors, {burst[0]} "
             "first): its training diverged, or the file was damaged; train its cell again"
         )
-    return Checkpoint(model.eval(), name, learner, space, build)
+    return Checkpoint(model.eval(), name, learner, space, build, names)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """The names of classes as a file has them.
+
+    Raises:
+        ValueError: they are none.
+    """
+    found = None if text is None else json.loads(text)
+    if found is None:
+        return None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ValueError("the names of its classes are no list of texts")
+    return tuple(found)
 
 
 def _refuse_other_sizes(build: dict[str, Any], weights: dict[str, Tensor]) -> None:

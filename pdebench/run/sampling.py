@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from pdebench.data import image_npz, registry
 from pdebench.data.rows import Rows
-from pdebench.errors import ModelError, ResultsError
+from pdebench.errors import ModelError, ResultsError, did_you_mean
 from pdebench.files.picture import PNG, RIFF, png_grid, webp_grid
 from pdebench.results.store import make_folder, read_config, refuse_unlike, replacing, write_atomic
 from pdebench.run.checkpoint import Checkpoint, read_checkpoint
@@ -37,11 +38,12 @@ def sample_checkpoint(
     out: Path | None,
     *,
     count: int | None = None,
-    labels: Sequence[int] = (),
+    labels: Sequence[int | str] = (),
     proportional: bool = False,
     seed: int = 0,
     autoencoder: str | None = None,
     devices: Sequence[str] = (),
+    called: str = "",
     said: Said = lambda done, of: None,
     **how: Any,
 ) -> Path:
@@ -56,10 +58,11 @@ def sample_checkpoint(
         checkpoint: the file.
         out: what is written; None: `samples.png`, of clips `samples.webp`.
         count: images or clips; None: 64, of clips 16.
-        labels: classes that are drawn in turn; none: all.
+        labels: classes that are drawn in turn, by number or name; none: all. A text of digits is a number.
         proportional: the classes are instead as frequent as in the set that the cell was trained on.
         seed: of the noise.
         autoencoder: what decodes latents; None: what the checkpoint names.
+        called: what tells this checkpoint's `out` from others', put before its suffix.
         devices: that draw; none: all GPUs, else the CPU.
         said: told how many batches are drawn.
         how: keys of the `evaluate:` section of its task; None is what that says.
@@ -75,6 +78,8 @@ def sample_checkpoint(
     frames = model.sides[0] if len(model.sides) == 3 else None
     if out is None:
         out = Path("samples.png" if frames is None else "samples.webp")
+    if called:
+        out = out.with_name(f"{out.stem}-{called}{out.suffix}")
     if count is None:
         count = 64 if frames is None else 16
     _refuse_what_is_there(out, count, frames)
@@ -83,11 +88,12 @@ def sample_checkpoint(
     evaluate = _asked(learner.task, {key: value for key, value in how.items() if value is not None})
     _refuse_impossible(checkpoint, found, learner, evaluate)
     where = _decoded_by(checkpoint, found, autoencoder)
-    given = _labels(checkpoint, model.num_classes, count, labels, proportional)
+    wanted_classes = [_number(checkpoint, found, label) for label in labels]
+    given = _labels(checkpoint, model.num_classes, count, wanted_classes, proportional)
     about = {
         "weights": digest_of(model),
         "seed": seed,
-        "labels": None if given is None else "as the set" if proportional else sorted(labels) or "all in turn",
+        "labels": None if given is None else "as the set" if proportional else sorted(wanted_classes) or "all in turn",
         "decoded_by": where,
         **evaluate.asked,
     }
@@ -101,6 +107,23 @@ def sample_checkpoint(
     _write(drawn.rows(), out)
     drawn.clear()
     return out
+
+
+def names_apart(checkpoints: Sequence[Path]) -> list[str]:
+    """What to call each of several checkpoints: its cell, the folder that it lies in; of one alone nothing.
+
+    Raises:
+        ModelError: two lie in folders of one name, so that one's samples would be written over the other's.
+    """
+    if len(checkpoints) == 1:
+        return [""]
+    names = [path.absolute().parent.name for path in checkpoints]
+    for name, path in zip(names, checkpoints, strict=True):
+        if names.count(name) > 1:
+            raise ModelError(
+                f"{path}: several checkpoints lie in a folder '{name}': sample them one by one, with --out"
+            )
+    return names
 
 
 def _refuse_what_is_there(out: Path, count: int, frames: int | None) -> None:
@@ -137,6 +160,25 @@ def _refuse_impossible(
     if channels is not None and channels > model.in_channels:
         why = f"there are {model.in_channels}"
         raise ModelError(f"--guidance-channels {channels} does not work: {why}; change it, or leave it out")
+
+
+def _number(checkpoint: Path, found: Checkpoint, label: int | str) -> int:
+    """The number of a class; a name is one of those that the checkpoint keeps.
+
+    Raises:
+        ModelError: it has no class of that name.
+    """
+    if not isinstance(label, str) or re.fullmatch(r"-?\d+", label):
+        return int(label)
+    names = found.class_names
+    if names is not None and label in names:
+        return names.index(label)
+    if found.model.num_classes is None:
+        raise ModelError(f"{checkpoint} has no class '{label}': it was trained without classes")
+    if names is None:
+        most = found.model.num_classes - 1
+        raise ModelError(f"{checkpoint} keeps no names of its classes: give a number from 0 to {most} with --label")
+    raise ModelError(f"{checkpoint} has no class '{label}'; {did_you_mean(label, names)}")
 
 
 def _labels(

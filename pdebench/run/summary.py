@@ -40,9 +40,11 @@ def print_outcome(console: Console, outcome: RunOutcome, suite: str) -> None:
     if outcome.lost:
         say(f"to go on with them: {again}")
     if outcome.interrupted:
-        say(f"interrupted: {outcome.done} cells are done and kept, {outcome.missing} are left; go on with: {again}")
+        done = "1 cell is" if outcome.done == 1 else f"{outcome.done} cells are"
+        left = f"{outcome.missing} {'is' if outcome.missing == 1 else 'are'} left"
+        say(f"interrupted: {done} done and kept, {left}; go on with: {again}")
     elif not outcome.ran and not outcome.failed:
-        say(f"nothing to do: all {outcome.done} cells are done")
+        say(f"nothing to do: {'the one cell is' if outcome.done == 1 else f'all {outcome.done} cells are'} done")
     if failed_before(outcome.failed) and not outcome.interrupted:
         say(f"to run what failed again: {again}{'' if '--retry' in sys.argv else ' --retry failed'}")
     if outcome.records:

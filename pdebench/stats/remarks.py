@@ -38,10 +38,9 @@ def warnings(runs: Runs, law: Parametric | None, profiles: IsoFlop | None, front
 
 def _of_rows(runs: Runs) -> list[str]:
     found = []
-    if runs.unfinished:
-        found.append(
-            f"{sum(runs.unfinished.values())} cells were left out that are no runs: {counted(runs.unfinished)}"
-        )
+    if left := sum(runs.unfinished.values()):
+        cells = "1 cell was" if left == 1 else f"{left} cells were"
+        found.append(f"{cells} left out that {'is no run' if left == 1 else 'are no runs'}: {counted(runs.unfinished)}")
     if runs.left_out and not runs.refusal:
         found.append(sentence(runs.left_out, runs.rows))
     if runs.repeated:

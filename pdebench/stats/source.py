@@ -85,7 +85,9 @@ class TableSource:
                 f"Read with {SEPARATORS.get(self.separator, repr(self.separator))} between columns and decimal {sign}."
             )
         if set(self.cells) - {"done"}:
-            found.append(f"Of {sum(self.cells.values()):,} cells: {counted(self.cells)}.")
+            found.append(
+                f"Of {sum(self.cells.values()):,} cell{'s' * (sum(self.cells.values()) != 1)}: {counted(self.cells)}."
+            )
         return [*found, *(f"Left out: {text}." for text in self.left_out)]
 
 

@@ -19,14 +19,15 @@ from pdebench.suite.validation import (
     check_overall,
     check_section,
     fields,
-    first,
     is_key,
     known_keys,
     nearest_key,
     task_of,
+    together,
 )
 
 HEADER = tuple(fields(Header))
+_TOP_ALONE = (*HEADER, "grid", "include", "exclude")
 _TOP = (*HEADER, *NESTED, "grid", "include", "exclude")
 _EXAMPLES = {
     "match": "{by: params, to: DiT}",
@@ -51,7 +52,8 @@ class Layout:
 class Draft(Layout):
     """A suite whose every key and value is right by itself; combinations of them are not yet looked at.
 
-    `budgeted`: each cell's steps follow from a budget.
+    `budgeted`: each cell's steps follow from a budget. `errors` are of what was wrong, at the keys `left_out`, and is
+    not in it, so that the rest can be looked at too.
     """
 
     source: YamlSource
@@ -60,6 +62,8 @@ class Draft(Layout):
     limits: LimitsConfig
     execution: ExecutionConfig
     budgeted: bool
+    errors: Sequence[SuiteError] = ()
+    left_out: frozenset[str] = frozenset()
 
 
 class _Checker:
@@ -69,9 +73,15 @@ class _Checker:
         self.source = source
         self.task = task_of(source.data)
         self.errors: list[SuiteError] = []
+        self.wrong: set[Where] = set()
 
     def report(self, where: Where, message: str) -> None:
         self.errors.append(self.source.place(where).error(message, dotted(where) or None))
+        self.wrong.add(where)
+
+    def is_wrong(self, where: Where) -> bool:
+        """Whether something was reported at a place, within it, or of what holds it."""
+        return any(one[: len(where)] == where or where[: len(one)] == one for one in self.wrong)
 
     def layout(self) -> Layout:
         """The form of the whole.
@@ -85,7 +95,7 @@ class _Checker:
             count = sum(map(len, grids)) if name == "grid" else len(held) if isinstance(held, list) else 0
             if count > most:
                 self.report((name,), f"has {count:,} {'keys' if name == 'grid' else 'entries'}; the most is {most:,}")
-                raise first(self.errors)
+                raise together(self.errors)
         placed = self.grids()
         if (size := sum(math.prod(map(len, grid.values())) for grid in placed)) > _MOST_POINTS:
             self.report(("grid",), f"has {size:,} combinations; the most is {_MOST_POINTS:,}")
@@ -205,15 +215,15 @@ def layout(source: YamlSource) -> Layout:
     checker = _Checker(source)
     found = checker.layout()
     if checker.errors:
-        raise first(checker.errors)
+        raise together(checker.errors)
     return found
 
 
 def check(source: YamlSource) -> Draft:
-    """Check every key and value by itself.
+    """Check every key and value by itself; what is wrong is in the draft's errors and not in its values.
 
     Raises:
-        SuiteError: the first problem in the file.
+        SuiteError: there is nothing left to look at further: it is too large, or of a task that there is not.
     """
     checker = _Checker(source)
     for key in source.data:
@@ -255,17 +265,50 @@ def check(source: YamlSource) -> Draft:
     if match is not None:
         checker.sized_by_match(sections, every)
     budgeted = checker.stepped_by_budget(sections, every)
-    if checker.errors:
-        raise first(checker.errors)
+    if checker.is_wrong(("task",)):  # what a section may hold depends on it
+        raise together(
+            error for error in checker.errors if (error.key or "").partition(".")[0] in (*_TOP_ALONE, *OVERALL)
+        )
+    right = {name: raw for name, raw in overall.items() if raw and not checker.is_wrong((name,))}
     return Draft(
-        **vars(form),
+        **vars(_without_wrong(form, checker)),
         source=source,
-        header=Header(**header),
-        match=None if match is None else MatchConfig(**match),
-        limits=LimitsConfig(**overall["limits"] or {}),
-        execution=ExecutionConfig(**overall["execution"] or {}),
+        header=Header(**({"suite": "unnamed"} | {k: v for k, v in header.items() if not checker.is_wrong((k,))})),
+        match=MatchConfig(**right["match"]) if "match" in right else None,
+        limits=LimitsConfig(**right.get("limits", {})),
+        execution=ExecutionConfig(**right.get("execution", {})),
         budgeted=budgeted,
+        errors=checker.errors,
+        left_out=frozenset(filter(None, map(_key_at, checker.wrong))),
     )
+
+
+def _key_at(where: Where) -> str:
+    """The dotted key that a place in a suite is of; empty where it is of none."""
+    if where[:1] and where[0] in GIVEN:
+        return dotted(where[:2])
+    return next((part for part in where[1:] if isinstance(part, str)), "")
+
+
+def _without_wrong(form: Layout, checker: _Checker) -> Layout:
+    """What is right of a suite: values that are wrong are left out, and entries that hold such."""
+    sections = {
+        name: {key: value for key, value in held.items() if not checker.is_wrong((name, key))}
+        for name, held in form.sections.items()
+    }
+    grids = [
+        {
+            key: kept
+            for key, swept in grid.items()
+            if (kept := [one for one in swept if not checker.is_wrong(one.where)])
+        }
+        for grid in form.grids
+    ]
+    include, exclude = (
+        [entry for entry in entries if not any(checker.is_wrong(one.where) for one in entry.values())]
+        for entries in (form.include, form.exclude)
+    )
+    return Layout(sections, grids, include, exclude)
 
 
 def grids_of(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -284,6 +327,8 @@ def _families(model: Mapping[str, Any], grids: Sequence[Grid], include: Sequence
     """The families that the model may be of; all of them where none is named yet."""
     named = [model.get("family"), *(s.value for grid in grids for s in grid.get("model.family", ()))]
     named += [entry["model.family"].value for entry in include if "model.family" in entry]
-    known = dict.fromkeys(name for name in named if isinstance(name, str) and FAMILIES.get(name) is not None)
+    if any(name is not None and not (isinstance(name, str) and FAMILIES.get(name)) for name in named):
+        return list(FAMILIES.at_hand())  # a misspelt one may be any
+    known = dict.fromkeys(name for name in named if isinstance(name, str))
     added = [family for family in known if family not in FAMILIES.built_in]
     return [*(family for family in FAMILIES.built_in if family in known), *added] or list(FAMILIES.at_hand())

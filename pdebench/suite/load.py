@@ -1,11 +1,12 @@
 """A suite file and its cells: sections, grid, include, exclude and overrides; imports no torch.
 
-Whatever is wrong with a suite, one `SuiteError` names the first problem in the file, before anything runs.
-Problems of single keys and values come first; then those that only a combination of them shows.
+Whatever is wrong with a suite, one `SuiteError` names it all, in the order of the file, before anything runs: problems
+of single keys and values, and those that only a combination of the others shows.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from pdebench.suite.config import (
     TrainConfig,
     given,
 )
+from pdebench.suite.data_check import data_problems
 from pdebench.suite.draft import HEADER, Draft, Layout, check, layout
 from pdebench.suite.matrix import Entry, Expansion, PlacedValue, expand, identity
 from pdebench.suite.measured_sizes import (
@@ -42,16 +44,20 @@ from pdebench.suite.paths import anchored, from_here
 from pdebench.suite.resolved import as_here
 from pdebench.suite.schema import json_schema
 from pdebench.suite.validation import (
+    COMBINATION,
     NESTED,
     OVERALL,
     Problem,
     fields,
-    first,
     known_keys,
     nearest_key,
     resolve,
     task_of,
+    together,
 )
+
+FROM_SUITE = "a relative path begins at its suite's file"  # as data sets say it
+FROM_HERE = "a relative path of --set begins at the current folder"
 
 __all__ = [
     "Cell",
@@ -157,7 +163,9 @@ def shipped_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load_suite(path_or_name: str | Path, overrides: Sequence[str] = (), results: Path | None = None) -> Suite:
+def load_suite(
+    path_or_name: str | Path, overrides: Sequence[str] = (), results: Path | None = None, *, with_data: bool = False
+) -> Suite:
     """Read a suite, check all of it and expand its grid.
 
     Args:
@@ -167,16 +175,17 @@ def load_suite(path_or_name: str | Path, overrides: Sequence[str] = (), results:
             the current folder.
         results: the results folder, whose sizes a suite has that is matched by what is measured. Default: the one that
             the suite lies in, or `results/<suite>`.
+        with_data: its data sets have to be there too, as they are asked for.
 
     Raises:
-        SuiteError: the first problem, with its file, line and key.
+        SuiteError: the first problem, with its file, line and key, and all others.
         ResultsError: the sizes that were measured cannot be read.
     """
     source = anchored(read_file(_find(str(path_or_name))))
     if not overrides:
-        return _finish(check(source), None, results)
+        return _finish(check(source), None, results, with_data=with_data)
     written = layout(source)  # of the values only those that are left are looked at
-    return _finish(check(_overridden(source, overrides)), written, results)
+    return _finish(check(_overridden(source, overrides)), written, results, with_data=with_data)
 
 
 def _find(name: str) -> Path:
@@ -211,6 +220,9 @@ def _overridden(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
         if key in places:
             raise place.error("is set twice; keep one", key)
         several = isinstance(source.data.get("grid"), list)
+        if numbered := re.fullmatch(r"grid(?:\.\d+|\[\d+\])\.(.+)", key):
+            holds = "which holds for each of the grids that sweeps it" if several else "since the suite has one grid"
+            raise place.error(f"grids have no numbers here; write grid.{numbered[1]}, {holds}", key)
         ways: list[Where] = []
         if section == "grid" and dot and several:
             ways = [("grid", index, field) for index, grid in enumerate(source.data["grid"]) if field in grid]
@@ -286,13 +298,14 @@ def _over_includes(source: YamlSource, places: Mapping[str, SourceLocation]) -> 
     return source
 
 
-def _finish(draft: Draft, written: Layout | None, results: Path | None) -> Suite:
+def _finish(draft: Draft, written: Layout | None, results: Path | None, *, with_data: bool) -> Suite:
     """Expand a draft into cells. `written` is the file's form before overrides, where there were any.
 
     An override narrows or widens the grid; entries of include and exclude that thereby lose their object are
     dropped, while one that never had any is a mistake in the file.
     """
-    include, exclude, errors = list(draft.include), list(draft.exclude), []
+    include, exclude = list(draft.include), list(draft.exclude)
+    errors: list[SuiteError] = []
     before = None if written is None else expand(written.grids, written.include, written.exclude)
     lost = {i for i, extends in enumerate(before.extends) if extends} if before else set()
     after = expand(draft.grids, include, exclude, only_extend=lost)
@@ -310,9 +323,11 @@ def _finish(draft: Draft, written: Layout | None, results: Path | None) -> Suite
     match = _Match(draft.match) if draft.match else None
     if match and match.asked.by in MEASURED:
         match.sizes = read_sizes(sizes_folder(draft.header.suite, draft.source.file, results))
-    cells = _cells(draft, after, errors, match)
+    if draft.errors:  # what is left out may be what they would have matched
+        errors = list(draft.errors)
+    cells = _cells(draft, after, errors, match, with_data=with_data)
     if errors:
-        raise first(errors)
+        raise together(errors)
     return Suite(
         name=draft.header.suite,
         description=draft.header.description,
@@ -331,7 +346,10 @@ def _finish(draft: Draft, written: Layout | None, results: Path | None) -> Suite
     )
 
 
-def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError], match: _Match | None) -> list[Cell]:
+def _cells(
+    draft: Draft, expansion: Expansion, errors: list[SuiteError], match: _Match | None, *, with_data: bool
+) -> list[Cell]:
+    """The cells of all combinations; `errors` takes what is wrong with some."""
     cells: dict[str, Cell] = {}
     points: dict[str, Entry] = {}
     for point in expansion.points:
@@ -343,18 +361,22 @@ def _cells(draft: Draft, expansion: Expansion, errors: list[SuiteError], match: 
         budget = raw.pop("budget")
         if draft.budgeted:
             raw["train"]["steps"] = 0  # until the cell's size is known
+        if with_data:
+            for problem in data_problems(raw["data"]):  # what the model is has nothing to do with it
+                about = {key: point[key] for key in ("data.name", "data.set", dotted(problem.where)) if key in point}
+                errors.append(_located(draft, about, problem))
         cell = resolve(raw)
         if isinstance(cell, Cell) and match:
             cell = match.matched(cell)
         if isinstance(cell, Cell) and draft.budgeted:
             cell = _budgeted(cell, budget.get("train_flops"))
         if not isinstance(cell, Cell):
-            errors += [_located(draft, point, problem) for problem in cell]
+            errors += [_located(draft, point, problem) for problem in cell if not _follows(problem, draft)]
             continue
         # Values that differ can still give one cell: a null beside the default that it stands for, an include
         # that spells out what the sections say anyway. To run it once, silently, would leave its author with
         # fewer cells than were written down.
-        if cell.id in cells:
+        if cell.id in cells and not draft.errors:
             where = _differing(point, points[cell.id]).where
             where = where if where[0] == "grid" else where[:2]
             message = f"gives {_name(point)}, the same cell as {_name(points[cell.id])}; drop one of them"
@@ -419,6 +441,15 @@ class _Match:
         return question.at(size)
 
 
+def _follows(problem: Problem, draft: Draft) -> bool:
+    """Whether a problem may be due to keys that were wrong by themselves, and so are not there."""
+    if not draft.errors:
+        return False
+    of_model = "model.family" in draft.left_out and problem.where[0] == "model"
+    about = (problem.where, *problem.shared)
+    return problem.missing or of_model or any(dotted(where[:2]) in draft.left_out for where in about)
+
+
 def _budgeted(cell: Cell, train_flops: float | None) -> Cell | list[Problem]:
     """The cell with the steps that a budget buys it."""
     where: Where = ("budget", "train_flops")
@@ -453,8 +484,10 @@ def _located(draft: Draft, point: Entry, problem: Problem) -> SuiteError:
     # Of the combination, only the sections that the problem is about tell the reader anything.
     about = {way[0] for way in (where, *problem.shared)}
     rest = {name: setting for name, setting in point.items() if name.partition(".")[0] in about}
-    combination = f", in the combination {_name(rest)}" if len(rest) > len(swept[:1]) else ""
-    return draft.source.place(at).error(problem.message + combination, dotted(at))
+    combination = f"{COMBINATION}{_name(rest)}" if len(rest) > len(swept[:1]) else ""
+    place = draft.source.place(at)
+    message = problem.message if place.line is not None else problem.message.replace(FROM_SUITE, FROM_HERE)
+    return place.error(message + combination, dotted(at))
 
 
 def _error(draft: Draft, where: Where, message: str) -> SuiteError:

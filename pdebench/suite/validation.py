@@ -31,6 +31,7 @@ from pdebench.tasks.registry import TASKS
 
 Raw = Mapping[str, Any]
 PATCH_FRAMES = ("model", "patch_frames")
+COMBINATION = ", in the combination "  # what follows what is wrong, where only a combination of values is
 FEWEST_BLOCKS = 3  # for one skip: a block, one in the middle, and a partner
 # The same for every cell of a suite, and so neither in the grid nor in a cell.
 OVERALL: dict[str, type[BaseModel]] = {"match": MatchConfig, "limits": LimitsConfig, "execution": ExecutionConfig}
@@ -118,7 +119,7 @@ def check_profile(source: YamlSource) -> None:
         for error in _errors(SlurmConfig, source.data)
     ]
     if problems:
-        raise first([source.place(p.where[2:]).error(p.message, dotted(p.where[2:])) for p in problems])
+        raise together([source.place(p.where[2:]).error(p.message, dotted(p.where[2:])) for p in problems])
 
 
 def check_section(section: str, raw: Raw, task: str, families: Sequence[str], partial: bool) -> list[Problem]:
@@ -310,16 +311,21 @@ def cell_from_source(source: YamlSource) -> Cell:
         return cell
     # A misspelt key is also missing; the spelling is what to say.
     problems = [problem for problem in cell if not problem.missing] or cell
-    raise first([source.place(p.where).error(p.message, dotted(p.where) or None) for p in problems])
+    raise together([source.place(p.where).error(p.message, dotted(p.where) or None) for p in problems])
 
 
-def first(errors: Sequence[SuiteError]) -> SuiteError:
-    """The error that comes first in the file.
+def together(errors: Iterable[SuiteError]) -> SuiteError:
+    """The error that comes first in the file, with the others: each said once, however many combinations have it.
 
     Those of overrides, which have no line, come before: the file has then been checked without them, so
     what else is wrong comes of them.
     """
-    return min(errors, key=lambda error: error.line or 0)
+    said: dict[tuple[object, ...], SuiteError] = {}
+    for error in sorted(errors, key=lambda error: error.line or 0):
+        said.setdefault((error.file, error.line, error.key, error.message.partition(COMBINATION)[0]), error)
+    head, *rest = said.values()
+    head.others = tuple(rest)
+    return head
 
 
 def _check_option(key: str, value: object, families: Sequence[str]) -> list[Problem]:

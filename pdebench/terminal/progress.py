@@ -32,6 +32,18 @@ STAGES = {
 }
 
 
+# what columns of the live table beside the cell's name need, by their heads: the name gives way, no number does
+WIDTHS = {"state": 12, "progress": 12, "loss": 7, "images/s": 8, "left": 8}
+
+
+def _within(name: str, room: int) -> str:
+    """A name in so many columns, without its middle where it is longer: its beginning and end say most."""
+    if len(name) <= room:
+        return name
+    end = (room - 1) // 2
+    return f"{name[: room - 1 - end]}…{name[-end:]}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as 1:02 or 1:02:03."""
     minutes, second = divmod(round(seconds), 60)
@@ -104,14 +116,18 @@ class LiveTable:
         table.add_column("cell", no_wrap=True, overflow="ellipsis")
         table.add_column("", no_wrap=True)
         table.add_column("", no_wrap=True, width=12)
-        for column in ("loss", called(cell.data.frames for cell in self.cells).rate, "left"):
+        rate = called(cell.data.frames for cell in self.cells).rate
+        for column in (rate if one == "images/s" else one for one in list(WIDTHS)[2:]):
             table.add_column(column, justify="right", no_wrap=True)
-        last = -1
+        room = max(8, self.console.width - sum(WIDTHS.values()) - 2 * (len(WIDTHS) + 1))
+        cut, last = max(map(len, self.names.values()), default=0) > room, -1
         for place in self._shown():
             if left_out := place - last - 1:
                 table.add_row(Text(f"… {left_out} {'above' if last < 0 else 'between'}", style="dim"))
             cell, last = self.cells[place], place
-            table.add_row(Text(self.names[cell.id]), *self._columns(cell))
+            number = f"{place + 1:>{len(str(len(self.cells)))}} " if cut else ""  # tells apart what is cut alike
+            name = number + _within(self.names[cell.id], room - len(number))
+            table.add_row(Text(name), *self._columns(cell))
         if below := len(self.cells) - last - 1:
             table.add_row(Text(f"… {below} below", style="dim"))
         return table

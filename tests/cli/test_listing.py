@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,11 @@ from pdebench.models.registry import FAMILIES
 from pdebench.models.sizes import SIZES
 from pdebench.plan import cost
 from pdebench.plan.cost import CountedCost, count_by_name, count_one_block
+
+
+@pytest.fixture(autouse=True)
+def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,11 @@ WANTED: dict[Model, set[Pass]] = {
     Model("PDE-SSM-DiT-XXS/4", BUILD): {Pass(2, "fp32")},
     Model("Mamba-DiT-XXS/4", BUILD): set(),
 }
+
+
+@pytest.fixture(autouse=True)
+def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

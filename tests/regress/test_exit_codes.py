@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 from pdebench.cli import app
 from pdebench.errors import NotComparable, PdebenchError
 from pdebench.regress import revision_gate
+from pdebench.regress.formats import junit
+from pdebench.regress.outcome import GateFinding, GateOutcome
 
 SUITE = """\
 suite: tiny
@@ -62,10 +64,15 @@ def test_1_where_something_deterministic_changed_and_0_once_it_is_accepted(
     assert gate(monkeypatch, suite, machine(), "--accept", "params").exit_code == 0
 
 
-def test_3_where_time_is_too_short(monkeypatch: pytest.MonkeyPatch, suite: str) -> None:
-    shown = gate(monkeypatch, suite, Machine(slower={"DiT": 0.5}, seconds=1e4))
-    assert shown.exit_code == 3
-    assert "no pair was measured: give it more time with --max-minutes" in " ".join(shown.stdout.split())
+def test_2_where_no_pair_would_be_measured_before_the_second_cell_is_run(
+    monkeypatch: pytest.MonkeyPatch, suite: str
+) -> None:
+    machine = Machine(slower={"DiT": 0.5}, seconds=1e4)
+    shown = gate(monkeypatch, suite, machine)
+    assert isinstance(shown.exception, PdebenchError)
+    assert shown.exception.exit_code == 2
+    assert "--max-minutes 10 ends before a pair is measured" in str(shown.exception)
+    assert machine.ran == [("base", "DiT"), ("head", "DiT")]
 
 
 def test_3_where_a_measurement_is_deleted(monkeypatch: pytest.MonkeyPatch, suite: str) -> None:
@@ -129,12 +136,12 @@ def test_junit_json_and_github_say_the_same(monkeypatch: pytest.MonkeyPatch, sui
     def machine() -> Machine:
         return Machine(slower={"DiT": 0.1}, columns={"head": {"params": 1100}}, seconds=0.001)
 
-    junit, summary = tmp_path / "junit.xml", tmp_path / "summary.md"
-    found = json.loads(gate(monkeypatch, suite, machine(), "--json", "--junit", str(junit)).stdout)
+    report, summary = tmp_path / "junit.xml", tmp_path / "summary.md"
+    found = json.loads(gate(monkeypatch, suite, machine(), "--json", "--junit", str(report)).stdout)
     assert (found["verdict"], found["exit_code"]) == ("regression", 1)
     worse = [finding for finding in found["findings"] if finding["verdict"] in ("regression", "changed")]
     assert {finding["column"] for finding in worse} == {"params", "block_ms_median"}
-    root = ElementTree.parse(junit).getroot()
+    root = ElementTree.parse(report).getroot()
     assert (root.get("tests"), root.get("failures")) == (str(len(found["findings"])), str(len(worse)))
     assert len(root.findall(".//failure")) == len(worse)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
@@ -166,3 +173,18 @@ def test_2_for_wrong_use(suite: str, arguments: list[str], sentence: str, monkey
 def _pair() -> tuple[object, ...]:
     with revisions(Machine(), CELLS, CELLS)("main") as both:
         return both
+
+
+def test_junit_says_in_words_and_for_programs_what_is_inconclusive(tmp_path: Path) -> None:
+    found = [
+        GateFinding("speed", "DiT", "block_ms_median", "inconclusive", "block costs +3.0%; neither found nor excluded"),
+        GateFinding("exact", "DiT", "", "pass", "4 deterministic quantities are equal"),
+    ]
+    outcome = GateOutcome("tiny", {"revision": "main"}, "b" * 40, "here", found)
+    junit(outcome, tmp_path / "junit.xml")
+    root = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    (skipped,) = root.findall(".//skipped")
+    assert skipped.get("message") == "inconclusive: block costs +3.0%; neither found nor excluded"
+    assert (root.get("skipped"), root.get("failures")) == ("1", "0")
+    said = {one.get("name"): one.get("value") for one in root.findall("properties/property")}
+    assert said == {"verdict": "inconclusive", "exit_code": "3"}

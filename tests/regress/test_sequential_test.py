@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from fakes import Machine, keys
 
+from pdebench.errors import PdebenchError
 from pdebench.regress.revision_gate import make_plan
 from pdebench.regress.sequential_test import SequentialTest, confirmed, run_sequential_test
 from pdebench.stats.regression import Rule
@@ -88,6 +91,41 @@ def test_a_night_that_is_too_short_is_inconclusive_and_keeps_its_time() -> None:
     assert night.stopped == "time"
     assert {judgement.verdict for judgement in night.judgements} == {"inconclusive"}
     assert night.seconds <= 90
+
+
+def test_what_the_time_can_show_is_said_before_it_is_spent_and_is_about_right() -> None:
+    machine, told = Machine(noise=0.08), []
+    night = spend(machine, say=told.append)
+    said = [text for text in told if "pairs of each cell fit" in text]
+    assert len(said) == 2
+    assert told.index(said[0]) == 1  # after the first cell
+    fit = int(said[1].split()[1])
+    assert fit == pytest.approx(max(len(cell.differences["block_ms_median"]) for cell in night.cells.values()), abs=3)
+    effects = [float(part.split("%")[0]) for part in said[1].split("find is ")[1].split(", ")]
+    assert 1 < effects[0] < effects[1]
+
+
+def test_minutes_that_were_asked_for_instead_show_something() -> None:
+    with pytest.raises(PdebenchError, match=r"--max-minutes 0\.5 ends before a pair is measured") as refused:
+        spend(Machine(), minutes=0.5)
+    needed = float(str(refused.value).split("give it ")[1].split(",")[0])
+    told: list[str] = []
+    night = spend(Machine(slower={"PDE": 1.0}, noise=0.001), minutes=needed, say=told.append)
+    assert any("the smallest slowdown that so many find is" in text for text in told)
+    assert "regression" in [judgement.verdict for judgement in night.judgements]
+
+
+def test_estimate_interval_and_time_left_are_said_while_it_runs() -> None:
+    told: list[str] = []
+    spend(Machine(slower={"PDE": 0.08}), say=told.append)
+    lines = [text for text in told if text.startswith("PDE: ") and "cells not clear yet" in text]
+    found = re.search(r"PDE: (\d+) pairs, block \+(\d+\.\d)% \(\+(\d+\.\d)% to \+(\d+\.\d)%\)", lines[-1])
+    assert found is not None
+    estimate, low, high = (float(found[place]) for place in (2, 3, 4))
+    assert low < estimate < high
+    assert low < 8 < high
+    left = [float(re.findall(r"([\d.]+) minutes left", text)[0]) for text in lines]
+    assert left == sorted(left, reverse=True)
 
 
 def test_a_failing_cell_is_measured_no_more_and_the_others_are() -> None:

@@ -79,7 +79,7 @@ def test_a_long_suite_shows_what_surrounds_the_running_cell() -> None:
     watcher.started(many[30], CPU)
     text = shown(watcher, console)
     assert len(text.splitlines()) <= 15
-    assert labels(many)[many[30].id][:20] in text
+    assert f"31 {labels(many)[many[30].id][:8]}" in text
     assert "above" in text
     assert "below" in text
 

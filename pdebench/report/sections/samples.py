@@ -22,9 +22,11 @@ from pdebench.report import formatting
 from pdebench.report.differences import DRAWN
 from pdebench.report.folders import cell_folder
 from pdebench.report.frame import finished, named, plain_value, plain_values, records
+from pdebench.results.class_names import names_in
 
 TOTAL_BYTES = 2_000_000
 MAX_SIDE = 768
+MOST_CLASSES = 40  # that are named beside samples
 DRAWN_AT, FRAMES, DRAWN_FRAMES = "evaluate.resolution", "data.frames", "evaluate.frames"
 
 
@@ -61,6 +63,8 @@ class GridRow:
 
     label: str
     grids: tuple[SampleGrid, ...]
+    classes: str = ""
+    """Their names by number, in a sentence; empty where there are none."""
 
 
 def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRow]:
@@ -102,8 +106,19 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
             caption = f"{side}, {', '.join(facts)}"
             what = called([frames]).many.capitalize()
             grids.append(SampleGrid(who, caption, f"{what} drawn by {who}: {caption}", paths[place], share))
-        rows.append(GridRow(label, tuple(grids)))
+        rows.append(GridRow(label, tuple(grids), _classes(group)))
     return rows
+
+
+def _classes(group: pd.DataFrame) -> str:
+    """Which classes the images are of, where the records have their names."""
+    held = {str(text): None for text in group.get("class_names", pd.Series(dtype=object)).dropna()}
+    names = names_in(next(iter(held), None)) if len(held) == 1 else []
+    if not names:
+        return ""
+    shown = [f"{number} {name}" for number, name in enumerate(names[:MOST_CLASSES])]
+    more = f", and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
+    return f"Classes, as --label takes them: {', '.join(shown)}{more}."
 
 
 def shown_runs(done: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
