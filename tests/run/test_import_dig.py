@@ -99,7 +99,7 @@ def test_a_dig_is_the_function_of_its_paper(tmp_path: Path) -> None:
     state = published()
     torch.save({"ema": state}, tmp_path / "published.pt")
     found = read_checkpoint(import_published(tmp_path / "published.pt", "DiG", tmp_path / "out").checkpoint)
-    assert (found.name, found.learner.task) == ("DiG-XXS/2", "ddpm")
+    assert (found.name, found.learner.task) == ("DiG-4XS/2", "ddpm")
     assert found.model.blocks[0].mixer.heads == HEADS  # its norm tells
     x = torch.randn(3, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     t, y = torch.tensor([0, 300, 999]), torch.tensor([1, 4, -1])
