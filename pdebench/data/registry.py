@@ -71,9 +71,9 @@ def check(config: SourceConfig) -> None:
         raise DataError(f"data.classes is {config.classes}, and data set '{config.name}' has {found}")
 
 
-def foresee(config: SourceConfig) -> None:
+def foresee(config: SourceConfig, *, trained: bool = True) -> None:
     """Raise DataError where a split or class would be left empty by what cannot be used, see `Source.foresee`."""
-    SOURCES.find(config.name).foresee(config)
+    SOURCES.find(config.name).foresee(config, trained=trained)
 
 
 def class_count(config: SourceConfig, target: Target = "labels") -> int | None:

@@ -201,10 +201,11 @@ class Source(ABC):
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split, decoding into the cache first where that has not been done."""
 
-    def foresee(self, config: SourceConfig) -> None:  # noqa: B027 (most have nothing to say)
+    def foresee(self, config: SourceConfig, *, trained: bool = True) -> None:  # noqa: B027 (most have nothing to say)
         """Raise DataError where so much of the set cannot be used that `load` would leave a split or class empty.
 
         Asked once before a run, after `check`. It may read what `load` will read, but no more of it than that takes.
+        `trained`: it is trained on; what trained models are evaluated on may lack a class.
         """
 
     def sides(self, config: SourceConfig) -> tuple[int, ...]:
@@ -241,7 +242,7 @@ class Source(ABC):
         return self.resolutions
 
     def wrong_key(self, config: SourceConfig) -> tuple[str, str] | None:
-        """A key of the section that is wrong whatever the set holds and wherever it lies, and a sentence on it."""
+        """A key of the section that is wrong whatever the set holds, wherever it lies, and a sentence that names it."""
         if (said := self._wrong_resolution(config)) is not None:
             return "resolution", said
         for key in ("validation", "set", "download", "channels", "autoencoder", "scale", "shift"):

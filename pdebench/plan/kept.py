@@ -1,7 +1,8 @@
 """What a plan found of a model, kept in the user's cache: the same plan again counts nothing and imports no torch.
 
 An entry is one model with one set of batches. Its name is a digest of all that decides its content, as in
-`plan/cost_cache.py`, and of the code that traces a step. What cannot be kept, or was altered, is found again.
+`plan/cost_cache.py`, of the code that traces a step, and of the packages that tasks of others come from. What cannot be
+kept, or was altered, is found again.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Any, NamedTuple
 
 import pdebench
 from pdebench.files.seal import read_sealed
+from pdebench.models.package_code import digest_of_package
 from pdebench.plan.cost_cache import entry_of, keep_entry
 from pdebench.plan.counted import CountedCost
 from pdebench.plan.step import Operation, Operations, TrainingStep
+from pdebench.tasks.registry import TASKS
 
 _ROOM = "plans"
 _LARGEST = 2**24  # bytes of an entry: some hundred operations a batch
@@ -105,7 +108,16 @@ def _counter(rows: Iterable[list[Any]]) -> Operations:
 
 def _entry(model: Model, passes: Iterable[Pass]) -> Path | None:
     asked = {key: value for key, value in os.environ.items() if key.startswith("PDEBENCH_") and "CACHE" not in key}
-    return entry_of(model.name, dict(model.build), _ROOM, _source(), [list(one) for one in sorted(passes)], asked)
+    batches = sorted(passes)
+    learnt = [digest_of_package(package) for package in _packages({one.task for one in batches})]
+    if None in learnt:
+        return None
+    return entry_of(model.name, dict(model.build), _ROOM, _source(), [list(one) for one in batches], asked, learnt)
+
+
+def _packages(tasks: Iterable[str]) -> list[str]:
+    """The packages that tasks come from which are not ours: their losses are part of a step."""
+    return sorted({type(TASKS[task]).__module__.partition(".")[0] for task in tasks if task not in TASKS.built_in})
 
 
 @cache

@@ -43,7 +43,7 @@ WAITS = ("train_seconds", "sample_seconds", "data_wait_ms_median")  # timings th
 _READ = frozenset((*MOMENTS, "files"))  # texts that something is read from
 
 _KEY = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
-_NUMBER = re.compile(r"-?\d{1,40}(\.\d{0,40})?(e[-+]?\d{1,2})?", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,40}(\.\d{0,40})?(e(\+?\d{1,2}|-\d{1,3}))?", re.ASCII)  # a tail may be 1e-200
 _HALF = re.compile("[\ud800-\udfff]")  # of a pair: no encoding can write it
 
 

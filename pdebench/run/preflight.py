@@ -25,8 +25,10 @@ COMPILERS = (os.environ.get("CXX") or "g++", "clang++")
 LEAST_FREE = 200 * 2**20  # bytes: room for records, logs and the checkpoint of a small model
 
 
-def preflight(cells: Sequence[Cell], folder: Path) -> None:
+def preflight(cells: Sequence[Cell], folder: Path, *, sized: bool = True) -> None:
     """Check that every cell's data and metrics are to be had, and that the cache and `folder` have room for them.
+
+    `sized`: the cells have the sizes that they will run at; else these are yet to be measured.
 
     Raises:
         DataError: a data set is not installed, not there, or not offered at the resolution asked for; or it is yet to
@@ -56,7 +58,7 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
     for data in elsewhere:
         try:
             registry.check(data)
-            registry.foresee(data)
+            registry.foresee(data, trained=False)
         except DataError as error:
             clips = f", {data.frames} frames" if data.frames else ""
             raise DataError(f"evaluate at {data.resolution} px{clips}: {error}") from None
@@ -69,7 +71,7 @@ def preflight(cells: Sequence[Cell], folder: Path) -> None:
         TASKS[task].check(registry.SOURCES[data.name], data, known, train, evaluate)
         refuse_taken_columns(task, TASKS[task].fills(evaluate))
     for cell in cells:
-        check_start(cell)
+        check_start(cell, sized=sized)
     if any(cell.train.compile != "eager" for cell in cells) and not (gpus() or any(map(shutil.which, COMPILERS))):
         raise SlotError(
             "train.compile on a CPU needs a C++ compiler, and there is none on the PATH: install g++, or set "

@@ -11,8 +11,10 @@ from pdebench.models.registry import FAMILIES, parse_name
 from pdebench.suite.config import Cell
 
 
-def check_start(cell: Cell) -> None:
+def check_start(cell: Cell, *, sized: bool = True) -> None:
     """See that the checkpoint that a cell begins with is of its family, width and patch.
+
+    `sized`: whether its width is known yet.
 
     Raises:
         ModelError: it is not, or it is no checkpoint.
@@ -30,7 +32,7 @@ def check_start(cell: Cell) -> None:
         raise ModelError(f"train.init: {path} is not a checkpoint of pdebench: name one that a cell left") from None
     model = cell.model
     options = FAMILIES[model.family].options(**model.options)
-    own_width = FAMILIES[model.family].dimensions(model.size, options, **model.dimensions).width
+    own_width = FAMILIES[model.family].dimensions(model.size, options, **model.dimensions).width if sized else width
     refuse_other_models(path, theirs, width, f"{model.family}-{model.size}/{model.patch}", own_width)
 
 

@@ -124,7 +124,7 @@ class Outcome:
         group: its name.
         flops: the budget.
         predicted: the least loss.
-        observed: the least of the sizes' means; None: it has not run.
+        observed: the least of the sizes' means, of those that were predicted where any were; None: none has run.
         n: the size that had it.
         sizes: n, what was predicted of it, and the mean that its runs had.
         early: runs of it that had ended before the prediction was made.
@@ -334,8 +334,11 @@ def _refuse_changed(family: OfFamily, runs: Runs) -> np.ndarray:
 
 
 def _outcome(group: str, budget: OfBudget, runs: Runs, made_at: str, ended: Mapping[str, str]) -> Outcome:
-    """What came of one budget, among the rows that came later."""
+    """What came of one budget, among the rows that came later; where sizes were predicted, of no other size."""
     chosen = np.abs(np.log(runs.flops / budget.flops)) <= np.log(SAME_BUDGET)
+    if budget.sizes:
+        apart = np.abs(np.log(runs.n[:, None] / np.array([one.n for one in budget.sizes])))
+        chosen &= apart.min(axis=1) <= np.log(_SAME_SIZE)
     if not chosen.any():
         return Outcome(group, budget.flops, budget.loss, None, None, ())
     here = runs.only(chosen)

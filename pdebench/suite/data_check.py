@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from pdebench.data import registry
 from pdebench.errors import DataError
 from pdebench.suite.config import DataConfig
-from pdebench.suite.validation import Problem
+from pdebench.suite.validation import Problem, of_data
 
 _MOST = 8  # problems of one set
 
@@ -41,12 +42,18 @@ def _problems(config: DataConfig) -> tuple[Problem, ...]:
             key = named[1] if named is not None and named[1] in DataConfig.model_fields else "name"
             if key in found:
                 break
-            message = str(error).removeprefix(f"data.{key}: ").removeprefix(f"data.{key} ")
-            found[key] = Problem(("data", key), message)
+            found[key] = _said(config, key, str(error))
             if (further := _without(config, key)) is None:
                 break
             config = further
     return tuple(found.values())
+
+
+def _said(config: DataConfig, key: str, message: str) -> Problem:
+    """What is wrong with a key; where it is so whatever the set holds, in the words in which each cell is told it."""
+    source = registry.SOURCES.get(config.name)
+    whatever = source is not None and source.wrong_key(config) == (key, message)
+    return of_data(key, message) if whatever else replace(of_data(key, message), shared=())
 
 
 def _without(config: DataConfig, key: str) -> DataConfig | None:

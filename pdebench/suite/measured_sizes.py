@@ -242,10 +242,9 @@ def not_measured(questions: Iterable[SizeQuestion]) -> str:
     """A sentence on sizes that nobody measured yet."""
     asked = list(questions)
     names = sorted({f"{one.cell.model.family}-{one.cell.model.size}/{one.cell.model.patch}" for one in asked})
-    return (
-        f"{len(asked)} size{'s' * (len(asked) > 1)} that match {asked[0].to} by {asked[0].by} "
-        f"{'are' if len(asked) > 1 else 'is'} not measured yet ({', '.join(names)})"
-    )
+    sizes, are = ("sizes that match", "are") if len(asked) > 1 else ("size that matches", "is")
+    about = f"{len(asked)} {sizes} {asked[0].to} by {asked[0].by}"
+    return f"{about} {are} not measured yet ({', '.join(names)})"
 
 
 def matched_columns(cell: Cell, results: Path) -> dict[str, Any]:

@@ -230,7 +230,7 @@ def _refused_data(cell: Cell) -> Problem | None:
     """What the data set cannot give, whatever it holds, or None where it can give what is asked."""
     source = SOURCES[cell.data.name]
     if (wrong := source.wrong_key(cell.data)) is not None:
-        return Problem(("data", wrong[0]), wrong[1], shared=(("data", "name"),))
+        return of_data(*wrong)
     for key, side in _elsewhere(cell):
         if (offered := source.offered(cell.data)) is None or side in (*offered, cell.data.resolution):
             continue
@@ -239,6 +239,12 @@ def _refused_data(cell: Cell) -> Problem | None:
         message = f"data set '{source.name}' cannot give images of {side} px: {do}"
         return Problem(("evaluate", key), message, shared=(("data", "name"),))
     return None
+
+
+def of_data(key: str, sentence: str) -> Problem:
+    """What is wrong with a key of `data`; a sentence that begins with the key need not name it twice."""
+    said = sentence.removeprefix(f"data.{key}").removeprefix(":").removeprefix(" ")
+    return Problem(("data", key), said, shared=(("data", "name"),))
 
 
 def _elsewhere(cell: Cell) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import warnings
 from pathlib import Path
@@ -21,6 +22,8 @@ from pdebench.data.clips.video import Looked, Video
 from pdebench.data.pixels import centre_crop
 from pdebench.data.scenes import scene
 from pdebench.errors import CellWarning, DataError
+from pdebench.run.preflight import preflight
+from pdebench.suite.config import Cell
 
 
 def both(config):
@@ -350,6 +353,12 @@ def test_a_class_or_a_split_whose_clips_are_all_too_short_is_foreseen(data, fold
             frame.unlink()
     with pytest.raises(DataError, match=r"class 'run' in .* would be left without a clip to train on: train/run/"):
         registry.foresee(config)
+    registry.foresee(config, trained=False)  # other weights may be evaluated on the others
+    trained = {"name": "clips", "path": str(folders), "resolution": 24, "frames": 2}
+    model = {"family": "DiT", "size": "4XS", "patch": 8}
+    train = {"steps": 1, "batch_size": 2, "lr": 1e-3}
+    sections = {"suite": "s", "data": trained, "model": model, "train": train, "evaluate": {"samples": 0, "frames": 3}}
+    preflight([Cell.model_validate_json(json.dumps(sections))], folders)
     for clip in (folders / "train" / "run").iterdir():
         write_frames(clip, frames(7, seed=int(clip.name)))
     for clip in (folders / "val").glob("*/*"):
@@ -358,4 +367,4 @@ def test_a_class_or_a_split_whose_clips_are_all_too_short_is_foreseen(data, fold
     with pytest.raises(
         DataError, match=r"none of the 5 held-out clips in .* can be used: .*shorter than data.frames: 3"
     ):
-        registry.foresee(config)
+        registry.foresee(config, trained=False)

@@ -7,15 +7,19 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import pdebench.registry
 from pdebench.cli import listing
+from pdebench.models.package_code import digest_of_package
 from pdebench.plan import cost, trace
 from pdebench.plan.kept import Model, Pass
 from pdebench.plan.model_costs import model_costs
+from pdebench.tasks.registry import TASKS
 from pdebench.terminal.bar import bar
 
 SHELL = (("preset", "lightning"),)
@@ -23,6 +27,16 @@ WANTED = {
     Model("DiT-XXS/4", (("input_size", 16), ("num_classes", 10), ("depth", 1))): {Pass(2, "fp32"), Pass(4, "bf16")},
     Model("PDE-SSM-DiT-XXS/4", (("input_size", 16), ("depth", 1), ("shell", SHELL))): {Pass(2, "fp32")},
 }
+
+TASK = """\
+from pdebench.tasks.generation.task import GenerationTask
+
+class Mine(GenerationTask):
+    name = "mine"
+    columns, scores = {}, ()
+
+MINE = Mine()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +77,24 @@ def test_what_a_gpus_road_depends_on_is_another_entry(folder: Path, monkeypatch:
     monkeypatch.setenv("PDEBENCH_SPECTRAL_KERNELS", "1")
     model_costs(one)
     assert len(list((folder / "plans").iterdir())) == 2
+
+
+def test_an_edited_task_of_another_package_is_looked_at_again(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "somebodys_task.py"
+    code.write_text(TASK)
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("mine", "somebodys_task:MINE", "pdebench.tasks")
+    monkeypatch.setattr(pdebench.registry, "installed", lambda group: (point,) if group == "pdebench.tasks" else ())
+    monkeypatch.setattr(TASKS, "_imported", {})
+    one = {next(iter(WANTED)): {Pass(2, "fp32", "mine")}}
+    for entries in (1, 1, 2):
+        if entries == 2:
+            code.write_text(TASK + "# with another loss\n")
+        digest_of_package.cache_clear()  # as in another process
+        model_costs(one)
+        assert len(list((folder / "plans").iterdir())) == entries
 
 
 def test_a_family_is_listed_from_the_cache_and_each_shell_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,13 @@ def test_what_a_kernel_does_not_take_and_what_nobody_asked_for_is_counted_as_pyt
     assert traced("DiT").road is None
 
 
+@pytest.mark.parametrize("family", ["SSM2D-DiT", "Hyena2D-DiT"])
+def test_the_road_of_a_zero_padded_filter_is_named_too(family: str) -> None:
+    road = traced(family, side=8, device="cpu", capability=0).road
+    assert road is not None
+    assert road.endswith(" of the zero-padded grid")
+
+
 def test_what_a_step_finds_from_the_step_before_is_none_of_its_operations() -> None:
     """Neither the waves of a symbol nor the matrices of a transform, which are there after the first."""
     names = {one.name for one in traced().operations}

@@ -41,6 +41,7 @@ def keep(tmp_path: Path, name: str) -> tuple[pd.DataFrame, Path]:
     """The results of a folder with cells, and the folder with its cells gone and one of its tables left."""
     frame = synthetic.results(families=("PDE-SSM-DiT", "DiT"), seeds=(0, 1, 2))
     frame.loc[0, "cell"] = "012345678901"  # which is a text, and no number
+    frame["spatial_wrapped"] = 3e-151  # of a short diffusion
     lost = pd.DataFrame([synthetic.failed("DiT", 32, 7, "oom", "=needed 31 GiB,\nand 'more'")])
     folder = synthetic.write_folder(pd.concat([frame, lost], ignore_index=True), tmp_path / "kept")
     table, _ = write_tables(folder)

@@ -14,11 +14,14 @@ import pytest
 from runs import pdebench_run, wait_for
 
 import pdebench
+from pdebench.models.backbone import create_model
+from pdebench.run.checkpoint import write_checkpoint
 from pdebench.run.matching import step_pair
 from pdebench.run.matching.sizes import machine_here
 from pdebench.run.matching.step_pair import StepPairs
 from pdebench.suite.load import load_suite
 from pdebench.system.slots import slots
+from pdebench.tasks.registry import TASKS
 
 SUITE = """\
 suite: timed
@@ -102,6 +105,23 @@ def test_sizes_are_measured_once_and_are_what_runs(suite, clock):
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "has sizes as measured on Some CPU" in refused.stderr
     assert "pass --results with another folder to have them measured here" in refused.stderr
+
+
+def test_a_checkpoint_to_begin_with_is_held_to_the_width_that_is_measured(suite, clock, monkeypatch):
+    monkeypatch.setattr(StepPairs, "time_ratio", lambda self: self._works[1].build["width"] / 144)
+    build = {"input_size": 16, "in_channels": 3, "num_classes": None, "width": 144}
+    model = create_model("PDE-SSM-DiT-XXS/8", **build)
+    write_checkpoint(model, "PDE-SSM-DiT-XXS/8", build, TASKS["generation"].looked_at(), Path())
+    asked = ("run", suite, "--only-match", "--set", "train.init=checkpoint.safetensors", "--set")
+    family = "grid.model.family=[PDE-SSM-DiT]"
+    assert load_suite(suite, [family]).planned()[0].model.width == 136, "what it is taken to be until it is measured"
+    found = pdebench_run(*asked, family)
+    assert found.returncode == 0, found.stderr
+    assert [one["size"]["width"] for one in sizes()] == [144]
+    other = pdebench_run(*asked, "grid.model.family=[GFNet-DiT]", "--results", "other")
+    assert other.returncode == 2
+    assert "of family PDE-SSM-DiT, and this cell's GFNet-DiT-XXS/8 has family GFNet-DiT" in other.stderr
+    assert not Path("other/matched.json").exists()
 
 
 def test_a_kill_while_measuring_loses_no_size_that_was_found(suite, clock):

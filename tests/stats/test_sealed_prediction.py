@@ -60,6 +60,21 @@ def test_what_came_otherwise_lies_outside(tmp_path: Path, table: pd.DataFrame, s
     assert shown.count("outside") == 2
 
 
+def test_a_size_that_had_not_run_before_is_not_what_was_predicted(
+    tmp_path: Path, table: pd.DataFrame, sealed: Path
+) -> None:
+    as_it_was = found(written(tmp_path, table), "--check", str(sealed), named=())
+    runs = table[(table["flops"] == LAST) & (table["family"] == "DiT")]
+    largest = runs[runs["params"] == runs["params"].max()]
+    other = largest.assign(
+        params=largest["params"] * 3, images=largest["images"] / 3, val_loss=0.5 * runs["val_loss"].min()
+    )
+    more = written(tmp_path, pd.concat([table, other]))
+    assert found(more, "--check", str(sealed), named=()) == as_it_was
+    alone = written(tmp_path, pd.concat([table[table["flops"] < 0.9 * LAST], other]))
+    assert [one["inside"] for one in found(alone, "--check", str(sealed), named=())] == [None, None]
+
+
 def test_what_has_not_run_is_neither(early: str, sealed: Path) -> None:
     outcomes = found(early, "--check", str(sealed), named=())
     assert [one["inside"] for one in outcomes] == [None, None]

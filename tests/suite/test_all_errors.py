@@ -96,13 +96,13 @@ def test_a_set_that_is_not_there_is_said_beside_a_combination_that_does_not_fit(
     code, lines = said(capsys, "validate", str(path))
     assert code == 2
     assert [line.split(": ")[1] for line in lines] == [
-        "data.resolution",
         "data.path",
         "data.path",
+        "grid.data.name[0]",  # once: as its data say it, and as each of its cells does
         "grid.model.patch[0]",
     ]
     missing = f"there is no folder {tmp_path / 'pictures'}; a relative path begins at its suite's file"
-    assert f"{missing}, in the combination data.name=folder" in lines[2]
+    assert f"{missing}, in the combination data.name=folder" in lines[1]
 
 
 def test_a_path_of_set_is_said_to_begin_at_the_current_folder(

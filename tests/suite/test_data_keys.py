@@ -27,7 +27,7 @@ REFUSED = [
     ({"data": {"name": "folder", "path": "x", "resolution": 32, "frame_stride": 2}}, "data.frame_stride: data set"),
     (
         {"data": {"name": "shards", "path": "x", "resolution": 32, "frame_stride": 2}},
-        "data.frame_stride: data.frame_stride is of clips",
+        "data.frame_stride: is of clips: leave it out, or set data.frames",
     ),
     ({"data": {"name": "digits", "resolution": 48}}, "data.resolution: data set 'digits' has no images of 48 px"),
     (
@@ -61,6 +61,25 @@ def test_a_suite_that_its_data_cannot_serve_is_refused_in_a_sentence(tmp_path, s
         load_suite(str(written(tmp_path, sections)))
     assert f" {told}" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+TWICE = [
+    {"data": {"name": "sprites_video", "resolution": 16, "frames": 4}, "grid": {"data.resolution": [16, 17]}},
+    {"data": {"resolution": 48}, "grid": {"data.name": ["digits"]}},
+    {"data": {"name": "shards", "resolution": 32, "frame_stride": 2}, "grid": {"data.path": ["x", "y"]}},
+]
+
+
+@pytest.mark.parametrize("sections", TWICE)
+def test_what_its_data_and_its_cells_have_against_it_is_said_once(tmp_path, sections):
+    told = []
+    for with_data in (False, True):
+        with pytest.raises(SuiteError) as error:
+            load_suite(str(written(tmp_path, sections)), with_data=with_data)
+        said = [str(one) for one in (error.value, *error.value.others)]
+        told.append([one.partition(", in the combination")[0] for one in said])
+    assert len(told[0]) == 1
+    assert [one for one in told[1] if "data.path" not in one] == told[0]
 
 
 @pytest.mark.parametrize("verb", ["validate", "plan"])

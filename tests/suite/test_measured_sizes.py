@@ -61,7 +61,7 @@ def test_what_is_missing_is_one_size_for_all_rates_and_seeds(suite):
     by_macs = load_suite(suite, ["match.by=macs"])
     assert [cell.model for cell in study.planned()] == [cell.model for cell in by_macs.planned()]
     assert study.about_sizes is not None
-    assert "1 size that match DiT by step_time is not measured yet (PDE-SSM-DiT-XXS/4)" in study.about_sizes
+    assert "1 size that matches DiT by step_time is not measured yet (PDE-SSM-DiT-XXS/4)" in study.about_sizes
     assert by_macs.about_sizes is None
 
 

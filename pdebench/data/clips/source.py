@@ -75,10 +75,10 @@ class ClipsSource(Source):
         listing = list_clips(config.path, config.validation)
         return _content(listing, _placed(listing))
 
-    def foresee(self, config: SourceConfig) -> None:
+    def foresee(self, config: SourceConfig, *, trained: bool = True) -> None:
         """See `Source`: a class or a split of which no clip can be used, the others being too short or damaged."""
         listing = list_clips(config.path, config.validation)
-        refuse_emptied(_placed(listing), listing.class_names, cut_of(config), listing.root)
+        refuse_emptied(_placed(listing), listing.class_names if trained else None, cut_of(config), listing.root)
 
     def load(self, config: SourceConfig, split: Split) -> ImageSet:
         """Return one split; warns of what is left out or is not as its owner may think.

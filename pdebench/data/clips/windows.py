@@ -93,14 +93,16 @@ def usable(placed: Sequence[Placed], stamps: Sequence[tuple[disk.Stamp | None, .
 def refuse_emptied(placed: Sequence[Placed], names: Sequence[str] | None, cut: Cut, root: Path) -> None:
     """See that each class has a clip to train on, of those that have any, and that something is held out.
 
-    Looks at no more clips than that takes: the first of each class where that is sound and long enough.
+    Without `names` no class is asked for, but that there is a clip in either split. Looks at no more clips than that
+    takes: the first of each class where that is sound and long enough.
 
     Raises:
         DataError: none of a class, or of a split, can be used; says why.
     """
     groups: dict[int | None, list[Placed]] = {}
     for one in placed:
-        groups.setdefault(one.clip.label if one.split == "train" else None, []).append(one)
+        label = one.clip.label if names else -1
+        groups.setdefault(label if one.split == "train" else None, []).append(one)
     why: dict[int | None, list[Skipped]] = {group: [] for group in groups}
     asked = dict.fromkeys(groups)
     while asked:

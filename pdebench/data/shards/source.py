@@ -159,7 +159,7 @@ class ShardsSource(Source):
             rows, table.labels, names, self.name, config.resolution, split, checksum, left_out.number, space=space
         )
 
-    def foresee(self, config: SourceConfig) -> None:
+    def foresee(self, config: SourceConfig, *, trained: bool = True) -> None:
         """See `Source`: of clips a class or a split of which none can be used."""
         if config.frames is None:
             return
@@ -169,7 +169,7 @@ class ShardsSource(Source):
         for split in SPLITS:
             if all(one.split != split for one in placed):
                 raise _empty(config, split)
-        refuse_emptied(placed, _names(classes), cut_of(config), Path(str(config.path)))
+        refuse_emptied(placed, _names(classes) if trained else None, cut_of(config), Path(str(config.path)))
 
     def _clips(self, config: SourceConfig, split: Split) -> ImageSet:
         """One split of shards of videos."""

@@ -126,7 +126,7 @@ class SSM2DMixer(Mixer):
         super().__init__()
         h, w = place.grid
         self.grid = (h, w)
-        self.implementation = f"zero-padded {backends_here((2 * h, 2 * w))}"
+        self.implementation = f"{backends_here((2 * h, 2 * w))} of the zero-padded grid"
         self.in_proj = nn.Linear(place.width, place.width)
         self.operator = SSM2D(place.width, options.directions)
         self.out_proj = nn.Linear(place.width, place.width)

@@ -80,7 +80,7 @@ def measure_sizes(load: Callable[[], Suite], where: CellPlace, say: Say) -> Suit
         return study
     make_folder(where.folder)
     _refuse_done_otherwise(study, where.folder)
-    preflight(resolved(study.planned(), precision_here()), where.folder)
+    preflight(resolved(study.planned(), precision_here()), where.folder, sized=False)
     refuse_graphs(study.planned(), gpu=bool(gpus()))
     with locks.alone(where.folder / LOCK, say):
         study = load()  # with what another process found, while it was ours to wait
