@@ -126,7 +126,10 @@ def _why_no_cost(one: Quantity, sides: dict[str, pd.DataFrame], asked: Collectio
         return "memory was measured in different ways"
     if one.column in asked:
         return ""
-    if pd.concat([rows[MACHINE] for rows in sides.values()]).nunique(dropna=False) > 1:
+    machines = pd.concat([rows[MACHINE] for rows in sides.values()])
+    if machines.isna().any():
+        return "some records do not say on which of the machines they ran"
+    if machines.nunique() > 1:
         return "A and B ran on different machines"
     if (one.column.endswith("_ms_median") or one.column == "peak_memory_bytes") and differences(
         sides, ("train.batch_size",)

@@ -198,6 +198,14 @@ def test_timings_of_another_machine_are_refused_unless_named_and_quality_is_not(
     assert "Timings and memory are of different machines." in " ".join(lines(named)).replace("  ", " ")
 
 
+def test_timings_of_no_machine_that_is_known_are_refused_too(tmp_path: Path) -> None:
+    """Those of a record that does not say it need not be of the machine of another that does not."""
+    a = [cell(seed, whole=True, machine_fingerprint=None) for seed in SEEDS]
+    found = compared(tmp_path, a, [{**one, "train_step_ms_median": 2 * one["train_step_ms_median"]} for one in a])
+    assert refusals(found)["train_step_ms_median"] == "some records do not say on which of the machines they ran"
+    assert "name one with --metric" in " ".join(lines(found, 300))
+
+
 def test_one_process_says_nothing_of_the_next_and_three_do(tmp_path: Path) -> None:
     timing = {
         "train_step_ms_median": 100.0,
