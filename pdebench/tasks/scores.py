@@ -17,13 +17,15 @@ from pdebench.metrics.registry import METRICS
 from pdebench.registry import Registry
 from pdebench.tasks.registry import TASKS
 
-_TOLD = (
+_TOLD_FIRST = (
     "fd_efficientnet_lite0", "fid", "sfid", "fd_dinov2", "kid_efficientnet_lite0", "kid", "is", "is_adm",
     "precision_recall",
 )  # fmt: skip
 _FILLERS: tuple[Registry[Any], ...] = (TASKS, METRICS)  # whose things have `scores`
 _BUILT_IN: dict[str, Score] = {score.column: score for task in TASKS.built_in.values() for score in task.scores}
-_BUILT_IN |= {score.column: score for name in _TOLD for score in METRICS.built_in[name].scores}
+_BUILT_IN |= {
+    score.column: score for name in (*_TOLD_FIRST, *METRICS.built_in) for score in METRICS.built_in[name].scores
+}
 _SPREADS = frozenset(score.spread for score in _BUILT_IN.values() if score.spread)
 
 

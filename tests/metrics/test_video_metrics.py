@@ -17,7 +17,9 @@ from pdebench.metrics.frames import FrameRows, frames_of
 from pdebench.metrics.gaussian import fitted, frechet
 from pdebench.metrics.metric import EFFICIENTNET, I3D, Metric, Score
 from pdebench.metrics.reference import Reference
+from pdebench.metrics.registry import METRICS
 from pdebench.suite.config import DataConfig
+from pdebench.tasks.scores import scores_among
 
 CPU = torch.device("cpu")
 
@@ -139,3 +141,9 @@ def test_a_metric_of_clips_reads_a_network_of_clips() -> None:
         Metric("x", "", (Score("x", "X", "frechet"),), "a:b", I3D)
     with pytest.raises(MetricError, match="has features of clips"):
         Metric("x", "", (Score("x", "X", "frechet"),), "a:b", EFFICIENTNET, of="clips")
+
+
+def test_every_score_that_a_metric_of_ours_fills_is_one_of_a_table() -> None:
+    """Or no page, ranking or gate would show it: distances of clips were left out."""
+    filled = [score.column for metric in METRICS.built_in.values() for score in metric.scores]
+    assert {score.column for score in scores_among(filled)} == set(filled)
