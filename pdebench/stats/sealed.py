@@ -163,11 +163,13 @@ def predict(fits: Sequence[Scaling], columns: Columns, budgets: Sequence[float])
     """Predict budgets for every group.
 
     Raises:
-        TableError: a budget is not beyond all that ran, or no group carries a law.
+        TableError: a budget is infinite, or not beyond all that ran, or no group carries a law.
     """
     asked = sorted(set(budgets))
     largest = max((float(one.runs.flops.max()) for one in fits if one.runs.count), default=0.0)
     for flops in asked:
+        if not np.isfinite(flops):
+            raise TableError(f"--predict {flops:g}: that is no budget; give FLOPs, such as 3e16")
         if flops <= SAME_BUDGET * largest:
             raise TableError(
                 f"--predict {flops:g}: runs of {largest:.3g} FLOPs are in the table, and only what lies beyond all of "

@@ -15,6 +15,7 @@ from typing import Any
 from pdebench.data.registry import SOURCES
 from pdebench.errors import ModelError, SuiteError, did_you_mean
 from pdebench.files.yaml_source import SourceLocation, Where, YamlSource, dotted, dump_yaml, read_file, read_value, show
+from pdebench.models.grid import grid_of
 from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.suite import matching
 from pdebench.suite.budget import TooSmall, steps_within
@@ -401,15 +402,18 @@ class _Match:
 
     def matched(self, cell: Cell) -> Cell | list[Problem]:
         """The cell at the size that it is given."""
-        by = self.asked.by
+        by, model = self.asked.by, cell.model
+        reference = FAMILIES[self.asked.to]
+        grid = grid_of(SOURCES[cell.data.name].sides(cell.data), model.patch, model.patch_frames)
+        if (why := reference.refusal(grid, reference.options())) is not None:
+            return [Problem(("match", "to"), f"{why}; match to a family that has one")]
         if by == "step_time" or by == "peak_memory":
             return self._measured(cell)
-        model = cell.model
         key = (
             f"{SOURCES[cell.data.name].sides(cell.data)} {cell.data.resolution} {model.model_dump_json()} {cell.shell}"
         )
         if key not in self._found:
-            family, reference = FAMILIES[model.family], FAMILIES[self.asked.to]
+            family = FAMILIES[model.family]
             try:
                 self._found[key] = matching.match(
                     family.in_shell(cell.shell), family.options(**model.options),

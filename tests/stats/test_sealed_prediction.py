@@ -102,6 +102,8 @@ def test_a_budget_that_has_run_is_not_predicted(tmp_path: Path, table: pd.DataFr
     why = refused(written(tmp_path, table), "--predict", f"{LAST:g}", "--out", str(out), named=NAMED)
     assert "--predict 1e+16: runs of 1e+16 FLOPs are in the table" in why
     assert not out.exists()
+    assert "--predict inf: that is no budget" in refused(early, "--predict", "inf", "--out", str(out), named=NAMED)
+    assert not out.exists()
     assert "name the file" in refused(early, "--predict", "1e17", named=NAMED)
     assert "give one of the two" in refused(early, "--predict", "1e17", "--check", str(out), named=NAMED)
 

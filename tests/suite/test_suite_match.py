@@ -215,3 +215,18 @@ def test_the_baselines_are_every_family_at_one_cost(by):
     (reference,) = {cost(cell, by) for cell in cells if cell.model.family == "DiT"}
     for cell in cells:
         assert cost(cell, by) == pytest.approx(reference, rel=0.02), cell.model.family
+
+
+@pytest.mark.parametrize("by", ["params", "macs", "step_time", "peak_memory"])
+def test_a_reference_that_does_not_take_the_data_is_refused(by, tmp_path):
+    """Its numbers would be those of a model that there is not, and where they are measured the run would end there."""
+    asked = yaml.safe_load(GOOD) | {"match": {"by": by, "to": "DiCo"}}
+    asked |= {
+        "data": {"name": "sprites_video", "resolution": 16, "frames": 4},
+        "grid": {"model.family": ["PDE-SSM-DiT"]},
+    }
+    (tmp_path / "clips.yaml").write_text(yaml.safe_dump(asked))
+    with pytest.raises(SuiteError) as error:
+        load_suite(tmp_path / "clips.yaml")
+    assert "match.to: DiCo takes images only: its mixer has no form for clips; match to a family" in str(error.value)
+    assert load_suite(tmp_path / "clips.yaml", ["match.to=DiT"]).planned()

@@ -70,7 +70,7 @@ def search(
     if candidate is None:
         why = _searches(question, _predicted(question, tried), tried, tried, 1.0)[-1].nearest()[1]
     else:
-        why = f"of {len(tried)} that were measured"
+        why = f"of {len(tried)} that were measured" + (" until match.seconds were over" if over() else "")
     raise ModelError(
         f"{question} cannot be matched to {question.to} by {question.by}: the nearest, {why}, has {nearest.ratio} "
         f"times its {MEASURED[question.by]} ({in_words(nearest.dimensions)}), and 2% is asked for"

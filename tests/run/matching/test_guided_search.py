@@ -134,6 +134,6 @@ def test_noise_is_refused_as_noise(question):
 
 def test_a_search_ends_with_its_time(question):
     measure, tried = exactly(launches(3.0), launches(1.0)(question("DiT").own))
-    with pytest.raises(ModelError, match="the nearest, of 1 that were measured, has"):
+    with pytest.raises(ModelError, match=r"the nearest, of 1 that were measured until match\.seconds were over, has"):
         search(question("PDE-SSM-DiT"), measure, lambda: True)
     assert len(tried) == 1
