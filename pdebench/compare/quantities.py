@@ -22,6 +22,7 @@ Kind = Literal["quality", "cost", "exact", "other"]
 LOSSES = ("val_loss", "val_loss_ema")
 COUNTS = tuple(name for name in EXACT if name not in LEARNED)
 MACHINE = "machine_fingerprint"
+NFE = "sample_nfe_mean"
 _SETTINGS = ("evaluate.", "data.")
 _ALIKE = tuple(column for column in SAMPLED if column not in DRAWN)
 """What must be the same of samples whose scores are compared, however they were drawn."""
@@ -103,7 +104,7 @@ def _that_have(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def asked_of(table: pd.DataFrame) -> list[str]:
     """The columns of a table that `why_not` looks at, beside the quantity's own."""
-    wanted = ("task", "data.name", "data.resolution", *_ALIKE, "peak_memory_kind", MACHINE, "train.batch_size")
+    wanted = ("task", "data.name", "data.resolution", *_ALIKE, "peak_memory_kind", MACHINE, "train.batch_size", NFE)
     return [column for column in dict.fromkeys(wanted) if column in table]
 
 
@@ -135,4 +136,6 @@ def _why_no_cost(one: Quantity, sides: dict[str, pd.DataFrame], asked: Collectio
         sides, ("train.batch_size",)
     ):
         return "the batch sizes differ"
+    if one.column.startswith("sample_") and differences(sides, (NFE,)):
+        return "samples took other numbers of evaluations"
     return ""

@@ -230,12 +230,13 @@ def test_one_process_says_nothing_of_the_next_and_three_do(tmp_path: Path) -> No
 
 
 def test_what_was_not_measured_alike_is_not_compared(tmp_path: Path) -> None:
-    a = [cell(seed, whole=True) for seed in (0, 1, 2)]
+    a = [cell(seed, whole=True, sample_nfe_mean=20.0) for seed in (0, 1, 2)]
     for changes, column, reason in (
         ({"metric_samples": 5000}, "fd_efficientnet_lite0", "the samples differ in sample counts"),
         ({"data_checksum": "b" * 64}, "val_loss", "the data differ"),
         ({"peak_memory_kind": "resident"}, "peak_memory_bytes", "memory was measured in different ways"),
         ({"train.batch_size": 64}, "train_step_ms_median", "the batch sizes differ"),
+        ({"sample_nfe_mean": 40.0}, "sample_images_per_s", "samples took other numbers of evaluations"),
         ({"fid": 3.0}, "fid", "only one side has it"),
     ):
         b = [{**one, **changes} for one in a]
