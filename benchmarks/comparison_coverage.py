@@ -11,14 +11,13 @@ draw's sealed prediction, of three times its largest budget, is held against one
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.coverage import study_all
 from pdebench.stats.bootstrap import Interval
 from pdebench.stats.comparison import comparisons
 from pdebench.stats.labels import Labels
@@ -73,20 +72,7 @@ DESIGNS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Study the designs asked for and print how often each interval holds the truth."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.comparison_coverage", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--resamples", type=int, default=400)
-    parser.add_argument("--design", type=int, choices=range(len(DESIGNS)), help="one of them, by its place")
-    options = parser.parse_args(arguments)
-    for design in DESIGNS if options.design is None else (DESIGNS[options.design],):
-        began = time.perf_counter()
-        print(f"{design.name}: {options.draws} draws, {options.resamples} resamples", flush=True)
-        for line in study(design, options.draws, options.resamples):
-            print(line)
-        print(f"{time.perf_counter() - began:.0f} s\n", flush=True)
-    return 0
+    return study_all("python -m benchmarks.comparison_coverage", __doc__ or "", DESIGNS, study, 400, arguments)
 
 
 def study(design: PairDesign, draws: int, resamples: int) -> list[str]:

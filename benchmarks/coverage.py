@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -72,12 +73,33 @@ DESIGNS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Study the designs asked for and print how often each interval holds the truth."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=(__doc__ or "").splitlines()[0])
+    return study_all("python -m benchmarks.coverage", __doc__ or "", DESIGNS, study, RESAMPLES, arguments)
+
+
+def study_all(
+    prog: str,
+    about: str,
+    designs: Sequence[Any],
+    study: Callable[[Any, int, int], list[str]],
+    resamples: int,
+    arguments: Sequence[str] | None,
+) -> int:
+    """The command of a benchmark of coverage: print the lines of `study` of each design that is asked for.
+
+    Args:
+        prog: how the command is called.
+        about: its module's docstring, the first line of which is its description.
+        designs: what data are drawn from, each with a `name`.
+        study: of a design, draws and resamples.
+        resamples: by default.
+        arguments: of the command line.
+    """
+    parser = argparse.ArgumentParser(prog=prog, description=about.splitlines()[0])
     parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--resamples", type=int, default=RESAMPLES)
-    parser.add_argument("--design", type=int, choices=range(len(DESIGNS)), help="one of them, by its place")
+    parser.add_argument("--resamples", type=int, default=resamples)
+    parser.add_argument("--design", type=int, choices=range(len(designs)), help="one of them, by its place")
     options = parser.parse_args(arguments)
-    for design in DESIGNS if options.design is None else (DESIGNS[options.design],):
+    for design in designs if options.design is None else (designs[options.design],):
         began = time.perf_counter()
         print(f"{design.name}: {options.draws} draws, {options.resamples} resamples", flush=True)
         for line in study(design, options.draws, options.resamples):

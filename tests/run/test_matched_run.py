@@ -60,6 +60,11 @@ def clock(suite, monkeypatch):
     return Path("asked.txt")
 
 
+def by_the_clock(*arguments: object) -> list[str]:
+    """The command of a run in a process of its own, which has the clock too."""
+    return [sys.executable, "-c", f"{CLOCK}\nfrom pdebench.cli import main; main()", "run", *map(str, arguments)]
+
+
 def sizes(folder: str = "results/timed") -> list[dict]:
     return json.loads(Path(folder, "matched.json").read_text())["sizes"]
 
@@ -125,15 +130,9 @@ def test_a_checkpoint_to_begin_with_is_held_to_the_width_that_is_measured(suite,
 
 
 def test_a_kill_while_measuring_loses_no_size_that_was_found(suite, clock):
-    command = [
-        sys.executable,
-        "-c",
-        f"{CLOCK}\nfrom pdebench.cli import main; main()",
-        "run",
-        str(suite),
-        "--only-match",
-    ]
-    killed = subprocess.Popen(command, env={**os.environ, "SLOW": "1"}, stdout=subprocess.PIPE, text=True)
+    killed = subprocess.Popen(
+        by_the_clock(suite, "--only-match"), env={**os.environ, "SLOW": "1"}, stdout=subprocess.PIPE, text=True
+    )
     wait_for(lambda: clock.exists() and "PDE" in clock.read_text(), 180)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -149,15 +148,12 @@ def test_a_kill_while_measuring_loses_no_size_that_was_found(suite, clock):
 
 
 def test_two_runs_do_not_measure_at_once_and_find_one_size(suite, clock):
-    command = [
-        sys.executable,
-        "-c",
-        f"{CLOCK}\nfrom pdebench.cli import main; main()",
-        "run",
-        str(suite),
-        "--only-match",
+    both = [
+        subprocess.Popen(
+            by_the_clock(suite, "--only-match"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
     ]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
     told = [one.communicate(timeout=300)[0] for one in both]
     assert [one.returncode for one in both] == [0, 0], told
     assert len(sizes()) == 2
@@ -167,8 +163,7 @@ def test_two_runs_do_not_measure_at_once_and_find_one_size(suite, clock):
 
 
 def test_an_interrupted_measurement_ends_as_a_run_does(suite, clock):
-    command = [sys.executable, "-c", f"{CLOCK}\nfrom pdebench.cli import main; main()", "run", str(suite)]
-    asked = subprocess.Popen(command, env={**os.environ, "SLOW": "1"}, stdout=subprocess.PIPE, text=True)
+    asked = subprocess.Popen(by_the_clock(suite), env={**os.environ, "SLOW": "1"}, stdout=subprocess.PIPE, text=True)
     wait_for(lambda: clock.exists() and "PDE" in clock.read_text(), 180)
     asked.send_signal(signal.SIGTERM)
     told, _ = asked.communicate(timeout=30)
