@@ -1,4 +1,4 @@
-"""The mixer that `docs/own_mixer.md` has its reader paste: found by its entry point, counted as its formula says, run."""
+"""The mixer that `docs/own_mixer.md` has its reader paste: found by its entry point, counted as its formula says."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ import tomllib
 from pathlib import Path
 
 import pandas as pd
+from runs import without_report
 
+import pdebench
 from pdebench.models.sizes import SIZES
 
 PAGE = Path(__file__).parents[2] / "docs" / "own_mixer.md"
 FILES = dict(re.findall(r"^cat > (\S+) <<'EOF'\n(.*?)^EOF$", PAGE.read_text(), re.MULTILINE | re.DOTALL))
 """The files that the page's commands write, by their names."""
-SHORT = ("train.steps=2", "train.warmup=1", "grid.train.seed=[0]", "grid.model.family=[Conv-DiT, None-DiT]")
+SHORT = (
+    "execution.isolation=warm",
+    "train.steps=2",
+    "train.warmup=1",
+    "grid.train.seed=[0]",
+    "grid.model.family=[Conv-DiT, None-DiT]",
+)
 
 
 def test_the_mixer_of_the_page_costs_what_its_formula_says(tmp_path: Path) -> None:
@@ -32,15 +40,15 @@ def test_the_mixer_of_the_page_costs_what_its_formula_says(tmp_path: Path) -> No
     (about / "entry_points.txt").write_text("[pdebench.families]\n" + "".join(f"{n} = {v}\n" for n, v in points))
 
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path, "PDEBENCH_CACHE": str(tmp_path / "cache")}
+    environment = {**os.environ, "PYTHONPATH": path}
     changed = [part for key in SHORT for part in ("--set", key)]
-    command = [sys.executable, "-m", "pdebench", "run", "conv.yaml", "--results", "out", *changed]
+    command = [sys.executable, *without_report("run", "conv.yaml", "--results", "out", *changed)[1:]]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
 
-    table = pd.read_parquet(tmp_path / "out" / "table.parquet").set_index("model.family")
+    table = pdebench.load_results(tmp_path / "out").set_index("model.family")
     conv, none = table.loc["Conv-DiT"], table.loc["None-DiT"]
     depth, d, _ = SIZES["XXS"]
     n = conv["tokens"]
