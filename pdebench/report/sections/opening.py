@@ -31,7 +31,10 @@ def opening(table: pd.DataFrame, rankings: Sequence[Sequence[Ranking]]) -> list[
     known = [[one for one in of_measure if one.compared] for of_measure in rankings]
     known = [of_measure for of_measure in known if of_measure]
     if not known:
-        return [f"{_compared(done)}.", _no_ranking(done, rankings)]
+        none = (
+            "How sure that is cannot be told: the sections below show medians, and of speeds the spread in a process."
+        )
+        return [f"{_compared(done)}.", _no_ranking(done, rankings), none]
     verdicts = [one for of_measure in known for ranking in of_measure if (one := ranking.verdict(SUBJECT))]
     return [f"{_compared(done)}.", f"{_outcome(_headline(done, known), verdicts)}.", f"{_sureness(known, verdicts)}."]
 

@@ -45,6 +45,8 @@ APART = {
 """Columns that split the curves of an axis where they differ; a batch size is told by the setting."""
 
 
+FEW = 4  # families whose best a caption tells
+
 _AXES = {
     "flops_train": "training FLOPs",
     "train_seconds": "training seconds",
@@ -130,9 +132,10 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
     spent = formatting.amount(best["x"] * (x.scale if x.log else 1))
     sentence = (
         f"{capital(y.title)} against {_AXES[x.column]}, {place}. {end}: {best['family']}, "
-        f"{formatting.number(best['y'])} at {spent} {UNITS[x.column]}. "
-        f"Best of each family: {formatting.listed(told)}."
+        f"{formatting.number(best['y'])} at {spent} {UNITS[x.column]}."
     )
+    if len(told) <= FEW:  # the table at a glance has all
+        sentence += f" Best of each family: {formatting.listed(told)}."
     several = sorted(set(counts)) if sampled else []
     notes = [f"Sample counts differ ({formatting.listed(several)}): separate curves."] if len(several) > 1 else []
     if "machine_fingerprint" in apart:
