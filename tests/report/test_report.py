@@ -140,7 +140,7 @@ def test_one_seed_claims_no_interval_and_says_so_once(tmp_path: Path) -> None:
     assert text.count("no interval") == 1
     assert " is behind" not in text
     assert " leads" not in text
-    assert "Training throughput at 32 px: 90.8 images/s, below DiT’s" in text
+    assert re.search("Training throughput at 32 px: [0-9.]+ images/s, below DiT’s", text)  # told all the same
     assert 'class="num best"' not in html
 
 

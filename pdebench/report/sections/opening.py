@@ -116,15 +116,21 @@ def _first(head: Sequence[Ranking]) -> str:
             for family, of_family in most[:NAMED]
         ]
         return f"Of {len(head)} comparisons the {end} {title} is that of {formatting.listed(told)}"
-    return formatting.listed([_place(ranking, first=not place) for place, ranking in enumerate(head)])
+    texts: list[str] = []
+    before: tuple[list[str], str] | None = None
+    for ranking in head:
+        who = (ranking.leaders, ranking.ahead)
+        texts.append(_place(ranking, first=not texts, again=who == before))
+        before = who
+    return formatting.listed(texts)
 
 
 def _leads(ranking: Ranking) -> bool:
     return bool(ranking.ahead)
 
 
-def _place(ranking: Ranking, *, first: bool) -> str:
-    """`Mamba-DiT has the lowest validation loss at 32 px (0.4028; PDE-SSM-DiT 0.4095)`."""
+def _place(ranking: Ranking, *, first: bool, again: bool) -> str:
+    """`Mamba-DiT has the lowest validation loss at 32 px (0.4028; PDE-SSM-DiT 0.4095)`; `again`: from `at` on."""
     measure, best = ranking.measure, ranking.entries[0]
     value = _shown(measure, best)
     mine = next((one for one in ranking.entries if one.family == SUBJECT), None)
@@ -135,6 +141,8 @@ def _place(ranking: Ranking, *, first: bool) -> str:
         told = f"{title} at {ranking.comparison.label} ({value}"
         rest = "" if mine is None or mine.family in ranking.leaders else f"; {SUBJECT} {_shown(measure, mine)}"
         return f"{formatting.listed(ranking.leaders)} tie in {told}{rest})"
+    if again:
+        return told
     if ranking.ahead:
         return f"{best.family} leads in {title} {told}"
     return f"{best.family} has the {end} {title if first else 'one'} {told}"

@@ -114,7 +114,7 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
         if (real := _real(paths[place] for place in group.index)) is not None:
             what = called([frames]).many
             alt = f"Real {what} of the data, {side}"
-            grids.insert(0, SampleGrid(f"Real {what}", f"{side}, each of its place’s class", alt, real, share))
+            grids.insert(0, SampleGrid(f"Real {what}", f"{side}, of the data", alt, real, share))
         rows.append(GridRow(label, tuple(grids), _classes(group), _early(group)))
     return rows
 
