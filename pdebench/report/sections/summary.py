@@ -125,7 +125,7 @@ def _cells(table: pd.DataFrame) -> str:
         rest = f", {failed} did not (see Failures)" if failed else ""
         texts.append(f"{done} of {formatting.plural(len(table), 'cell')} finished{rest}.")
     if len(tasks := sorted(table["task"].dropna().unique())) > 1:
-        texts.append(f"They are of {len(tasks)} tasks ({formatting.listed(tasks)}), which are not compared.")
+        texts.append(f"They are of {len(tasks)} tasks ({formatting.listed(tasks)}) that are not compared.")
     return " ".join(texts)
 
 
