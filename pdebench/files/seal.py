@@ -22,6 +22,8 @@ LEFT = (
     "curve.parquet",
     "samples.png",
     "samples.webp",
+    "real.png",
+    "real.webp",
     "checkpoint.safetensors",
 )  # of a cell; its files of JSON have their own
 DIGITS = 16  # of sha256 in a record: against accidents, since who forges a file can forge the record

@@ -50,6 +50,7 @@ class Score:
             positive: any other number above 0. signed: any other number.
         higher_is_better: the direction; a distance is better the lower it is.
         spread: the column of its standard deviation over subsets or splits of the samples; empty where it has none.
+        meaning: one line for a reader who does not know it; empty: the summary of its metric, where it is of one.
     """
 
     column: str
@@ -57,6 +58,7 @@ class Score:
     kind: Literal["frechet", "kernel", "inception", "share", "positive", "signed"]
     higher_is_better: bool = False
     spread: str = ""
+    meaning: str = ""
 
     @property
     def by_difference(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -70,6 +70,12 @@ class Figure:
         return spec
 
 
+FEWEST_POINTS = 6
+"""Different points from which on a chart shows what a table of the same numbers does not: how they lie."""
+
+MOST_TICKS = 6
+"""Of a logarithmic axis: more run into each other on a phone."""
+
 MOST_POINTS = 400
 """Points of a chart that stand for single runs, and those that stand for settings: of more none can be told apart."""
 
@@ -103,6 +109,15 @@ class Axis:
     def best(self) -> Callable[[Iterable[float]], float]:
         """What picks the best of some values."""
         return max if self.higher_is_better else min
+
+
+def worth_drawing(points: Sequence[Row], line: Sequence[Row]) -> bool:
+    """Whether there is more to see than a table says: enough different points, or a trend, a curve of three or more."""
+    curves: dict[str, set[float]] = {}
+    for point in line:
+        curves.setdefault(point["curve"], set()).add(point["x"])
+    trend = any(len(places) > 2 for places in curves.values())
+    return trend or len({(point["x"], point["y"]) for point in points}) >= FEWEST_POINTS
 
 
 def points_of(rows: pd.DataFrame, x: Axis, y: Axis) -> list[Row]:
@@ -169,13 +184,15 @@ def layers(
     """
     x_scale, y_scale = scale_of(points, "x", x.log), scale_of(points, "y", y.log)
     x_axis = alt.Axis(format=x.format, tickCount=4)
+    if x.log and not ticks:
+        x_axis = alt.Axis(format=x.format, values=round_ticks(points, "x"))
     if ticks:
         label = f"{{{','.join(f'{key!r}:{value!r}' for key, value in ticks.items())}}}[datum.value]"
         x_axis = alt.Axis(values=[float(key) for key in ticks], labelExpr=label)
     x_field = alt.X("x:Q", title=x.title, axis=x_axis, scale=x_scale)
     y_axis = alt.Axis(format=y.format, tickCount=5)
-    if y.log and (ticks_of_y := round_ticks(points)):
-        y_axis = alt.Axis(format=y.format, values=ticks_of_y)
+    if y.log and (ticks_of_y := round_ticks(points, "y")):
+        y_axis = alt.Axis(format=",.4~g", values=ticks_of_y)
     y_field = alt.Y("y:Q", title=y.short or y.title, axis=y_axis, scale=y_scale)
     tooltip = tooltip_of([("run", "run", ""), ("x", x.title, ".4s" if x.log else ",.4~g"), ("y", y.title, ".4g")])
     base = alt.Chart().encode(x=x_field, y=y_field, color=color_of(table))
@@ -251,15 +268,42 @@ def scale_of(points: Sequence[Row], axis: str, log: bool) -> alt.Scale:
     return alt.Scale(domain=[digits(start), digits(high + margin)], zero=False, nice=False)
 
 
-def round_ticks(points: Sequence[Row]) -> list[float]:
-    """1, 2 and 5 of each decade that a logarithmic axis shows; none where too few fall into it."""
-    low, high = scale_of(points, "y", True).to_dict()["domain"]
+def round_ticks(points: Sequence[Row], axis: str) -> list[float]:
+    """Ticks of a logarithmic axis, three to seven where its numbers allow.
+
+    Powers of ten where they are many, else 1, 2 and 5 of each decade, else round steps: an axis of less than a decade
+    has two of the former at most.
+    """
+    low, high = scale_of(points, axis, True).to_dict()["domain"]
     if low <= 0:  # a quartile of 0: the axis is linear then
         return []
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
-    ticks = [digits(lead * 10.0**power) for power in decades for lead in (1, 2, 5)]
-    shown = [tick for tick in ticks if low <= tick <= high]
-    return shown if len(shown) >= 3 else []
+    for leads in ((1,), (1, 3), (1, 2, 5)):
+        shown = [tick for power in decades for lead in leads if low <= (tick := digits(lead * 10.0**power)) <= high]
+        if len(shown) >= MOST_TICKS:  # of wide axes every second decade, or third
+            return shown[:: math.ceil(len(shown) / MOST_TICKS)]
+        if len(shown) > 3 or (len(shown) == 3 and len(leads) == 3):
+            return shown
+    step = (high - low) / 4
+    unit = 10.0 ** math.floor(math.log10(step))
+    step = next(lead * unit for lead in (1, 2, 2.5, 5, 10) if lead * unit >= step)
+    return [digits(place * step) for place in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+SI = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def in_one_unit(axis: Axis, values: Iterable[float], unit: str) -> Axis:
+    """The axis with one SI prefix for all its ticks, in its title: no `900G` beside `1T`.
+
+    Args:
+        axis: its title ends with the unit.
+        values: what it shows, above 0.
+        unit: that unit.
+    """
+    middle = float(np.median(list(values)))
+    size, prefix = next(((size, prefix) for size, prefix in SI if middle >= size), (1.0, ""))
+    return replace(axis, scale=size, format=",.4~g", title=f"{axis.title.removesuffix(unit)}{prefix}{unit}")
 
 
 def sized(chart: alt.LayerChart | alt.FacetChart, height: int) -> alt.LayerChart | alt.FacetChart:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from pdebench.report import formatting
 from pdebench.report.frame import family_order
-from pdebench.stats.crossover import REFERENCE, Crossover, above_everywhere, crossovers, measured
+from pdebench.stats.crossover import REFERENCE, Crossover, Measured, above_everywhere, crossovers, measured
+from pdebench.stats.paired import FEWEST_PAIRS
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def standings(rows: pd.DataFrame, curves: Sequence[str], x: str, y: str, *, scat
         scatter: leave out crossovers without an interval: where the median is of one run, they may be chance.
     """
     by_curve = {
-        str(curve): {float(size): measured(part, y) for size, part in own.groupby(x)}  # type: ignore[arg-type]
+        str(curve): {float(size): _over_runs(part, y) for size, part in own.groupby(x)}  # type: ignore[arg-type]
         for curve, own in rows.groupby(pd.Series(list(curves), index=rows.index))
     }
     found = []
@@ -71,6 +73,12 @@ def standings(rows: pd.DataFrame, curves: Sequence[str], x: str, y: str, *, scat
             crossed = [one for one in crossovers(ours, theirs) if one.measured or not scatter]
             found.append(CurveStanding(curve, other, crossed, above_everywhere(ours, theirs)))
     return found
+
+
+def _over_runs(rows: pd.DataFrame, y: str) -> Measured:
+    """The median of some runs. Of fewer than three it has no error: what they scattered within a process is not it."""
+    found = measured(rows, y)
+    return found if len(rows) >= FEWEST_PAIRS else replace(found, error=math.nan)
 
 
 def crossover_table(

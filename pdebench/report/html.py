@@ -22,6 +22,7 @@ from pdebench.report.sections.ablation import AblationTable, ablation_tables
 from pdebench.report.sections.classification import classification
 from pdebench.report.sections.costs import costs
 from pdebench.report.sections.curves import loss_curves
+from pdebench.report.sections.glossary import glossary
 from pdebench.report.sections.learned import learned_section
 from pdebench.report.sections.predicted import predicted
 from pdebench.report.sections.provenance import provenance, suite_names
@@ -58,6 +59,7 @@ def sections(page: Page) -> list[PageSection]:
             "Findings",
             Findings(summarise(table, page.comparisons), ablations, table["machine_fingerprint"].nunique()),
         ),
+        PageSection("glossary", "Words", glossary(table)),
         PageSection("ablation", "Ablation", ablations),
         PageSection("classification", "Classification", classification(table, page.comparisons)),
         PageSection("quality", "Quality", quality(table)),
@@ -124,7 +126,8 @@ def render(page: Page, parts: Sequence[PageSection]) -> str:
     looks = looks_of(family_order(table))
     return template.render(
         title=formatting.listed(sorted(suite_names(page))) or "no results",
-        lede=parts[0].content.summary.lede,
+        opening=parts[0].content.summary.opening,
+        cells=parts[0].content.summary.cells,
         progress=page.progress,
         remarks=page.remarks,
         finished_at=_moment(table["finished_at"]),

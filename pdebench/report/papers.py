@@ -47,7 +47,7 @@ class PaperTable:
         frame: one typed row a line.
         columns: headings of `texts`.
         texts: the lines as they are read.
-        bold: which cells of them lead.
+        bold: which cells of them lead, told from all others by an interval.
         groups: which lines belong together.
     """
 
@@ -108,7 +108,7 @@ def _families(done: pd.DataFrame, fields: Sequence[Comparison]) -> PaperTable:
             frame.append(line)
             head = [comparison.label, _name(entry), str(entry.seeds), formatting.amount(line["params"])]
             texts.append([*head, *(_median(ranking, entry) for ranking in rankings)])
-            bold.append([False] * 4 + [entry.family in ranking.leaders for ranking in rankings])
+            bold.append([False] * 4 + [entry.family == ranking.ahead for ranking in rankings])
             groups.append(comparison.label)
     columns = ["Comparison", "Family", "Seeds", "Parameters", *map(_heading, known)]
     numeric = [False, False, *[True] * (2 + len(known))]

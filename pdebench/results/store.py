@@ -8,7 +8,7 @@
       jobs.json and slurm/ where it was submitted to SLURM: its jobs, their scripts and what they print
       cells/<id>/  config.yaml record.json timings.json log.txt checkpoint.safetensors samples.png curve.parquet
                    spatial.json where it was measured in space, probe.json where it was probed,
-                   samples.webp in the place of samples.png of clips
+                   samples.webp in the place of samples.png of clips; real.png beside it
                    lease and state/ while it is unfinished
 
 The cells are the truth: tables can be rebuilt from them at any time, and stand for them where they were not kept.

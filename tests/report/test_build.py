@@ -51,7 +51,7 @@ def test_a_cell_of_two_folders_counts_once_and_stands_in_the_table_twice(
     html = built.page.read_text()
     assert built.cells == 9
     findings, provenance = section(html, "findings"), section(html, "provenance")
-    assert "At 32 px: PDE-SSM-DiT 0.2119, then DiT 0.2242 (+5.8%). Over 3 seeds" in findings  # not the 0.9
+    assert "At 32 px: PDE-SSM-DiT leads with 0.2119, then DiT 0.2242 (+5.8%). Over 3 seeds" in findings  # not the 0.9
     assert "1 of the cells have run in an earlier folder too" in provenance
     frame = pd.read_parquet(built.page.parent / "table.parquet")
     cell = synthetic.row(NAME, 32, 0)["cell"]
@@ -157,7 +157,7 @@ def test_watching_redraws_with_each_record_and_ends_with_the_last(
     assert "1 of 2 cells have ended." in seen[1]
     assert "refresh" not in page.read_text().split("<style>")[0]
     assert built.cells == 2
-    assert built.figures
+    assert built.tables
 
 
 def test_a_watch_that_is_ended_by_hand_leaves_a_page_that_does_not_reload(

@@ -73,7 +73,9 @@ def test_its_report_says_what_is_missing_and_leaves_the_table_alone(tmp_path: Pa
     assert "training curves, samples" in wrote["remarks"][0]
     page = (folder / "report.html").read_text()
     assert "were not kept" in page
-    assert "PDE-SSM-DiT 0.2119, then DiT 0.2242 (+5.8%). Over 3 seeds" in section(page, "findings")  # as of its cells
+    assert "PDE-SSM-DiT leads with 0.2119, then DiT 0.2242 (+5.8%). Over 3 seeds" in section(
+        page, "findings"
+    )  # as of its cells
     assert (folder / "table.csv").read_bytes() == before
     assert not (folder / "curves.parquet").exists()
 

@@ -28,7 +28,7 @@ def results(of_all: dict[str, Any], of_dit: dict[str, Any]) -> pd.DataFrame:
 def said(frame: pd.DataFrame, folder: Path) -> list[str]:
     """What the page finds of two scores and of the speed of samples."""
     text = section(page(frame, folder), "findings")
-    text = text[text.index("Who leads") :]
+    text = text[text.index("Measure by measure") :]
     found = [text[text.index(measure) :] for measure in ("Fréchet distance", "KID", "Sampling throughput")]
     return [told[: told.index(". ", 60)] for told in found]
 

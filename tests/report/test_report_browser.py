@@ -107,6 +107,48 @@ def test_charts_are_drawn_and_nothing_scrolls_sideways(  # type: ignore[no-untyp
     page.page.close()
 
 
+COLLIDING = """charts => charts.flatMap(chart => {
+  const labels = [...chart.querySelectorAll('.role-axis')].map(axis =>
+    [...axis.querySelectorAll('.role-axis-label text')].filter(label => getComputedStyle(label).opacity !== '0')
+      .map(label => [label.textContent, label.getBoundingClientRect()]));
+  const over = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom - 2 && b.top < a.bottom - 2;
+  return labels.flatMap(axis => axis.flatMap(([text, a], i) =>
+    axis.slice(i + 1).filter(([, b]) => over(a, b)).map(([other]) => `${chart.id}: ${text} on ${other}`)));
+})"""
+CUT = """charts => charts.flatMap(chart => {
+  const clips = [...chart.querySelectorAll('[clip-path]')];
+  const cut = [...chart.querySelectorAll('.mark-symbol path')].filter(mark => {
+    const box = mark.getBoundingClientRect();
+    const around = [chart.querySelector('svg'), ...clips.filter(clip => clip.contains(mark))];
+    return around.some(one => one.tagName === 'svg' && one.getBoundingClientRect().right < box.right - .5)
+      || clips.some(clip => clip.contains(mark));
+  });
+  return cut.length ? [chart.id] : [];
+})"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_labels_of_an_axis_collide_and_no_mark_is_cut(browser, report: Path, width: int) -> None:  # type: ignore[no-untyped-def]
+    page = Opened(browser, report, viewport={"width": width, "height": 844})
+    assert page.page.eval_on_selector_all(".chart", COLLIDING) == []
+    assert page.page.eval_on_selector_all(".chart", CUT) == []
+    page.page.close()
+
+
+def test_on_paper_headings_stay_with_what_follows_and_figures_whole(opened: Opened) -> None:
+    opened.page.emulate_media(media="print")
+    opened.page.set_viewport_size({"width": 760, "height": 1000})
+    style = "(query, name) => [...document.querySelectorAll(query)].map(one => getComputedStyle(one)[name])"
+    for query in ("h2", "h3", "h4", ".key", "h2 + p"):
+        assert set(opened.page.evaluate(f"() => ({style})('{query}', 'breakAfter')")) == {"avoid"}, query
+    for query in ("figure", "tr", "h2 + p"):
+        assert set(opened.page.evaluate(f"() => ({style})('{query}', 'breakInside')")) == {"avoid"}, query
+    tops = opened.page.eval_on_selector_all(
+        "#quality .thirds", "rows => rows.map(row => new Set([...row.children].map(one => one.offsetTop)).size)"
+    )
+    assert set(tops) == {1}  # the three figures of a row stand side by side: no half page is white
+
+
 def test_charts_follow_the_colour_scheme_and_print_light(opened: Opened) -> None:
     label = "getComputedStyle(document.querySelector('.chart svg text')).fill"
     mark = "getComputedStyle(document.querySelector('.chart svg .mark-symbol path')).fill"

@@ -36,9 +36,9 @@ def page_of(frames: dict[str, float | None], folder: Path) -> str:
         for seed, steps in ((0, 200), (0, 400), (1, 200)):
             own = {"train.steps": steps, "images_seen": 32 * steps * (1 + (family == "DiT")), "data.frames": count}
             rates = {"sample_images_per_s": 5.0, "block_images_per_s": 50.0, "train_joules_per_image": 3.0}
-            rows.append(
-                row(family, 32, seed, **own, **rates, **{"data.name": "made", "cell": f"{family}{seed}{steps}"})
-            )
+            for side in (32, 64):
+                name = {"data.name": "made", "cell": f"{family}{side}{seed}{steps}"}
+                rows.append(row(family, side, seed, **own, **rates, **name))
     frame = pd.DataFrame(rows)
     curves = pd.DataFrame(
         {"cell": rows[0]["cell"], "step": [100, 200], "train_loss": [0.4, 0.3], "val_loss": [0.5, 0.3]}

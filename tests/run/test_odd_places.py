@@ -81,7 +81,7 @@ FILES = (
     "suite.yaml", "plan.json", "machine.json", "table.csv", "table.parquet", "curves.parquet", "report.html",
     "jobs.json", "predictions.json", ".lock", ".jobs.lock", ".pdebench.sha256",
     *(f"cells/ID/{name}" for name in (
-        "config.yaml", "record.json", "log.txt", "checkpoint.safetensors", "samples.png", "curve.parquet",
+        "config.yaml", "record.json", "log.txt", "checkpoint.safetensors", "samples.png", "real.png", "curve.parquet",
         "spatial.json", "timings.json", "lease", "state/00000001.pt",
     )),
 )  # fmt: skip
@@ -120,6 +120,7 @@ VERBS: tuple[tuple[object, ...], ...] = (
 )  # fmt: skip
 READ_BY_REPORTS = (
     "samples.png",
+    "real.png",
     "curve.parquet",
     "spatial.json",
     "predictions.json",
@@ -230,7 +231,15 @@ def test_a_cell_is_run_where_its_folder_has_odd_things(made: Path, tmp_path: Pat
     cell.mkdir(parents=True)
     (far / "state").mkdir(parents=True)
     (far / "mine").write_text("mine")
-    for name in ("log.txt", "config.yaml", "curve.parquet", "checkpoint.safetensors", "samples.png", "timings.json"):
+    for name in (
+        "log.txt",
+        "config.yaml",
+        "curve.parquet",
+        "checkpoint.safetensors",
+        "samples.png",
+        "real.png",
+        "timings.json",
+    ):
         (cell / name).symlink_to(far / "mine")
     (cell / "state").symlink_to(far / "state")
     (cell / ".mine.tmp").write_text("mine")

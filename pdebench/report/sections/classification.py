@@ -9,7 +9,7 @@ import pandas as pd
 
 from pdebench.report import formatting
 from pdebench.report.charts import Axis, Figure, layers, medians_of, place_of, points_of, slug, thinned
-from pdebench.report.compare import Measure
+from pdebench.report.compare import Measure, rank
 from pdebench.report.comparisons import Comparison
 from pdebench.report.frame import families_in, finished, measured, noun_of
 from pdebench.tasks.columns import at_side, side_of
@@ -25,7 +25,7 @@ SIDE, THERE = "side", "top1_there"
 
 @dataclass(frozen=True)
 class ClassificationLine:
-    """One family's line in a table: what was measured, and at each side; `best` says for each whether it leads."""
+    """One family's line in a table: what was measured, and at each side; `best`: it leads, as an interval tells."""
 
     family: str
     setting: str
@@ -74,15 +74,12 @@ def sides_of(done: pd.DataFrame) -> list[int]:
 
 def _table(comparison: Comparison, shown: Sequence[Measure]) -> ClassificationTable:
     entries = [entry for entry in comparison.entries if len(entry.values("top1"))]
+    ahead = [rank(measure, comparison).ahead for measure in shown]
     lines = []
     for entry in entries:
-        values = [entry.median(measure.column) for measure in shown]
-        leads = []
-        for measure, value in zip(shown, values, strict=True):
-            others = [one for other in entries if not pd.isna(one := other.median(measure.column))]
-            leads.append(len(others) > 1 and value == (min if measure.lower else max)(others))
-        told = tuple(_shown(measure, value) for measure, value in zip(shown, values, strict=True))
-        lines.append(ClassificationLine(entry.family, entry.told, entry.seeds, told, tuple(leads)))
+        told = tuple(_shown(measure, entry.median(measure.column)) for measure in shown)
+        leads = tuple(entry.family == name for name in ahead)
+        lines.append(ClassificationLine(entry.family, entry.told, entry.seeds, told, leads))
     return ClassificationTable(comparison.label, lines)
 
 

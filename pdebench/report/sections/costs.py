@@ -27,6 +27,9 @@ from pdebench.report.differences import EVALUATION, STEP
 from pdebench.report.frame import CLIP, SUBJECT, named, noun_of, plain_value, plain_values, records, timed
 from pdebench.stats.crossover import REFERENCE, Crossover
 
+AT_A_GLANCE = ("train_images_per_s", "sample_images_per_s", "classify_images_per_s", "peak_memory_bytes")
+"""What the first table of the page has already."""
+
 FEW = 4  # curves that a sentence can name
 
 CUT = ("model.patch", *CLIP)
@@ -40,7 +43,9 @@ ATTENTION = "model.attention"
 class Costs:
     """A section: its charts, where families pass DiT in them, and how memory was measured.
 
-    Of speed also charts of efficiency, in which nobody passes anybody, and sentences on what they show.
+    Of speed also charts of efficiency, in which nobody passes anybody, and sentences on what they show. What was
+    measured at one size alone stands in `titles` and `lines`: a family, its curve, and what was measured under each
+    title.
     """
 
     charts: list[Figure]
@@ -48,6 +53,8 @@ class Costs:
     kinds: str
     efficiency: list[Figure]
     basis: str
+    titles: list[str]
+    lines: list[tuple[str, str, list[str]]]
 
     @property
     def figures(self) -> list[Figure]:
@@ -112,37 +119,59 @@ def costs(table: pd.DataFrame, kind: str) -> Costs | None:
     if done["tokens"].isna().all():
         x = Axis("data.resolution", "resolution, px", log=True)
     figures, found = [], []
+    alone: dict[str, list[Row]] = {}
     for y in columns:
         rows, note = on_axes(done[done[[x.column, y.column]].notna().all(axis=1)], x, y)
         if len(rows):
-            figure, of_figure = _cost(rows, table, x, y)
+            figure, of_figure, medians = _cost(rows, table, x, y)
+            if figure is None:
+                alone |= {} if y.column in AT_A_GLANCE else {capital(y.title): medians}
+                continue
             figures.append(replace(figure, note=" ".join(filter(None, [note, figure.note]))))
             found.append((figure.title.partition(", ")[0], of_figure))
-    if not figures:
+    efficiency, basis = _efficiency(done, table, x, alone) if kind == "speed" else ([], "")
+    if not (figures or efficiency or alone):
         return None
+    curves = sorted({row["curve"] for medians in alone.values() for row in medians}, key=order_of(done))
     kinds = formatting.listed(sorted(str(kind) for kind in done["peak_memory_kind"].dropna().unique()))
-    efficiency = _efficiency(done, table, x) if kind == "speed" else []
     return Costs(
         figures,
         crossover_table(_unit(x), found, higher_is_better=kind == "speed"),
         kinds,
         efficiency,
-        _basis(done, efficiency),
+        basis,
+        list(alone),
+        [(family_of(curve), curve, [_number_of(curve, medians) for medians in alone.values()]) for curve in curves],
     )
 
 
-def _efficiency(done: pd.DataFrame, table: pd.DataFrame, x: Axis) -> list[Figure]:
-    """How much of the devices' peak was reached, and what a sample took of energy, where it was measured."""
-    made = []
+def _number_of(curve: str, medians: Sequence[Row]) -> str:
+    """What was measured of a curve, at each size where there are several."""
+    return ", ".join(formatting.number(row["y"], 3) for row in medians if row["curve"] == curve) or formatting.MISSING
+
+
+def _efficiency(
+    done: pd.DataFrame, table: pd.DataFrame, x: Axis, alone: dict[str, list[Row]]
+) -> tuple[list[Figure], str]:
+    """How much of the devices' peak was reached, and what a sample took of energy, where it was measured.
+
+    What is not worth a chart is put into `alone`. Second is what the numbers are of.
+    """
+    made, notes, known = [], [], []
     for y in _of_efficiency(noun_of(done)):
         if y.column not in done:
             continue
         rows, note = on_axes(done[done[[x.column, y.column]].notna().all(axis=1)], x, y)
         if len(rows):
-            figure, _ = _cost(rows, table, x, y, passing=False)
-            notes = [note, figure.note, _lower_bound(rows) if y.column.endswith("mfu") else ""]
-            made.append(replace(figure, note=" ".join(filter(None, notes))))
-    return made
+            known.append(y.column)
+            figure, _, medians = _cost(rows, table, x, y, passing=False)
+            bound = _lower_bound(rows) if y.column.endswith("mfu") else ""
+            if figure is None:
+                alone[capital(y.title)] = medians
+                notes.append(bound)
+            else:
+                made.append(replace(figure, note=" ".join(filter(None, [note, figure.note, bound]))))
+    return made, " ".join(dict.fromkeys(filter(None, [_basis(done, known), *notes])))
 
 
 def _lower_bound(rows: pd.DataFrame) -> str:
@@ -152,9 +181,9 @@ def _lower_bound(rows: pd.DataFrame) -> str:
     return f"A lower bound for {formatting.listed(families)}: not all operations are counted." if families else ""
 
 
-def _basis(done: pd.DataFrame, shown: Sequence[Figure]) -> str:
-    """What the charts of efficiency are of."""
-    told, names = [], [figure.name for figure in shown]
+def _basis(done: pd.DataFrame, names: Sequence[str]) -> str:
+    """What these columns of efficiency are of."""
+    told = []
     if any(name.endswith("mfu") for name in names):
         peaks = sorted(str(peak) for peak in done["mfu_peak"].dropna().unique()) if "mfu_peak" in done else []
         told.append(
@@ -168,7 +197,8 @@ def _basis(done: pd.DataFrame, shown: Sequence[Figure]) -> str:
 
 def _cost(
     rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, *, passing: bool = True
-) -> tuple[Figure, list[CurveStanding]]:
+) -> tuple[Figure | None, list[CurveStanding], list[Row]]:
+    """The chart, who passes DiT in it, and its medians; no chart where no curve has two sizes."""
     points = points_of(rows, x, y)
     several_sizes = rows["model.size"].nunique() > 1
     apart = [*_cut(rows), *_apart(rows, x, y)]
@@ -184,6 +214,8 @@ def _cost(
         if low is not None and high is not None and not formatting.missing(low) and not formatting.missing(high):
             point["low"], point["high"] = digits(low / y.scale), digits(high / y.scale)
     medians = medians_of(points, ("curve", "x"))
+    if len({row["curve"] for row in medians}) == len(medians):
+        return None, [], medians
     ticks = {}
     for tokens, resolutions in rows.groupby(x.column)["data.resolution"]:
         sides = sorted({f"{side:g}" for side in resolutions.dropna()}, key=float)
@@ -199,7 +231,7 @@ def _cost(
         )
     chart, drawn = layers(points, medians, medians, table, x, y, ticks, _crossing_rows(found))
     sentence, note = _sentence(medians, found, rows, x, y), thinned(points, medians, medians)
-    return Figure(slug(y.column), capital(y.title), sentence, chart, drawn, note), found
+    return Figure(slug(y.column), capital(y.title), sentence, chart, drawn, note), found, medians
 
 
 def _cut(rows: pd.DataFrame) -> list[str]:

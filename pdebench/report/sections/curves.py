@@ -95,7 +95,7 @@ def loss_figure(table: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
         base.transform_filter("datum.kind !== 'validation'").mark_line(strokeWidth=1.2, opacity=0.4, clip=True),
         base.transform_filter("datum.kind === 'validation'").mark_line(strokeWidth=1.7, clip=True),
         base.transform_filter("datum.kind === 'validation'")
-        .mark_point(filled=True, size=34, opacity=1, clip=True)
+        .mark_point(filled=True, size=34, opacity=1)  # not clipped: the last step lies on the edge
         .encode(shape=shape_of(table)),
         data=alt.NamedData(name="rows"),
     )

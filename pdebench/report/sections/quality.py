@@ -14,6 +14,7 @@ from pdebench.report.charts import (
     Figure,
     Row,
     capital,
+    in_one_unit,
     layers,
     medians_of,
     on_axes,
@@ -21,6 +22,7 @@ from pdebench.report.charts import (
     points_of,
     slug,
     thinned,
+    worth_drawing,
 )
 from pdebench.report.differences import SAMPLED, STEP
 from pdebench.report.frame import (
@@ -42,6 +44,14 @@ APART = {
 }
 """Columns that split the curves of an axis where they differ; a batch size is told by the setting."""
 
+
+FEW = 4  # families whose best a caption tells
+
+_AXES = {
+    "flops_train": "training FLOPs",
+    "train_seconds": "training seconds",
+    "peak_memory_bytes": "peak memory, MiB",
+}
 
 TOLD = ("metric_samples", "train.batch_size")
 """Of these a point's curve or setting says which it is of."""
@@ -73,9 +83,9 @@ def quality_figures(table: pd.DataFrame) -> list[tuple[str, list[list[Figure]]]]
     """
     done = finished(table)
     axes = [
-        Axis("flops_train", "training FLOPs", log=True, format="~s"),
-        Axis("train_seconds", "training seconds"),
-        Axis("peak_memory_bytes", "peak memory, MiB", scale=2**20),
+        Axis("flops_train", _AXES["flops_train"], log=True),
+        Axis("train_seconds", _AXES["train_seconds"]),
+        Axis("peak_memory_bytes", _AXES["peak_memory_bytes"], scale=2**20),
     ]
     groups = []
     scores = [
@@ -89,12 +99,16 @@ def quality_figures(table: pd.DataFrame) -> list[tuple[str, list[list[Figure]]]]
         for (name, resolution), rows in done.groupby(["data.name", "data.resolution"], dropna=False):
             known = [(x, on_axes(rows[rows[[x.column, y.column]].notna().all(axis=1)], x)) for x in axes]
             place = place_of(name, resolution, done)
-            places.append([_quality(drawn, table, x, y, place, note) for x, (drawn, note) in known if len(drawn)])
+            made = [_quality(drawn, table, x, y, place, note) for x, (drawn, note) in known if len(drawn)]
+            places.append([figure for figure in made if figure])
         groups.append((capital(y.title), [figures for figures in places if figures]))
     return [(title, places) for title, places in groups if places]
 
 
-def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: str, left_out: str) -> Figure:
+def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: str, left_out: str) -> Figure | None:
+    """None where there is nothing to see that the table at a glance does not say: see `worth_drawing`."""
+    if x.column == "flops_train":
+        x = in_one_unit(x, rows[x.column], "FLOPs")
     score = y.column != "val_loss"
     sampled = score and bool(rows["metric_samples"].notna().any())
     counts = rows["metric_samples"].map(lambda count: f"{count:,.0f}" if pd.notna(count) else "unknown")
@@ -106,6 +120,8 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
         point["curve"] = ", ".join([point["family"], *([f"{count} samples"] if sampled else []), *told])
     medians = medians_of(points, ("curve", "setting", "size", "budget"))
     line = _frontier(medians, y)
+    if not worth_drawing(points, line):
+        return None
     top = y.best(point["y"] for point in medians)
     best = next(point for point in medians if point["y"] == top)
     told = [
@@ -113,11 +129,13 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
         for family in families_in(rows)
     ]
     end = "Highest" if y.higher_is_better else "Lowest"
+    spent = formatting.amount(best["x"] * (x.scale if x.log else 1))
     sentence = (
-        f"{capital(y.title)} against {x.title}, {place}. {end}: {best['family']}, "
-        f"{formatting.number(best['y'])} at {formatting.amount(best['x'])} {UNITS[x.column]}. "
-        f"Best of each family: {formatting.listed(told)}."
+        f"{capital(y.title)} against {_AXES[x.column]}, {place}. {end}: {best['family']}, "
+        f"{formatting.number(best['y'])} at {spent} {UNITS[x.column]}."
     )
+    if len(told) <= FEW:  # the table at a glance has all
+        sentence += f" Best of each family: {formatting.listed(told)}."
     several = sorted(set(counts)) if sampled else []
     notes = [f"Sample counts differ ({formatting.listed(several)}): separate curves."] if len(several) > 1 else []
     if "machine_fingerprint" in apart:
@@ -126,7 +144,7 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
         notes.append(f"Separate curves for different {formatting.listed(unlike)}.")
     note = " ".join([*notes, *filter(None, [left_out, thinned(points, medians, line)])])
     chart, drawn = layers(points, medians, line, table, x, y)
-    return Figure(slug(y.column, x.column, place), f"{place}, {x.title}", sentence, chart, drawn, note)
+    return Figure(slug(y.column, x.column, place), f"{place}, {_AXES[x.column]}", sentence, chart, drawn, note)
 
 
 def _frontier(medians: Sequence[Row], y: Axis) -> list[Row]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,9 @@ from pdebench.results.class_names import names_in
 
 TOTAL_BYTES = 2_000_000
 MAX_SIDE = 768
+EARLY = 10_000_000
+"""Samples of training below which pictures are mostly noise: the published DiT-XL/2 has seen 1.8 billion images."""
+
 MOST_CLASSES = 40  # that are named beside samples
 DRAWN_AT, FRAMES, DRAWN_FRAMES = "evaluate.resolution", "data.frames", "evaluate.frames"
 
@@ -65,6 +68,8 @@ class GridRow:
     grids: tuple[SampleGrid, ...]
     classes: str = ""
     """Their names by number, in a sentence; empty where there are none."""
+    early: str = ""
+    """What to expect of networks that have seen so little; empty where they have seen enough."""
 
 
 def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRow]:
@@ -84,7 +89,7 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
     done = done.assign(**{key: None for key in (DRAWN_AT, FRAMES, DRAWN_FRAMES) if key not in done})
     places = ["data.name", "data.resolution", FRAMES, DRAWN_AT, DRAWN_FRAMES]
     picked = shown_runs(done, places)
-    share = TOTAL_BYTES // len(picked)
+    share = TOTAL_BYTES // (len(picked) + len(picked[places].drop_duplicates()))
     several = picked["data.name"].nunique() > 1
     rows = []
     for key, group in picked.groupby(places, dropna=False, sort=True):
@@ -106,8 +111,30 @@ def sample_rows(table: pd.DataFrame, folders: Mapping[str, Path]) -> list[GridRo
             caption = f"{side}, {', '.join(facts)}"
             what = called([frames]).many.capitalize()
             grids.append(SampleGrid(who, caption, f"{what} drawn by {who}: {caption}", paths[place], share))
-        rows.append(GridRow(label, tuple(grids), _classes(group)))
+        if (real := _real(paths[place] for place in group.index)) is not None:
+            what = called([frames]).many
+            alt = f"Real {what} of the data, {side}"
+            grids.insert(0, SampleGrid(f"Real {what}", f"{side}, of the data", alt, real, share))
+        rows.append(GridRow(label, tuple(grids), _classes(group), _early(group)))
     return rows
+
+
+def _real(paths: Iterable[Path]) -> Path | None:
+    """The picture of real ones beside the first samples that have it; those of before have none."""
+    beside = (path.with_name(f"real{path.suffix}") for path in paths)
+    return next((path for path in beside if os.path.lexists(path)), None)
+
+
+def _early(group: pd.DataFrame) -> str:
+    seen = group["images_seen"].max()
+    if pd.isna(seen) or seen >= EARLY:
+        return ""
+    what = called(group[FRAMES]).many
+    return (
+        f"After {group['train.steps'].max():,.0f} steps a network here has seen {seen:,.0f} {what}, where published "
+        "ones have seen hundreds of millions: of every family noise, blobs and colours are to be expected, and objects "
+        "not yet."
+    )
 
 
 def _classes(group: pd.DataFrame) -> str:

@@ -48,12 +48,11 @@ class Run:
 
 @dataclass(frozen=True)
 class ClassLine:
-    """One class: the share of pixels that are of it, and the IoU of each run, the best of which `best` marks."""
+    """One class: the share of pixels that are of it, and the IoU of each run."""
 
     name: str
     pixels: str
     iou: tuple[str, ...]
-    best: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -114,14 +113,12 @@ def _lines(runs: Sequence[Run]) -> list[ClassLine]:
     found = []
     for place in sorted(range(len(known.names)), key=lambda place: -known.pixels[place]):
         values = [None if one is None else one.iou[place] for one in alike]
-        told = [value for value in values if value is not None]
-        if told:
+        if any(value is not None for value in values):
             found.append(
                 ClassLine(
                     known.names[place],
                     f"{known.pixels[place]:.1%}",
                     tuple(formatting.MISSING if value is None else f"{value:.3f}" for value in values),
-                    tuple(value is not None and len(set(told)) > 1 and value == max(told) for value in values),
                 )
             )
     return found

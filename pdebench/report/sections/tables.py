@@ -14,6 +14,7 @@ from pdebench.report import formatting
 from pdebench.report.frame import (
     FLOOR,
     finished,
+    measured,
     noun_of,
     records,
     representatives,
@@ -180,6 +181,7 @@ class Conventions:
     uncounted: list[tuple[str, str]]
     metric_facts: list[tuple[str, str]]
     small_samples: int
+    kernel: bool  # whether KID was measured
     cells: int
     floor: str  # the family that mixes nothing, where the table has it beside others
     tasks: list[tuple[str, str]]
@@ -192,7 +194,10 @@ def conventions(table: pd.DataFrame) -> Conventions:
     families = set(done["model.family"])
     floor = FLOOR if FLOOR in families and len(families) > 1 else ""
     told = list(dict.fromkeys(fact for task in tasks_in(table) for fact in task.conventions))
-    return Conventions(uncounted(done), metric_facts(done), small_samples(done), len(table), floor, told, matched(done))
+    kernel = bool(measured(done, [score.column for score in scores_in(done, "kernel")]))
+    return Conventions(
+        uncounted(done), metric_facts(done), small_samples(done), kernel, len(table), floor, told, matched(done)
+    )
 
 
 MATCHED_BY = {  # in words

@@ -6,9 +6,21 @@ from pdebench.column import Column
 from pdebench.metrics.metric import Score
 
 SCORES = (
-    Score("top1", "Top-1 accuracy", "share", higher_is_better=True),
-    Score("top5", "Top-5 accuracy", "share", higher_is_better=True),
-    Score("ece", "Calibration error", "share"),
+    Score(
+        "top1",
+        "Top-1 accuracy",
+        "share",
+        higher_is_better=True,
+        meaning="how often the likeliest class is the true one",
+    ),
+    Score(
+        "top5",
+        "Top-5 accuracy",
+        "share",
+        higher_is_better=True,
+        meaning="how often the true class is among the five likeliest",
+    ),
+    Score("ece", "Calibration error", "share", meaning="how far confidence is from accuracy, 0 at best"),
 )
 
 COLUMNS: dict[str, Column] = {

@@ -167,11 +167,12 @@ class GenerationLearner(Learner):
         meaningful: bool,
         device: torch.device,
     ) -> Judged:
-        """A picture of the samples, and their metrics against the training images; latents are decoded for both."""
+        """Pictures of samples and real images, and metrics of the former against the latter; latents are decoded."""
         samples, images = applied.made, reference.images
         if reference.space is not None and reference.space.autoencoder:
             images = decoding.Decoder(reference.space, device).decoded(reference.seen)
-        files = _picture(samples) if meaningful else {}
+        files = _picture(samples, "samples") if meaningful else {}
+        files |= _picture(images, "real") if files else {}
         if not evaluate.metrics:
             return Judged(files=files)
         name = title_of(reference) + ", decoded" * (images is not reference.images)
@@ -185,12 +186,15 @@ def title_of(images: ImageSet) -> str:
     return f"{images.name}/{images.split}/{frames}{images.resolution}px"
 
 
-def _picture(samples: Rows) -> dict[str, bytes]:
-    """The first samples side by side, where they are grey or RGB; clips move."""
+def _picture(samples: Rows, name: str) -> dict[str, bytes]:
+    """The first samples side by side, where they are grey or RGB; clips move.
+
+    Real ones at one place are of the same class, since samples are asked for with the reference's classes in its order.
+    """
     if samples.shape[1] not in (1, 3):
         return {}
     side = GRID if samples.ndim == 4 else CLIPS
     shown = to_pixels(to_model(torch.from_numpy(samples[: side * side])))
     if samples.ndim == 4:
-        return {"samples.png": png_grid(shown, columns=side)}
-    return {"samples.webp": webp_grid(shown, columns=side)}
+        return {f"{name}.png": png_grid(shown, columns=side)}
+    return {f"{name}.webp": webp_grid(shown, columns=side)}

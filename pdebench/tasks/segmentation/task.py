@@ -21,9 +21,27 @@ class SegmentationTask(Task):
     name = "segmentation"
     summary = "the class of every pixel, by a linear map of every token, upsampled bilinearly"
     scores = (
-        Score("miou", "Mean IoU", "share", higher_is_better=True),
-        Score("pixel_accuracy", "Pixel accuracy", "share", higher_is_better=True),
-        Score("boundary_f", "Boundary F score", "share", higher_is_better=True),
+        Score(
+            "miou",
+            "Mean IoU",
+            "share",
+            higher_is_better=True,
+            meaning="what the true and the told pixels of a class share, of all that either has; the mean over classes",
+        ),
+        Score(
+            "pixel_accuracy",
+            "Pixel accuracy",
+            "share",
+            higher_is_better=True,
+            meaning="the share of pixels whose class is told right",
+        ),
+        Score(
+            "boundary_f",
+            "Boundary F score",
+            "share",
+            higher_is_better=True,
+            meaning="how well the borders between classes lie where the true ones do, from 0 to 1",
+        ),
     )
     training = SegmentationTraining
     columns = COLUMNS
