@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pdebench.cli.options import JsonOption, SetOption, SuiteArgument
+from pdebench.data.nouns import plural
 from pdebench.errors import ModelError, did_you_mean
 
 
@@ -56,7 +57,7 @@ def validate(
         flat = [{"cell": cell.id, **cell.flat()} for cell in cells]
         typer.echo(json.dumps({"suite": study.name, **sizes, "cells": flat}))
         return
-    typer.echo(f"{study.file}: suite '{study.name}' is valid: {len(cells)} cell{'s' * (len(cells) != 1)}")
+    typer.echo(f"{study.file}: suite '{study.name}' is valid: {plural(len(cells), 'cell')}")
     for text in sizes.values():
         typer.echo(text)
 

@@ -22,6 +22,7 @@ from pdebench.data import pixels
 from pdebench.data.cache import cached
 from pdebench.data.layout import list_images
 from pdebench.data.listing import File, Listing
+from pdebench.data.nouns import plural
 from pdebench.data.remarks import remarks
 from pdebench.data.source import SPLITS, ClassSizes, ImageSet, Sample, Skipped, Source, SourceConfig, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
@@ -257,6 +258,6 @@ def unreadable(listing: Listing, digests: Sequence[bytes | None]) -> list[Skippe
 
 def _empty(split: Split, root: Path, images: int) -> DataError:
     return DataError(
-        f"data.path: the {split} split of {root} is empty ({images} image{'s' * (images != 1)} in all): "
+        f"data.path: the {split} split of {root} is empty ({plural(images, 'image')} in all): "
         f"add images; a hash of each file sends about {VALIDATION_SHARE:.0%} of them to validation"
     )

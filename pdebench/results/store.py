@@ -244,7 +244,7 @@ class Results:
         path = self.folder / "suite.yaml"
         refuse_link(self.folder, path)
         if not path.is_file():
-            raise ResultsError(f"there is no suite in {self.folder}: pass a results folder, such as results/quickstart")
+            raise ResultsError(f"there is no suite in {self.folder}: pass a results folder, such as runs/quickstart")
         return path
 
     def _worked_on(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pdebench.data.nouns import plural
 from pdebench.errors import InsufficientData
 from pdebench.stats.bootstrap import RESAMPLES, Interval, interval
 from pdebench.stats.power_sum import EXPONENTS, Array, PowerSum
@@ -87,7 +88,7 @@ def refuse(runs: Runs) -> None:
         if count < FEWEST_SIZES
     ]
     if runs.count < FEWEST_RUNS:
-        lacking.insert(0, f"{runs.count} runs, where five parameters need {FEWEST_RUNS} or more")
+        lacking.insert(0, f"{plural(runs.count, 'run')}, where five parameters need {FEWEST_RUNS} or more")
     if lacking:
         raise InsufficientData(" and ".join(lacking))
     if abs(np.corrcoef(np.log(runs.n), np.log(runs.d))[0, 1]) > _TIED:

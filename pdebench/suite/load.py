@@ -171,7 +171,7 @@ def load_suite(
         overrides: `KEY=VALUE` each, the value in YAML: `train.lr=1e-4`, `grid.model.family=[DiT]`. A path begins at
             the current folder.
         results: the results folder, whose sizes a suite has that is matched by what is measured. Default: the one that
-            the suite lies in, or `results/<suite>`.
+            the suite lies in, or `runs/<suite>`.
         with_data: its data sets have to be there too, as they are asked for.
 
     Raises:
