@@ -65,10 +65,14 @@ def validate(
 def plan(
     suite: SuiteArgument,
     device: Annotated[
-        PlannedDevice, typer.Option(help="What to plan for; `this` measures this machine for a few seconds first.")
+        PlannedDevice,
+        typer.Option(
+            metavar="DEVICE",
+            help="h100, h200, a100, l40s or 4090; or `this`, which measures this machine for a few seconds first.",
+        ),
     ] = PlannedDevice.this,
     results: Annotated[
-        Path | None, typer.Option(help="Results folder to leave the predictions in, for its report.")
+        Path | None, typer.Option(metavar="FOLDER", help="Results folder to leave the predictions in, for its report.")
     ] = None,
     override: SetOption = [],  # noqa: B006
     as_json: JsonOption = False,
@@ -111,7 +115,7 @@ def schema() -> None:
 
 
 def list_(
-    what: Annotated[Listed, typer.Argument(help="What to list.")],
+    what: Annotated[Listed, typer.Argument(metavar="WHAT", help="suites, models, data, metrics or tasks.")],
     shell: Annotated[str, typer.Option(help="Of models: in this shell, dit, lightning or uvit.")] = "dit",
     as_json: JsonOption = False,
 ) -> None:

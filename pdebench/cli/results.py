@@ -227,7 +227,7 @@ def sample(
 
 def inspect(
     checkpoint: Annotated[
-        Path | None, typer.Argument(metavar="[CHECKPOINT]", help="A cell's checkpoint.safetensors.")
+        Path | None, typer.Argument(metavar="CHECKPOINT", help="A cell's checkpoint.safetensors.")
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="FAMILY-SIZE/PATCH at initialisation, in a checkpoint's place.")

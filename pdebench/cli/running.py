@@ -39,7 +39,7 @@ class Where(StrEnum):
 
 def run(
     suite: SuiteArgument,
-    results: Annotated[Path | None, typer.Option(help="Results folder. Default: runs/SUITE.")] = None,
+    results: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Results folder. Default: runs/SUITE.")] = None,
     override: SetOption = [],  # noqa: B006 (typer reads it, nobody writes it)
     retry: Annotated[Retry | None, typer.Option(help="`failed`: also run cells again that failed.")] = None,
     workers: Annotated[
@@ -48,13 +48,18 @@ def run(
     ] = None,
     executor: Annotated[Where, typer.Option(help="`slurm`: submit each cell as a task of a job array.")] = Where.local,
     profile: Annotated[
-        Path | None, typer.Option(help="YAML of a cluster's resources, over `execution.slurm` of the suite.")
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML of a cluster's resources, over `execution.slurm` of the suite."),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="On SLURM: return when all jobs are over, with a report.")
     ] = False,
     track: Annotated[
-        list[Tracker], typer.Option(help="Also write each cell that is done now for this tracker. Repeatable.")
+        list[Tracker],
+        typer.Option(
+            metavar="TRACKER",
+            help="Also write each cell that is done now for this tracker: tensorboard or wandb. Repeatable.",
+        ),
     ] = [],  # noqa: B006
     smoke: Annotated[
         bool,

@@ -57,7 +57,9 @@ class FolderSource(Source):
         listing = list_images(config.path)
         splits = _splits_seen(listing)
         if not splits:
-            raise DataError(f"data.path: none of the {len(listing.files)} files in {listing.root} is an image")
+            all_of = "the one file in" if len(listing.files) == 1 else f"all {len(listing.files)} files in"
+            none = "is no image" if len(listing.files) == 1 else "are no images"
+            raise DataError(f"data.path: {all_of} {listing.root} {none}")
         for split in SPLITS:
             if split not in splits:
                 raise _empty(split, listing.root, len(listing.files))

@@ -80,10 +80,10 @@ class Refits:
 def refuse(runs: Runs) -> None:
     """Raise InsufficientData for runs that the law cannot be fitted to."""
     lacking = [
-        f"{count} {what} {FEWEST_SIZES} or more"
+        f"{what}, where the law needs {FEWEST_SIZES} or more"
         for count, what in (
-            (len(runs.sizes), "sizes of the model, where the law needs"),
-            (len(np.unique(runs.d)), "numbers of images, where the law needs"),
+            (len(runs.sizes), f"{plural(len(runs.sizes), 'size')} of the model"),
+            (len(np.unique(runs.d)), f"{plural(len(np.unique(runs.d)), 'number')} of images"),
         )
         if count < FEWEST_SIZES
     ]

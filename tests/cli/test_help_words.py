@@ -43,7 +43,7 @@ def test_help_shows_flags_as_they_are_typed_within_the_terminal(verb: list[str],
 
 def test_help_keeps_the_types_of_what_takes_a_value() -> None:
     shown = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "120"}).output
-    assert re.search(r"--results +<path>", shown)
+    assert re.search(r"--results +FOLDER", shown)
     assert "runs/SUITE" in shown
 
 
