@@ -29,7 +29,8 @@ WhatArgument = Annotated[
     str,
     typer.Argument(
         metavar="WHAT",
-        help="A folder of images, with `--set frames=16` of clips, a packed folder, or a suite, whose data it is.",
+        help="A folder of images, with `--set frames=16` of clips, a packed folder, a set by its name, such as digits, "
+        "or a suite, whose data it is.",
     ),
 ]
 SideOption = Annotated[int | None, typer.Option("--resolution", min=1, help="Side of the square images, in pixels.")]
@@ -212,8 +213,9 @@ def encode(
 
 
 def configs_of(what: str, resolution: int | None, name: str | None, keys: list[str]) -> list[DataConfig]:
-    """The data sections that are meant: of a folder, or of a suite."""
+    """The data sections that are meant: of a folder, of a set by its name, or of a suite."""
     from pdebench.data.packed.index import INDEX, read_index
+    from pdebench.data.registry import SOURCES
     from pdebench.files.disk import expanded
     from pdebench.files.yaml_source import read_value
     from pdebench.suite.config import DataConfig
@@ -225,6 +227,10 @@ def configs_of(what: str, resolution: int | None, name: str | None, keys: list[s
             raise DataError(f"--set {text}: must be KEY=VALUE, KEY one of {', '.join(DataConfig.model_fields)}")
         given[key] = read_value(value, f"--set {text}")
     folder = expanded(what)
+    if name is None and what in SOURCES and not folder.is_dir() and not Path("suites", f"{what}.yaml").is_file():
+        if resolution is None:
+            raise DataError(f"{what}: say the side of the images with --resolution")
+        return [_config({"name": what, "resolution": resolution} | given)]
     if name is None and not folder.is_dir():
         return _of_suite(what, resolution, given)
     packed = (folder / INDEX).is_file()

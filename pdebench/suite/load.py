@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdebench.errors import SuiteError, did_you_mean
+from pdebench.errors import SuiteError, did_you_mean, nearest
 from pdebench.files.yaml_source import SourceLocation, Where, YamlSource, dotted, dump_yaml, read_file, read_value, show
 from pdebench.suite.budget import TooSmall, steps_within
 from pdebench.suite.config import (
@@ -201,7 +201,8 @@ def _find(name: str) -> Path:
     known = {**{path.stem: path for path in Path("suites").glob("*.yaml")}, **shipped_suites()}
     if name in known:
         return known[name]
-    raise SuiteError(f"there is no suite of the name '{name}'; {did_you_mean(name, known)}")
+    hint = "`pdebench list suites` lists them" if nearest(name, known) is None else did_you_mean(name, known)
+    raise SuiteError(f"there is no suite of the name '{name}'; {hint}")
 
 
 def _overridden(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
