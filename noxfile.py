@@ -49,7 +49,7 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def quickstart(session: nox.Session) -> None:
-    """Train and compare three backbones on real images; ends with results/quickstart/report.html."""
+    """Train and compare three backbones on real images; ends with runs/quickstart/report.html."""
     prepare(session)
     python(session, "-m", "pdebench", "run", "quickstart", *session.posargs)
 

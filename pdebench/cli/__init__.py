@@ -21,6 +21,7 @@ from pdebench.cli.probing import probe
 from pdebench.cli.results import fit, inspect, report, sample
 from pdebench.cli.running import cancel, run, status, worker
 from pdebench.errors import PdebenchError, SuiteError, printable
+from pdebench.system.posix import refuse_without_posix
 
 app = typer.Typer(
     name="pdebench",
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     help="Train, measure and compare token mixers for diffusion transformers: PDE-SSM-DiT against DiT and Mamba.\n\n"
-    "Start with `pdebench run quickstart`, then open `results/quickstart/report.html`.",
+    "Start with `pdebench run quickstart`, then open `runs/quickstart/report.html`.",
 )
 baselines = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Store what a revision costs here.")
 
@@ -49,6 +50,7 @@ def root(
     ] = False,
 ) -> None:
     """Options of the command itself."""
+    refuse_without_posix()
 
 
 VERBS: dict[str, Callable[..., None]] = {  # in the order of `--help`

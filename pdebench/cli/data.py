@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pdebench.cli.options import JsonOption
-from pdebench.data.nouns import called
+from pdebench.data.nouns import called, plural
 from pdebench.errors import CellWarning, DataError
 from pdebench.terminal.bar import bar
 
@@ -29,7 +29,8 @@ WhatArgument = Annotated[
     str,
     typer.Argument(
         metavar="WHAT",
-        help="A folder of images, with `--set frames=16` of clips, a packed folder, or a suite, whose data it is.",
+        help="A folder of images, with `--set frames=16` of clips, a packed folder, a set by its name, such as digits, "
+        "or a suite, whose data it is.",
     ),
 ]
 SideOption = Annotated[int | None, typer.Option("--resolution", min=1, help="Side of the square images, in pixels.")]
@@ -212,8 +213,9 @@ def encode(
 
 
 def configs_of(what: str, resolution: int | None, name: str | None, keys: list[str]) -> list[DataConfig]:
-    """The data sections that are meant: of a folder, or of a suite."""
+    """The data sections that are meant: of a folder, of a set by its name, or of a suite."""
     from pdebench.data.packed.index import INDEX, read_index
+    from pdebench.data.registry import SOURCES
     from pdebench.files.disk import expanded
     from pdebench.files.yaml_source import read_value
     from pdebench.suite.config import DataConfig
@@ -225,6 +227,10 @@ def configs_of(what: str, resolution: int | None, name: str | None, keys: list[s
             raise DataError(f"--set {text}: must be KEY=VALUE, KEY one of {', '.join(DataConfig.model_fields)}")
         given[key] = read_value(value, f"--set {text}")
     folder = expanded(what)
+    if name is None and what in SOURCES and not folder.is_dir() and not Path("suites", f"{what}.yaml").is_file():
+        if resolution is None:
+            raise DataError(f"{what}: say the side of the images with --resolution")
+        return [_config({"name": what, "resolution": resolution} | given)]
     if name is None and not folder.is_dir():
         return _of_suite(what, resolution, given)
     packed = (folder / INDEX).is_file()
@@ -282,14 +288,14 @@ def remarks() -> Iterator[None]:
 def _print_statistics(config: DataConfig, found: Any) -> None:
     where = f" in {config.path}" if config.path else ""
     typer.echo(f"data set '{config.name}'{where}: {' x '.join(map(str, found.shape))} of {found.dtype}")
-    noun = called([config.frames]).many
+    noun = called([config.frames])
     for split, one in found.splits.items():
-        typer.echo(f"{split}: {one.images:,} {noun}, {one.copies:,} of them copies of others")
+        typer.echo(f"{split}: {plural(one.images, noun.one)}, {one.copies:,} of them copies of others")
         numbers = ", ".join(f"{mean:.4g} +- {std:.4g}" for mean, std in zip(one.mean, one.std, strict=True))
         typer.echo(f"  channels, mean +- deviation: {numbers}")
         if one.classes is not None:
             sizes = sorted(one.classes.values())
-            typer.echo(f"  {len(sizes):,} classes of {sizes[0]:,} to {sizes[-1]:,} {noun}")
+            typer.echo(f"  {plural(len(sizes), 'class')} of {sizes[0]:,} to {sizes[-1]:,} {noun.many}")
             shown = list(one.classes.items())[:10]
             more = f", and {len(one.classes) - 10:,} more" if len(one.classes) > 10 else ""
             typer.echo("  in order: " + ", ".join(f"{name} {count:,}" for name, count in shown) + more)
@@ -297,6 +303,12 @@ def _print_statistics(config: DataConfig, found: Any) -> None:
             shares = sorted(one.pixels.items(), key=lambda item: -item[1])
             more = f", and {len(shares) - 10:,} more" if len(shares) > 10 else ""
             typer.echo("  pixels: " + ", ".join(f"{name} {share:.1%}" for name, share in shares[:10]) + more)
-            typer.echo(f"  {sum(not share for _, share in shares)} classes have none; {one.ignored:.1%} are ignored")
+            none = sum(not share for _, share in shares)
+            have = "has" if none == 1 else "have"
+            typer.echo(f"  {plural(none, 'class')} {have} none; {one.ignored:.1%} of the pixels are ignored")
     skipped = max(one.skipped for one in found.splits.values())
-    typer.echo(f"{found.shared:,} held-out {noun} are trained on, too; {skipped:,} files were left out")
+    are, were = ("is" if found.shared == 1 else "are", "was" if skipped == 1 else "were")
+    typer.echo(
+        f"{plural(found.shared, f'held-out {noun.one}')} {are} trained on, too; "
+        f"{plural(skipped, 'file')} {were} left out"
+    )

@@ -11,6 +11,7 @@ import typer
 
 from pdebench.cli.data import configs_of
 from pdebench.cli.options import JsonOption
+from pdebench.data.nouns import plural
 from pdebench.errors import DataError, MetricError, ModelError
 from pdebench.terminal.bar import bar
 
@@ -62,7 +63,7 @@ def evaluate(
     metrics` says.
 
     Example: `pdebench evaluate samples.npz --reference VIRTUAL_imagenet256_labeled.npz --metrics fid,sfid,is_adm`, or
-    `pdebench evaluate results/imagenet256_latent --samples 50000 --metrics fid`
+    `pdebench evaluate runs/imagenet256_latent --samples 50000 --metrics fid`
     """
     from pdebench.run import evaluating
 
@@ -147,4 +148,4 @@ def _print(found: list[Scores]) -> None:
             mean, low, high = interval([float(one.columns[column]) for one in found])
             typer.echo(f"{titles[column]}: {mean:.4g}, 95% interval {low:.4g} to {high:.4g} over {len(found)} seeds")
     about = found[0].columns
-    typer.echo(f"{about['metric_samples']:,} samples against {about['metric_reference']}")
+    typer.echo(f"{plural(int(about['metric_samples']), 'sample')} against {about['metric_reference']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,13 @@ def check_prediction(asked: FitRequest, path: Path, console: Console, as_json: b
 
 
 def _fitted(asked: FitRequest) -> tuple[TableSource, Columns, list[Scaling]]:
-    source, columns = load(asked.table, asked.columns)
-    fits = scaling(source.table, columns)
+    try:
+        source, columns = load(asked.table, asked.columns)
+        fits = scaling(source.table, columns)
+    except TableError as error:
+        if not re.match(r"lines? |rows? |columns? ", str(error)):
+            raise
+        raise TableError(f"{asked.table}, {error}") from None  # who reads rows knows no file
     if all(found.empty for found in fits):
         raise TableError(f"{asked.table}: {why_none(fits)}")
     return source, columns, fits

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pdebench.cli.options import JsonOption, SetOption, SuiteArgument
+from pdebench.data.nouns import plural
 from pdebench.errors import ModelError, did_you_mean
 
 
@@ -56,7 +57,7 @@ def validate(
         flat = [{"cell": cell.id, **cell.flat()} for cell in cells]
         typer.echo(json.dumps({"suite": study.name, **sizes, "cells": flat}))
         return
-    typer.echo(f"{study.file}: suite '{study.name}' is valid: {len(cells)} cell{'s' * (len(cells) != 1)}")
+    typer.echo(f"{study.file}: suite '{study.name}' is valid: {plural(len(cells), 'cell')}")
     for text in sizes.values():
         typer.echo(text)
 
@@ -64,10 +65,14 @@ def validate(
 def plan(
     suite: SuiteArgument,
     device: Annotated[
-        PlannedDevice, typer.Option(help="What to plan for; `this` measures this machine for a few seconds first.")
+        PlannedDevice,
+        typer.Option(
+            metavar="DEVICE",
+            help="h100, h200, a100, l40s or 4090; or `this`, which measures this machine for a few seconds first.",
+        ),
     ] = PlannedDevice.this,
     results: Annotated[
-        Path | None, typer.Option(help="Results folder to leave the predictions in, for its report.")
+        Path | None, typer.Option(metavar="FOLDER", help="Results folder to leave the predictions in, for its report.")
     ] = None,
     override: SetOption = [],  # noqa: B006
     as_json: JsonOption = False,
@@ -110,7 +115,7 @@ def schema() -> None:
 
 
 def list_(
-    what: Annotated[Listed, typer.Argument(help="What to list.")],
+    what: Annotated[Listed, typer.Argument(metavar="WHAT", help="suites, models, data, metrics or tasks.")],
     shell: Annotated[str, typer.Option(help="Of models: in this shell, dit, lightning or uvit.")] = "dit",
     as_json: JsonOption = False,
 ) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from pdebench.cli.data import configs_of, remarks
 from pdebench.cli.options import JsonOption
+from pdebench.data.nouns import plural
 from pdebench.errors import DataError, ModelError, ResultsError
 from pdebench.terminal.bar import bar
 
@@ -62,8 +63,8 @@ def probe(
     initial weights. What is found is kept in `probe.json` beside the checkpoint, for the report and for the next call,
     and an interrupted call goes on.
 
-    Example: `pdebench probe results/quickstart`, or
-    `pdebench probe results/quickstart/cells/*/checkpoint.safetensors --layers 2,3 --times 0.7,0.9`
+    Example: `pdebench probe runs/quickstart`, or
+    `pdebench probe runs/quickstart/cells/*/checkpoint.safetensors --layers 2,3 --times 0.7,0.9`
     """
     if not what.exists():
         raise ModelError(f"there is no {what}: name a checkpoint, or a folder of results")
@@ -192,7 +193,10 @@ def _print(console: Console, who: str, probe: Probe) -> None:
 
     kept = probe.protocol
     say(f"{probe.model}{f', cell {who}' if who else ''}, on {probe.data}", "bold")
-    say(f"{kept.training_images:,} training and {kept.held_out_images:,} held-out images, {probe.classes:,} classes")
+    say(
+        f"{kept.training_images:,} training and {plural(kept.held_out_images, 'held-out image')}, "
+        f"{plural(probe.classes, 'class')}"
+    )
     for title, name in (("linear probe", "linear"), ("20 nearest neighbours", "neighbours")):
         say(f"\n{title}: held-out images in their class, %")
         _print_table(console, probe, name)

@@ -47,8 +47,11 @@ def print_anchors(found: Sequence[Anchor], metric: Metric | None = None) -> None
         sources = dict.fromkeys((one.source.arxiv, one.source.repository) for one in rows)
         papers = "; ".join(" ".join(filter(None, [f"arXiv {arxiv}", code])) for arxiv, code in sources)
         console.print(Text.assemble("\n", (f"{family} on {data}", "bold"), f" ({papers})"))
-        lines = [[(text, "") for text in _line(one, scores)] for one in rows]
-        told = [in_columns(_columns(scores), lines, console.width - 2)]
+        columns, texts = _columns(scores), [_line(one, scores) for one in rows]
+        places = _by_number(columns, texts, console.width - 2)
+        lines = [[(text, "") for text in line] for line in texts]
+        told = [in_columns(columns, lines, console.width - 2)]
+        told += [Text(f"[{number}] {place}", "dim") for place, number in places.items()]
         told += [Text(text, "dim") for text in _remarks(rows, scores)]
         for text in told:
             console.print(Padding(text, (0, 0, 0, 2), expand=False))
@@ -63,8 +66,21 @@ def _columns(scores: Sequence[Metric]) -> list[TextColumn]:
         TextColumn("sampler"),
         *(TextColumn(name.upper(), right=True) for name in scores),
         *(TextColumn(head, right=True) for head in ("M", "G")),
-        TextColumn("where", least=8),
+        TextColumn("where"),
     ]
+
+
+def _by_number(columns: Sequence[TextColumn], lines: list[list[str]], width: int) -> dict[str, int]:
+    """Give the places a number in their column that are too long for it, and say which is which."""
+    from pdebench.terminal.text_table import GAP
+
+    taken = [max(len(column.head), *(len(line[place]) for line in lines)) for place, column in enumerate(columns[:-1])]
+    room = width - sum(taken) - len(GAP) * len(taken)
+    long = dict.fromkeys(line[-1] for line in lines if len(line[-1]) > room)
+    numbers = {place: number for number, place in enumerate(long, 1)}
+    for line in lines:
+        line[-1] = f"[{numbers[line[-1]]}]" if line[-1] in numbers else line[-1]
+    return numbers
 
 
 def _remarks(rows: Sequence[Anchor], scores: Sequence[Metric]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pdebench.cli.options import JsonOption
+from pdebench.data.nouns import plural
 from pdebench.errors import printable
 from pdebench.tasks.generation.options import DIFFUSION, NFE, TOLERANCE
 from pdebench.terminal.bar import bar
@@ -33,7 +34,7 @@ def report(
     Of a folder whose cells were not kept, such as a committed one, its table is shown. To hold two folders
     against each other, cell by cell, there is `pdebench compare`.
 
-    Example: `pdebench report results/quickstart`, or `pdebench report results/a results/b --out results/both`
+    Example: `pdebench report runs/quickstart`, or `pdebench report runs/a runs/b --out runs/both`
     """
     from pdebench.report.build import build_report
     from pdebench.report.drawings import formats
@@ -66,7 +67,7 @@ def report(
     typer.echo(printable(f"wrote {built.page}"))
     for what, files_of in (("figures", built.figures), ("tables", built.tables)):
         if files_of:
-            typer.echo(printable(f"wrote {len(files_of)} files of {what} to {files_of[0].parent}"))
+            typer.echo(printable(f"wrote {plural(len(files_of), 'file')} of {what} to {files_of[0].parent}"))
 
 
 def fit(
@@ -117,7 +118,7 @@ def fit(
     for one loss. `--predict` writes what a budget that has not run will bring; `--check` says later whether it did.
 
     Example: `pdebench fit runs.csv --n params --d images --loss val_loss --family family`, or
-    `pdebench fit results/scaling --predict 3e16`, then `--check results/scaling/sealed_prediction.json`
+    `pdebench fit runs/scaling --predict 3e16`, then `--check runs/scaling/sealed_prediction.json`
     """
     from rich.console import Console
 
@@ -200,26 +201,33 @@ def sample(
     The options of sampling are those of a suite's `evaluate:`, by the same names. Images go to disk as they are drawn:
     the same command goes on after an interruption, and ends with the same images.
 
-    Example: `pdebench sample results/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`, or with
+    Example: `pdebench sample runs/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`, or with
     `--sampler dopri5 --tolerance 1e-4`, or with `--count 50000 --out samples.npz`
     """
     from pdebench.run.sampling import names_apart, sample_checkpoint
+
+    remarks: set[str] = set()
+
+    def remark(text: str) -> None:
+        if text not in remarks:
+            remarks.add(text)
+            typer.echo(printable(text), err=True)
 
     names = names_apart(checkpoints)
     for checkpoint, called in zip(checkpoints, names, strict=True):
         with bar(f"sampling {called}".rstrip(), "batches") as said:
             page = sample_checkpoint(
                 checkpoint, out, called=called, count=count, labels=label, proportional=proportional, seed=seed,
-                autoencoder=autoencoder, devices=device, said=said, sampler=sampler, nfe=nfe, tolerance=tolerance,
-                diffusion=diffusion, time_shift=time_shift, guidance=guidance, guidance_channels=guidance_channels,
-                guidance_interval=guidance_interval,
+                autoencoder=autoencoder, devices=device, said=said, remark=remark, sampler=sampler, nfe=nfe,
+                tolerance=tolerance, diffusion=diffusion, time_shift=time_shift, guidance=guidance,
+                guidance_channels=guidance_channels, guidance_interval=guidance_interval,
             )  # fmt: skip
         typer.echo(f"wrote {page}")
 
 
 def inspect(
     checkpoint: Annotated[
-        Path | None, typer.Argument(metavar="[CHECKPOINT]", help="A cell's checkpoint.safetensors.")
+        Path | None, typer.Argument(metavar="CHECKPOINT", help="A cell's checkpoint.safetensors.")
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="FAMILY-SIZE/PATCH at initialisation, in a checkpoint's place.")

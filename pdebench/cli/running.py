@@ -39,7 +39,7 @@ class Where(StrEnum):
 
 def run(
     suite: SuiteArgument,
-    results: Annotated[Path | None, typer.Option(help="Results folder. Default: results/SUITE.")] = None,
+    results: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Results folder. Default: runs/SUITE.")] = None,
     override: SetOption = [],  # noqa: B006 (typer reads it, nobody writes it)
     retry: Annotated[Retry | None, typer.Option(help="`failed`: also run cells again that failed.")] = None,
     workers: Annotated[
@@ -48,13 +48,18 @@ def run(
     ] = None,
     executor: Annotated[Where, typer.Option(help="`slurm`: submit each cell as a task of a job array.")] = Where.local,
     profile: Annotated[
-        Path | None, typer.Option(help="YAML of a cluster's resources, over `execution.slurm` of the suite.")
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML of a cluster's resources, over `execution.slurm` of the suite."),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="On SLURM: return when all jobs are over, with a report.")
     ] = False,
     track: Annotated[
-        list[Tracker], typer.Option(help="Also write each cell that is done now for this tracker. Repeatable.")
+        list[Tracker],
+        typer.Option(
+            metavar="TRACKER",
+            help="Also write each cell that is done now for this tracker: tensorboard or wandb. Repeatable.",
+        ),
     ] = [],  # noqa: B006
     smoke: Annotated[
         bool,
@@ -83,6 +88,7 @@ def run(
     from pdebench.run.summary import print_outcome
     from pdebench.run.sweep import measured, run_suite
     from pdebench.suite.load import load_suite
+    from pdebench.suite.paths import default_results
     from pdebench.system import stop_signals
     from pdebench.terminal.progress import JsonLines, LiveTable, PlainLines
 
@@ -100,7 +106,7 @@ def run(
     # with --json, or --log-json, standard output is for programs alone
     console = Console(stderr=as_json or log_json)
     watcher = JsonLines if log_json else LiveTable if console.is_terminal else PlainLines
-    folder = results or Path("results") / study.name
+    folder = results or default_results(study.name)
 
     def say(text: str) -> None:
         console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
@@ -154,9 +160,10 @@ def _at_toy_length(study: Suite, results: Path | None) -> tuple[Suite, Path]:
     """The suite that tries another one, in a results folder of its own."""
     from pdebench.results.store import make_folder, write_atomic
     from pdebench.suite.load import load_suite
+    from pdebench.suite.paths import default_results
     from pdebench.suite.smoke import smoke_document
 
-    folder = results or Path("results") / f"{study.name}-smoke"
+    folder = results or default_results(f"{study.name}-smoke")
     make_folder(folder)
     file = folder / "smoke.yaml"
     write_atomic(file, smoke_document(study, folder / "made_up"))
@@ -169,7 +176,7 @@ def status(
 ) -> None:
     """Say of every cell of a folder whether it waits, is queued, runs, is done or failed; local or on SLURM.
 
-    Example: `pdebench status results/quickstart`
+    Example: `pdebench status runs/quickstart`
     """
     from rich.console import Console
 
@@ -185,7 +192,7 @@ def status(
 def cancel(results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]) -> None:
     """Cancel the SLURM jobs of a folder; cells that run save their states, and the same `run` goes on from there.
 
-    Example: `pdebench cancel results/quickstart`
+    Example: `pdebench cancel runs/quickstart`
     """
     from pdebench.run.status import cancel as cancel_jobs
 
@@ -207,7 +214,7 @@ def worker(
 ) -> None:
     """Run one cell of a submitted suite, unless it is settled: what SLURM's jobs call.
 
-    Example: `pdebench worker results/quickstart/cells/0123456789ab`
+    Example: `pdebench worker runs/quickstart/cells/0123456789ab`
     """
     from rich.console import Console
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from rich.console import Console
-from rich.text import Text
 
 from pdebench.compare.judgement import QuantityDifference, Verdict
 from pdebench.compare.sides import ComparedSide
@@ -16,6 +15,7 @@ from pdebench.errors import printable
 from pdebench.report import formatting
 from pdebench.report.formatting import plural
 from pdebench.stats.paired import FEWEST_PAIRS
+from pdebench.terminal.prose import say
 from pdebench.terminal.text_table import Cell, TextColumn, in_columns
 
 ALL = "all"
@@ -30,28 +30,28 @@ _LONGEST = 11  # characters of a setting that stands in a table; longer ones are
 def print_comparison(console: Console, found: StoredComparison) -> None:
     """Everything, in lines of the console's width."""
     for side in found.sides:
-        _say(console, _told(side, len(found.pairing.left[side.name])))
+        say(console, _told(side, len(found.pairing.left[side.name])))
         for text in side.remarks:
-            _say(console, f"   note: {text}", "dim")
+            say(console, text, "dim", lead="   note: ")
     console.print()
     if found.differs:
         told = [[(printable(text), "") for text in (name, *values)] for name, values in found.differs.items()]
         columns = [TextColumn("they differ in", least=12), TextColumn("A", least=20), TextColumn("B", least=20)]
-        console.print(in_columns(columns, told, console.width))
+        console.print(in_columns(columns, told, console.width), soft_wrap=True)
     else:
         console.print("They differ in nothing that their records say.")
     names = _short(found.settings)
     if names != found.settings:
         console.print()
         for name, setting in zip(names, found.settings, strict=True):
-            _say(console, f"{name}  {setting}")
+            say(console, setting, lead=f"{name}  ")
     by_name = {**dict(zip(found.settings, names, strict=True)), "": ALL}
     if len(found.settings) == 1:
         for verdict in get_args(Verdict):
             rows = [(_short_title(one), one) for one in found.found if one.verdict == verdict != "equal"]
             if rows:
                 console.print()
-                _say(console, verdict, _STYLES.get(verdict, "bold"))
+                say(console, verdict, _STYLES.get(verdict, "bold"))
                 _table(console, "metric", rows, judged=False)
     else:
         for column in dict.fromkeys(one.quantity.column for one in found.found):
@@ -60,11 +60,11 @@ def print_comparison(console: Console, found: StoredComparison) -> None:
             rows = [(by_name[one.setting], one) for one in own if not exact or one.verdict != "equal"]
             if any(one.verdict != "equal" for one in own):
                 console.print()
-                _say(console, _heading(own), "bold")
+                say(console, _heading(own), "bold")
                 _table(console, "setting", rows)
     for text in _endings(found):
         console.print()
-        _say(console, text)
+        say(console, text)
 
 
 def _told(side: ComparedSide, unpaired: int) -> str:
@@ -198,7 +198,3 @@ def _by_title(found: Sequence[QuantityDifference]) -> dict[str, list[QuantityDif
     for one in found:
         titles.setdefault(one.quantity.title, []).append(one)
     return titles
-
-
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(printable(text), style))

@@ -22,6 +22,7 @@ from pdebench.data import pixels
 from pdebench.data.cache import cached
 from pdebench.data.layout import list_images
 from pdebench.data.listing import File, Listing
+from pdebench.data.nouns import plural
 from pdebench.data.remarks import remarks
 from pdebench.data.source import SPLITS, ClassSizes, ImageSet, Sample, Skipped, Source, SourceConfig, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
@@ -56,7 +57,9 @@ class FolderSource(Source):
         listing = list_images(config.path)
         splits = _splits_seen(listing)
         if not splits:
-            raise DataError(f"data.path: none of the {len(listing.files)} files in {listing.root} is an image")
+            all_of = "the one file in" if len(listing.files) == 1 else f"all {len(listing.files)} files in"
+            none = "is no image" if len(listing.files) == 1 else "are no images"
+            raise DataError(f"data.path: {all_of} {listing.root} {none}")
         for split in SPLITS:
             if split not in splits:
                 raise _empty(split, listing.root, len(listing.files))
@@ -257,6 +260,6 @@ def unreadable(listing: Listing, digests: Sequence[bytes | None]) -> list[Skippe
 
 def _empty(split: Split, root: Path, images: int) -> DataError:
     return DataError(
-        f"data.path: the {split} split of {root} is empty ({images} image{'s' * (images != 1)} in all): "
+        f"data.path: the {split} split of {root} is empty ({plural(images, 'image')} in all): "
         f"add images; a hash of each file sends about {VALIDATION_SHARE:.0%} of them to validation"
     )

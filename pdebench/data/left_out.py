@@ -23,7 +23,8 @@ def warn_of(where: str, entry: CachedSplit, resolution: int) -> None:
         count = len(entry.skipped)
         if not entry.decoded:
             raise DataError(f"none of the {count} images of {where} can be used: {by_reason(names)}")
-        said = f"{count} of {count + entry.decoded} images of {where} are left out: {by_reason(names)}"
+        are = "is" if count == 1 else "are"
+        said = f"{count} of {count + entry.decoded} images of {where} {are} left out: {by_reason(names)}"
         warnings.warn(said, CellWarning, stacklevel=3)
     for said in not_as_they_were(f"images of {where}", entry, resolution):
         warnings.warn(said, CellWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""What the samples of data sets are called in sentences and headings: images, clips where they have frames, or both."""
+"""What things are called in sentences and headings: one or several, and samples by whether they have frames."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ class Noun(NamedTuple):
 IMAGES = Noun("image", "an image", "images", "img")
 CLIPS = Noun("clip", "a clip", "clips", "clips")
 BOTH = Noun("sample", "a sample", "samples", "samples")
+
+
+def plural(count: int, word: str) -> str:
+    """`1 seed`, `3,000 seeds`; knows -y, -ss and -x."""
+    if count == 1:
+        return f"1 {word}"
+    if word.endswith("y"):
+        return f"{count:,} {word[:-1]}ies"
+    return f"{count:,} {word}{'es' if word.endswith(('ss', 'x', 'ch')) else 's'}"
 
 
 def called(frames: Iterable[float | None]) -> Noun:

@@ -9,6 +9,7 @@ from pdebench.data.cache import CachedSplit
 from pdebench.data.left_out import not_as_they_were
 from pdebench.data.list_phrases import by_reason, few
 from pdebench.data.listing import File, Listing
+from pdebench.data.nouns import plural
 from pdebench.data.source import SPLITS, Skipped
 
 
@@ -67,7 +68,10 @@ def _of_copies(listing: Listing, digests: Sequence[bytes | None]) -> Iterator[st
     root, there = listing.root, f"{len(listing.files)} images in {listing.root}"
     both = sum(len({file.split for file in files}) > 1 for files in copies.values())
     if both:
-        yield f"{both} images in {root} are held out and trained on as well, byte for byte: the loss on them is no test"
+        yield (
+            f"{plural(both, 'image')} in {root} {'is' if both == 1 else 'are'} held out and trained on "
+            "as well, byte for byte: the loss on them is no test"
+        )
     torn = [files for files in copies.values() if len({file.label for file in files}) > 1]
     if torn:
         one = torn[0][0]

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pdebench.data.nouns import plural
 from pdebench.doctor import timing_checks
 from pdebench.doctor.check import Check
 from pdebench.errors import FOREIGN, DataError, MetricError, TrackerError
@@ -99,7 +100,7 @@ def cpu() -> Iterator[Check]:
 
     wanted = cpu_variables()["OMP_NUM_THREADS"]
     cores = psutil.cpu_count(logical=False) or os.cpu_count()
-    found = f"{cpu_name()}, {cores} cores, {wanted} usable threads"
+    found = f"{cpu_name()}, {plural(cores or 1, 'core')}, {plural(int(wanted), 'usable thread')}"
     chosen = os.environ.get("OMP_NUM_THREADS", wanted)
     if chosen != wanted:
         yield Check("cpu", "warning", f"{found}; OMP_NUM_THREADS={chosen} is set and stays", "unset OMP_NUM_THREADS")
@@ -356,22 +357,17 @@ def examine(*, timing: bool = False) -> Iterator[Check]:
 def print_checks(checks: Iterable[Check]) -> bool:
     """Print each check as it comes, then whether a suite can run, which is returned."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
+
+    from pdebench.terminal.prose import say
 
     console = Console(highlight=False)
     fatal, lacking = [], 0
     for check in checks:
         style = "red" if check.fatal else "green" if check.state == "ok" else "yellow"
-        row = Table.grid(padding=(0, 2, 0, 0))
-        row.add_column(width=7)
-        row.add_column(width=21)
-        row.add_column(overflow="fold")
-        said = Text(check.detail)
-        if check.remedy:
-            said.append(f"\n{check.remedy}", "dim" if check.state == "ok" else "cyan")
-        row.add_row(Text(check.state, style), check.name, said)
-        console.print(row)
+        say(console, check.detail, lead=Text.assemble((f"{check.state:<7}  ", style), f"{check.name:<21}  "))
+        if check.remedy:  # from further left, so that most commands and addresses fit a line
+            say(console, check.remedy, "dim" if check.state == "ok" else "cyan", lead=" " * 9)
         fatal += [check.name] if check.fatal else []
         lacking += check.state == "missing" and not check.fatal
     if fatal:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from pdebench.data.nouns import plural
 from pdebench.system.machine import describe
 
 PROBES = ("matmul", "bandwidth")
@@ -71,7 +72,7 @@ def main(seconds: float) -> None:
     device = here()
     samples = sample(device, seconds)
     machine = describe()
-    about = f"{machine['cpu'] if device.type == 'cpu' else machine['device']}, {machine['threads']} threads"
+    about = f"{machine['cpu'] if device.type == 'cpu' else machine['device']}, {plural(machine['threads'], 'thread')}"
     print(json.dumps({"about": about, "seconds": samples}))
 
 

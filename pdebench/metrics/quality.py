@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from pdebench.data.nouns import plural
 from pdebench.data.rows import Rows
 from pdebench.data.source import Source, SourceConfig
 from pdebench.errors import FOREIGN, CellWarning, MetricError, PdebenchError, out_of_memory
@@ -44,7 +45,7 @@ def check_images(names: Iterable[str], source: Source, data: SourceConfig) -> No
         if metric.extractor is not None:
             raise MetricError(
                 f"metric '{metric.name}' reads features of RGB images, but data set '{source.name}' has "
-                f"{channels} channel{'s' * (channels != 1)} of {source.dtype}: leave it out of evaluate.metrics"
+                f"{plural(channels, 'channel')} of {source.dtype}: leave it out of evaluate.metrics"
                 + ", or name what decodes them as data.autoencoder"
                 * ("autoencoder" in source.takes)
             )

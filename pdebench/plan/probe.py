@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pdebench.data.nouns import plural
 from pdebench.errors import CalibrationError
 from pdebench.ops import kernels, macs
 from pdebench.plan.devices import USABLE, Device
@@ -100,7 +101,7 @@ def main(precisions: Sequence[str]) -> None:
     print(
         json.dumps(
             {
-                "name": name if cuda else f"{name}, {torch.get_num_threads()} threads",
+                "name": name if cuda else f"{name}, {plural(torch.get_num_threads(), 'thread')}",
                 "recorded_as": name,
                 "gpu": cuda,
                 "capability": torch.cuda.get_device_capability()[0] if cuda else 0,

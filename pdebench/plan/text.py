@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pdebench.data.nouns import called
+from pdebench.data.nouns import called, plural
 from pdebench.errors import printable
 from pdebench.models.settings import setting_of, shell_of
 from pdebench.plan.suite_plan import Plan, Prediction
 from pdebench.suite.config import Cell
 from pdebench.tasks.registry import TASKS
+from pdebench.terminal.prose import say
 
 SHOWN = ("linear", "attention", "fft", "scan")  # kinds with a column for their share of the MACs
 MISSING = "—"
@@ -22,39 +24,36 @@ MISSING = "—"
 
 def print_plan(console: Console, plan: Plan) -> None:
     """Say what would run, on what, what of it will not fit, and on which assumptions."""
-
-    def say(text: str, style: str | None = None) -> None:
-        console.print(printable(text), style=style, highlight=False, markup=False)
-
+    tell = partial(say, console)
     cells, total = plan.suite.planned(), sum(prediction.predicted_seconds for prediction in plan.predictions)
     flops = sum(prediction.flops_train for prediction in plan.predictions)
-    count = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
-    say(f"{plan.suite.name}: {count} on {plan.device.name}; {flops:.2g} training FLOPs, predicted {span(total)} in all")
+    where = f"{plural(len(cells), 'cell')} on {plan.device.name}"
+    tell(f"{plan.suite.name}: {where}; {_flops(flops)} training FLOPs, predicted {span(total)} in all")
     console.print(_table(plan, cells))
     for line in _warnings(plan, cells):
-        say(line, "red")
+        tell(line, "red")
     if plan.suite.about_sizes is not None:
-        say(f"Of the models: {plan.suite.about_sizes}.", "red" if plan.suite.unmeasured else "dim")
-    say(f"Memory and times are predicted, not measured: {plan.device.basis['basis']}.", "dim")
+        tell(f"Of the models: {plan.suite.about_sizes}.", "red" if plan.suite.unmeasured else "dim")
+    tell(f"Memory and times are predicted, not measured: {plan.device.basis['basis']}.", "dim")
     if "efficiency" in plan.device.basis:
         shares = ", ".join(f"{kind} {share:.0%}" for kind, share in plan.device.basis["efficiency"].items())
-        say(
+        tell(
             f"Assumed of the datasheet's peaks: {shares}; "
             f"{plan.device.basis['launch_seconds'] * 1e6:g} us an operator at least.",
             "dim",
         )
     for line in _roads(plan, cells):
-        say(line, "dim")
-    say(f"Assumed: {'; '.join(plan.device.basis['assumed'])}.", "dim")
+        tell(line, "dim")
+    tell(f"Assumed: {'; '.join(plan.device.basis['assumed'])}.", "dim")
     task = TASKS[plan.suite.task]
     timed = "training and sampling" if task.samples else "training"
     noun = called(cell.data.frames for cell in cells)
-    say(
+    tell(
         f"Shares are of the MACs of one {noun.one}'s forward pass; times are per cell, for {timed}.",
         "dim",
     )
     if not task.conditioned:
-        say("Models are shells without conditioning: no times, no labels, no adaLN; DiT is a ViT here.", "dim")
+        tell("Models are shells without conditioning: no times, no labels, no adaLN; DiT is a ViT here.", "dim")
 
 
 def _roads(plan: Plan, cells: Sequence[Cell]) -> list[str]:
@@ -86,7 +85,18 @@ def _table(plan: Plan, cells: Sequence[Cell]) -> Table:
     """One line for all cells that cost the same, such as those of several seeds."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("model", overflow="fold")
-    heads = ("px", "M\npar", "G\nMACs", "lin\n%", "att\n%", "fft\n%", "scan\n%", "train\nFLOPs", "mem\nGB", "step\nms")
+    heads = (
+        "px",
+        "params\nM",
+        "MACs\nG",
+        "lin\n%",
+        "att\n%",
+        "fft\n%",
+        "scan\n%",
+        "train\nFLOPs",
+        "mem\nGB",
+        "step\nms",
+    )
     for head in (*heads, "time"):
         table.add_column(head, justify="right", no_wrap=True)
     groups: dict[tuple[str, str], list[int]] = {}
@@ -98,19 +108,28 @@ def _table(plan: Plan, cells: Sequence[Cell]) -> Table:
         model, _, detail = name.partition("\n")
         one = plan.predictions[members[0]]
         shares = [f"{100 * one.macs_by_kind[kind] / one.macs_forward:.0f}" for kind in SHOWN]
-        many = f" × {len(members)}" if len(members) > 1 else ""
+        many = f" ×{len(members)}" if len(members) > 1 else ""
         table.add_row(
             Text(printable("\n".join(filter(None, (model + many, detail))))),
             str(one.resolution),
-            f"{one.params / 1e6:.4g}",
-            f"{one.macs_forward / 1e9:.3g}",
+            _digits(one.params / 1e6, 4),
+            _digits(one.macs_forward / 1e9),
             *(share if share != "0" else "·" for share in shares),
-            f"{one.flops_train:.1e}".replace("e+", "e") if one.flops_train else MISSING,
+            _flops(one.flops_train) if one.flops_train else MISSING,
             _memory(one),
             _milliseconds(one.predicted_step_seconds),
             span(one.predicted_seconds),
         )
     return table
+
+
+def _digits(value: float, digits: int = 3) -> str:
+    """A number in so many digits; of one below a tenth four places, since toys need no more and columns are narrow."""
+    return f"{value:.{digits}g}" if value >= 0.1 else f"{value:.4f}"
+
+
+def _flops(count: float) -> str:
+    return f"{count:.1e}".replace("e+0", "e").replace("e+", "e") if count else "0"
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -122,7 +141,7 @@ def _milliseconds(seconds: float | None) -> str:
 def _memory(prediction: Prediction) -> Text:
     if prediction.predicted_memory_bytes is None:
         return Text(MISSING)
-    text = f"{prediction.predicted_memory_bytes / 1e9:.3g}"
+    text = _digits(prediction.predicted_memory_bytes / 1e9)
     return Text(text) if prediction.predicted_fits else Text(f"{text}!", "red")
 
 
@@ -139,7 +158,7 @@ def _names(predictions: Sequence[Prediction], cells: Sequence[Cell]) -> list[str
             "frames": f"{cell.data.frames} frames",
             "patch_frames": f"patch_frames {cell.model.patch_frames}",
             "batch": f"batch {cell.train.batch_size}",
-            "steps": f"{cell.train.steps} steps",
+            "steps": plural(cell.train.steps, "step"),
             "precision": cell.train.precision,
             **TASKS[cell.task].told(cell.evaluate),
         }
@@ -169,7 +188,7 @@ def _warnings(plan: Plan, cells: Sequence[Cell]) -> list[str]:
             for one in found
         )
         lines.append(
-            f"{len(found)} cell{'s' if len(found) != 1 else ''} will not fit in the {plan.device.memory / 1e9:.3g} GB "
+            f"{plural(len(found), 'cell')} will not fit in the {plan.device.memory / 1e9:.3g} GB "
             f"that can be used (marked !, in brackets about the largest batch that would): {'; '.join(each)}."
         )
     limit = plan.suite.limits.seconds

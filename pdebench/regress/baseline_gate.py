@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from pdebench.data.nouns import plural
 from pdebench.errors import NotComparable
 from pdebench.measure.timing_stability import PROBE_SECONDS, PROBES, TimingStability, probe
 from pdebench.regress import baseline as store
@@ -84,7 +85,7 @@ def rounds(
         for cell in cells:
             session.run(cell, run)
         took, count = clock() - began, count + 1
-        say(f"round {count}: {len(cells)} cell{'s' * (len(cells) != 1)}, {took:.0f} s")
+        say(f"round {count}: {plural(len(cells), 'cell')}, {took:.0f} s")
 
 
 def take(
@@ -205,7 +206,7 @@ def speeds_of(
     worse = list(dict.fromkeys(t[0] for t, j in zip(tests, judgements, strict=True) if j.verdict == "regression"))
     again = Session()
     if worse:
-        say(f"a rerun of {len(worse)} cell{'s' * (len(worse) != 1)}, to confirm")
+        say(f"a rerun of {plural(len(worse), 'cell')}, to confirm")
         rounds(again, worse, run, look or _probe, deadline=deadline, clock=clock, say=say)
     tolerance = float(np.log1p(rule.tolerance))
     for (cell, column), seen, judgement in zip(tests, evidence, judgements, strict=True):

@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from pdebench.data.nouns import plural
 from pdebench.errors import PdebenchError
 from pdebench.stats.ranks import paired
 from pdebench.stats.regression import LAST, POWER, Rule
@@ -75,7 +76,9 @@ class Forecast:
     def sentence(self, rule: Rule) -> str:
         """What the time can show."""
         minutes, fewest = self.seconds / 60, fewest_pairs(rule, self.tests)
-        said = f"about {self.pairs} pairs of each cell fit into {minutes:.3g} minutes"
+        said = (
+            f"about {plural(self.pairs, 'pair')} of each cell fit{'s' * (self.pairs == 1)} into {minutes:.3g} minutes"
+        )
         if self.pairs < fewest:
             return f"{said}: nothing can be found with fewer than {fewest}, which take {self.needed(rule) / 60:.0f}"
         count = min(self.pairs, MOST_PAIRS)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pdebench.data.nouns import plural
 from pdebench.regress.forecast import CONFIRM_BLOCKS, CONFIRMING, DISTURBANCE, Forecast
 from pdebench.regress.metrics import costs, same_measure, words
 from pdebench.regress.outcome import percent, share
@@ -167,8 +168,8 @@ class _Race:
                     self._look(cell, self.shares[blocks])
                 left = max(0.0, self.end - self.clock())
                 self.say(
-                    f"{cell.name}: {blocks} pairs, {_so_far(cell, self.rule)}; {len(self.open)} of {self.cells} "
-                    f"cell{'s' * (self.cells != 1)} not clear yet; {left / 60:.1f} minutes left"
+                    f"{cell.name}: {plural(blocks, 'pair')}, {_so_far(cell, self.rule)}; {len(self.open)} of "
+                    f"{plural(self.cells, 'cell')} not clear yet; {left / 60:.1f} minutes left"
                 )
 
     def look(self, share: float) -> None:

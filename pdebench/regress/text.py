@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pdebench.data.nouns import plural
 from pdebench.errors import printable
 from pdebench.regress.metrics import words
 from pdebench.regress.outcome import GateFinding, GateOutcome, Verdict, percent
+from pdebench.terminal.prose import say
 
 STYLES: dict[Verdict, str] = {
     "pass": "green",
@@ -35,7 +37,7 @@ def compared_with(outcome: GateOutcome) -> str:
 
 def print_outcome(console: Console, outcome: GateOutcome, steps: Sequence[str] = ()) -> None:
     """One line a measured quantity, then a sentence for whatever did not simply pass."""
-    console.print(printable(compared_with(outcome)), highlight=False, markup=False)
+    say(console, compared_with(outcome))
     for cell in dict.fromkeys(finding.cell for finding in outcome.findings):
         console.print(Text(printable(cell) or "all cells", "bold"))
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
@@ -49,8 +51,8 @@ def print_outcome(console: Console, outcome: GateOutcome, steps: Sequence[str] =
                 table.add_row(Text(f"  {verdict}", STYLES[finding.verdict]), what, printable(numbers(finding)))
         console.print(table)
     for text in [*outcome.notes, *steps]:
-        console.print(printable(text), style="cyan", highlight=False, markup=False)
-    console.print(Text(printable(outcome.sentence()), STYLES[outcome.verdict]))
+        say(console, text, "cyan")
+    say(console, outcome.sentence(), STYLES[outcome.verdict])
 
 
 def numbers(finding: GateFinding) -> str:
@@ -65,7 +67,7 @@ def numbers(finding: GateFinding) -> str:
     more = {"regression": "; confirmed by a rerun"}.get(finding.verdict, "")
     if "rerun" in finding.message and not more:
         more = f"; {finding.message.partition(', but ')[2]}"
-    return f"{interval}, {finding.observations} pairs, would have found {could}{more}"
+    return f"{interval}, {plural(finding.observations, 'pair')}, would have found {could}{more}"
 
 
 def markdown(outcome: GateOutcome, steps: Sequence[str] = ()) -> str:

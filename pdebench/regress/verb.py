@@ -9,6 +9,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from pdebench.data.nouns import plural
 from pdebench.errors import PdebenchError, SuiteError, did_you_mean
 from pdebench.regress import baseline_gate, formats, history, revision_gate
 from pdebench.regress.metrics import exact
@@ -110,5 +111,5 @@ def run_save(suite: str, file: Path, seconds: float) -> str:
             say=lambda text: progress.print(text, style="dim", highlight=False, markup=False),
         )  # fmt: skip
     processes = sum(len(cell.units) for cell in made.cells.values())
-    cells = f"{len(made.cells)} cell{'s' * (len(made.cells) != 1)}"
+    cells = plural(len(made.cells), "cell")
     return f"wrote {file}: {made.head[:12]} on {made.about} ({machine}): {cells}, {processes} processes"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pdebench.data.nouns import plural
 from pdebench.errors import ResultsError
 from pdebench.files.disk import Stamp, stamp
 from pdebench.report.build import Built, build_report, place, write_base
@@ -38,7 +39,10 @@ def follow(folders: Sequence[Path], out: Path | None, formats: Sequence[str], sa
             if stamps != seen and begun:
                 write_base(begun, target, progress)
             if stamps != seen:
-                say(f"{progress.settled} of {progress.cells} cells have ended: {target / 'report.html'}")
+                say(
+                    f"{progress.settled} of {plural(progress.cells, 'cell')} "
+                    f"{'has' if progress.cells == 1 else 'have'} ended: {target / 'report.html'}"
+                )
             seen = stamps
             time.sleep(LOOK)
     except KeyboardInterrupt:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from pdebench.data.nouns import plural as plural
+
 MISSING = "—"
 
 
@@ -61,13 +63,6 @@ def percent(ratio: float) -> str:
 def times(ratio: float) -> str:
     """A ratio as a factor: 1.5 is `1.5×`, 12.3 is `12×`."""
     return f"{ratio:.3g}×" if ratio < 10 else f"{ratio:.0f}×"
-
-
-def plural(count: int, word: str) -> str:
-    """`1 seed`, `3 seeds`; knows -y."""
-    if count == 1:
-        return f"1 {word}"
-    return f"{count:,} {word[:-1]}ies" if word.endswith("y") else f"{count:,} {word}s"
 
 
 def listed(words: list[str]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pdebench.data.nouns import plural
 from pdebench.errors import ResultsError, refused_by_system
 from pdebench.files import disk
 from pdebench.files.csv_export import as_it_was
@@ -106,7 +107,10 @@ def _older(path: Path, records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _again(path: Path, repeats: int) -> str:
-    return f"{path}: {repeats} rows are of a run that an earlier row is of, and count once"
+    return (
+        f"{path}: {plural(repeats, 'row')} {'is' if repeats == 1 else 'are'} of a run that an earlier "
+        f"row is of, and count{'s' * (repeats == 1)} once"
+    )
 
 
 def _csv(path: Path, follow: bool) -> Iterator[dict[str, Any]]:

@@ -241,10 +241,12 @@ class Results:
         Raises:
             ResultsError: there is none, or a link stands in its place.
         """
+        if not self.folder.is_dir():
+            raise ResultsError(f"there is no folder {self.folder}: pass a results folder, such as runs/quickstart")
         path = self.folder / "suite.yaml"
         refuse_link(self.folder, path)
         if not path.is_file():
-            raise ResultsError(f"there is no suite in {self.folder}: pass a results folder, such as results/quickstart")
+            raise ResultsError(f"there is no suite in {self.folder}: pass a results folder, such as runs/quickstart")
         return path
 
     def _worked_on(self) -> bool:

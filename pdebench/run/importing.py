@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from pdebench.data.nouns import plural
 from pdebench.data.space import Space
 from pdebench.errors import ModelError, ResultsError, did_you_mean
 from pdebench.files.published_weights import WHOLE, read_published
@@ -39,7 +40,7 @@ class Imported:
         latents = self.space and f"times {self.space.scale[0]:g}, decoded by {self.space.autoencoder or 'nobody named'}"
         made = "" if found.made == found.channels else ", and as many for a variance"
         return {
-            "model": f"{self.model.name}: {found.depth} blocks of width {found.width}, "
+            "model": f"{self.model.name}: {plural(found.depth, 'block')} of width {found.width}, "
             f"{self.model.build['heads']} heads, patch {found.patch}",
             "layout": f"{layout.name} of {layout.repository}",
             "weights": "a state dict by itself" if self.weights == WHOLE else self.weights,

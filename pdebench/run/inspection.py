@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pdebench.errors import ModelError, printable
+from pdebench.data.nouns import plural
+from pdebench.errors import ModelError
 from pdebench.files.manifest import Manifest
 from pdebench.measure.spatial.explanations import describe
 from pdebench.measure.spatial.findings import SPATIAL, Survey
@@ -19,6 +20,7 @@ from pdebench.models.backbone import create_model
 from pdebench.results.store import make_folder, write_own
 from pdebench.run.checkpoint import Checkpoint, read_checkpoint
 from pdebench.tasks.generation.learner import GenerationLearner
+from pdebench.terminal.prose import say
 
 CHANNELS = 4  # of the latents that a model at initialisation is built for
 
@@ -78,8 +80,8 @@ def print_survey(console: Console, found: Survey, model: Checkpoint, trained: bo
     """What it means in words, then one line a layer; fits 80 columns."""
     grid = " x ".join(map(str, found.grid))
     state = "trained" if trained else "at initialisation"
-    title = f"{model.name}, {state}: {grid} tokens, {len(found.mixers)} layers, each mixer by itself"
-    console.print(printable(title), style="bold", highlight=False, markup=False)
+    title = f"{model.name}, {state}: {grid} tokens, {plural(len(found.mixers), 'layer')}, each mixer by itself"
+    say(console, title, "bold")
     told = Table.grid(padding=(0, 2, 0, 0))
     told.add_column(style="cyan", no_wrap=True)
     told.add_column()

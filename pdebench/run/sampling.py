@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from pdebench.tasks.registry import TASKS
 BATCH = 64  # images, or as many clips as have about so many frames
 IN_A_GRID = 4096  # samples that are shown in one picture
 CLIPS_IN_A_GRID = 256
+_DIGITS = re.compile(r"-?\d+")
 ZIP = b"PK\x03\x04"  # how a `.npz` begins
 AT_ONCE = 256  # images that are written at a time
 
@@ -45,6 +46,7 @@ def sample_checkpoint(
     devices: Sequence[str] = (),
     called: str = "",
     said: Said = lambda done, of: None,
+    remark: Callable[[str], None] = lambda text: None,
     **how: Any,
 ) -> Path:
     """Draw `count` images from the averaged weights in `checkpoint`, and write them as `out` asks.
@@ -65,6 +67,7 @@ def sample_checkpoint(
         called: what tells this checkpoint's `out` from others', put before its suffix.
         devices: that draw; none: all GPUs, else the CPU.
         said: told how many batches are drawn.
+        remark: told which class a number is, where names of classes look like numbers.
         how: keys of the `evaluate:` section of its task; None is what that says.
 
     Raises:
@@ -90,6 +93,9 @@ def sample_checkpoint(
     where = _decoded_by(checkpoint, found, autoencoder)
     wanted_classes = [_number(checkpoint, found, label) for label in labels]
     given = _labels(checkpoint, model.num_classes, count, wanted_classes, proportional)
+    for number in dict.fromkeys(wanted_classes):
+        if said_of_number := _other_name(number, found.class_names):
+            remark(said_of_number)
     about = {
         "weights": digest_of(model),
         "seed": seed,
@@ -168,7 +174,7 @@ def _number(checkpoint: Path, found: Checkpoint, label: int | str) -> int:
     Raises:
         ModelError: it has no class of that name.
     """
-    if not isinstance(label, str) or re.fullmatch(r"-?\d+", label):
+    if not isinstance(label, str) or _DIGITS.fullmatch(label):
         return int(label)
     names = found.class_names
     if names is not None and label in names:
@@ -179,6 +185,14 @@ def _number(checkpoint: Path, found: Checkpoint, label: int | str) -> int:
         most = found.model.num_classes - 1
         raise ModelError(f"{checkpoint} keeps no names of its classes: give a number from 0 to {most} with --label")
     raise ModelError(f"{checkpoint} has no class '{label}'; {did_you_mean(label, names)}")
+
+
+def _other_name(number: int, names: Sequence[str] | None) -> str | None:
+    """What is to be known of a number that could be taken for a name: which class it is, and which is named so."""
+    if names is None or names[number] == str(number) or not any(map(_DIGITS.fullmatch, names)):
+        return None
+    named = f", and the class named '{number}' is --label {names.index(str(number))}" if str(number) in names else ""
+    return f"--label {number} is a number: class {number}, counted from 0, is named '{names[number]}'{named}"
 
 
 def _labels(

@@ -11,7 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
+from pdebench.data.nouns import plural
 from pdebench.errors import ResultsError, SchedulerError, printable
+from pdebench.results.kept_table import kept_table, read_kept, without_cells
 from pdebench.results.lease import held_elsewhere
 from pdebench.results.record import SETTLED
 from pdebench.results.store import Results
@@ -20,6 +22,7 @@ from pdebench.run.slurm.jobs import Submission
 from pdebench.run.slurm.scheduler import SlurmTask
 from pdebench.suite.labels import names_of
 from pdebench.suite.load import load_suite
+from pdebench.terminal import prose
 from pdebench.terminal.text_table import TextColumn, in_columns
 
 STYLES = {"done": "green", "running": "cyan", "starting": "cyan", "queued": "dim", "waiting": "dim"}
@@ -48,10 +51,17 @@ class State:
 
 @dataclass(frozen=True)
 class Status:
-    """How a results folder stands; `unknown` says why SLURM could not be asked, where it was to be."""
+    """How a results folder stands.
+
+    Attributes:
+        cells: each of its cells.
+        unknown: why SLURM could not be asked, where it was to be.
+        kept: that only a table was kept, in a sentence; None where the cells are there.
+    """
 
     cells: Sequence[State]
     unknown: str | None = None
+    kept: str | None = None
 
 
 def status_of(folder: Path) -> Status:
@@ -60,6 +70,8 @@ def status_of(folder: Path) -> Status:
     Raises:
         ResultsError: there is no such folder, or it is damaged.
     """
+    if (table := kept_table(folder)) is not None:
+        return _of_table(folder, table)
     Results(folder).suite_file()
     made, unknown = jobs.submissions(folder), None
     active: Mapping[str, SlurmTask] = {}
@@ -75,6 +87,16 @@ def status_of(folder: Path) -> Status:
         for cell in plan
     ]
     return Status(states, unknown)
+
+
+def _of_table(folder: Path, table: Path) -> Status:
+    """How the cells stood whose table alone was kept."""
+    records = {str(record["cell"]): record for record in read_kept(table).records}
+    names = names_of({cell: {key: value for key, value in row.items() if "." in key} for cell, row in records.items()})
+    states = [
+        State(cell, names[cell], str(row["status"]), str(row.get("message") or "")) for cell, row in records.items()
+    ]
+    return Status(states, kept=without_cells(folder, table))
 
 
 def _names(results: Results, plan: Sequence[str]) -> dict[str, str]:
@@ -133,7 +155,8 @@ def _state(
 
 def print_status(console: Console, folder: Path, status: Status) -> None:
     """A line a cell, and how many there are of each."""
-    columns = (TextColumn("cell", least=32), TextColumn("status"), TextColumn("job"), TextColumn("", least=0))
+    job = "job" if any(state.job for state in status.cells) else ""
+    columns = (TextColumn("cell", least=32), TextColumn("status"), TextColumn(job), TextColumn("", least=0))
     rows = [
         (
             (state.name, ""),
@@ -155,12 +178,11 @@ def print_status(console: Console, folder: Path, status: Status) -> None:
     for state in status.cells:
         if state.status not in STYLES:
             say(f"{state.status}: cell {state.cell}: {state.detail}")
-    say(
-        f"{len(status.cells)} cell{'s' * (len(status.cells) != 1)}: "
-        + ", ".join(f"{count} {word}" for word, count in counts.items())
-    )
+    say(f"{plural(len(status.cells), 'cell')}: " + ", ".join(f"{count} {word}" for word, count in counts.items()))
+    if status.kept is not None:
+        prose.say(console, status.kept)
     if status.unknown is not None:
-        say(f"SLURM was not asked, so what is queued is not known: {status.unknown}")
+        prose.say(console, f"SLURM was not asked, so what is queued is not known: {status.unknown}")
     if counts["done"]:
         say(f"tables and report of what is done: pdebench report {folder}")
 

@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from pdebench.data.nouns import called
+from pdebench.data.nouns import called, plural
 from pdebench.errors import printable
 from pdebench.metrics.metric import Score
 from pdebench.results.store import Results
@@ -31,7 +31,7 @@ def print_outcome(console: Console, outcome: RunOutcome, suite: str) -> None:
     if outcome.records:
         console.print(_table(outcome, console.width), soft_wrap=True)
         if (others := len(outcome.records) - MOST_ROWS) > 0:
-            say(f"… and {others:,} cell{'s' * (others != 1)} that finished before")
+            say(f"… and {plural(others, 'cell')} that finished before")
     for record in outcome.failed:
         say(f"{record['status']}: cell {record['cell']}: {record.get('message') or 'it left no message'}", "red")
         say(f"  log: {Results(outcome.folder).cell(record['cell']) / 'log.txt'}")
@@ -58,13 +58,10 @@ def print_submitted(console: Console, submitted: Submitted) -> None:
     def say(text: str) -> None:
         console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
 
-    def cells(count: int) -> str:
-        return f"{count} cell{'s' * (count != 1)}"
-
     for array in submitted.arrays:
-        say(f"submitted job {array.job}: {cells(len(array.cells))}")
+        say(f"submitted job {array.job}: {plural(len(array.cells), 'cell')}")
     if submitted.under_way:
-        say(f"not submitted again: {cells(len(submitted.under_way))} under way")
+        say(f"not submitted again: {plural(len(submitted.under_way), 'cell')} under way")
     if submitted.left:
         say(f"how they stand: pdebench status {submitted.folder}")
         say(f"to stop them: pdebench cancel {submitted.folder}")

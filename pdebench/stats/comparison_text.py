@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from pdebench.data.nouns import plural
 from pdebench.stats.bootstrap import Interval
 from pdebench.stats.comparison import ScalingComparison
 from pdebench.stats.comparison_words import (
@@ -20,7 +21,8 @@ from pdebench.stats.comparison_words import (
 from pdebench.stats.multiplier import POINTS
 from pdebench.stats.sealed import Outcome, SealedPrediction
 from pdebench.stats.sensitivity import Sensitivity
-from pdebench.stats.text import rows_of, say
+from pdebench.stats.text import rows_of
+from pdebench.terminal.prose import say
 
 
 def print_comparisons(
@@ -31,7 +33,7 @@ def print_comparisons(
     for one in compared:
         hangs = hangs_on[one.family]
         console.print()
-        say(console, f"{one.family} against {one.reference}: {one.pairs} runs in pairs", "bold")
+        say(console, f"{one.family} against {one.reference}: {plural(one.pairs, 'run')} in pairs", "bold")
         for text in (compute_sentence(one), images_sentence(one), *exponents_sentences([one])):
             if text:
                 say(console, text)

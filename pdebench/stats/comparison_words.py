@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pdebench.data.nouns import plural
 from pdebench.stats.bootstrap import Interval
 from pdebench.stats.comparison import BY_LAW, ScalingComparison
 from pdebench.stats.multiplier import POINTS, Multiplier
@@ -79,13 +80,23 @@ def sealed_sentence(prediction: SealedPrediction, outcomes: Sequence[Outcome]) -
     code += ", changed since" if prediction.dirty else ""
     runs = sum(one.runs for one in prediction.families if not one.refusal)
     came = [one for one in outcomes if one.observed is not None]
-    told = f"Sealed at {prediction.made_at} by {code}, from {runs} runs that stand here unchanged. "
+    told = (
+        f"Sealed at {prediction.made_at} by {code}, from {plural(runs, 'run')} that "
+        f"stand{'s' * (runs == 1)} here unchanged. "
+    )
     if not came:
         return told + "Nothing of it has run yet."
     inside = sum(bool(one.inside) for one in came)
     early = sum(one.early for one in outcomes)
-    ran = f" {early} runs of a predicted budget had ended before: of these it is no prediction." if early else ""
-    return told + f"Of {len(came)} predicted losses that came, {inside} lie in their 95% interval.{ran}"
+    ran = (
+        f" {plural(early, 'run')} of a predicted budget had ended before: of these it is no prediction."
+        if early
+        else ""
+    )
+    return told + (
+        f"Of {plural(len(came), 'predicted loss')} that came, {inside} "
+        f"{'lies in its' if inside == 1 else 'lie in their'} 95% interval.{ran}"
+    )
 
 
 def signed(found: Interval) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pdebench.data.nouns import plural
 from pdebench.errors import InsufficientData
 from pdebench.stats.bootstrap import RESAMPLES, Interval, interval
 from pdebench.stats.power_sum import Array
@@ -61,7 +62,7 @@ def isoflop(runs: Runs, count: int = RESAMPLES) -> IsoFlop:
         InsufficientData: there is none, or fewer runs than it has sizes.
     """
     if runs.count < FEWEST_SIZES:
-        raise InsufficientData(f"{runs.count} runs, where the sizes of a profile need {FEWEST_SIZES} or more")
+        raise InsufficientData(f"{plural(runs.count, 'run')}, where the sizes of a profile need {FEWEST_SIZES} or more")
     budget = runs.budget
     chosen = [
         index for index in range(int(budget.max()) + 1) if len(np.unique(runs.n[budget == index])) >= FEWEST_SIZES

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pdebench.data.nouns import plural
+
 MOST_LEFT_OUT = 0.1
 """Share of a group's rows beyond which a law of the others is refused.
 
@@ -58,7 +60,7 @@ def refusal(fitted: int, left: Sequence[Left], unfinished: Mapping[str, int]) ->
 
 def sentence(left: Sequence[Left], rows: int) -> str:
     """How many rows of a group were left out, and the first few of them."""
-    return f"{len(left)} rows were left out of {rows}: {listed(left)}"
+    return f"{plural(len(left), 'row')} {'was' if len(left) == 1 else 'were'} left out of {rows}: {listed(left)}"
 
 
 def listed(left: Sequence[Left]) -> str:

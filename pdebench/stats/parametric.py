@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pdebench.data.nouns import plural
 from pdebench.errors import InsufficientData
 from pdebench.stats.bootstrap import RESAMPLES, Interval, interval
 from pdebench.stats.power_sum import EXPONENTS, Array, PowerSum
@@ -79,15 +80,15 @@ class Refits:
 def refuse(runs: Runs) -> None:
     """Raise InsufficientData for runs that the law cannot be fitted to."""
     lacking = [
-        f"{count} {what} {FEWEST_SIZES} or more"
+        f"{what}, where the law needs {FEWEST_SIZES} or more"
         for count, what in (
-            (len(runs.sizes), "sizes of the model, where the law needs"),
-            (len(np.unique(runs.d)), "numbers of images, where the law needs"),
+            (len(runs.sizes), f"{plural(len(runs.sizes), 'size')} of the model"),
+            (len(np.unique(runs.d)), f"{plural(len(np.unique(runs.d)), 'number')} of images"),
         )
         if count < FEWEST_SIZES
     ]
     if runs.count < FEWEST_RUNS:
-        lacking.insert(0, f"{runs.count} runs, where five parameters need {FEWEST_RUNS} or more")
+        lacking.insert(0, f"{plural(runs.count, 'run')}, where five parameters need {FEWEST_RUNS} or more")
     if lacking:
         raise InsufficientData(" and ".join(lacking))
     if abs(np.corrcoef(np.log(runs.n), np.log(runs.d))[0, 1]) > _TIED:

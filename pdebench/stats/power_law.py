@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pdebench.data.nouns import plural
 from pdebench.errors import InsufficientData
 from pdebench.stats.bootstrap import RESAMPLES, Interval, interval
 from pdebench.stats.power_sum import Array, PowerSum
@@ -90,7 +91,7 @@ def envelope(runs: Runs, count: int = RESAMPLES, weights: Array | None = None) -
         InsufficientData: fewer than three runs or budgets, or less than a decade between them.
     """
     if runs.count < FEWEST_BUDGETS:
-        raise InsufficientData(f"{runs.count} runs, where a law of compute needs {FEWEST_BUDGETS} or more")
+        raise InsufficientData(f"{plural(runs.count, 'run')}, where a law of compute needs {FEWEST_BUDGETS} or more")
     budget = runs.budget
     total = int(budget.max()) + 1 if len(budget) else 0
     tried = [len(np.unique(runs.n[budget == index])) for index in range(total)]

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from pdebench.data.nouns import plural
 from pdebench.stats.isoflop import FEWEST_SIZES, IsoFlop
 from pdebench.stats.left_out import counted, sentence, shortened
 from pdebench.stats.misfit import of_residuals
@@ -47,8 +48,10 @@ def _of_rows(runs: Runs) -> list[str]:
         how = {False: "repeats", True: "rounds the loss of"}
         which = shortened([f"{one.place} {how[one.rounded]} {one.of}" for one in runs.repeated])
         found.append(
-            f"{len(runs.repeated)} rows repeat others and count once, so that {len(runs.n) + len(runs.repeated)} rows "
-            f"are of {runs.count} runs: {which}"
+            f"{plural(len(runs.repeated), 'row')} "
+            f"{'repeats another' if len(runs.repeated) == 1 else 'repeat others'} and "
+            f"count{'s' * (len(runs.repeated) == 1)} once, so that {len(runs.n) + len(runs.repeated)} rows are of "
+            f"{plural(runs.count, 'run')}: {which}"
         )
     return [*found, *runs.remarks]
 
@@ -70,7 +73,8 @@ def _of_factor(runs: Runs) -> list[str]:
     theirs, given = _most_sizes(runs, budgets(middle * runs.n * runs.d)), _most_sizes(runs, runs.budget)
     if theirs != given:
         told += (
-            f"; IsoFLOP profiles and the envelope go by FLOPs, {given[0]} budgets of {given[1]} sizes or fewer, where "
+            f"; IsoFLOP profiles and the envelope go by FLOPs, {plural(given[0], 'budget')} of "
+            f"{plural(given[1], 'size')} or fewer, where "
             f"C = {middle:.3g} N D makes {theirs[0]} of {theirs[1]} or fewer"
         )
     return [told]
@@ -88,7 +92,7 @@ def _of_design(runs: Runs, law: Parametric | None, front: Envelope | None) -> li
         why = "a row on the way of one is not what a run of that length would have had"
         if not _on_the_way(runs):
             why = "several rows of one run, such as a cell that two machines ran, are one of them"
-        found.append(f"{len(runs.n)} rows are of {runs.count} runs: intervals rest on runs, and {why}")
+        found.append(f"{len(runs.n)} rows are of {plural(runs.count, 'run')}: intervals rest on runs, and {why}")
     if 3 <= len(runs.sizes) < FEW_SIZES:
         found.append(f"only {len(runs.sizes)} sizes: curvature and noise are hard to tell apart")
     for name, values in (("parameters", runs.n), ("images", runs.d)):
@@ -150,7 +154,8 @@ def _of_profiles(runs: Runs, profiles: IsoFlop | None) -> list[str]:
             few.append(f"{np.median(runs.flops[rows]):.2g} ({sizes})")
     if few:
         found.append(
-            f"{len(few)} budgets were run at fewer than {FEWEST_SIZES} sizes and have no IsoFLOP profile: "
+            f"{plural(len(few), 'budget')} {'was' if len(few) == 1 else 'were'} run at fewer than "
+            f"{FEWEST_SIZES} sizes and {'has' if len(few) == 1 else 'have'} no IsoFLOP profile: "
             f"{shortened(few)} FLOPs (sizes)"
         )
     return found

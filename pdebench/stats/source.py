@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow
 
+from pdebench.data.nouns import plural
 from pdebench.errors import TableError, refused_by_system
 from pdebench.files.disk import open_plain
 from pdebench.files.parquet import Bounds, read_parquet
@@ -85,9 +86,7 @@ class TableSource:
                 f"Read with {SEPARATORS.get(self.separator, repr(self.separator))} between columns and decimal {sign}."
             )
         if set(self.cells) - {"done"}:
-            found.append(
-                f"Of {sum(self.cells.values()):,} cell{'s' * (sum(self.cells.values()) != 1)}: {counted(self.cells)}."
-            )
+            found.append(f"Of {plural(sum(self.cells.values()), 'cell')}: {counted(self.cells)}.")
         return [*found, *(f"Left out: {text}." for text in self.left_out)]
 
 

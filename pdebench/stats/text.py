@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from pdebench.data.nouns import plural
 from pdebench.errors import printable
 from pdebench.stats.bootstrap import Interval
 from pdebench.stats.holdout import Held
@@ -14,6 +15,7 @@ from pdebench.stats.isoflop import IsoFlop
 from pdebench.stats.parametric import Parametric
 from pdebench.stats.power_law import PowerLaw
 from pdebench.stats.scaling import Scaling
+from pdebench.terminal.prose import say
 
 
 def print_fits(console: Console, fits: Sequence[Scaling], read: Sequence[str] = ()) -> None:
@@ -30,9 +32,9 @@ def print_fits(console: Console, fits: Sequence[Scaling], read: Sequence[str] = 
         if number:
             console.print()
         runs = found.runs
-        head = f"{found.group or 'all rows'}: {runs.count} runs"
+        head = f"{found.group or 'all rows'}: {plural(runs.count, 'run')}"
         if runs.count:
-            sizes = f"{len(runs.sizes)} size{'s' * (len(runs.sizes) != 1)}"
+            sizes = plural(len(runs.sizes), "size")
             head += f", {sizes}, {runs.flops.min():.2g} to {runs.flops.max():.2g} training FLOPs"
         say(console, head, "bold")
         if found.parametric is not None:
@@ -51,11 +53,6 @@ def print_fits(console: Console, fits: Sequence[Scaling], read: Sequence[str] = 
             say(console, f"warning: {warning}", "yellow")
     console.print()
     say(console, "Brackets are 95% intervals, from 1,000 bootstrap resamples of the runs.", "dim")
-
-
-def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print a text, whatever signs of a terminal's or of markup are in it."""
-    console.print(printable(text), style=style, highlight=False, markup=False)
 
 
 def _within(found: Interval) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdebench.errors import SuiteError, did_you_mean
+from pdebench.errors import SuiteError, did_you_mean, nearest
 from pdebench.files.yaml_source import SourceLocation, Where, YamlSource, dotted, dump_yaml, read_file, read_value, show
 from pdebench.suite.budget import TooSmall, steps_within
 from pdebench.suite.config import (
@@ -171,7 +171,7 @@ def load_suite(
         overrides: `KEY=VALUE` each, the value in YAML: `train.lr=1e-4`, `grid.model.family=[DiT]`. A path begins at
             the current folder.
         results: the results folder, whose sizes a suite has that is matched by what is measured. Default: the one that
-            the suite lies in, or `results/<suite>`.
+            the suite lies in, or `runs/<suite>`.
         with_data: its data sets have to be there too, as they are asked for.
 
     Raises:
@@ -201,7 +201,8 @@ def _find(name: str) -> Path:
     known = {**{path.stem: path for path in Path("suites").glob("*.yaml")}, **shipped_suites()}
     if name in known:
         return known[name]
-    raise SuiteError(f"there is no suite of the name '{name}'; {did_you_mean(name, known)}")
+    hint = "`pdebench list suites` lists them" if nearest(name, known) is None else did_you_mean(name, known)
+    raise SuiteError(f"there is no suite of the name '{name}'; {hint}")
 
 
 def _overridden(source: YamlSource, overrides: Sequence[str]) -> YamlSource:

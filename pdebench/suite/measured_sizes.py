@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pdebench.data.nouns import plural
 from pdebench.data.registry import SOURCES
 from pdebench.errors import ModelError, PdebenchError, ResultsError, refused_by_system
 from pdebench.files.disk import read_plain
@@ -26,6 +27,7 @@ from pdebench.files.yaml_source import read_file
 from pdebench.models.registry import FAMILIES, Dimensions
 from pdebench.suite import matching
 from pdebench.suite.config import Cell, MatchConfig
+from pdebench.suite.paths import default_results
 from pdebench.tasks.registry import TASKS
 
 MEASURED = {"step_time": "time of a training step", "peak_memory": "peak memory of training"}
@@ -203,7 +205,7 @@ class MatchedSizes(_Kept):
         """The machine, for a sentence."""
         device, cpu = self.machine.get("device"), self.machine.get("cpu")
         threads, torch = self.machine.get("threads"), self.machine.get("torch_version")
-        return f"{cpu if device == 'cpu' else device} ({threads} threads, torch {torch})"
+        return f"{cpu if device == 'cpu' else device} ({plural(threads or 1, 'thread')}, torch {torch})"
 
 
 def read_sizes(folder: Path) -> MatchedSizes | None:
@@ -235,7 +237,7 @@ def sizes_folder(suite: str, file: str, results: Path | None) -> Path:
     if results is not None:
         return results
     own = Path(file).parent
-    return own if (own / FILE).is_file() else Path("results") / suite
+    return own if (own / FILE).is_file() else default_results(suite)
 
 
 def not_measured(questions: Iterable[SizeQuestion]) -> str:

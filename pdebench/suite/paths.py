@@ -1,4 +1,4 @@
-"""Relative paths in a suite begin where the suite lies, so that they mean the same wherever it is run from."""
+"""Where the paths of a suite lead: relative ones in it begin where the suite lies, and its results have a default."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from pdebench.files.yaml_source import Where, YamlSource
 
+RUNS = Path("runs")
+RUNS_BEFORE = Path("results")  # where results went by default until November 2026, and where studies to keep are still
 KEYS = ("data.path", "data.validation", "data.autoencoder", "train.init")
 
 
@@ -25,6 +27,15 @@ def anchored(source: YamlSource) -> YamlSource:
         if (made := from_here(way, value, folder)) != value:
             source = source.changed(way, made)
     return source
+
+
+def default_results(suite: str) -> Path:
+    """The results folder of a suite by its name: `runs/NAME`, or `results/NAME` where cells of it lie from earlier.
+
+    `results` holds the tables that a repository keeps, which a run is not to write over unasked.
+    """
+    before = RUNS_BEFORE / suite
+    return before if any((before / made).exists() for made in ("cells", "matched.json")) else RUNS / suite
 
 
 def from_here(where: Where, value: Any, folder: Path) -> Any:

@@ -19,6 +19,7 @@ from pdebench.errors import printable
 from pdebench.suite.config import Cell
 from pdebench.suite.labels import labels
 from pdebench.system.slots import Slot
+from pdebench.terminal.prose import say
 
 MARKS = {"done": ("done", "green"), "skipped": ("done before", "dim"), "waiting": ("waiting", "dim")}
 STAGES = {
@@ -136,7 +137,7 @@ class LiveTable:
         """Above the table, each text once: what runs a family's token mixer, and what cells warn of."""
         if (what, text) not in self.told:
             self.told.add((what, text))
-            self.console.print(f"{what}: {printable(text)}", highlight=False, markup=False)
+            say(self.console, f"{what}: {text}")
 
     def _shown(self) -> list[int]:
         """Which rows fit: all, or those nearest to a cell that runs; each of several may need a line for a gap."""

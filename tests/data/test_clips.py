@@ -229,7 +229,7 @@ def test_uneven_and_differing_rates_are_said(data, tmp_path):
 
 def test_a_copy_that_is_trained_on_is_said(data, folders):
     write_frames(folders / "train" / "jump" / "copy", frames(7, seed=0))
-    assert "1 clips are held out and trained on as well" in said(data("clips", 24, folders, frames=3))
+    assert "1 clip is held out and trained on as well" in said(data("clips", 24, folders, frames=3))
 
 
 def test_nothing_that_can_be_used_is_refused(data, folders, tmp_path):

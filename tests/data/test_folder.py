@@ -193,7 +193,7 @@ def test_errors_say_what_is_wrong(data, tmp_path):
         (tmp_path / "nowhere", "there is no folder"),
         (tmp_path / "file.png", "is a file, not a folder"),
         (tmp_path / "empty", "no images in"),
-        (broken, "none of the 1 files in .* is an image"),
+        (broken, "the one file in .* is no image"),
     ]:
         with pytest.raises(DataError, match=message):
             registry.check(data("folder", path=path))

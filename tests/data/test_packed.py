@@ -66,7 +66,7 @@ def test_it_holds_what_the_folder_holds_in_the_same_order(packed: Path, images: 
 
 
 def test_what_was_left_out_is_said_and_counted(packed: Path, data) -> None:  # type: ignore[no-untyped-def]
-    with pytest.warns(CellWarning, match=r"1 images of .*images were left out: cats/broken\.png"):
+    with pytest.warns(CellWarning, match=r"1 image of .*images was left out: cats/broken\.png"):
         found = registry.load(data("packed", 8, packed), "train")
     assert found.skipped == 1
 

@@ -101,7 +101,7 @@ def test_bytes_are_read_as_of_any_file(data, sst2):
 def test_what_cannot_be_decoded_is_left_out_and_named(data, sst2):
     (sst2 / "rendered-sst2" / "train" / "negative" / "x.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
     with pytest.warns(
-        CellWarning, match=r"1 of 19 images of RenderedSST2 in .* are left out: image 6 of train \(not an image"
+        CellWarning, match=r"1 of 19 images of RenderedSST2 in .* is left out: image 6 of train \(not an image"
     ):
         train, _ = both(data("torchvision", SIDE, sst2, set="RenderedSST2"))
     assert (len(train), train.skipped) == (12, 1)

@@ -139,7 +139,7 @@ def test_a_report_of_several_folders_is_a_table_of_each_run_once(tmp_path: Path)
     CliRunner().invoke(app, asked, catch_exceptions=False)
     found = read_results(out)
     assert sorted(found["val_loss"]) == sorted(frame["val_loss"])
-    assert any("1 rows are of a run that an earlier row is of" in text for text in found.attrs[REMARKS])
+    assert any("1 row is of a run that an earlier row is of" in text for text in found.attrs[REMARKS])
 
 
 @pytest.mark.skipif(not COMMITTED, reason="no git checkout")

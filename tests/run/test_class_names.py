@@ -57,6 +57,27 @@ def test_a_class_is_asked_for_by_its_name_or_its_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "label", "sentence"),
     [
+        (
+            ("1", "10", "2"),
+            "1",
+            "--label 1 is a number: class 1, counted from 0, is named '10', and the class named '1' is --label 0",
+        ),
+        (("7", "cat", "dog"), "1", "--label 1 is a number: class 1, counted from 0, is named 'cat'"),
+        (("0", "1", "2"), "1", ""),
+        (NAMES, "1", ""),
+        (None, "1", ""),
+    ],
+)
+def test_a_number_that_could_be_a_name_is_said_to_be_a_number(
+    names: tuple[str, ...] | None, label: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn(checkpoint_of(tmp_path, names), tmp_path / "s.png", label)
+    assert "".join(line for line in capsys.readouterr().err.splitlines() if line) == sentence
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "sentence"),
+    [
         (NAMES, "dgo", "has no class 'dgo'; did you mean 'dog'?"),
         (NAMES, "zebra", "has no class 'zebra'; known: cat, dog, n01440764"),
         (NAMES, "3", "has no class 3: its classes are 0 to 2"),

@@ -65,7 +65,7 @@ def by_the_clock(*arguments: object) -> list[str]:
     return [sys.executable, "-c", f"{CLOCK}\nfrom pdebench.cli import main; main()", "run", *map(str, arguments)]
 
 
-def sizes(folder: str = "results/timed") -> list[dict]:
+def sizes(folder: str = "runs/timed") -> list[dict]:
     return json.loads(Path(folder, "matched.json").read_text())["sizes"]
 
 
@@ -78,14 +78,14 @@ def test_sizes_are_measured_once_and_are_what_runs(suite, clock):
         "GFNet-DiT": (136, 1.0), "PDE-SSM-DiT": (136, 1.0)
     }  # fmt: skip
     assert all(len(one["pairs"]) == 7 and one["low"] == one["high"] == 1.0 for one in found.values())
-    table = pdebench.load_results("results/timed").set_index("model.family")
+    table = pdebench.load_results("runs/timed").set_index("model.family")
     assert list(table["model.width"]) == [128, 136, 136]
     assert list(table["matched_by"]) == ["step_time"] * 3
     assert list(table["matched_ratio"].isna()) == [True, False, False]
     # a cell's process and the one that told the machine are alike
-    held = json.loads(Path("results/timed/matched.json").read_text())["machine"]["machine_fingerprint"]
+    held = json.loads(Path("runs/timed/matched.json").read_text())["machine"]["machine_fingerprint"]
     assert set(table["machine_fingerprint"]) == {held}
-    page = Path("results/timed/report.html").read_text()
+    page = Path("runs/timed/report.html").read_text()
     assert "Models have the measured time of a training step of DiT at their size" in page
     assert "GFNet-DiT-XXS/8 at 16 px 1.000 times (1.000 to 1.000)" in page
     clock.unlink()
@@ -94,18 +94,18 @@ def test_sizes_are_measured_once_and_are_what_runs(suite, clock):
     assert not clock.exists()
 
     # without the file the cells that are done would get others beside them
-    kept = Path("results/timed/matched.json").read_text()
-    Path("results/timed/matched.json").unlink()
+    kept = Path("runs/timed/matched.json").read_text()
+    Path("runs/timed/matched.json").unlink()
     lost = pdebench_run("run", suite)
     assert lost.returncode == 2
-    assert "results/timed has cells of measured sizes, and matched.json is gone: put it back" in lost.stderr
+    assert "runs/timed has cells of measured sizes, and matched.json is gone: put it back" in lost.stderr
     assert not clock.exists()
 
     # another machine's
     elsewhere = json.loads(kept)
     del elsewhere["checksum"]
     elsewhere["machine"] |= {"machine_fingerprint": "0" * 12, "cpu": "Some CPU"}
-    Path("results/timed/matched.json").write_text(json.dumps(elsewhere))
+    Path("runs/timed/matched.json").write_text(json.dumps(elsewhere))
     refused = pdebench_run("run", suite)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "has sizes as measured on Some CPU" in refused.stderr
@@ -144,7 +144,7 @@ def test_a_kill_while_measuring_loses_no_size_that_was_found(suite, clock):
     assert "GFNet" not in clock.read_text()
     assert sizes()[0] == before
     assert not load_suite(suite).unmeasured
-    assert not Path("results/timed/cells").exists()
+    assert not Path("runs/timed/cells").exists()
 
 
 def test_two_runs_do_not_measure_at_once_and_find_one_size(suite, clock):
@@ -168,7 +168,7 @@ def test_an_interrupted_measurement_ends_as_a_run_does(suite, clock):
     asked.send_signal(signal.SIGTERM)
     told, _ = asked.communicate(timeout=30)
     assert asked.returncode == 130
-    assert "sizes that were found are kept in results/timed" in told
+    assert "sizes that were found are kept in runs/timed" in told
     assert len(sizes()) == 1
 
 
@@ -177,7 +177,7 @@ def test_what_cannot_be_matched_ends_the_run_before_a_cell(suite, clock, monkeyp
     ran = pdebench_run("run", suite)
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
     assert "GFNet-DiT-XXS/8 at 16 px, batch 2 cannot be matched to DiT by step_time" in ran.stderr
-    assert not Path("results/timed/cells").exists()
+    assert not Path("runs/timed/cells").exists()
 
 
 def test_real_steps_of_real_models_are_timed_and_weighed(suite, monkeypatch):

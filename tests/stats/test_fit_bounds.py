@@ -119,7 +119,7 @@ def test_a_number_beyond_all_sense_is_one_row_that_is_left_out(tmp_path: Path, c
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     table = with_text(law_table(), "val_loss", 3, 1e-310)
-    assert "1 rows were left out of 50: line 5: val_loss is" in said(written(tmp_path, table))
+    assert "1 row was left out of 50: line 5: val_loss is" in said(written(tmp_path, table))
 
 
 @pytest.mark.parametrize("count", [5e-324, 1e-310, 1e-101])

@@ -182,7 +182,7 @@ def test_a_run_of_several_sizes_is_said(tmp_path: Path) -> None:
     """`--run seed` would make nine runs of 25 sizes and budgets each."""
     path = written(tmp_path, law_table(seeds=9))
     assert any("sizes" in warning for warning in told(only(path, run="seed"), "'seed'"))
-    assert "1 runs" in refused(path, "--run", "family")
+    assert "1 run, where" in refused(path, "--run", "family")
 
 
 # FLOPs against 6 N D

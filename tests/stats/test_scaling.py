@@ -175,9 +175,12 @@ def test_the_largest_budget_is_not_seen_before_it_is_predicted():
 SMALL = table(seeds=1)
 REFUSED = [
     (SMALL.iloc[[0, 20]], "2 runs, where five parameters need 8 or more"),
-    (SMALL[SMALL["params"] < 2 * SMALL["params"].min()].pipe(lambda f: pd.concat([f, f])), "1 sizes of the model"),
+    (
+        SMALL[SMALL["params"] < 2 * SMALL["params"].min()].pipe(lambda f: pd.concat([f, f])),
+        "1 size of the model, where",
+    ),
     (SMALL.assign(images=SMALL["params"] * 20), "parameters and images grow together"),
-    (SMALL.assign(images=1e9), "1 numbers of images"),
+    (SMALL.assign(images=1e9), "1 number of images"),
     (table(seeds=1, decades=0.5), "the runs span 3.2 times in compute, where a law needs a decade or more"),
     (SMALL.assign(val_loss=np.nan), "no row with all its numbers"),
 ]
@@ -196,7 +199,7 @@ def test_one_run_of_many_checkpoints_is_refused():
     frame["val_loss"] = 1 + frame["images"] ** -0.3
     found = scale(runs(frame, run="run"))
     assert found.empty
-    assert "1 runs" in found.refusals["L(N, D)"]
+    assert "1 run, where" in found.refusals["L(N, D)"]
     with pytest.raises(InsufficientData):
         refit(runs(frame, run="run"), 2)
 
@@ -205,7 +208,7 @@ def test_what_weakens_a_law_is_said():
     frame = table(seeds=1, sizes=3)
     frame.loc[0, "val_loss"] = np.nan
     told = " | ".join(scale(runs(frame)).warnings)
-    assert "1 rows were left out" in told
+    assert "1 row was left out" in told
     assert "only 3 sizes" in told
     assert "one seed" in told
     narrow = SMALL.assign(params=SMALL["params"] ** 0.4 * 1e5)

@@ -67,7 +67,7 @@ def test_what_is_missing_is_one_size_for_all_rates_and_seeds(suite):
 
 def test_what_is_kept_is_what_the_cells_are(suite):
     """In the results folder that a run takes by default, in the one that is named, and in a suite that lies in one."""
-    keep(Path("results/timed"), *load_suite(suite).unmeasured)
+    keep(Path("runs/timed"), *load_suite(suite).unmeasured)
     study = load_suite(suite)
     assert not study.unmeasured
     sizes = {cell.model.family: cell.model.resolved for cell in study.planned()}
@@ -75,12 +75,12 @@ def test_what_is_kept_is_what_the_cells_are(suite):
     keep(Path("elsewhere"), *load_suite(suite, results=Path("none")).unmeasured)
     assert load_suite(suite, results=Path("elsewhere")).planned() == study.planned()
     Path("elsewhere/suite.yaml").write_text(study.to_yaml())
-    Path("results/timed", FILE).unlink()
+    Path("runs/timed", FILE).unlink()
     assert [cell.id for cell in load_suite("elsewhere/suite.yaml").planned()] == [cell.id for cell in study.planned()]
 
 
 def test_a_cell_is_that_of_a_suite_that_gives_its_size_by_hand(suite):
-    keep(Path("results/timed"), *load_suite(suite).unmeasured)
+    keep(Path("runs/timed"), *load_suite(suite).unmeasured)
     by_hand = SUITE.replace("match: {by: step_time, to: DiT}\n", "").replace("[DiT, PDE-SSM-DiT]", "[PDE-SSM-DiT]")
     suite.write_text(by_hand.replace("patch: 4}", "patch: 4, width: 136, mlp_hidden: 480}"))
     alone = [cell.id for cell in load_suite(suite).planned()]
@@ -94,13 +94,13 @@ def test_a_cell_is_that_of_a_suite_that_gives_its_size_by_hand(suite):
      "match.to=None-DiT", "model.patch=8", "model.size=XS", "shell.preset=lightning"],
 )  # fmt: skip
 def test_what_changes_the_cost_is_asked_anew(suite, change):
-    keep(Path("results/timed"), *load_suite(suite).unmeasured)
+    keep(Path("runs/timed"), *load_suite(suite).unmeasured)
     assert load_suite(suite, [change]).unmeasured
 
 
 @pytest.mark.parametrize("change", ["train.steps=9", "train.ema=0.9", "train.seed=7", "evaluate.nfe=4"])
 def test_what_does_not_is_not(suite, change):
-    keep(Path("results/timed"), *load_suite(suite).unmeasured)
+    keep(Path("runs/timed"), *load_suite(suite).unmeasured)
     assert not load_suite(suite, [change]).unmeasured
 
 
@@ -114,11 +114,11 @@ def test_what_does_not_is_not(suite, change):
     ],
 )
 def test_a_damaged_file_is_one_sentence(suite, written, why):
-    Path("results/timed").mkdir(parents=True)
-    Path("results/timed", FILE).write_text(written)
+    Path("runs/timed").mkdir(parents=True)
+    Path("runs/timed", FILE).write_text(written)
     with pytest.raises(ResultsError) as caught:
         load_suite(suite)
-    assert str(caught.value).startswith(f"results/timed/{FILE} holds no measured sizes: {why}")
+    assert str(caught.value).startswith(f"runs/timed/{FILE} holds no measured sizes: {why}")
     assert str(caught.value).endswith("delete it to have them measured again")
 
 
@@ -133,7 +133,7 @@ def test_verbs_of_before_a_run_say_what_the_sizes_are(suite, monkeypatch, capsys
         code, told, _ = called(monkeypatch, capsys, *verb)
         assert code == 0
         assert missing in " ".join(told.split())
-    keep(Path("results/timed"), *load_suite(suite).unmeasured)
+    keep(Path("runs/timed"), *load_suite(suite).unmeasured)
     code, told, _ = called(monkeypatch, capsys, "validate", suite)
     assert told.splitlines()[1] == "sizes match DiT by step_time, as measured on Some CPU (2 threads, torch 9)"
     code, told, _ = called(monkeypatch, capsys, "plan", suite, "--device", "h100", "--json")
@@ -151,8 +151,8 @@ def test_a_gate_wants_the_sizes_first(suite, monkeypatch, capsys):
 def test_slurm_wants_the_sizes_first(suite, monkeypatch, capsys):
     code, _, said = called(monkeypatch, capsys, "run", suite, "--executor", "slurm")
     assert code == 2
-    assert "pdebench run SUITE --only-match --results results/timed` in a job on such a node" in said
-    assert not Path("results").exists()
+    assert "pdebench run SUITE --only-match --results runs/timed` in a job on such a node" in said
+    assert not Path("runs").exists()
 
 
 def test_only_match_is_for_what_is_measured(suite, monkeypatch, capsys):
@@ -162,7 +162,7 @@ def test_only_match_is_for_what_is_measured(suite, monkeypatch, capsys):
 
 
 def test_a_record_says_what_its_size_was_matched_by(suite):
-    folder = Path("results/timed")
+    folder = Path("runs/timed")
     keep(folder, *load_suite(suite).unmeasured)
     study = load_suite(suite)
     (folder / "suite.yaml").write_text(study.to_yaml())

@@ -28,6 +28,7 @@ from pdebench.data.clips.windows import (
     rows_of,
     usable,
 )
+from pdebench.data.nouns import plural
 from pdebench.data.source import SPLITS, ClassSizes, ImageSet, Source, SourceConfig, Split
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import VALIDATION_SHARE, split_of
@@ -155,7 +156,7 @@ def _remarks(listing: ClipListing, found: Usable, resolution: int) -> Iterator[s
 
 def _empty(split: Split, listing: ClipListing, clips: int) -> DataError:
     return DataError(
-        f"data.path: the {split} split of {listing.root} is empty ({clips} clip{'s' * (clips != 1)} in all): add "
+        f"data.path: the {split} split of {listing.root} is empty ({plural(clips, 'clip')} in all): add "
         f"clips; a hash of each sends about {VALIDATION_SHARE:.0%} of them to validation, or name some as "
         "data.validation"
     )

@@ -16,6 +16,7 @@ from pdebench.data.clips.layout import Clip
 from pdebench.data.clips.rows import ClipRows, KnownClip
 from pdebench.data.clips.video import Looked
 from pdebench.data.list_phrases import by_reason, few
+from pdebench.data.nouns import plural
 from pdebench.data.source import SPLITS, Skipped, SourceConfig, Split
 from pdebench.errors import DataError
 from pdebench.files import disk
@@ -177,7 +178,10 @@ def remarks(found: Usable, names: Sequence[str] | None, resolution: int) -> Iter
         yield f"{len(lacking)} of {len(names or ())} classes have no clip to train on: {few(lacking)}"
     sides = {split: {one.digest for _, one in found.of(split)} for split in SPLITS}
     if both := len(sides["train"] & sides["validation"]):
-        yield f"{both} clips are held out and trained on as well, byte for byte: the loss on them is no test"
+        yield (
+            f"{plural(both, 'clip')} {'is' if both == 1 else 'are'} held out and trained on as well, "
+            "byte for byte: the loss on them is no test"
+        )
 
 
 def _of_time(looked: Sequence[Looked]) -> Iterator[str]:

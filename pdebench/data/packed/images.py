@@ -14,6 +14,7 @@ from pathlib import Path
 from pdebench.data import registry
 from pdebench.data.folder import Known, content_of, decoded, digests_of, in_order, unreadable
 from pdebench.data.layout import list_images
+from pdebench.data.nouns import plural
 from pdebench.data.packed.index import FORMAT, Index, Part, PartFiles, read_part, write_index
 from pdebench.data.packed.samples import samples
 from pdebench.data.packed.writer import PartWriter, Said, prepared, rows_of_a_part
@@ -92,7 +93,10 @@ def _of_folder(config: SourceConfig, out: Path, workers: int, said: Said) -> Ind
     broken = [*listing.left_out, *unreadable(listing, digests)]
     remarks = [f"{listing.root}: {remark}" for remark in listing.remarks]
     if broken:
-        remarks.append(f"{len(broken)} files of {listing.root} were left out before packing, such as {broken[0].name}")
+        remarks.append(
+            f"{plural(len(broken), 'file')} of {listing.root} {'was' if len(broken) == 1 else 'were'} "
+            f"left out before packing, such as {broken[0].name}"
+        )
     names = None if listing.class_names is None else list(listing.class_names)
     return _index(of, str(listing.root), names, shape, parts, remarks, len(broken))
 

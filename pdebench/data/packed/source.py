@@ -12,6 +12,7 @@ from pathlib import Path
 from pdebench.data.arrays import header
 from pdebench.data.digests import file_digests, of_autoencoder
 from pdebench.data.list_phrases import by_reason
+from pdebench.data.nouns import plural
 from pdebench.data.packed.index import Index, PartFiles, read_index
 from pdebench.data.rows import Extent, FileRows
 from pdebench.data.source import SPLITS, ClassSizes, ImageSet, Source, SourceConfig, Split
@@ -212,10 +213,23 @@ def _of_skipped(index: Index) -> list[str]:
         for name, reason in part.skipped:
             names.setdefault(reason, []).append(name)
     left_out = sum(map(len, names.values()))
-    said = [f"{left_out} images of {index.made_from} were left out: {by_reason(names)}"] if left_out else []
+    said = (
+        [
+            f"{plural(left_out, 'image')} of {index.made_from} {'was' if left_out == 1 else 'were'} left "
+            f"out: {by_reason(names)}"
+        ]
+        if left_out
+        else []
+    )
     if enlarged := sum(part.enlarged for part in index.parts):
         side = index.shape[-1]
-        said.append(f"{enlarged} images of {index.made_from} are smaller than {side} px and were enlarged")
+        said.append(
+            f"{plural(enlarged, 'image')} of {index.made_from} {'is' if enlarged == 1 else 'are'} "
+            f"smaller than {side} px and {'was' if enlarged == 1 else 'were'} enlarged"
+        )
     if paged := sum(part.paged for part in index.parts):
-        said.append(f"{paged} images of {index.made_from} have several pages, of which the first is used")
+        said.append(
+            f"{plural(paged, 'image')} of {index.made_from} {'has' if paged == 1 else 'have'} several "
+            "pages, of which the first is used"
+        )
     return said

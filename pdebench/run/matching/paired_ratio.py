@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pdebench.data.nouns import plural
 from pdebench.stats.ranks import paired
 from pdebench.suite.matching import TOLERANCE
 
@@ -47,7 +48,7 @@ class Ratio:
     def __str__(self) -> str:
         """`1.004 (0.995 to 1.012, 7 pairs)`."""
         between = "" if self.low is None else f"{self.low:.3f} to {self.high:.3f}, "
-        return f"{self.estimate:.3f} ({between}{len(self.pairs)} pair{'s' * (len(self.pairs) > 1)})"
+        return f"{self.estimate:.3f} ({between}{plural(len(self.pairs), 'pair')})"
 
 
 def measure_ratio(

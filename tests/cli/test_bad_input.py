@@ -1,0 +1,56 @@
+"""What a newcomer gets wrong: each verb says in one sentence what, where and what to do, and ends with 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pdebench.cli import main
+
+TABLE = "params;images;loss\n" + "".join(f"{n}00000;{n}00000;0,{n}\n" for n in range(1, 9)) + ";;Average\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("run nosuch", "there is no suite of the name 'nosuch'; `pdebench list suites` lists them"),
+        ("validate quikstart", "there is no suite of the name 'quikstart'; did you mean 'quickstart'?"),
+        ("run quickstart --set nonsense", "--set nonsense: must be KEY=VALUE, such as train.lr=1e-4"),
+        ("status nosuch", "there is no folder nosuch: pass a results folder, such as runs/quickstart"),
+        ("cancel nosuch", "there is no folder nosuch: pass a results folder, such as runs/quickstart"),
+        ("report nosuch", "there is no results folder nosuch"),
+        ("compare nosuch other", "nosuch is not there: give a results folder"),
+        ("worker nosuch", "nosuch is not a cell's folder: pass RESULTS/cells/ID"),
+        ("sample nosuch", "cannot read the checkpoint nosuch: No such file or directory"),
+        ("probe nosuch", "there is no nosuch: name a checkpoint, or a folder of results"),
+        ("evaluate nosuch", "there is no nosuch: name a results folder, a checkpoint"),
+        ("inspect", "inspect takes a CHECKPOINT, or --model such as PDE-SSM-DiT-S/2: give one of them"),
+        ("fit nosuch.csv", "there is no table nosuch.csv; give a CSV, a Parquet file or a results folder"),
+        (
+            "fit runs.csv --n params --d images --loss loss",
+            "runs.csv, line 10, column 'loss': 'Average' is no number",
+        ),
+        ("regress quickstart", "pass either --against REV or --baseline FILE"),
+        ("anchors --family Foo", "no published result of family 'Foo' is kept; known: DiCo, DiG"),
+        ("list models --shell foo", "--shell: there is no shell 'foo'; known: dit, lightning, uvit"),
+        ("data stats nosuch", "there is no suite of the name 'nosuch'; `pdebench list suites` lists them"),
+        ("data stats digits", "digits: say the side of the images with --resolution"),
+        ("data stats digits --resolution 9", "data set 'digits' has no images of 9 px"),
+        ("doctor --evaluation a b", "a is not there; give the path of a .npz file"),
+    ],
+)
+def test_one_sentence_and_no_traceback(
+    typed: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pdebench", *typed.split()])
+    Path("runs.csv").write_text(TABLE)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ")
+    assert said in printed
+    assert printed.count("\n") == 1
