@@ -14,9 +14,8 @@ class Size(NamedTuple):
 
 
 # S to XL are DiT's (Peebles & Xie 2022, arXiv 2212.09748, table 1); smaller ones are ours, for CPUs and for the low end
-# of scaling laws: .05, .2, .6, 1.3, 4.1 and 8.1 M parameters of DiT.
+# of scaling laws: .2, .6, 1.3, 4.1 and 8.1 M parameters of DiT.
 SIZES: dict[str, Size] = {
-    "5XS": Size(2, 32, 1),
     "4XS": Size(2, 64, 1),
     "3XS": Size(3, 96, 2),
     "XXS": Size(4, 128, 2),

@@ -94,7 +94,7 @@ BAD = [
     ("family: DiT, size", "family: Dit, size", 4, "model.family: unknown family 'Dit'; did you mean 'DiT'?"),
     ("[PDE-SSM-DiT, DiT]", "[DiT, PDE-SSM]", 11,
      "grid.model.family[1]: unknown family 'PDE-SSM'; did you mean 'PDE-SSM-DiT'?"),
-    ("size: S", "size: M", 4, "model.size: unknown size 'M'; known: 3XS, 4XS, 5XS, B, L, S, Ti, XL, XS, XXS"),
+    ("size: S", "size: M", 4, "model.size: unknown size 'M'; known: 3XS, 4XS, B, L, S, Ti, XL, XS, XXS"),
     ("name: noise", "name: noize", 3, "data.name: unknown data set 'noize'; did you mean 'noise'?"),
     ("sampler: heun", "sampler: huen", 9, "evaluate.sampler: unknown value 'huen'; did you mean 'heun'?"),
     ("generation", "generate", 2, "task: unknown task 'generate'; did you mean 'generation'?"),
