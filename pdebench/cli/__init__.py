@@ -18,6 +18,7 @@ from pdebench.cli.gate import regress, save_baseline
 from pdebench.cli.importing import import_
 from pdebench.cli.planning import anchors, doctor, list_, plan, schema, validate
 from pdebench.cli.probing import probe
+from pdebench.cli.reproducing import reproduce
 from pdebench.cli.results import fit, inspect, report, sample
 from pdebench.cli.running import cancel, run, status, worker
 from pdebench.errors import PdebenchError, SuiteError, printable
@@ -57,6 +58,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order of `--help`
     "run": run,
     "report": report,
     "compare": compare,
+    "reproduce": reproduce,
     "status": status,
     "cancel": cancel,
     "worker": worker,

@@ -22,6 +22,7 @@ from pdebench.results.record_schema import fault, from_table
 from pdebench.tasks.registry import TASKS
 
 TABLES = ("table.parquet", "table.csv")  # the first has types
+CURVES = "curves.parquet"
 LARGEST = 64 * 2**20  # bytes of a table
 MOST_ROWS, MOST_COLUMNS, MOST_VALUES = 100_000, 1000, 5_000_000
 _SHOWN = 2  # of the columns that are missing
@@ -89,10 +90,9 @@ def read_kept(path: Path, *, follow: bool = False) -> KeptTable:
 
 def without_cells(folder: Path, path: Path) -> str:
     """What is missing of a folder of which only the table is there, in a sentence."""
-    return (
-        f"the cells of {folder} were not kept: this is what {path.name} says of them, without training curves, samples "
-        "and maps in space"
-    )
+    without = "samples" if (folder / CURVES).is_file() else "training curves, samples"
+    said = f"the cells of {folder} were not kept: this is what {path.name} says of them"
+    return f"{said}, without {without} and maps in space"
 
 
 def _older(path: Path, records: Iterable[Mapping[str, Any]]) -> Iterator[str]:

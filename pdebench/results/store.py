@@ -33,6 +33,7 @@ from pdebench.files import disk
 from pdebench.files.csv_export import to_csv
 from pdebench.files.manifest import Manifest
 from pdebench.files.seal import altered, sealed, unsealed
+from pdebench.results.kept_table import CURVES as KEPT_CURVES
 from pdebench.results.kept_table import kept_table, read_kept, without_cells
 from pdebench.results.lease import held_elsewhere
 from pdebench.results.record import COLUMNS, dtype_of
@@ -435,12 +436,14 @@ def load_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     """The training curves of the cells of a folder's table that have one: a row a step, with the cell's identity.
 
     One that cannot be read, or is not the one that its cell left, is left out, and said in the frame's
-    `attrs[LEFT_OUT]`.
+    `attrs[LEFT_OUT]`. Of a folder whose cells were not kept they are those of its `curves.parquet`, if it has one.
     """
     import numpy as np
     import pandas as pd
     import pyarrow
 
+    if kept_table(folder) is not None:
+        return _kept_curves(folder, table)
     results, left, room = Results(folder), [], MOST_STEPS_OF_ALL
     rows: dict[str, int] = {}
     read: list[pyarrow.Table] = []
@@ -469,6 +472,29 @@ def load_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     if left:
         frame.attrs[LEFT_OUT] = left
     return frame
+
+
+def _kept_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The `curves.parquet` of a folder, of its table's cells; where it cannot be read none, which is said."""
+    import pandas as pd
+    import pyarrow
+
+    from pdebench.files.parquet import Bounds, read_parquet
+
+    columns, path = ["cell", *CURVE], folder / KEPT_CURVES
+    most = MOST_STEPS_OF_ALL
+    bounds = Bounds(rows=most, columns=2 * len(columns), values=most * len(columns), size=64 * most * len(columns))
+    frame = pd.DataFrame(columns=columns)
+    try:
+        found = read_parquet(path, bounds)[columns]
+        found[[*CURVE]] = found[[*CURVE]].apply(pd.to_numeric)
+        return found[found["cell"].isin(table["cell"])].reset_index(drop=True)
+    except FileNotFoundError:
+        return frame
+    except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
+        why = refused_by_system(error) or (str(error).splitlines()[0][:200] if str(error) else type(error).__name__)
+        frame.attrs[LEFT_OUT] = [f"{path} holds no training curves: {why}"]
+        return frame
 
 
 def _read_curve(path: Path, most: int, stated: str | None) -> pyarrow.Table | None:
@@ -511,5 +537,5 @@ def save_tables(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None
 
     write_own(folder, "table.parquet", table.to_parquet(index=False))
     write_own(folder, "table.csv", to_csv(table))
-    write_own(folder, "curves.parquet", curves.to_parquet(index=False, row_group_size=_ROWS))
+    write_own(folder, KEPT_CURVES, curves.to_parquet(index=False, row_group_size=_ROWS))
     pyarrow.default_memory_pool().release_unused()  # it keeps tens of MB

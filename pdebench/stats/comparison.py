@@ -24,6 +24,7 @@ from pdebench.stats.power_law import fitted
 from pdebench.stats.power_sum import Array
 from pdebench.stats.scaling import Scaling
 
+PROFILES = "a of the profiles"
 BY_LAW, BY_ENVELOPE = "L(N, D)", "the best of each budget"
 
 
@@ -32,7 +33,7 @@ class Difference:
     """An exponent of a family less the reference's.
 
     Attributes:
-        exponent: alpha, beta, a or gamma.
+        exponent: alpha, beta, a, that of the IsoFLOP profiles, or gamma.
         family: its own.
         reference: the reference's.
         difference: with its 95% interval.
@@ -150,6 +151,8 @@ class _Group:
             every = np.vstack([self.fit.refits.theta, self.fit.refits.refits])
             alpha, beta = self.fit.refits.law.exponents(every).T
             found = {"alpha": alpha, "beta": beta, "a": beta / (alpha + beta)}
+        if self.fit.isoflop is not None and self.fit.isoflop.slopes is not None:
+            found[PROFILES] = self.fit.isoflop.slopes
         if self.fit.front is not None:
             law, theta = fitted(self.fit.front, self.floor)
             found["gamma"] = law.exponents(theta)[:, 0]
@@ -168,6 +171,7 @@ def _compare(one: _Group, reference: _Group) -> ScalingComparison:
     fewest = min(each.fit.runs.count for each in both)
     best = min((each.fit.front.runs for each in both if each.fit.front is not None), default=0)
     freedom = {BY_LAW: (fewest, PARAMETERS), BY_ENVELOPE: (best, min(2 + one.floor, best - 1))}
+    of_exponents = {"gamma": freedom[BY_ENVELOPE], PROFILES: (fewest, min(PARAMETERS, fewest - 1))}
     compute, by, why = None, "", "no law of both was fitted"
     curves = [each.by_law for each in both]
     if all(curve is not None for curve in curves):
@@ -191,7 +195,7 @@ def _compare(one: _Group, reference: _Group) -> ScalingComparison:
         reference.fit.group,
         len(set.intersection(*shared)) if len(shared) == 2 else 0,
         tuple(
-            _difference(name, own, reference.exponents[name], *freedom[BY_ENVELOPE if name == "gamma" else BY_LAW])
+            _difference(name, own, reference.exponents[name], *of_exponents.get(name, freedom[BY_LAW]))
             for name, own in one.exponents.items()
             if name in reference.exponents
         ),

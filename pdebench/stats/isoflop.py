@@ -6,7 +6,7 @@ the sizes that ran is marked, and left out of the law `N = G C^a`: the best size
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -47,12 +47,13 @@ class Profile:
 class IsoFlop:
     """The profiles, and the exponent of the best size against compute; None where too few budgets have one.
 
-    `why` says what the exponent lacks.
+    `why` says what the exponent lacks; `slopes` is the exponent in the whole table and in its resamples, (1 + R,).
     """
 
     profiles: tuple[Profile, ...]
     a: Interval | None
     why: str = ""
+    slopes: Array | None = field(default=None, repr=False, compare=False)
 
 
 def isoflop(runs: Runs, count: int = RESAMPLES) -> IsoFlop:
@@ -89,7 +90,7 @@ def isoflop(runs: Runs, count: int = RESAMPLES) -> IsoFlop:
     inside = np.isin(budget, chosen)
     used = len(np.unique(runs.run[inside]))
     a = interval(float(slopes[0]), slopes[1:], runs=used, parameters=min(3 * len(flops), used - 2))
-    return IsoFlop(tuple(profiles), a)
+    return IsoFlop(tuple(profiles), a, slopes=slopes)
 
 
 def _profile(n: Array, y: Array, weights: Array, flops: float, runs: int) -> tuple[Profile, Array]:

@@ -255,3 +255,25 @@ def test_a_prediction_of_other_rows_is_a_problem_and_no_table(sealed):
     (found,) = sealed_tables(changed, {"": folder})
     assert "1 of the 20 rows of PDE-SSM-DiT that the prediction was made from" in found.problem
     assert found.lines == ()
+
+
+def test_the_headline_is_by_loss_at_the_largest_budget_and_beside_dit(section):
+    (headline,) = section.headlines
+    assert [line.who for line in headline.lines] == ["PDE-SSM-DiT", "DiT"]  # of floors .20 and .21
+    assert [line.ahead for line in headline.lines] == [True, False]
+    table = results()
+    there = table[table["flops_train"] > 2e15]
+    for line in headline.lines:
+        rows = there[there["model.family"] == line.family]
+        least = rows.loc[rows["val_loss"].idxmin()]
+        assert (float(line.loss), line.size) == (pytest.approx(least["val_loss"], rel=1e-3), least["model.size"])
+    times, rest = headline.lines[0].flops.split(" (")
+    assert float(times) < 1 < 1 / float(rest.split(" to ")[0])  # the lower floor needs less
+    assert headline.lines[1].flops == "—"
+    shown = partial(section, table)
+    assert f"<strong>{headline.lines[0].loss}</strong>" in shown
+    assert 'a<span class="quiet also">of the profiles</span>' in shown
+
+
+def test_one_family_alone_has_no_headline():
+    assert scaling_section(results(families={"DiT": 0.2})).headlines == []

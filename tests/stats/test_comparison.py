@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from family_tables import BETA, FAMILIES, SIZES, family_table
 
-from pdebench.stats.comparison import ScalingComparison, comparisons, reference_of
+from pdebench.stats.comparison import PROFILES, ScalingComparison, comparisons, reference_of
 from pdebench.stats.comparison_words import compute_sentence
+from pdebench.stats.isoflop import isoflop
 from pdebench.stats.paired_cells import paired
 from pdebench.stats.parametric import refit
 from pdebench.stats.power_law import envelope
@@ -182,3 +183,18 @@ def test_groups_that_differ_in_what_a_family_has_are_all_held_against_the_one_wi
     assert reference_of(found, "PDE-SSM-DiT").group == "PDE-SSM-DiT"
     assert reference_of(found, "PDE-SSM-DiT, lr 2").group == "PDE-SSM-DiT, lr 2"
     assert reference_of(found, "nobody") is found[0]
+
+
+def test_the_exponent_of_the_profiles_is_compared_in_the_same_draws():
+    """Families of one law have one exponent of the best size; what a cell does to both drops out of the difference."""
+    table = family_table(TWO, noise=0.0002, together=0.004)
+    both = [Scaling(runs.name, runs, None, isoflop(runs, 200), None, (), None, {}, ()) for runs in groups(table)]
+    (one,) = comparisons(both, "PDE-SSM-DiT")
+    (found,) = one.exponents
+    assert found.exponent == PROFILES
+    assert found.family == pytest.approx(found.reference, abs=0.05)
+    assert found.difference.low < 0 < found.difference.high
+    assert not found.apart
+    apart = [each.isoflop.a.high - each.isoflop.a.low for each in both]
+    assert found.difference.high - found.difference.low < 0.75 * np.hypot(*apart)
+    assert both[0].as_json()["isoflop"].keys() == {"profiles", "a", "why"}

@@ -13,6 +13,7 @@ import pytest
 from pdebench.errors import SuiteError
 from pdebench.models.registry import FAMILIES
 from pdebench.plan.cost import count_one_block
+from pdebench.suite.budget import flops_of_step
 from pdebench.suite.load import Cell, load_suite
 from pdebench.suite.validation import cell_from_yaml
 
@@ -147,3 +148,21 @@ def test_the_shipped_suites_of_scaling():
         words = suite.description.partition("--set ")[2].replace("'", "").split("--set ")
         small = load_suite(suite.file, [word.strip() for word in words])
         assert 0 < len(small.cells()) < len(suite.cells())
+
+
+def test_the_reference_study_has_its_sizes_and_its_sealed_budget():
+    cells = load_suite("reference").planned()
+    sizes: dict[tuple[str, float], set[str]] = {}
+    for cell in cells:
+        assert cell.train.steps >= 40
+        spent = cell.train.steps * flops_of_step(cell)
+        budget = min((1e11, 3e11, 1e12, 3e12, 1e13, 3e13), key=lambda one: abs(one - spent))
+        assert spent == pytest.approx(budget, rel=0.02)
+        assert cell.train.lr == pytest.approx(8e-3 * min(1, 128 / cell.model.width), rel=0.01)
+        sizes.setdefault((cell.model.family, budget), set()).add(cell.model.size)
+    assert {family for family, _ in sizes} == {"PDE-SSM-DiT", "DiT", "DiG", "GFNet-DiT", "Wave-DiT"}
+    assert all(len(found) >= 3 for (_, budget), found in sizes.items() if 1e11 < budget < 3e13)
+    before = load_suite("reference", ["grid.budget.train_flops=[1e11, 3e11, 1e12, 3e12, 1e13]"]).planned()
+    sealed = {cell.id for cell in cells} - {cell.id for cell in before}
+    assert len(sealed) == 10
+    assert {cell.id for cell in before} < {cell.id for cell in cells}

@@ -29,6 +29,7 @@ from pdebench.report.sections.scaling_comparison import (
     comparison_findings,
     sealed_tables,
 )
+from pdebench.report.sections.scaling_headline import Headline, headlines
 from pdebench.report.sections.summary import Finding
 from pdebench.stats.bootstrap import Interval
 from pdebench.stats.cells import states, told_apart
@@ -70,6 +71,7 @@ class ScalingSection:
         warnings: what to know before believing the rest.
         compared: families beside the reference.
         sealed: predictions that were made before, and what came.
+        headlines: families in one table, by their losses at the largest budget.
         only: in place of all that, where there is one budget.
     """
 
@@ -80,6 +82,7 @@ class ScalingSection:
     warnings: list[str] = field(default_factory=list)
     compared: Compared = field(default_factory=Compared)
     sealed: list[SealedTable] = field(default_factory=list)
+    headlines: list[Headline] = field(default_factory=list)
     only: str = ""
 
     @property
@@ -131,6 +134,7 @@ def scaling_section(table: pd.DataFrame, folders: Mapping[str, Path] | None = No
         warnings=_by_whom(warnings),
         compared=compared_with(compared, sensitivities(found, compared)),
         sealed=sealed_tables(rows, folders or {}),
+        headlines=headlines(found),
     )
 
 

@@ -13,7 +13,7 @@ from pdebench.report import formatting
 from pdebench.report.sections.scaling_charts import family_of, within
 from pdebench.report.sections.summary import Finding
 from pdebench.stats.bootstrap import Interval
-from pdebench.stats.comparison import ScalingComparison
+from pdebench.stats.comparison import PROFILES, ScalingComparison
 from pdebench.stats.comparison_words import (
     compute_sentence,
     exponents_sentences,
@@ -27,7 +27,7 @@ from pdebench.stats.sealed import FILES, Outcome, check, read
 from pdebench.stats.sensitivity import Sensitivity
 
 _NONE = (formatting.MISSING, "")
-EXPONENTS = ("alpha", "beta", "a", "gamma")
+EXPONENTS = ("alpha", "beta", "a", PROFILES, "gamma")
 
 
 @dataclass(frozen=True)
