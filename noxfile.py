@@ -1,4 +1,4 @@
-"""Sessions: quickstart, tests, chaos, slurm, gpu, lint, bench. One environment for all: torch is several GB."""
+"""Sessions: quickstart, tests, chaos, slurm, gpu, lint, bench, docs. One environment for all: torch is several GB."""
 
 from __future__ import annotations
 
@@ -144,3 +144,12 @@ def bench(session: nox.Session) -> None:
     """Speed as ratios within one process; arguments after `--` go to `python -m benchmarks`."""
     prepare(session)
     python(session, "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site, in build/docs; any warning is an error, and nothing is fetched."""
+    prepare(session)
+    where = ("-c", "docs", "-d", "build/doctrees", ".", "build/docs")
+    python(session, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", *where, *session.posargs)
+    session.log("open build/docs/index.html")

@@ -63,7 +63,7 @@ def stats(
 
     Copies are images that are the same byte for byte, within a split and across the two.
 
-    Example: `pdebench data stats ~/photos --resolution 64`
+    Example: `pdebench data stats photos --resolution 64`
     """
     from pdebench.data.statistics import statistics
 
@@ -92,7 +92,7 @@ def show(
 
     Of clips there is a row for each, frame by frame.
 
-    Example: `pdebench data show ~/photos --resolution 64 --out photos.png`
+    Example: `pdebench data show photos --resolution 64 --out photos.png`
     """
     import numpy as np
     import torch
@@ -143,7 +143,7 @@ def pack(
     Images are cropped to their centred square and resized as ADM does it. Interrupted, the same command goes on where
     it was. Train on it with `data: {name: packed, path: FOLDER, resolution: R}`.
 
-    Example: `pdebench data pack /data/imagenet --resolution 256 --out /data/imagenet256`
+    Example: `pdebench data pack imagenet --resolution 256 --out imagenet256`
     """
     import os
 
@@ -181,7 +181,7 @@ def encode(
     Scale and shift are those of its configuration. Interrupted, the same command goes on where it was. Train on it with
     `data: {name: packed, path: FOLDER, resolution: SIDE OF A LATENT}`; samples are decoded.
 
-    Example: `pdebench data encode /data/imagenet256 --autoencoder stabilityai/sd-vae-ft-ema --out /data/latents256`
+    Example: `pdebench data encode imagenet256 --autoencoder stabilityai/sd-vae-ft-ema --out latents256`
     """
     import torch
 

@@ -80,7 +80,7 @@ def run(
 
     A suite that is matched by step_time or peak_memory has its sizes measured first, once, and kept in `matched.json`.
 
-    Example: `pdebench run quickstart --set train.steps=50 --results /tmp/try`
+    Example: `pdebench run quickstart --set train.steps=50 --results try`
     """
     from rich.console import Console
 
