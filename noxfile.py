@@ -1,4 +1,4 @@
-"""Sessions: quickstart, tests, chaos, slurm, gpu, lint, bench. One environment for all: torch is several GB."""
+"""Sessions: quickstart, tests, fast, wheel, chaos, slurm, gpu, lint, bench. One environment for all: torch is several GB."""
 
 from __future__ import annotations
 
@@ -60,6 +60,25 @@ def tests(session: nox.Session) -> None:
     prepare(session)
     browser(session)
     python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
+
+
+# Rooms whose tests need neither a started process nor a browser: a Python or a machine shows here what it lacks.
+FAST = ("anchors", "ops", "suite", "stats", "models", "train/test_loop.py", "train/test_optimizer.py", "test_errors.py")
+
+
+@nox.session
+def fast(session: nox.Session) -> None:
+    """The tests of operators, models, suites and statistics, under two minutes; their deprecations are errors."""
+    prepare(session)
+    strict = ("-o", "filterwarnings=error::DeprecationWarning:pdebench")
+    python(session, "-m", "pytest", "-n", "2", *strict, *(f"tests/{name}" for name in FAST), *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it into an environment of its own and run it outside the checkout; `tests` does so too."""
+    prepare(session)
+    python(session, "-m", "pytest", "tests/test_wheel.py", *session.posargs)
 
 
 @nox.session
