@@ -1,4 +1,7 @@
-"""Sessions: quickstart, tests, fast, wheel, chaos, slurm, gpu, lint, bench. One environment for all: torch is several GB."""
+"""Sessions: quickstart, tests, fast, wheel, chaos, slurm, gpu, lint, bench.
+
+One environment for all: torch is several GB.
+"""
 
 from __future__ import annotations
 
@@ -62,13 +65,24 @@ def tests(session: nox.Session) -> None:
     python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
-# Rooms whose tests need neither a started process nor a browser: a Python or a machine shows here what it lacks.
-FAST = ("anchors", "ops", "suite", "stats", "models", "train/test_loop.py", "train/test_optimizer.py", "test_errors.py")
+# A part of every room, and the wheel's run from end to end: a Python or a machine shows here what it lacks.
+FAST = (
+    "anchors",
+    "suite",
+    "ops/test_pde_mixing.py",
+    "ops/test_selective_scan.py",
+    "models/test_backbone.py",
+    "train/test_loop.py",
+    "results/test_records.py",
+    "stats/test_comparison.py",
+    "test_errors.py",
+    "test_wheel.py",
+)
 
 
 @nox.session
 def fast(session: nox.Session) -> None:
-    """The tests of operators, models, suites and statistics, under two minutes; their deprecations are errors."""
+    """A part of the tests, in under two minutes; what is deprecated and used by pdebench is an error."""
     prepare(session)
     strict = ("-o", "filterwarnings=error::DeprecationWarning:pdebench")
     python(session, "-m", "pytest", "-n", "2", *strict, *(f"tests/{name}" for name in FAST), *session.posargs)
@@ -76,7 +90,7 @@ def fast(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel, install it into an environment of its own and run it outside the checkout; `tests` does so too."""
+    """Build the wheel and run it outside the checkout, installed in an environment of its own; `tests` does so too."""
     prepare(session)
     python(session, "-m", "pytest", "tests/test_wheel.py", *session.posargs)
 
