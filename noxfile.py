@@ -1,4 +1,7 @@
-"""Sessions: quickstart, tests, chaos, slurm, gpu, lint, bench, docs. One environment for all: torch is several GB."""
+"""Sessions: quickstart, tests, fast, wheel, chaos, slurm, gpu, lint, bench, docs.
+
+One environment for all: torch is several GB.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,36 @@ def tests(session: nox.Session) -> None:
     prepare(session)
     browser(session)
     python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
+
+
+# A part of every room, and the wheel's run from end to end: a Python or a machine shows here what it lacks.
+FAST = (
+    "anchors",
+    "suite",
+    "ops/test_pde_mixing.py",
+    "ops/test_selective_scan.py",
+    "models/test_backbone.py",
+    "train/test_loop.py",
+    "results/test_records.py",
+    "stats/test_comparison.py",
+    "test_errors.py",
+    "test_wheel.py",
+)
+
+
+@nox.session
+def fast(session: nox.Session) -> None:
+    """A part of the tests, in under two minutes; what is deprecated and used by pdebench is an error."""
+    prepare(session)
+    strict = ("-o", "filterwarnings=error::DeprecationWarning:pdebench")
+    python(session, "-m", "pytest", "-n", "2", *strict, *(f"tests/{name}" for name in FAST), *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel and run it outside the checkout, installed in an environment of its own; `tests` does so too."""
+    prepare(session)
+    python(session, "-m", "pytest", "tests/test_wheel.py", *session.posargs)
 
 
 @nox.session
