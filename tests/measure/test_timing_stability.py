@@ -18,7 +18,7 @@ def test_both_probes_take_turns(capsys: pytest.CaptureFixture[str]) -> None:
     assert len({len(samples) for samples in found.seconds.values()}) == 1
     assert all(0 < second < 60 for samples in found.seconds.values() for second in samples)
     assert found.levels["matmul"] == pytest.approx(np.log(np.median(found.seconds["matmul"])))
-    assert "threads" in found.about
+    assert "thread" in found.about
 
 
 def test_pairs_are_of_neighbouring_half_seconds() -> None:
