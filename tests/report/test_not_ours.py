@@ -13,6 +13,7 @@ import synthetic
 from pdebench.errors import ResultsError
 from pdebench.files.manifest import MANIFEST, Manifest
 from pdebench.report.build import build_report, write_base
+from pdebench.report.charts import FEWEST_POINTS
 from pdebench.results.store import PUBLISHED, Results
 from pdebench.suite.load import load_suite
 
@@ -38,7 +39,7 @@ def contents(folder: Path) -> dict[str, bytes | str]:
 def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A results folder, and a folder that a report of it was written to."""
     folder = tmp_path_factory.mktemp("reported")
-    source = results(folder / "of")
+    source = results(folder / "of", cells=FEWEST_POINTS)
     build_report([source], folder / "out")
     return source, folder / "out"
 
