@@ -48,7 +48,7 @@ def words_of(command: str) -> list[str] | None:
     """The words of a command that needs no shell; None of one that does."""
     if HEREDOC.search(command):
         return None
-    reader = shlex.shlex(command, posix=True, punctuation_chars=True)
+    reader = shlex.shlex(command.replace("\\\n", " "), posix=True, punctuation_chars=True)
     reader.whitespace_split = True
     words = list(reader)
     return None if OPERATORS & {*words} else words

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import numpy as np
@@ -165,9 +165,15 @@ def write_suite(file: Path) -> None:
 
 
 @cache
+def _room() -> TemporaryDirectory[str]:
+    """Where they are, until the session ends."""
+    return TemporaryDirectory(prefix="pdebench-documents-")
+
+
+@cache
 def _finished() -> Path:
     """The results of two tiny cells, run once."""
-    folder = Path(mkdtemp(prefix="pdebench-documents-"))
+    folder = Path(_room().name)
     write_suite(folder / "tiny.yaml")
     ran = pdebench_run("run", folder / "tiny.yaml", "--results", folder / "out")
     assert ran.returncode == 0, ran.stderr

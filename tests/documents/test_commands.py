@@ -27,7 +27,14 @@ NOT_RUN = {
     "--check results/scaling": "needs the training that was predicted",
 }
 # what counts models on a compiler's graphs, or samples for long
-SLOW = ("plan resolution", "list models", "inspect --model", "docs/published_checkpoints.md", "docs/own_images.md")
+SLOW = (
+    "plan resolution",
+    "list models",
+    "inspect --model",
+    "docs/published_checkpoints.md",
+    "docs/own_images.md",
+    "docs/imagenet.md",
+)
 
 
 def each(things: Sequence[str | Path]) -> list[Any]:
@@ -98,3 +105,28 @@ def test_examples_of_help_run(command: str, tmp_path: Path) -> None:
             assert not unknown_options(words)
             pytest.skip(reason)
     play(command, tmp_path)
+
+
+def test_what_a_block_holds(tmp_path: Path) -> None:
+    text = "# why\ncat > a.csv <<'EOF'\nx\n\ny\nEOF\npdebench fit a.csv \\\n  --n x   # of all\n"
+    written, fitted = split(text)
+    assert written == "cat > a.csv <<'EOF'\nx\n\ny\nEOF"
+    assert words_of(written) is None
+    assert words_of(fitted) == ["pdebench", "fit", "a.csv", "--n", "x"]
+    play(written, tmp_path)
+    assert (tmp_path / "a.csv").read_text() == "x\n\ny\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [("pdebench run s --retry failed", []), ("pdebench run s --retri failed", ["--retri"]), ("nox -s test", ["test"]),
+     ("pdebench data pack x --out y && nox -s docs", []), ("python -m pip install -e '.[data,feature]'", ["feature"])],
+)  # fmt: skip
+def test_what_is_told_of_a_command(command: str, wrong: list[str]) -> None:
+    assert misread(command) == wrong
+
+
+@pytest.mark.parametrize("command", ["pdebench list nothing", "pip install x", "rm -r x", "cat x && rm x"])
+def test_a_command_that_fails_or_may_do_harm_fails_its_test(command: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError):
+        play(command, tmp_path)

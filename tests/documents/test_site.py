@@ -19,13 +19,19 @@ from pdebench.models.registry import FAMILIES
 from pdebench.results.record import COLUMNS
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def test_the_site_is_built_and_whole(tmp_path: Path) -> None:
+    """In one test, since the reference is made beside the pages: two builds at a time would be in each other's way."""
     pytest.importorskip("sphinx")
-    out = tmp_path_factory.mktemp("site")
+    site = built(tmp_path)
+    every_page_is_in_the_contents(site)
+    the_reference_has_all_that_there_is(site)
+    links_out_of_the_docs_lead_to_what_the_site_has(site)
+
+
+def built(out: Path) -> Path:
     arguments = ["-W", "--keep-going", "-q", "-c", ROOT / "docs", "-d", out / "doctrees", ROOT, out / "html"]
-    built = subprocess.run([sys.executable, "-m", "sphinx", *map(str, arguments)], capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr[-4000:]
+    made = subprocess.run([sys.executable, "-m", "sphinx", *map(str, arguments)], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr[-4000:]
     return out / "html"
 
 
@@ -33,15 +39,15 @@ def text(page: Path) -> str:
     return unescape(page.read_text(encoding="utf-8"))
 
 
-def test_every_page_is_built_and_in_the_contents(site: Path) -> None:
+def every_page_is_in_the_contents(site: Path) -> None:
     start = text(site / "docs" / "index.html")
     for page in [*ROOT.glob("docs/*.md"), ROOT / "results" / "README.md", ROOT / "README.md"]:
-        built = (site / named(page)).with_suffix(".html")
-        assert built.exists()
-        assert page.name == "index.md" or f'href="{relpath(built, site / "docs")}"' in start
+        there = (site / named(page)).with_suffix(".html")
+        assert there.exists()
+        assert page.name == "index.md" or f'href="{relpath(there, site / "docs")}"' in start
 
 
-def test_the_reference_has_all_that_there_is(site: Path) -> None:
+def the_reference_has_all_that_there_is(site: Path) -> None:
     has = {page.stem: text(page) for page in (site / "docs" / "reference").glob("*.html")}
     assert [verb for verb in VERBS if f'id="{verb}"' not in has["command_line"]] == []
     assert "--log-json" in has["command_line"]
@@ -52,7 +58,7 @@ def test_the_reference_has_all_that_there_is(site: Path) -> None:
     assert "AdamW’s learning rate" in has["suite_keys"]
 
 
-def test_links_out_of_the_docs_lead_to_what_the_site_has(site: Path) -> None:
+def links_out_of_the_docs_lead_to_what_the_site_has(site: Path) -> None:
     page = text(site / "docs" / "costs.html")
     downloads = [part.split('"')[0] for part in page.split('href="')[1:] if "_downloads" in part.split('"')[0]]
     assert any(to.endswith("cost.py") for to in downloads)
