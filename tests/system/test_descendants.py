@@ -31,9 +31,11 @@ def run(unruly: Unruly, results: Path, *options: str, **more: str) -> subprocess
     return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=SOON)
 
 
-def begin(unruly: Unruly, results: Path, *options: str) -> subprocess.Popen[bytes]:
-    """A run whose cell has started all that it will."""
-    process = subprocess.Popen(command(unruly, results, *options), env=unruly.environment, stdout=subprocess.DEVNULL)
+def begin(unruly: Unruly, results: Path, *options: str, first: str = "") -> subprocess.Popen[bytes]:
+    """A run whose cell has started all that it will; `first` is code that the run begins with."""
+    python, flag, code, *arguments = command(unruly, results, *options)
+    asked = [python, flag, f"{first}\n{code}", *arguments]
+    process = subprocess.Popen(asked, env=unruly.environment, stdout=subprocess.DEVNULL)
     wait_for(lambda: len(unruly.started()) >= 4, SOON)
     return process
 
@@ -49,9 +51,14 @@ def test_what_a_cell_starts_ends_with_it(tmp_path: Path, isolation: str) -> None
     assert list(pdebench.load_results(tmp_path / "out")["status"]) == ["done"] * 3
 
 
-def test_a_cell_beyond_its_limit_ends_with_all_that_it_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("isolation", "limit"),
+    [("warm", 12), pytest.param("fresh", 20, marks=pytest.mark.exhaustive)],  # a fresh one imports for seconds
+)
+def test_a_cell_beyond_its_limit_ends_with_all_that_it_started(tmp_path: Path, isolation: str, limit: int) -> None:
     unruly = Unruly(tmp_path, "Busy", "None-DiT")
-    done = run(unruly, tmp_path / "out", "--set", "limits.seconds=20")
+    how = ("--set", f"limits.seconds={limit}", "--set", f"execution.isolation={isolation}")
+    done = run(unruly, tmp_path / "out", *how)
     assert done.returncode == 4, done.stdout + done.stderr
     assert list(pdebench.load_results(tmp_path / "out")["status"]) == ["timeout", "done"]
     assert len(unruly.started()) == 4
@@ -72,7 +79,7 @@ def test_a_deaf_cell_ends_soon_after_its_limit(tmp_path: Path) -> None:
 
 def test_one_interruption_ends_a_run_whose_pipe_a_fork_holds(tmp_path: Path) -> None:
     unruly = Unruly(tmp_path, "Busy")
-    process = begin(unruly, tmp_path / "out")
+    process = begin(unruly, tmp_path / "out", first="import pdebench.run.local.child as c; c.GRACE = 3.0")
     process.send_signal(signal.SIGINT)
     assert process.wait(SOON) == 130
     assert not unruly.alive()
