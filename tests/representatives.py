@@ -1,4 +1,4 @@
-"""Of a matrix over families, the few that run each time where a property is the shell's; `nox -s chaos` runs the rest."""
+"""Of a matrix over families, the few that always run where a property is the shell's; `nox -s chaos` runs the rest."""
 
 from __future__ import annotations
 
