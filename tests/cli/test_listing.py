@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from representatives import few
 
 from pdebench.cli import listing
 from pdebench.models.registry import FAMILIES
@@ -19,8 +20,11 @@ def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PDEBENCH_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("options", [{}, {"depth": 5, "input_size": 16, "learn_sigma": True, "num_classes": None}])
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [(name, {}) for name in FAMILIES]
+    + few(FAMILIES, with_={"depth": 5, "input_size": 16, "learn_sigma": True, "num_classes": None}),
+)
 def test_one_block_tells_what_the_whole_model_costs(family: str, options: dict[str, object]) -> None:
     whole, params = count_by_name(f"{family}-XXS/4", **options)
     assert count_one_block(f"{family}-XXS/4", **options) == (whole, params)

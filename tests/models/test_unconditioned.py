@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from representatives import few
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -55,7 +56,7 @@ def test_every_family_learns_by_images_alone(family: str) -> None:
     assert still == ["pos_embed"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", few(FAMILIES))
 def test_nothing_in_it_knows_of_times_and_labels(family: str) -> None:
     model = opened(create_model(f"{family}-XXS/4", depth=1, **VECTOR)).eval()
     assert not [name for name in model.state_dict() if "embedder.mlp" in name or "y_embed" in name or "adaLN" in name]
@@ -148,8 +149,10 @@ def test_attention_in_it_costs_what_deit_does_without_its_class_token(size: str)
     assert f"{(linear(197) + 5 * (2 * depth + 1) * 197 * d) / 1e9:.1f}" == without
 
 
-@pytest.mark.parametrize("head", [{}, {"head": "vector", "out_channels": 100}])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [(name, {}) for name in FAMILIES] + few(FAMILIES, with_={"head": "vector", "out_channels": 100}),
+)
 @pytest.mark.parametrize(("size", "patch"), [("XXS", 2), pytest.param("S", 4, marks=pytest.mark.exhaustive)])
 def test_costs_by_hand_are_those_counted(family: str, size: str, patch: int, head: dict[str, object]) -> None:
     entry = FAMILIES[family]

@@ -49,7 +49,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
 @pytest.mark.parametrize(
     ("family", "options"), [(name, options) for name in FAMILIES for options in OPTIONS.get(name, [{}])]
 )
-@pytest.mark.parametrize(("size", "patch"), [("XXS", 2), ("S", 4)])
+@pytest.mark.parametrize(("size", "patch"), [("XXS", 2), pytest.param("S", 4, marks=pytest.mark.exhaustive)])
 def test_every_familys_closed_formula(family: str, size: str, patch: int, options: dict[str, object]) -> None:
     """Parameters to the digit and MACs to a part in ten thousand (the counter rounds), by hand and counted."""
     counted, params = count_by_name(f"{family}-{size}/{patch}", learn_sigma=True, **options)

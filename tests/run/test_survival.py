@@ -53,19 +53,19 @@ def cut_off_once(results: Path, way: signal.Signals, moments: random.Random, *ar
 
     with ThreadPoolExecutor(1) as pool:
         interfering = pool.submit(interfere)
-        pdebench_run(*arguments)
+        pdebench_run(*arguments, report=False)
         over.set()
         return interfering.result()
 
 
 @pytest.mark.parametrize("way", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)])
 def test_a_cell_cut_off_anywhere_ends_with_the_same_weights(suite: Path, tmp_path: Path, way: signal.Signals) -> None:
-    """Killed at three moments drawn at random, with a state saved after every step."""
+    """Killed at two moments drawn at random, with a state saved after every step."""
     longer = ("--set", "train.steps=60", "--set", "execution.checkpoint_seconds=0", *ONE)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert pdebench_run("run", suite, "--results", whole, *longer).returncode == 0
     moments = random.Random(int(way))
-    cuts = sum(cut_off_once(cut, way, moments, "run", suite, "--results", cut, *longer) for _ in range(3))
+    cuts = sum(cut_off_once(cut, way, moments, "run", suite, "--results", cut, *longer) for _ in range(2))
     assert cuts
     last = pdebench_run("run", suite, "--results", cut, *longer)
     assert last.returncode == 0, last.stdout + last.stderr
@@ -135,7 +135,7 @@ def test_two_runs_share_the_cells_and_none_is_run_twice(
     results = tmp_path / "out"
     more = (
         "--set",
-        "grid.model.family=[DiT, None-DiT, GFNet-DiT]",
+        "grid.model.family=[DiT, None-DiT]",
         "--set",
         "train.steps=30",
         "--log-json",
@@ -152,7 +152,7 @@ def test_two_runs_share_the_cells_and_none_is_run_twice(
     assert started[0] | started[1] == cells
     assert not started[0] & started[1]
     assert all(started)
-    assert list(pdebench.load_results(results)["status"]) == ["done"] * 3
+    assert list(pdebench.load_results(results)["status"]) == ["done"] * 2
     assert not list(results.glob("cells/*/lease"))
 
 

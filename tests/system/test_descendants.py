@@ -31,9 +31,11 @@ def run(unruly: Unruly, results: Path, *options: str, **more: str) -> subprocess
     return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=SOON)
 
 
-def begin(unruly: Unruly, results: Path, *options: str) -> subprocess.Popen[bytes]:
-    """A run whose cell has started all that it will."""
-    process = subprocess.Popen(command(unruly, results, *options), env=unruly.environment, stdout=subprocess.DEVNULL)
+def begin(unruly: Unruly, results: Path, *options: str, first: str = "") -> subprocess.Popen[bytes]:
+    """A run whose cell has started all that it will; `first` is code that the run begins with."""
+    python, flag, code, *arguments = command(unruly, results, *options)
+    asked = [python, flag, f"{first}\n{code}", *arguments]
+    process = subprocess.Popen(asked, env=unruly.environment, stdout=subprocess.DEVNULL)
     wait_for(lambda: len(unruly.started()) >= 4, SOON)
     return process
 
@@ -72,7 +74,7 @@ def test_a_deaf_cell_ends_soon_after_its_limit(tmp_path: Path) -> None:
 
 def test_one_interruption_ends_a_run_whose_pipe_a_fork_holds(tmp_path: Path) -> None:
     unruly = Unruly(tmp_path, "Busy")
-    process = begin(unruly, tmp_path / "out")
+    process = begin(unruly, tmp_path / "out", first="import pdebench.run.local.child as c; c.GRACE = 3.0")
     process.send_signal(signal.SIGINT)
     assert process.wait(SOON) == 130
     assert not unruly.alive()

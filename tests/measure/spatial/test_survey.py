@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from representatives import few
 
 from pdebench.errors import ModelError, ResultsError
 from pdebench.measure.spatial.explanations import describe
@@ -32,7 +33,7 @@ def untrained(family: str) -> Survey:
     return survey(built(family), learner=GenerationLearner())
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", few(sorted(FAMILIES)))
 def test_every_family_is_surveyed_on_256_tokens(family: str) -> None:
     found = untrained(family)
     (mixer,) = found.mixers
