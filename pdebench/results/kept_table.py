@@ -103,12 +103,12 @@ def _older(path: Path, records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     lacking.sort(key=lambda name: COLUMNS[name].gate is None)  # first what is judged
     if lacking:
         named = f"such as {', '.join(lacking[:_SHOWN])}" if len(lacking) > _SHOWN else ", ".join(lacking)
-        yield f"{path} is of an older pdebench and lacks columns of today, {named}: what they would say is missing"
+        yield f"the table {path} is of an older pdebench and lacks columns of today, {named}: what they would say is missing"
 
 
 def _again(path: Path, repeats: int) -> str:
     return (
-        f"{path}: {plural(repeats, 'row')} {'is' if repeats == 1 else 'are'} of a run that an earlier "
+        f"the table {path}: {plural(repeats, 'row')} {'is' if repeats == 1 else 'are'} of a run that an earlier "
         f"row is of, and count{'s' * (repeats == 1)} once"
     )
 
