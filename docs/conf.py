@@ -23,7 +23,7 @@ extensions = ["myst_parser", "contents"]
 html_theme = "furo"
 html_title = "pdebench"
 root_doc = contents.START
-include_patterns = ["docs/**.md", "results/README.md", "README.md", "SECURITY.md"]
+include_patterns = ["docs/**.md", "results/README.md", "experiments/README.md", "README.md", "SECURITY.md"]
 # only so that no time is lost on looking for pages there
 exclude_patterns = [
     ".*",

@@ -80,7 +80,7 @@ def test_a_run_ends_with_a_report(pdebench: Command) -> None:
     ran = pdebench("run", "quickstart", "--smoke", *one)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     away = pdebench("-c", "import os; print(os.getcwd())", program="python").stdout.strip()
-    results = Path(away) / "results" / "quickstart-smoke"  # the folder that is taken where none is named
+    results = Path(away) / "runs" / "quickstart-smoke"  # the folder that is taken where none is named
     (cell,) = (results / "cells").iterdir()
     record = json.loads((cell / "record.json").read_text())
     assert record["status"] == "done"

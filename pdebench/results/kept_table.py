@@ -103,7 +103,8 @@ def _older(path: Path, records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     lacking.sort(key=lambda name: COLUMNS[name].gate is None)  # first what is judged
     if lacking:
         named = f"such as {', '.join(lacking[:_SHOWN])}" if len(lacking) > _SHOWN else ", ".join(lacking)
-        yield f"the table {path} is of an older pdebench and lacks columns of today, {named}: what they would say is missing"
+        lacks = f"lacks columns of today, {named}"
+        yield f"the table {path} is of an older pdebench and {lacks}: what they would say is missing"
 
 
 def _again(path: Path, repeats: int) -> str:

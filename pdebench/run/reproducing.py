@@ -26,7 +26,7 @@ CODE = ("family_source", "pdebench_version", "python_version", "git_commit", "gi
 
 
 @dataclass(frozen=True)
-class Reproduction:
+class Again:
     """A cell of then and now.
 
     Attributes:
@@ -49,9 +49,7 @@ class Reproduction:
         return all(then == now for then, now in self.losses.values())
 
 
-def reproduce(
-    folder: Path, asked: str, scratch: Path, make_watcher: MakeWatcher, say: Callable[[str], None]
-) -> Reproduction:
+def reproduce(folder: Path, asked: str, scratch: Path, make_watcher: MakeWatcher, say: Callable[[str], None]) -> Again:
     """Train a cell again from the `suite.yaml` of its folder, with as many threads as it had.
 
     Args:
@@ -76,7 +74,7 @@ def reproduce(
     now = outcome.records[0] if outcome.records else {}
     if now.get("status") != "done":
         raise ResultsError(f"cell {then['cell']} was not done again: {now.get('message') or now.get('status')}")
-    return Reproduction(
+    return Again(
         cell=then["cell"],
         name=str(then.get("model_name")),
         losses={name: (then[name], now.get(name)) for name in LOSSES if then.get(name) is not None},

@@ -131,7 +131,7 @@ def test_a_vector_file_among_images_is_left_out(tmp_path: Path) -> None:
 
 def test_a_folder_of_vector_files_has_no_images(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(EPS)
-    with pytest.raises(DataError, match="is an image"):
+    with pytest.raises(DataError, match="is no image"):
         FolderSource().check(DataConfig(name="folder", path=str(tmp_path), resolution=8))
 
 

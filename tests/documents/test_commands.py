@@ -21,10 +21,11 @@ NOT_RUN = {
     "baseline save nightly": "takes minutes",
     "doctor --timing": "takes half a minute, and wants a quiet machine",
     "evaluate samples.npz": "fetches Inception's weights",
-    "evaluate results/imagenet256_latent": "fetches Inception's weights",
+    "evaluate runs/imagenet256_latent": "fetches Inception's weights",
     "--count 50000": "draws 50,000 images",
-    "worker results": "SLURM's jobs call it, with the name of a cell",
-    "--check results/scaling": "needs the training that was predicted",
+    "worker runs": "SLURM's jobs call it, with the name of a cell",
+    "--check runs/scaling": "needs the training that was predicted",
+    "reproduce results": "trains, of the name of a cell",
 }
 # what counts models on a compiler's graphs, or samples for long
 SLOW = (

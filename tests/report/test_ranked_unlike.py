@@ -102,7 +102,7 @@ def test_losses_of_other_trainings_are_compared_with_a_word(tmp_path: Path, chan
     assert "What is compared was not trained alike. At 32 px: " in text
     assert told in text
     name = told.partition(" (")[0]
-    assert re.search(rf"PDE-SSM-DiT 0\.21\d\d, then DiT .*?they trained with different {name}\.", text)
+    assert re.search(rf"PDE-SSM-DiT leads with 0\.21\d\d, then DiT .*?they trained with different {name}\.", text)
     table = next(one for one in paper_tables(make_frame(frame)) if one.name == "families")
     (line,) = [row for row in table.texts if row[1].startswith("DiT")]
     assert re.search(rf"DiT, {name} \S+", line[1])

@@ -12,7 +12,7 @@ from runs import pdebench_run, run_one_cell
 
 from pdebench.results.store import load_curves, load_results
 from pdebench.run import reproducing
-from pdebench.run.reproducing import Reproduction
+from pdebench.run.reproducing import Again
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_other_digits_are_told_from_another_machine(
 def test_other_digits_on_the_same_machine_are_a_fault(
     committed: Path, monkeypatch: pytest.MonkeyPatch, machine: dict[str, tuple[str, str]], status: int
 ) -> None:
-    found = Reproduction("0123456789ab", "DiT-XXS/8", {"val_loss": (1.0, 1.5)}, machine, {})
+    found = Again("0123456789ab", "DiT-XXS/8", {"val_loss": (1.0, 1.5)}, machine, {})
     monkeypatch.setattr(reproducing, "reproduce", lambda *given: found)
     told = pdebench_run("reproduce", committed, "0")
     assert told.returncode == status

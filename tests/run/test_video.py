@@ -125,8 +125,8 @@ def test_a_suite_of_videos_is_run_reported_sampled_and_scored_again(folder: Path
     assert list(table["train_images"]) == [16, 16], "two windows each of 8 clips"
     assert (table["fvd"] > 0).all()
     page = (out / "report.html").read_text()
-    assert page.count('<img class="moving" src="data:image/webp;base64,') == 2
-    assert page.count('<img class="still" src="data:image/webp;base64,') == 2
+    assert page.count('<img class="moving" src="data:image/webp;base64,') == 3, "real clips, then each family's"
+    assert page.count('<img class="still" src="data:image/webp;base64,') == 3
     assert '<button type="button">fvd</button>' in page
     assert f"{SIDE} px, {FRAMES} frames" in page
 
