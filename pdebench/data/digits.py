@@ -31,6 +31,7 @@ class DigitsSource(Source):
 
     name = "digits"
     summary = "1,797 handwritten digits of 8 x 8 grey pixels, enlarged or not, 10 classes"
+    credit = "digits by E. Alpaydin and C. Kaynak, UCI, CC BY 4.0; enlarged above 8 px"
     resolutions = (8, 16, 32)
     channels = 1
 

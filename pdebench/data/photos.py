@@ -110,6 +110,7 @@ class PhotosSource(Source):
 
     name = "photos"
     summary = "random crops of 17 packaged photographs, unlabelled, split by photograph"
+    credit = "china.jpg by danielbuechele and flower.jpg by vultilion, CC BY 2.0; cropped and resized"
     resolutions = tuple(COUNTS)
 
     def check(self, config: SourceConfig) -> None:

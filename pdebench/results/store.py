@@ -1,6 +1,6 @@
 """A results folder: records in, tables out. Every file is written whole or not at all.
 
-    results/<suite>/
+    runs/<suite>/
       matched.json, where sizes were measured to match: they, and the machine that they are of
       suite.yaml plan.json machine.json table.parquet table.csv curves.parquet report.html
       .pdebench.sha256, which of these files, and of those of the report, pdebench wrote: it replaces no other

@@ -1,7 +1,7 @@
 """What a finished cell leaves, written again for an experiment tracker: its curve, its numbers, its samples.
 
-    cells/<id>/tensorboard/     event files: `tensorboard --logdir results/<suite>/cells`
-    cells/<id>/wandb/           an offline run: `wandb sync results/<suite>/cells/*/wandb/offline-run-*`
+    cells/<id>/tensorboard/     event files: `tensorboard --logdir runs/<suite>/cells`
+    cells/<id>/wandb/           an offline run: `wandb sync runs/<suite>/cells/*/wandb/offline-run-*`
 
 Written once, when the cell is done: the steps that are timed are not slowed, and a training that was cut off and taken
 up again shows one unbroken curve. Nothing is sent anywhere. Importing this imports neither torch nor a tracker.
