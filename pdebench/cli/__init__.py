@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="markdown",
-    help="Train, measure and compare token mixers for diffusion transformers: PDE-SSM-DiT against attention and others.\n\n"
+    help="Train, measure and compare token mixers for diffusion transformers: PDE-SSM-DiT, attention and 15 others.\n\n"
     "Start with `pdebench run quickstart`, then open `runs/quickstart/report.html`.",
 )
 baselines = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Store what a revision costs here.")

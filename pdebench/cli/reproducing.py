@@ -18,7 +18,8 @@ def reproduce(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder; its table is enough.")],
     cell: Annotated[str, typer.Argument(metavar="CELL", help="Of its column `cell`, or how that begins.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Keep what it leaves there. Default: nothing is kept.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="A new one, to keep what it leaves. Default: nothing is kept."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

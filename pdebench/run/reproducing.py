@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pdebench.errors import ResultsError
-from pdebench.results.store import read_results
+from pdebench.results.store import Results, read_results
 from pdebench.run.sweep import MakeWatcher, run_suite
 from pdebench.suite.config import Cell
 from pdebench.suite.load import Suite, load_suite
@@ -60,14 +60,17 @@ def reproduce(folder: Path, asked: str, scratch: Path, make_watcher: MakeWatcher
         say: told what is to be known before.
 
     Raises:
-        ResultsError: the folder has no such cell, it was not done, its suite comes to another one here, or it fails.
+        ResultsError: `scratch` is not empty, the folder has no such cell, it was not done or has no loss, its suite
+            comes to another one here, or it fails.
         DataError: its data are not here, or are others.
     """
+    if scratch.exists() and any(scratch.iterdir()):
+        raise ResultsError(f"{scratch} is not empty: name a new folder, where the cell is not done yet")
     then = _row(read_results(folder), asked, folder)
     suite = load_suite(str(folder / "suite.yaml"))
     cell = _cell(suite, then, folder)
     if then.get("threads"):  # sums over threads are in another order with another number of them
-        os.environ["OMP_NUM_THREADS"] = str(then["threads"])
+        os.environ["OMP_NUM_THREADS"] = str(then["threads"] * cell.train.devices)  # that its processes share
     outcome = run_suite(replace(suite, _cells=(cell,)), scratch, make_watcher, say=say)
     if outcome.interrupted:
         raise KeyboardInterrupt
@@ -91,7 +94,7 @@ def _row(table: pd.DataFrame, asked: str, folder: Path) -> dict[str, Any]:
         many = f"{len(found)} cells whose identity begins" if len(found) else "no cell whose identity begins"
         raise ResultsError(f"{folder} has {many} with '{asked}': name one as in its column cell, such as {some}")
     row = {str(key): _plain(value) for key, value in found.iloc[0].items()}
-    if row["status"] != "done":
+    if row["status"] != "done" or all(row.get(name) is None for name in LOSSES):
         raise ResultsError(f"cell {row['cell']} of {folder} has no losses to come to again: it is '{row['status']}'")
     return row
 
@@ -110,11 +113,13 @@ def _cell(suite: Suite, then: Mapping[str, Any], folder: Path) -> Cell:
         ResultsError: none is.
         DataError: its data are not here.
     """
-    planned = next((cell for cell in suite.planned() if cell.planned_as == then.get("planned_as")), None)
+    planned = Results(folder).config(then["cell"])  # where the cells were kept
+    if planned is None:
+        planned = next((cell for cell in suite.planned() if cell.planned_as == then.get("planned_as")), None)
     if planned is None:
         raise ResultsError(
-            f"{folder / 'suite.yaml'} does not come to cell {then['cell']} with this pdebench, where what it "
-            f"configures has another identity: take the revision that ran it, {then.get('git_commit') or 'unknown'}"
+            f"{folder / 'suite.yaml'} does not come to cell {then['cell']}: it ran with other values (`--set`), or by "
+            f"a pdebench whose cells had other identities; its revision is {then.get('git_commit') or 'unknown'}"
         )
     (here,) = resolved([planned], precision_here())
     if here.id != then["cell"]:

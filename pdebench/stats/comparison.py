@@ -171,7 +171,11 @@ def _compare(one: _Group, reference: _Group) -> ScalingComparison:
     fewest = min(each.fit.runs.count for each in both)
     best = min((each.fit.front.runs for each in both if each.fit.front is not None), default=0)
     freedom = {BY_LAW: (fewest, PARAMETERS), BY_ENVELOPE: (best, min(2 + one.floor, best - 1))}
-    of_exponents = {"gamma": freedom[BY_ENVELOPE], PROFILES: (fewest, min(PARAMETERS, fewest - 1))}
+    profiles = [
+        (found.used, found.parameters) for each in both if (found := each.fit.isoflop) is not None and found.used
+    ]
+    least_free = max(profiles, key=lambda group: group[1] / group[0], default=(fewest, 0))  # whose intervals widen most
+    of_exponents = {"gamma": freedom[BY_ENVELOPE], PROFILES: least_free}
     compute, by, why = None, "", "no law of both was fitted"
     curves = [each.by_law for each in both]
     if all(curve is not None for curve in curves):

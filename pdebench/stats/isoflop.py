@@ -47,13 +47,16 @@ class Profile:
 class IsoFlop:
     """The profiles, and the exponent of the best size against compute; None where too few budgets have one.
 
-    `why` says what the exponent lacks; `slopes` is the exponent in the whole table and in its resamples, (1 + R,).
+    `why` says what the exponent lacks; `slopes` is the exponent in the whole table and in its resamples, (1 + R,), from
+    `used` runs and as many `parameters` as the profiles have.
     """
 
     profiles: tuple[Profile, ...]
     a: Interval | None
     why: str = ""
     slopes: Array | None = field(default=None, repr=False, compare=False)
+    used: int = field(default=0, repr=False, compare=False)
+    parameters: int = field(default=0, repr=False, compare=False)
 
 
 def isoflop(runs: Runs, count: int = RESAMPLES) -> IsoFlop:
@@ -89,8 +92,9 @@ def isoflop(runs: Runs, count: int = RESAMPLES) -> IsoFlop:
     slopes = _slopes(np.log(flops), np.array(optima).T)
     inside = np.isin(budget, chosen)
     used = len(np.unique(runs.run[inside]))
-    a = interval(float(slopes[0]), slopes[1:], runs=used, parameters=min(3 * len(flops), used - 2))
-    return IsoFlop(tuple(profiles), a, slopes=slopes)
+    parameters = min(3 * len(flops), used - 2)
+    a = interval(float(slopes[0]), slopes[1:], runs=used, parameters=parameters)
+    return IsoFlop(tuple(profiles), a, slopes=slopes, used=used, parameters=parameters)
 
 
 def _profile(n: Array, y: Array, weights: Array, flops: float, runs: int) -> tuple[Profile, Array]:

@@ -61,7 +61,8 @@ class Scaling:
         found = {name: getattr(self, name) for name in _TOLD}
         found = {name: asdict(value) if is_dataclass(value) else value for name, value in found.items()}  # type: ignore[arg-type]
         if self.isoflop is not None:
-            found["isoflop"].pop("slopes")
+            for of_comparisons in ("slopes", "used", "parameters"):
+                found["isoflop"].pop(of_comparisons)
         columns = {"n": self.runs.n, "d": self.runs.d, "flops": self.runs.flops, "loss": self.runs.loss}
         rows: dict[str, Any] = {name: values.tolist() for name, values in columns.items()}
         rows |= {"run": self.runs.run.tolist(), "place": list(self.runs.places)}

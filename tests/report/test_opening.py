@@ -50,6 +50,14 @@ def test_of_one_seed_the_opening_says_that_nothing_is_told_and_hides_no_worse_nu
     assert not re.search(r"\b(leads|behind|ahead)\b", came)
 
 
+def test_equal_numbers_are_no_comparison_that_lacks_seeds() -> None:
+    frame = synthetic.results()
+    frame["peak_memory_bytes"] = 2.0**28
+    _, came, sure = opening(frame)
+    assert "is level in peak memory" in came
+    assert "for want of" not in sure
+
+
 def test_the_opening_of_many_comparisons_stays_short_and_counts_them() -> None:
     frame = synthetic.results(resolutions=(16, 32, 64, 128))
     _, came, _ = opening(frame)

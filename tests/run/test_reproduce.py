@@ -77,6 +77,26 @@ def test_what_is_no_cell_is_said_before_anything_is_trained(committed: Path) -> 
     assert "Traceback" not in told.stderr
 
 
+def test_a_folder_in_use_is_not_written_to(committed: Path) -> None:
+    """A cell that is done in it would be held against itself, and its table would be replaced."""
+    row = pd.read_csv(committed / "table.csv").iloc[0]
+    before = (committed / "table.csv").read_bytes()
+    told = pdebench_run("reproduce", committed, row["cell"], "--out", committed)
+    assert told.returncode == 2
+    assert "is not empty: name a new folder" in told.stderr
+    assert (committed / "table.csv").read_bytes() == before
+
+
+def test_a_cell_without_a_loss_is_not_called_the_same(committed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "timed"
+    shutil.copytree(committed, folder)
+    table = pd.read_csv(folder / "table.csv")
+    table.drop(columns=["train_loss", "val_loss", "val_loss_ema"]).to_csv(folder / "table.csv", index=False)
+    told = pdebench_run("reproduce", folder, table["cell"][0])
+    assert told.returncode == 2
+    assert "has no losses to come to again" in told.stderr
+
+
 def test_the_curves_of_a_committed_folder_are_read(committed: Path, tmp_path: Path) -> None:
     table = load_results(committed)
     curves = load_curves(committed, table)

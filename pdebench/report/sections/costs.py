@@ -146,8 +146,14 @@ def costs(table: pd.DataFrame, kind: str) -> Costs | None:
 
 
 def _number_of(curve: str, medians: Sequence[Row]) -> str:
-    """What was measured of a curve, at each size where there are several."""
-    return ", ".join(formatting.number(row["y"], 3) for row in medians if row["curve"] == curve) or formatting.MISSING
+    """What was measured of a curve; with the place on the x axis where curves or their sizes differ in it."""
+    several = len({row["x"] for row in medians}) > 1
+    told = [
+        formatting.number(row["y"], 3) + (f" at {formatting.amount(row['x'])}" if several else "")
+        for row in medians
+        if row["curve"] == curve
+    ]
+    return ", ".join(told) or formatting.MISSING
 
 
 def _efficiency(

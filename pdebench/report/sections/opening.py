@@ -208,7 +208,8 @@ def _sureness(known: Sequence[list[Ranking]], verdicts: Sequence[Verdict]) -> st
             f"How sure: nobody can say, since with one seed there is no interval and another seed{hour} may turn any "
             f"of these orders{but}; so nobody is said to lead, and nothing is in bold"
         )
-    judged = verdicts or [one for ranking in rankings if (one := ranking.verdict(ranking.entries[0].family))]
+    told_of = verdicts or [one for ranking in rankings if (one := ranking.verdict(ranking.entries[0].family))]
+    judged = [one for one in told_of if one.better is not None]  # of equal numbers nothing is to be told apart
     sure, alike = sum(one.apart is True for one in judged), sum(one.apart is False for one in judged)
     whom = f"{SUBJECT} from the best other family" if verdicts else "the best from the next"
     told = f"95% intervals over common seeds tell {whom} in {sure or 'none'} of {_comparisons(len(judged))}"

@@ -127,13 +127,14 @@ def _real(paths: Iterable[Path]) -> Path | None:
 
 def _early(group: pd.DataFrame) -> str:
     seen = group["images_seen"].max()
-    if pd.isna(seen) or seen >= EARLY:
+    begun = group["train.init"].notna().any() if "train.init" in group else False  # with weights that saw more
+    if pd.isna(seen) or seen >= EARLY or begun:
         return ""
     what = called(group[FRAMES]).many
     return (
-        f"After {group['train.steps'].max():,.0f} steps a network here has seen {seen:,.0f} {what}, where published "
-        "ones have seen hundreds of millions: of every family noise, blobs and colours are to be expected, and objects "
-        "not yet."
+        f"After {group['train.steps'].max():,.0f} steps a network here has seen {seen:,.0f} {what} at most, where "
+        "published ones have seen hundreds of millions: that samples of every family are noise, blobs and colours, and "
+        "no objects yet, is to be expected."
     )
 
 

@@ -30,7 +30,6 @@ class HeadlineLine:
         images: times DiT's at equal parameters, for one loss.
         loss: the least of the sizes at the largest budget, a size's median over its seeds.
         size: of it.
-        ahead: no other family has less.
     """
 
     family: str
@@ -41,7 +40,6 @@ class HeadlineLine:
     images: str
     loss: str
     size: str
-    ahead: bool
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,6 @@ def headlines(found: Sequence[Scaling]) -> list[Headline]:
             continue
         largest = max(float(one.runs.flops.max()) for one in among)
         best = {one.group: _best(one.runs, largest) for one in among}
-        least = min((loss for loss, _ in filter(None, best.values())), default=None)
         lines = []
         for one in sorted(among, key=lambda one: (best[one.group] or (np.inf, ""))[0]):
             against, reached = beside.get(one.group), best[one.group]
@@ -78,7 +75,6 @@ def headlines(found: Sequence[Scaling]) -> list[Headline]:
                     images=images,
                     loss=formatting.MISSING if reached is None else formatting.number(reached[0]),
                     size=formatting.MISSING if reached is None else reached[1],
-                    ahead=reached is not None and reached[0] == least,
                 )
             )
         told.append(Headline(formatting.amount(largest, "FLOPs"), tuple(lines)))

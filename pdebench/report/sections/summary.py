@@ -68,7 +68,7 @@ def summarise(table: pd.DataFrame, known_fields: Sequence[Comparison] | None = N
     known = measures(done)
     rankings = [[rank(measure, comparison) for comparison in fields] for measure in known]
     compared = [ranking for of_measure in rankings for ranking in of_measure if ranking.compared]
-    lone = only_one_seed(compared)  # said once, and not with every number
+    lone = bool(compared) and only_one_seed(compared)  # said once, and not with every number
     worse, leaders = [], []
     for measure, of_measure in zip(known, rankings, strict=True):
         told = []
@@ -101,7 +101,7 @@ def summarise(table: pd.DataFrame, known_fields: Sequence[Comparison] | None = N
             for comparison in fields
             if comparison.unlike
         ],
-        notes=_notes(done, fields, lone=lone and bool(compared)),
+        notes=_notes(done, fields, lone=lone),
     )
 
 
