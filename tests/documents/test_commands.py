@@ -29,6 +29,7 @@ NOT_RUN = {
 }
 # what counts models on a compiler's graphs, or samples for long
 SLOW = (
+    "run quickstart --set",
     "plan resolution",
     "list models",
     "inspect --model",
