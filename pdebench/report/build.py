@@ -15,7 +15,8 @@ from pdebench.report.frame import family_order
 from pdebench.report.html import make_page, sections, write_page
 from pdebench.report.section import Page, PageSection, SweepProgress
 from pdebench.results.kept_table import kept_table
-from pdebench.results.store import make_folder, save_tables, write_own
+from pdebench.results.store import make_folder, write_own
+from pdebench.results.tables import save_tables
 
 if TYPE_CHECKING:
     import pandas as pd

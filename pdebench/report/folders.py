@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from pdebench.errors import ResultsError
-from pdebench.results.store import LEFT_OUT, REMARKS, Results, load_curves, read_results
+from pdebench.results.curves import load_curves
+from pdebench.results.store import LEFT_OUT, REMARKS, Results, read_results
 
 
 def named(folders: Sequence[Path]) -> dict[str, Path]:

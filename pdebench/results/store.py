@@ -30,10 +30,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pdebench.errors import PdebenchError, ResultsError, printable, refused_by_system
 from pdebench.files import disk
-from pdebench.files.csv_export import to_csv
 from pdebench.files.manifest import Manifest
-from pdebench.files.seal import altered, sealed, unsealed
-from pdebench.results.kept_table import CURVES as KEPT_CURVES
+from pdebench.files.seal import sealed, unsealed
 from pdebench.results.kept_table import kept_table, read_kept, without_cells
 from pdebench.results.lease import held_elsewhere
 from pdebench.results.record import COLUMNS, dtype_of
@@ -43,14 +41,12 @@ from pdebench.suite.validation import cell_from_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow
 
 PUBLISHED = ("machine.json", "table.parquet", "table.csv", "curves.parquet", "report.html")  # anew with every run
 PREDICTIONS = "predictions.json"  # what `pdebench plan --results` leaves beside the cells, and the report reads
 IDENTITY = re.compile(r"[0-9a-f]{12}")
 LARGEST = 4 * 2**20  # bytes of a record or a plan: a thousand times what one has
 MOST_COLUMNS = 1000  # of a table: several times what the cells of one suite have
-MOST_STEPS, MOST_STEPS_OF_ALL = 3_000_000, 10_000_000  # of one training curve, and of those of a folder
 
 LEFT_OUT = "left_out"
 """Key of a frame's `attrs`: sentences on the files of cells that were left out of it, each with path and reason."""
@@ -139,10 +135,6 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def as_json(value: Mapping[str, Any]) -> str:
     """The text of a file of JSON, with a checksum of itself; NaN and infinities are not JSON and raise ValueError."""
     return json.dumps(sealed(value), indent=1, allow_nan=False) + "\n"
-
-
-# Columns of a `curve.parquet`, one row a step.
-CURVE = ("step", "images", "seconds", "train_loss", "val_loss", "lr", "grad_norm")
 
 
 class Results:
@@ -426,116 +418,3 @@ def _typed(values: pd.Series) -> pd.Series:
     if len(kinds) > 1:
         values = values.map(str, na_action="ignore")
     return values.convert_dtypes()
-
-
-_ROWS = 2**15  # of curves that are written at a time: all of thousands of cells take 70 MB meanwhile
-_AT_ONCE = 100  # curves that are joined: thousands of frames take long, and thousands of small tables much memory
-
-
-def load_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The training curves of the cells of a folder's table that have one: a row a step, with the cell's identity.
-
-    One that cannot be read, or is not the one that its cell left, is left out, and said in the frame's
-    `attrs[LEFT_OUT]`. Of a folder whose cells were not kept they are those of its `curves.parquet`, if it has one.
-    """
-    import numpy as np
-    import pandas as pd
-    import pyarrow
-
-    if kept_table(folder) is not None:
-        return _kept_curves(folder, table)
-    results, left, room = Results(folder), [], MOST_STEPS_OF_ALL
-    rows: dict[str, int] = {}
-    read: list[pyarrow.Table] = []
-    joined: list[pyarrow.Table] = []
-    for cell, stated in zip(table["cell"], table["files"], strict=True):
-        path = results.cell(cell) / "curve.parquet"
-        try:
-            curve = _read_curve(path, min(room, MOST_STEPS), None if pd.isna(stated) else stated)
-        except ResultsError as error:
-            left.append(str(error))
-            continue
-        if curve is None:
-            continue
-        rows[cell] = len(curve)
-        room -= len(curve)
-        read.append(curve)
-        if len(read) == _AT_ONCE:
-            joined.append(pyarrow.concat_tables(read, promote_options="permissive").combine_chunks())
-            read = []
-    frame = pd.DataFrame(columns=["cell", *CURVE])
-    if rows:
-        frame = pyarrow.concat_tables([*joined, *read], promote_options="permissive").to_pandas()
-        frame.insert(0, "cell", np.repeat([*rows], [*rows.values()]))
-        del joined, read
-        pyarrow.default_memory_pool().release_unused()  # it keeps tens of MB
-    if left:
-        frame.attrs[LEFT_OUT] = left
-    return frame
-
-
-def _kept_curves(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The `curves.parquet` of a folder, of its table's cells; where it cannot be read none, which is said."""
-    import pandas as pd
-    import pyarrow
-
-    from pdebench.files.parquet import Bounds, read_parquet
-
-    columns, path = ["cell", *CURVE], folder / KEPT_CURVES
-    most = MOST_STEPS_OF_ALL
-    bounds = Bounds(rows=most, columns=2 * len(columns), values=most * len(columns), size=64 * most * len(columns))
-    frame = pd.DataFrame(columns=columns)
-    try:
-        found = read_parquet(path, bounds)[columns]
-        found[[*CURVE]] = found[[*CURVE]].apply(pd.to_numeric)
-        return found[found["cell"].isin(table["cell"])].reset_index(drop=True)
-    except FileNotFoundError:
-        return frame
-    except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
-        why = refused_by_system(error) or (str(error).splitlines()[0][:200] if str(error) else type(error).__name__)
-        frame.attrs[LEFT_OUT] = [f"{path} holds no training curves: {why}"]
-        return frame
-
-
-def _read_curve(path: Path, most: int, stated: str | None) -> pyarrow.Table | None:
-    """A cell's `curve.parquet`: numbers in the declared columns, at most so many rows; None where there is none."""
-    import pyarrow
-
-    from pdebench.files.parquet import Bounds, read_columns
-
-    bounds = Bounds(rows=most, columns=2 * len(CURVE), values=most * len(CURVE), size=64 * most * len(CURVE))
-    try:
-        if altered(disk.read_plain(path, bounds.size + 2**20), path.name, stated):  # and a footer
-            raise ValueError("it was altered after its record was written")
-        return read_columns(path, bounds, CURVE)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
-        if said := refused_by_system(error):
-            raise ResultsError(f"{path} cannot be read: {said}") from None
-        why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ResultsError(
-            f"{path} is not a training curve: {why}; delete its cell's record.json to run the cell again"
-        ) from None
-
-
-def write_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rebuild `table.parquet`, `table.csv` and `curves.parquet` from the cells; returns both frames."""
-    table = read_results(folder)
-    curves = load_curves(folder, table)
-    save_tables(table, curves, folder)
-    return table, curves
-
-
-def save_tables(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
-    """Write `table.parquet`, `table.csv` and `curves.parquet` into a folder.
-
-    Raises:
-        ResultsError: see `write_own`.
-    """
-    import pyarrow
-
-    write_own(folder, "table.parquet", table.to_parquet(index=False))
-    write_own(folder, "table.csv", to_csv(table))
-    write_own(folder, KEPT_CURVES, curves.to_parquet(index=False, row_group_size=_ROWS))
-    pyarrow.default_memory_pool().release_unused()  # it keeps tens of MB

@@ -16,7 +16,8 @@ from pdebench.results.adopt import adopt
 from pdebench.results.changed import changed_since, edited_since, left_by
 from pdebench.results.lease import Leases
 from pdebench.results.record import FAILED, MACHINE
-from pdebench.results.store import LARGEST, Results, as_json, write_own, write_tables
+from pdebench.results.store import LARGEST, Results, as_json, write_own
+from pdebench.results.tables import write_tables
 from pdebench.run.limits import CellLimits
 from pdebench.run.local.executor import Watcher, pending, run_cells, settles
 from pdebench.run.matching.sizes import CellPlace, measure_sizes

@@ -35,7 +35,8 @@ from pdebench.files.seal import sealed
 from pdebench.measure.spatial.findings import read_survey
 from pdebench.plan.cost_cache import cached_cost
 from pdebench.regress import history
-from pdebench.results.store import LEFT_OUT, Results, load_curves, read_json, read_results, write_json
+from pdebench.results.curves import load_curves
+from pdebench.results.store import LEFT_OUT, Results, read_json, read_results, write_json
 from pdebench.run.checkpoint import read_checkpoint
 from pdebench.run.slurm import jobs
 from pdebench.run.slurm.allocation import read_cell

@@ -18,7 +18,8 @@ from pdebench.regress.text import markdown
 from pdebench.report import latex
 from pdebench.report.frame import make_frame
 from pdebench.report.papers import paper_tables
-from pdebench.results.store import frame_of, save_tables
+from pdebench.results.store import frame_of
+from pdebench.results.tables import save_tables
 from pdebench.stats.csv_text import read_csv
 
 RECORD = {

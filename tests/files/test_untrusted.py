@@ -28,7 +28,8 @@ from pdebench.metrics import kept
 from pdebench.models.backbone import create_model
 from pdebench.report.html import write_report
 from pdebench.results.lease import held_elsewhere
-from pdebench.results.store import load_results, write_tables
+from pdebench.results.store import load_results
+from pdebench.results.tables import write_tables
 from pdebench.run.checkpoint import write_checkpoint
 from pdebench.suite.config import TrainConfig
 from pdebench.suite.load import load_suite

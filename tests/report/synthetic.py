@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from pdebench.results.curves import CURVE
 from pdebench.results.record import dtype_of
-from pdebench.results.store import CURVE
 
 FAMILIES = ("PDE-SSM-DiT", "DiT", "Mamba-DiT")
 LOSS = {"PDE-SSM-DiT": 0.2116, "DiT": 0.2228, "Mamba-DiT": 0.2301}

@@ -22,7 +22,8 @@ from pdebench.errors import ResultsError
 from pdebench.report.folders import load, named
 from pdebench.report.frame import make_frame
 from pdebench.report.html import make_page, render, sections
-from pdebench.results.store import LEFT_OUT, REMARKS, read_results, write_tables
+from pdebench.results.store import LEFT_OUT, REMARKS, read_results
+from pdebench.results.tables import write_tables
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted(

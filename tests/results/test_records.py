@@ -19,9 +19,10 @@ from pdebench.cli import app
 from pdebench.errors import ResultsError
 from pdebench.report import html
 from pdebench.results import record_schema
+from pdebench.results.curves import CURVE, load_curves
 from pdebench.results.record import COLUMNS, dtype_of
 from pdebench.results.record_schema import LONGEST_TEXT, fault, trimmed
-from pdebench.results.store import CURVE, LEFT_OUT, frame_of, load_curves, load_results, read_results
+from pdebench.results.store import LEFT_OUT, frame_of, load_results, read_results
 from pdebench.run.slurm.jobs import submissions
 from pdebench.stats.source import ChosenColumns, load
 
@@ -267,7 +268,7 @@ def test_a_curve_is_refused_by_what_it_says_before_it_is_decoded(
 
 
 def test_all_curves_of_a_folder_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdebench.results.store.MOST_STEPS_OF_ALL", 5)
+    monkeypatch.setattr("pdebench.results.curves.MOST_STEPS_OF_ALL", 5)
     folder = results(tmp_path, RECORD)
     for cell in (GOOD, f"{0:012x}"):
         curve(folder / "cells" / cell, **usual(3))

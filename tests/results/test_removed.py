@@ -12,7 +12,7 @@ import pytest
 
 from pdebench import cli
 from pdebench.report import follow
-from pdebench.results.store import CURVE, load_curves
+from pdebench.results.curves import CURVE, load_curves
 
 CELL = "1" * 12
 

@@ -63,7 +63,7 @@ def results(site: Path) -> Path:
 def test_one_suite_runs_them_together_to_a_report(site: Path, results: Path) -> None:
     ask = (
         "import sys, pdebench; from pathlib import Path; from pdebench.report.html import write_report;"
-        "from pdebench.results.store import load_curves; folder = Path(sys.argv[1]);"
+        "from pdebench.results.curves import load_curves; folder = Path(sys.argv[1]);"
         "table = pdebench.load_results(folder); table.to_csv(folder / 'read.csv');"
         "write_report(table, load_curves(folder, table), folder)"
     )

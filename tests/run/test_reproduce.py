@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from runs import pdebench_run, run_one_cell
 
-from pdebench.results.store import load_curves, load_results
+from pdebench.results.curves import load_curves
+from pdebench.results.store import load_results
 from pdebench.run import reproducing
 from pdebench.run.reproducing import Again
 
