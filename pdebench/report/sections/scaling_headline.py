@@ -24,7 +24,7 @@ class HeadlineLine:
     Attributes:
         family: for its mark.
         who: the group.
-        gamma: of the best loss of each budget.
+        gamma: of the best loss of each budget; a dash where some laws have a floor and others none.
         a: of the best size, from the profiles.
         flops: times DiT's, for one loss.
         images: times DiT's at equal parameters, for one loss.
@@ -60,6 +60,10 @@ def headlines(found: Sequence[Scaling]) -> list[Headline]:
             continue
         largest = max(float(one.runs.flops.max()) for one in among)
         best = {one.group: _best(one.runs, largest) for one in among}
+        laws = [one.envelope for one in among if one.envelope is not None]
+        alike = (
+            len({law.floor is None for law in laws}) == 1
+        )  # an exponent above a floor is another thing than one without
         lines = []
         for one in sorted(among, key=lambda one: (best[one.group] or (np.inf, ""))[0]):
             against, reached = beside.get(one.group), best[one.group]
@@ -69,7 +73,7 @@ def headlines(found: Sequence[Scaling]) -> list[Headline]:
                 HeadlineLine(
                     family=family_of(one.group),
                     who=one.group,
-                    gamma=_told(None if one.envelope is None else one.envelope.gamma),
+                    gamma=_told(one.envelope.gamma if alike and one.envelope is not None else None),
                     a=_told(None if one.isoflop is None else one.isoflop.a),
                     flops=flops,
                     images=images,
