@@ -27,7 +27,7 @@ def reproduce(
 
     Exit status: 0 the same, 1 others, 3 others where the machine or its software is another, too.
 
-    Example: `pdebench reproduce results/reference 0123456789ab`
+    Example: `pdebench reproduce results/reference e6f0d4190d16`
     """
     from rich.console import Console
 
