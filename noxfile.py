@@ -118,7 +118,7 @@ def slurm(session: nox.Session) -> None:
 
 def _suite(name: str, mode: str = "compile") -> tuple[str, ...]:
     """The arguments that run a suite of speed on a GPU, in bf16, in a mode of `train.compile`."""
-    results = f"results/{name}_{mode}_gpu" if mode != "compile" else f"results/{name}_gpu"
+    results = f"runs/{name}_{mode}_gpu" if mode != "compile" else f"runs/{name}_gpu"
     how = ("--set", "train.precision=bf16", "--set", f"train.compile={mode}")
     return ("pdebench", "run", name, "--results", results, *how)
 

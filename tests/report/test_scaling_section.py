@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -17,6 +18,7 @@ from pdebench.report import palette
 from pdebench.report.frame import families_in, family_order, make_frame, noun_of
 from pdebench.report.sections.scaling import ScalingSection, scaling_section
 from pdebench.report.sections.scaling_comparison import sealed_tables
+from pdebench.report.sections.scaling_headline import headlines
 from pdebench.stats.runs import Columns, runs_of
 from pdebench.stats.scaling import scale
 from pdebench.stats.sealed import predict, write
@@ -272,6 +274,15 @@ def test_the_headline_is_by_loss_at_the_largest_budget_and_beside_dit(section):
     shown = partial(section, table)
     assert f"<strong>{headline.lines[0].loss}</strong>" not in shown, "it has no interval"
     assert 'a<span class="quiet also">of the profiles</span>' in shown
+
+
+def test_gammas_of_laws_with_a_floor_and_without_do_not_stand_in_one_column():
+    columns = Columns("params", "val_loss", "images_seen", "flops_train", "cell", ("model.family",))
+    found = [scale(runs, 40) for runs in runs_of(results(), columns)]
+    assert all(line.gamma != "—" for line in headlines(found)[0].lines)
+    law = found[0].envelope
+    found[0] = replace(found[0], envelope=replace(law, floor=None if law.floor else law.gamma))
+    assert all(line.gamma == "—" for line in headlines(found)[0].lines)
 
 
 def test_one_family_alone_has_no_headline():

@@ -61,9 +61,8 @@ def headlines(found: Sequence[Scaling]) -> list[Headline]:
         largest = max(float(one.runs.flops.max()) for one in among)
         best = {one.group: _best(one.runs, largest) for one in among}
         laws = [one.envelope for one in among if one.envelope is not None]
-        alike = (
-            len({law.floor is None for law in laws}) == 1
-        )  # an exponent above a floor is another thing than one without
+        # an exponent above a floor is another thing than one without
+        alike = len({law.floor is None for law in laws}) == 1
         lines = []
         for one in sorted(among, key=lambda one: (best[one.group] or (np.inf, ""))[0]):
             against, reached = beside.get(one.group), best[one.group]
