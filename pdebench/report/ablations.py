@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
 from pdebench.models.settings import OptionSetting, options_of, setting_of
-from pdebench.report.comparisons import best_entry, budget_split
+from pdebench.report.budgets import Budget, budgets
+from pdebench.report.comparisons import best_entry
 from pdebench.report.differences import LEARNT, beside, differences
 from pdebench.report.frame import DIMENSIONS, SEED, families_in, finished, named, plain_config, records, settings_of
 from pdebench.stats.paired import PairedDifference, paired
@@ -118,29 +120,60 @@ def ablations(table: pd.DataFrame) -> list[Ablation]:
     if not varied:
         return []
     config = plain_config(table)
-    columns = [str(name) for name in config]
-    budget = ["data.name", "data.resolution", *budget_split(table)]
+    parts = budgets(table)
     found = []
     for family, own, setting in varied:
-        options = {f"model.{option.name}" for option in options_of(family)} & set(columns)
-        # an evaluation does not change a loss; what a size, the options or a matched cost resolve to is no choice
-        apart = {*options, *DIMENSIONS, SEED, *(name for name in columns if name.startswith("evaluate."))}
-        apart |= {"data.path", "data.content"}  # which set it is, its name says
-        same = [name for name in columns if name not in apart]
-        for name in DIMENSIONS:
-            if _chosen(config.loc[own.index], [*same, *options], name):
-                same.append(name)
-        groups = [rows for _, rows in own.groupby([config.loc[own.index, name] for name in same], sort=False)]
-        groups = [rows for rows in groups if setting[rows.index].nunique() > 1]
-        told = [name for name in same if len({config.loc[rows.index[0], name] for rows in groups}) > 1]
-        for rows in sorted(groups, key=lambda rows: [_by_size(config.loc[rows.index[0], name]) for name in told]):
-            arms = [(setting_of(family, records(part)[0]), part) for _, part in rows.groupby(setting)]
+        options = {f"model.{option.name}" for option in options_of(family)} & set(config)
+        same = _same(config.loc[own.index], options)
+        groups = [one for part in parts for one in _groups(part, family, config, same)]
+        groups = [one for one in groups if setting[one.rows.index].nunique() > 1]
+        told = [name for name in same if len({config.loc[one.first, name] for one in groups}) > 1]
+        if any(one.budget.flops for one in groups):
+            told = [name for name in told if name != _STEPS]
+        for one in sorted(groups, key=lambda one: [_by_size(config.loc[one.first, name]) for name in told]):
+            arms = [(setting_of(family, records(rows)[0]), rows) for _, rows in one.rows.groupby(setting)]
             arms.sort(key=lambda arm: arm[0].rank())
-            first = config.loc[rows.index[0]]
-            there = table[(config[budget] == first[budget]).all(axis=1)]
-            others = [_reference(name, there, rows) for name in families_in(there) if name != family]
-            found.append(Ablation(_title(family, first, told), [Arm(family, *arm) for arm in arms], others))
+            there = one.budget.rows
+            others = [_reference(name, there, one.rows) for name in families_in(there) if name != family]
+            title = ", ".join(filter(None, [_title(family, config.loc[one.first], told), one.budget.flops]))
+            found.append(Ablation(title, [Arm(family, *arm) for arm in arms], others))
     return found
+
+
+_STEPS = "train.steps"
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Runs of one family that differ in its own options and the seed, and the rows of the budget that they share."""
+
+    budget: Budget
+    rows: pd.DataFrame
+
+    @property
+    def first(self) -> Any:
+        """The index of one of its rows."""
+        return self.rows.index[0]
+
+
+def _same(config: pd.DataFrame, options: set[str]) -> list[str]:
+    """The keys that are the same within an ablation of a family with these options, by the rows of the family."""
+    columns = [str(name) for name in config]
+    # an evaluation does not change a loss; what a size, the options or a matched cost resolve to is no choice
+    apart = {*options, *DIMENSIONS, SEED, *(name for name in columns if name.startswith("evaluate."))}
+    apart |= {"data.path", "data.content"}  # which set it is, its name says
+    same = [name for name in columns if name not in apart]
+    for name in DIMENSIONS:
+        if _chosen(config, [*same, *options], name):
+            same.append(name)
+    return same
+
+
+def _groups(budget: Budget, family: str, config: pd.DataFrame, same: Sequence[str]) -> list[_Group]:
+    """At equal FLOPs options that cost more take fewer steps."""
+    rows = budget.rows[budget.rows["model.family"] == family]
+    keys = [config.loc[rows.index, name] for name in same if not (budget.flops and name == _STEPS)]
+    return [_Group(budget, part) for _, part in rows.groupby(keys, sort=False)]
 
 
 def _chosen(config: pd.DataFrame, rest: Sequence[str], name: str) -> bool:

@@ -149,8 +149,16 @@ def _by_seed(measure: Measure, entry: Contender) -> dict[float, float]:
     return {seed: sign * math.log(mean) for seed, mean in means.items() if mean > 0}
 
 
-def conditions(measure: Measure) -> tuple[str, ...]:
-    """The columns in which rows must be the same for this measure of them to be compared."""
+def conditions(measure: Measure, comparison: Comparison) -> tuple[str, ...]:
+    """The columns in which rows must be the same for this measure of them to be compared.
+
+    At equal FLOPs the losses choose a size for each family, and what two sizes cost says nothing of their families.
+    """
+    size = ("model.size",) if comparison.flops and measure.kind in ("rate", "memory") else ()
+    return (*size, *_conditions(measure))
+
+
+def _conditions(measure: Measure) -> tuple[str, ...]:
     if measure.kind in ("score", "signed"):
         return (*SAMPLED, SPENT)
     if measure.column == "sample_images_per_s":
@@ -230,18 +238,20 @@ def rank(measure: Measure, comparison: Comparison) -> Ranking:
     entries = comparison.ranking(measure.column, lower=measure.lower)
     if measure.kind in ("rate", "memory"):
         entries = [entry for entry in entries if entry.family != FLOOR] or entries
-    return Ranking(measure, comparison, entries, _incomparable(measure, entries) if len(entries) > 1 else "")
+    return Ranking(
+        measure, comparison, entries, _incomparable(measure, comparison, entries) if len(entries) > 1 else ""
+    )
 
 
-def _incomparable(measure: Measure, ranking: list[Contender]) -> str:
+def _incomparable(measure: Measure, comparison: Comparison, ranking: list[Contender]) -> str:
     """Why the entries must not be compared in this measure; empty where they may."""
     measured_in = {entry.family: entry.of(measure.column) for entry in ranking}
     rows = {family: one[one[measure.column].notna()] for family, one in measured_in.items()}
-    found = {one.column: one for one in differences(rows, conditions(measure))}
+    found = {one.column: one for one in differences(rows, conditions(measure, comparison))}
     if "evaluate.nfe" in found:  # which says it already
         found.pop(SPENT, None)
     several = any(one["machine_fingerprint"].nunique() > 1 for one in rows.values())
-    if "machine_fingerprint" in conditions(measure) and (several or "machine_fingerprint" in found):
+    if "machine_fingerprint" in conditions(measure, comparison) and (several or "machine_fingerprint" in found):
         return "the cells ran on different machines"
     if "metric_samples" in found:
         counts = pd.concat(list(rows.values()))["metric_samples"].dropna().unique()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from pdebench.report.budgets import TRAINING, Budget, budgets
 from pdebench.report.differences import LEARNT, ColumnDifference, beside, differences
-from pdebench.report.frame import BUDGET, SEED, families_in, named, of_samples, plain_value, plain_values
+from pdebench.report.frame import SEED, families_in, of_samples
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,19 @@ class Contender:
 class Comparison:
     """Families that may be compared: one data set, one resolution, one budget.
 
-    `unlike`: where they trained differently, beside their families; that is told with the comparison.
+    Attributes:
+        label: what tells it from the others of the table, in words.
+        resolution: side of the images; NaN where it is not known.
+        entries: one a family.
+        unlike: where they trained differently, beside their families; that is told with the comparison.
+        flops: the training FLOPs that all have, in words, where that is held equal; their sizes and steps differ.
     """
 
     label: str
     resolution: float
     entries: tuple[Contender, ...]
     unlike: tuple[ColumnDifference, ...] = ()
+    flops: str = ""
 
     def ranking(self, column: str, *, lower: bool) -> list[Contender]:
         """Entries with a number in the column, the best first."""
@@ -106,37 +112,21 @@ def comparisons(done: pd.DataFrame) -> list[Comparison]:
     """Split finished rows into fair comparisons, each family entered once, at its best setting.
 
     Losses of two tasks have nothing in common, so a comparison is of one: see `frame.make_frame`.
-    Size, patch, frames, steps and batch size split the comparison only where some family was run with several of
-    them: a suite that gives each family a size of its own, to match their cost, still compares them.
+    See `budgets.budgets` for what is held equal within each.
     """
-    if done.empty:
-        return []
-    split = budget_split(done)
-    several_sets = done["data.name"].nunique() > 1
     found = []
-    for key, rows in done.groupby(["data.name", "data.resolution", *split], dropna=False, sort=True):
-        name, resolution, *budget = cast(tuple[Any, ...], key)
-        words = [str(name)] if several_sets and pd.notna(name) else []
-        words.append(f"{resolution:g} px" if pd.notna(resolution) else "unknown resolution")
-        words += [
-            named(column, plain_value(value)) for column, value in zip(split, budget, strict=True) if pd.notna(value)
-        ]
+    for budget in budgets(done):
+        rows = budget.rows
         entries = [best_entry(family, rows[rows["model.family"] == family]) for family in families_in(rows)]
-        found.append(_contest(", ".join(words), float(resolution), entries))
+        found.append(_contest(budget, entries))
     return found
 
 
-def _contest(label: str, resolution: float, entries: Sequence[Contender]) -> Comparison:
-    unlike = differences({entry.family: entry.rows for entry in entries}, LEARNT) if len(entries) > 1 else []
-    told = tuple(replace(entry, beside=beside(unlike, entry.family)) for entry in entries)
-    return Comparison(label, resolution, told, tuple(unlike))
-
-
-def budget_split(rows: pd.DataFrame) -> list[str]:
-    """The keys of the budget of which some family was run with several values."""
-    places = [rows["data.name"].fillna(""), rows["data.resolution"].fillna(-1), rows["model.family"]]
-    present = [key for key in BUDGET if key in rows]
-    return [key for key in present if (plain_values(rows[key]).groupby(places).nunique() > 1).any()]
+def _contest(budget: Budget, entries: Sequence[Contender]) -> Comparison:
+    found = differences({entry.family: entry.rows for entry in entries}, LEARNT) if len(entries) > 1 else []
+    told = tuple(replace(entry, beside=beside(found, entry.family)) for entry in entries)
+    unlike = tuple(one for one in found if not (budget.flops and one.column in TRAINING))
+    return Comparison(budget.label, budget.resolution, told, unlike, budget.flops)
 
 
 def best_entry(family: str, rows: pd.DataFrame) -> Contender:

@@ -70,9 +70,6 @@ FRAMES = "data.frames"
 CLIP = (FRAMES, "data.frame_stride", "model.patch_frames")
 """Keys of clips that change what is learned and how many tokens it is cut into; a table of images may have none."""
 
-BUDGET = ("shell.preset", "model.size", "model.patch", *CLIP, "train.steps", "train.batch_size")
-"""Keys that split a comparison where a family was run with more than one value of them."""
-
 TEXT = (
     "folder",
     "suite",

@@ -150,12 +150,12 @@ class Runs:
         )
 
 
-def budgets(flops: Array) -> NDArray[np.int64]:
-    """Which budget each of some FLOPs is of, 0 the smallest."""
+def budgets(flops: Array, same: float = SAME_BUDGET) -> NDArray[np.int64]:
+    """Which budget each of some FLOPs is of, 0 the smallest; one reaches `same` times its least."""
     order = np.argsort(flops, kind="stable")
     place, first, index = np.zeros(len(order), dtype=np.int64), 0.0, -1
     for row in order:
-        if index < 0 or flops[row] > SAME_BUDGET * first:
+        if index < 0 or flops[row] > same * first:
             index, first = index + 1, float(flops[row])
         place[row] = index
     return place

@@ -12,8 +12,8 @@ import pandas as pd
 
 from pdebench.report import formatting
 from pdebench.report.compare import ONE_SEED, Measure, Ranking, Verdict, seeds
-from pdebench.report.comparisons import Contender
-from pdebench.report.frame import SUBJECT, families_in, finished, measured, noun_of, tasks_in
+from pdebench.report.comparisons import Comparison, Contender
+from pdebench.report.frame import SEED, SUBJECT, families_in, finished, measured, noun_of, tasks_in
 from pdebench.stats.paired import FEWEST_PAIRS
 
 NAMED = 5  # families or comparisons that a sentence can name
@@ -30,13 +30,14 @@ def opening(table: pd.DataFrame, rankings: Sequence[Sequence[Ranking]]) -> list[
         return [f"{_who(table)}: none of {cells} finished, so nothing can be compared."]
     known = [[one for one in of_measure if one.compared] for of_measure in rankings]
     known = [of_measure for of_measure in known if of_measure]
+    compared = _compared(done, [ranking.comparison for ranking in rankings[0]] if rankings else [])
     if not known:
         none = (
             "How sure that is cannot be told: the sections below show medians, and of speeds the spread in a process."
         )
-        return [f"{_compared(done)}.", _no_ranking(done, rankings), none]
+        return [f"{compared}.", _no_ranking(done, rankings), none]
     verdicts = [one for of_measure in known for ranking in of_measure if (one := ranking.verdict(SUBJECT))]
-    return [f"{_compared(done)}.", f"{_outcome(_headline(done, known), verdicts)}.", f"{_sureness(known, verdicts)}."]
+    return [f"{compared}.", f"{_outcome(_headline(done, known), verdicts)}.", f"{_sureness(known, verdicts)}."]
 
 
 def _no_ranking(done: pd.DataFrame, rankings: Sequence[Sequence[Ranking]]) -> str:
@@ -55,7 +56,7 @@ def _who(rows: pd.DataFrame) -> str:
     return formatting.listed(families)
 
 
-def _compared(done: pd.DataFrame) -> str:
+def _compared(done: pd.DataFrame, fields: Sequence[Comparison]) -> str:
     """Families, size, what they learned, on what, for how long, and seeds."""
     count = len(families_in(done))
     who = f"Compared are {count} kinds of network that differ in how their tokens mix, " if count > 1 else "Shown is "
@@ -67,16 +68,26 @@ def _compared(done: pd.DataFrame) -> str:
     steps = sorted(int(one) for one in done["train.steps"].dropna().unique())
     if steps == [0]:
         return f"{who}, timed{on} without training"
-    span = f"{steps[0]:,} steps" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,} steps" if steps else ""
-    text = f"{who}, trained{on}{f' for {span}' if span else ''}"
+    text = f"{who}, trained{on}{_span(steps, fields)}"
     learnt = [task.summary.partition(",")[0].replace("images", noun_of(done).many) for task in tasks_in(done)]
     text += f" to give {formatting.listed(learnt)}" if learnt else ""
-    of_each = done.groupby("model.family")["train.seed"].nunique()
-    if (most := int(of_each.max())) == 0:
+    of_each = {entry.seeds if entry.rows[SEED].notna().any() else 0 for one in fields for entry in one.entries}
+    if (most := max(of_each, default=0)) == 0:
         return text
-    few, word = int(of_each.min()), "seed" if most == 1 else "seeds"
+    few, word = min(of_each), "seed" if most == 1 else "seeds"
     each = " each" if count > 1 else ""
     return f"{text}, with {'one' if most == 1 else most if few == most else f'{few} to {most}'} {word}{each}"
+
+
+def _span(steps: Sequence[int], fields: Sequence[Comparison]) -> str:
+    """For how long; at equal FLOPs steps would say little."""
+    flops = list(dict.fromkeys(one.flops for one in fields))
+    if flops and all(flops):
+        ends = [one.removesuffix(" FLOPs") for one in (flops[0], flops[-1])]
+        return f" at equal training FLOPs, {' to '.join(dict.fromkeys(ends))},"
+    if not steps:
+        return ""
+    return f" for {steps[0]:,} steps" if len(steps) == 1 else f" for {steps[0]:,} to {steps[-1]:,} steps"
 
 
 def _size(done: pd.DataFrame) -> str:

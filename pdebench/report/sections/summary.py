@@ -186,7 +186,12 @@ def _notes(done: pd.DataFrame, fields: Sequence[Comparison], *, lone: bool) -> l
             "Each family stands at the setting with its lowest validation loss; the same held-out "
             f"{noun_of(done).many} chose the setting and give the number."
         )
-    for comparison in fields:
+    if any(comparison.flops for comparison in fields):
+        notes.append(
+            f"At equal training FLOPs a network sees as many {noun_of(done).many} as the budget pays for: a larger or "
+            "dearer one fewer."
+        )
+    for comparison in [one for one in fields if not one.flops]:
         seen = {entry.family: entry.median("images_seen") for entry in comparison.entries}
         if len({value for value in seen.values() if not formatting.missing(value)}) > 1:
             told = formatting.listed([f"{family} {formatting.number(value)}" for family, value in seen.items()])
