@@ -301,9 +301,14 @@ def in_one_unit(axis: Axis, values: Iterable[float], unit: str) -> Axis:
         values: what it shows, above 0.
         unit: that unit.
     """
-    middle = float(np.median(list(values)))
-    size, prefix = next(((size, prefix) for size, prefix in SI if middle >= size), (1.0, ""))
+    size, prefix = unit_of(values)
     return replace(axis, scale=size, format=",.4~g", title=f"{axis.title.removesuffix(unit)}{prefix}{unit}")
+
+
+def unit_of(values: Iterable[float]) -> tuple[float, str]:
+    """The SI prefix that serves numbers above 0 best, and what it stands for."""
+    middle = float(np.median(list(values)))
+    return next(((size, prefix) for size, prefix in SI if middle >= size), (1.0, ""))
 
 
 def sized(chart: alt.LayerChart | alt.FacetChart, height: int) -> alt.LayerChart | alt.FacetChart:

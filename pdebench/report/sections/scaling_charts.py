@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pdebench.report import formatting
-from pdebench.report.charts import Figure, Row, color_of, digits, shape_of, sized
+from pdebench.report.charts import Figure, Row, color_of, digits, shape_of, sized, unit_of
 from pdebench.stats.bootstrap import Interval
 from pdebench.stats.comparison import ScalingComparison
 from pdebench.stats.power_law import PowerLaw
@@ -46,7 +46,7 @@ def envelope_figure(found: Sequence[tuple[Runs, PowerLaw]], table: pd.DataFrame,
         f"{title[:1].upper()}{title[1:]} against training FLOPs. The best of each budget falls: "
         f"{formatting.listed(told)}. Lines are the fitted laws, bands their 95% intervals, small marks single runs."
     )
-    x = _log("x", "training FLOPs", "~s")
+    x = _counted("training FLOPs", rows)
     y = _log("y", title, ",~g")
     base = alt.Chart().encode(x=x, y=y, color=color_of(table))
     tooltip = _tooltip(("run", "run"), ("x", "training FLOPs"), ("y", title))
@@ -84,7 +84,7 @@ def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
     sentence += f" Growing as C^{within(one.isoflop.a)}." if one.isoflop.a is not None else ""
     note = f"At {formatting.plural(edge, 'budget')} the best size is at the edge of those that ran." if edge else ""
     base = alt.Chart().encode(
-        x=_log("x", "parameters", "~s"), y=_log("y", "validation loss", ",~g"), color=color_of(table)
+        x=_counted("parameters", rows), y=_log("y", "validation loss", ",~g"), color=color_of(table)
     )
     tooltip = _tooltip(("budget", "budget"), ("x", "parameters"), ("y", "validation loss"))
     chart = alt.layer(
@@ -118,7 +118,7 @@ def residual_figure(found: Sequence[Scaling], table: pd.DataFrame) -> Figure:
     )
     tooltip = _tooltip(("run", "run"), ("x", "training FLOPs"), ("y", "residual, %"))
     y = alt.Y("y:Q", title="residual of L(N, D), %", axis=alt.Axis(format="~g", tickCount=5))
-    base = alt.Chart().encode(x=_log("x", "training FLOPs", "~s"), y=y)
+    base = alt.Chart().encode(x=_counted("training FLOPs", rows), y=y)
     chart = alt.layer(
         alt.Chart().mark_rule(opacity=0.4).encode(y=alt.YDatum(0)),
         base.mark_point(filled=True, size=45, opacity=0.75).encode(
@@ -193,6 +193,14 @@ def _only(base: alt.Chart, layer: str) -> alt.Chart:
 def _log(axis: str, title: str, form: str) -> Any:
     channel = alt.X if axis == "x" else alt.Y
     return channel(f"{axis}:Q", title=title, scale=_LOG, axis=alt.Axis(format=form, tickCount=5))
+
+
+def _counted(what: str, rows: Sequence[Row]) -> alt.X:
+    """A logarithmic axis of counts, all ticks in one unit, which the title names: no `900G` beside `1T`."""
+    size, prefix = unit_of([float(row["x"]) for row in rows if "x" in row])
+    title = f"{what.removesuffix('FLOPs')}{prefix}FLOPs" if what.endswith("FLOPs") else f"{what}, {prefix}".strip(", ")
+    axis = alt.Axis(labelExpr=f"format(datum.value / {size:g}, ',.4~g')", tickCount=5)
+    return alt.X("x:Q", title=title, scale=_LOG, axis=axis)
 
 
 def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:
