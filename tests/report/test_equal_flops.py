@@ -15,6 +15,7 @@ from pdebench.report.ablations import ablations
 from pdebench.report.compare import Measure, rank
 from pdebench.report.comparisons import Comparison, comparisons
 from pdebench.report.frame import finished, make_frame
+from pdebench.report.sections.glossary import glossary
 
 STEP = {"S": 1e9, "B": 4e9}  # FLOPs of a step of DiT
 DEARER = {"DiT": 1.0, "PDE-SSM-DiT": 0.8}
@@ -128,3 +129,10 @@ def test_options_at_equal_flops_are_one_ablation() -> None:
         assert difference.mean == pytest.approx(-0.01)
     (gate,) = [arm for arm in found[0].arms if arm is not found[0].default]
     assert gate.failed == "1 diverged"
+
+
+def test_the_glossary_says_what_the_words_of_settings_mean() -> None:
+    found = glossary(make_frame(rows()))
+    assert found is not None
+    assert {"FLOPs", "size", "steps"} <= set(dict(found.numbers))
+    assert not {"lr", "patch"} & set(dict(found.numbers)), "nothing differs in these"

@@ -9,8 +9,18 @@ import pandas as pd
 from pdebench.data.nouns import Noun
 from pdebench.metrics.registry import METRICS
 from pdebench.models.registry import FAMILIES
+from pdebench.report.budgets import budgets
 from pdebench.report.compare import Measure, measures
 from pdebench.report.frame import families_in, finished, noun_of, scores_in
+
+_SETTINGS = {
+    "FLOPs": "additions and multiplications, of a whole training: what a family can do with equally many is compared",
+    "size": "how deep and wide a network is; `pdebench list models` has each size with its parameters",
+    "patch": "side of a token, in pixels of what the network sees",
+    "steps": "updates of the weights, each from one batch",
+    "lr": "learning rate: how far an update goes, at its highest",
+}
+"""Words of settings and of budgets."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,14 @@ def glossary(table: pd.DataFrame) -> Glossary | None:
     found = [(name, FAMILIES.get(name)) for name in families_in(done)]
     families = [(name, family.summary) for name, family in found if family is not None]
     numbers = [(one.title, text) for one in measures(done) if (text := _meaning(one, done))]
+    numbers += _words(done)
     return Glossary(families, numbers) if families or numbers else None
+
+
+def _words(done: pd.DataFrame) -> list[tuple[str, str]]:
+    """What the words mean that tell settings and budgets apart, those that the page uses."""
+    told = " ".join(["", *done["setting"].unique(), *(one.label for one in budgets(done))])
+    return [(word, text) for word, text in _SETTINGS.items() if f" {word} " in f"{told} ".replace(",", " ")]
 
 
 def _meaning(measure: Measure, done: pd.DataFrame) -> str:
