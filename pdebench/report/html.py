@@ -53,11 +53,13 @@ def sections(page: Page) -> list[PageSection]:
     _bundle()  # which the page needs, is made meanwhile
     table = page.table
     ablations = ablation_tables(table)
+    scaling = scaling_section(table, page.folders)
+    summary = summarise(table, page.comparisons, scaling.multiples if scaling else "")
     made = [
         PageSection(
             "findings",
             "Findings",
-            Findings(summarise(table, page.comparisons), ablations, table["machine_fingerprint"].nunique()),
+            Findings(summary, ablations, table["machine_fingerprint"].nunique()),
         ),
         PageSection("glossary", "Words", glossary(table)),
         PageSection("ablation", "Ablation", ablations),
@@ -67,7 +69,7 @@ def sections(page: Page) -> list[PageSection]:
         PageSection("published", "Published results", published(table)),
         PageSection("throughput", "Throughput", costs(table, "speed")),
         PageSection("memory", "Memory", costs(table, "memory")),
-        PageSection("scaling", "Scaling", scaling_section(table, page.folders)),
+        PageSection("scaling", "Scaling", scaling),
         PageSection("spatial", "In space", spatial_section(table, page.folders)),
         PageSection("learned", "What was learned", learned_section(table, page.folders)),
         PageSection("predicted", "Predictions", predicted(table, page.folders)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pdebench.report.frame import families_in, family_order, make_frame, noun_of
 from pdebench.report.sections.scaling import ScalingSection, scaling_section
 from pdebench.report.sections.scaling_comparison import sealed_tables
 from pdebench.report.sections.scaling_headline import headlines
+from pdebench.report.sections.summary import summarise
 from pdebench.stats.runs import Columns, runs_of
 from pdebench.stats.scaling import scale
 from pdebench.stats.sealed import predict, write
@@ -201,6 +203,16 @@ def test_families_are_held_against_the_subject(section):
     ]
     assert hangs.lines[0][1] in section.lines[1].alpha
     assert "scaling-multiplier" in [figure.name for figure in section.figures]
+
+
+def test_the_page_opens_with_the_multiples_of_compute(section):
+    assert re.fullmatch(
+        r"for one loss DiT needs 1\.\d+ \([\d.]+ to [\d.]+\) times the FLOPs of PDE-SSM-DiT", section.multiples
+    )
+    told = summarise(results(), multiples=section.multiples).opening
+    assert len(told) == 3
+    assert section.multiples in told[1]
+    assert "peak memory" not in " ".join(told), "costs of sizes that the losses chose are no outcome"
 
 
 def test_one_budget_is_one_line():

@@ -20,8 +20,11 @@ NAMED = 5  # families or comparisons that a sentence can name
 TOLD = 3  # places at which a measure is told with its numbers
 
 
-def opening(table: pd.DataFrame, rankings: Sequence[Sequence[Ranking]]) -> list[str]:
-    """The sentences of a frame (see `frame.make_frame`) and the rankings of each measure."""
+def opening(table: pd.DataFrame, rankings: Sequence[Sequence[Ranking]], multiples: str = "") -> list[str]:
+    """The sentences of a frame (see `frame.make_frame`) and the rankings of each measure.
+
+    `multiples` is the outcome of a study at equal FLOPs, in words; where it is told, no verdicts on costs are.
+    """
     done = finished(table)
     if table.empty:
         return ["No cell has run yet: there is nothing to compare."]
@@ -37,7 +40,12 @@ def opening(table: pd.DataFrame, rankings: Sequence[Sequence[Ranking]]) -> list[
         )
         return [f"{compared}.", _no_ranking(done, rankings), none]
     verdicts = [one for of_measure in known for ranking in of_measure if (one := ranking.verdict(SUBJECT))]
-    return [f"{compared}.", f"{_outcome(_headline(done, known), verdicts)}.", f"{_sureness(known, verdicts)}."]
+    head = _headline(done, known)
+    if multiples:
+        verdicts = [one for one in verdicts if one.ranking.measure == head[0].measure]
+        known = [head]
+    outcome = "; ".join(filter(None, [_outcome(head, verdicts), multiples]))
+    return [f"{compared}.", f"{outcome}.", f"{_sureness(known, verdicts)}."]
 
 
 def _no_ranking(done: pd.DataFrame, rankings: Sequence[Sequence[Ranking]]) -> str:

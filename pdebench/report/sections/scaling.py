@@ -27,6 +27,7 @@ from pdebench.report.sections.scaling_comparison import (
     SealedTable,
     compared_with,
     comparison_findings,
+    in_one_sentence,
     sealed_tables,
 )
 from pdebench.report.sections.scaling_headline import Headline, headlines
@@ -72,6 +73,7 @@ class ScalingSection:
         compared: families beside the reference.
         sealed: predictions that were made before, and what came.
         headlines: families in one table, by their losses at the largest budget.
+        multiples: in words, how many times the reference's FLOPs each family needs; may be empty.
         only: in place of all that, where there is one budget.
     """
 
@@ -83,6 +85,7 @@ class ScalingSection:
     compared: Compared = field(default_factory=Compared)
     sealed: list[SealedTable] = field(default_factory=list)
     headlines: list[Headline] = field(default_factory=list)
+    multiples: str = ""
     only: str = ""
 
     @property
@@ -135,6 +138,7 @@ def scaling_section(table: pd.DataFrame, folders: Mapping[str, Path] | None = No
         compared=compared_with(compared, sensitivities(found, compared)),
         sealed=sealed_tables(rows, folders or {}),
         headlines=headlines(found),
+        multiples=in_one_sentence(compared),
     )
 
 

@@ -96,6 +96,20 @@ def comparison_findings(found: Sequence[ScalingComparison]) -> list[Finding]:
     return [*told, *(Finding(text) for text in exponents_sentences(found))]
 
 
+def in_one_sentence(found: Sequence[ScalingComparison]) -> str:
+    """The multiples of compute, least first; empty where there are none, or several references."""
+    known = sorted(
+        ((one, one.compute.middle) for one in found if one.compute is not None and one.compute.middle is not None),
+        key=lambda item: item[1].value,
+    )
+    if not known or len({one.reference for one, _ in known}) > 1:
+        return ""
+    reference = family_of(known[0][0].reference)
+    (first, least), *rest = [(family_of(one.family), " ".join(_parts(multiple))) for one, multiple in known]
+    told = [f"{first} needs {least} times the FLOPs of {reference}", *(" ".join(each) for each in rest)]
+    return f"for one loss {formatting.listed(told)}"
+
+
 def sealed_tables(rows: pd.DataFrame, folders: Mapping[str, Path]) -> list[SealedTable]:
     """What came of every sealed prediction that stands in a results folder."""
     return [
