@@ -302,13 +302,13 @@ def in_one_unit(axis: Axis, values: Iterable[float], unit: str) -> Axis:
         unit: that unit.
     """
     size, prefix = unit_of(values)
-    return replace(axis, scale=size, format=",.4~g", title=f"{axis.title.removesuffix(unit)}{prefix}{unit}")
+    return replace(axis, scale=size, format=",.6~g", title=f"{axis.title.removesuffix(unit)}{prefix}{unit}")
 
 
 def unit_of(values: Iterable[float]) -> tuple[float, str]:
     """The SI prefix that serves numbers above 0 best, and what it stands for."""
     middle = float(np.median(list(values)))
-    return next(((size, prefix) for size, prefix in SI if middle >= size), (1.0, ""))
+    return next(((size, prefix) for size, prefix in SI if 1.05 * middle >= size), (1.0, ""))
 
 
 def sized(chart: alt.LayerChart | alt.FacetChart, height: int) -> alt.LayerChart | alt.FacetChart:

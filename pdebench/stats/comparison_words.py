@@ -22,7 +22,7 @@ def compute_sentence(one: ScalingComparison) -> str:
     if one.compute is None:
         return f"{one.family} against {one.reference}: no multiple of compute, {one.why}."
     found = one.compute
-    sure = "" if one.apart else ", which cannot be told from as many"
+    sure = "" if one.apart else ", which with all comparisons of the table taken together is not told from as many"
     by = "" if one.by == BY_LAW else f", by {one.by}"
     return (
         f"{one.family} needs {_times(found.middle)} times the FLOPs of {one.reference} for a loss of "
@@ -111,12 +111,16 @@ def signed_parts(found: Interval) -> tuple[str, str]:
 
 
 def _course(found: Multiplier, grows: bool) -> str:
-    ends = f"From a loss of {found.loss[0]:.3g} to {found.loss[-1]:.3g}, all that both measured, "
-    moves = f"it goes from {found.times[0].value:.3g} to {found.times[-1].value:.3g}"
+    # the course need not be even: the multiple in the middle may be less than at both ends
+    first, last = (
+        f"{times.value:.3g} at a loss of {loss:.3g}"
+        for loss, times in ((found.loss[0], found.times[0]), (found.loss[-1], found.times[-1]))
+    )
+    ends = f"At the ends of what both measured it is {first} and {last}"
     tenfold = f"{_times(found.growth)} times as much at ten times the compute"
     if not grows:
-        return f"{ends}{moves}: {tenfold}, no trend that can be told."
-    return f"{ends}{moves}: it {'grows' if found.growth.value > 1 else 'shrinks'} with compute, {tenfold}."
+        return f"{ends}: {tenfold}, with all comparisons taken together no trend that is told."
+    return f"{ends}: it {'grows' if found.growth.value > 1 else 'shrinks'} with compute, {tenfold}."
 
 
 def _times(found: Interval) -> str:

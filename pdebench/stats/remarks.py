@@ -112,7 +112,10 @@ def _of_design(runs: Runs, law: Parametric | None, front: Envelope | None) -> li
     if front is not None and len(front.flops) > 1 and not _several_sizes(runs):
         found.append("every budget was run at one size: the law of compute is that of these runs, not of the best")
     if front is not None and (few := int(runs.budget.max()) + 1 - len(front.flops)):
-        found.append(f"the envelope leaves out {few} budgets that were run at under half as many sizes as another")
+        found.append(
+            f"the envelope, the best run of each budget, leaves out {plural(few, 'budget')} run at under half as many "
+            "sizes as another"
+        )
     return found
 
 

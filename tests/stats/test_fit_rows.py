@@ -212,7 +212,7 @@ def test_budgets_that_a_law_leaves_out_are_said(tmp_path: Path) -> None:
     (group,) = found(written(tmp_path, few))
     assert len(group["envelope"]["flops"]) == len(group["isoflop"]["profiles"]) == 4
     assert any("1e+15 (2)" in warning for warning in group["warnings"])
-    assert any("envelope leaves out 1 budgets" in warning for warning in group["warnings"])
+    assert any("leaves out 1 budget run" in warning for warning in group["warnings"])
 
 
 def test_resamples_without_a_best_size_are_said(tmp_path: Path) -> None:

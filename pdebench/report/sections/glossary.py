@@ -14,7 +14,7 @@ from pdebench.report.compare import Measure, measures
 from pdebench.report.frame import families_in, finished, noun_of, scores_in
 
 _SETTINGS = {
-    "FLOPs": "additions and multiplications, of a whole training: what a family can do with equally many is compared",
+    "FLOPs": "additions and multiplications of a whole training, in products, convolutions, transforms and scans",
     "size": "how deep and wide a network is; `pdebench list models` has each size with its parameters",
     "patch": "side of a token, in pixels of what the network sees",
     "steps": "updates of the weights, each from one batch",

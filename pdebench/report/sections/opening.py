@@ -100,7 +100,9 @@ def _span(steps: Sequence[int], fields: Sequence[Comparison]) -> str:
 
 def _size(done: pd.DataFrame) -> str:
     """` (size XXS, 1.16 M to 1.32 M parameters)`; empty where neither is known."""
-    sizes, params = [str(one) for one in done["model.size"].dropna().unique()], done["params"].dropna()
+    params = done["params"].dropna()
+    of_size = done.dropna(subset=["model.size"]).groupby("model.size")["params"].median()
+    sizes = [str(one) for one in of_size.sort_values(kind="stable").index]  # the smallest first
     told = [f"size{'s' * (len(sizes) > 1)} {formatting.listed(sizes)}"] if 0 < len(sizes) <= NAMED else []
     if len(params):
         ends = [formatting.amount(end) for end in (params.min(), params.max())]
@@ -131,7 +133,7 @@ def _first(head: Sequence[Ranking]) -> str:
         most = sorted(best.items(), key=lambda item: -len(item[1]))
         told = [
             f"{family} in {len(of_family)}"
-            + (f" (and leads in {sure})" if (sure := sum(map(_leads, of_family))) else "")
+            + (f" (told from all others in {sure})" if (sure := sum(map(_leads, of_family))) else "")
             for family, of_family in most[:NAMED]
         ]
         return f"Of {len(head)} comparisons the {end} {title} is that of {formatting.listed(told)}"
@@ -173,11 +175,11 @@ def _shown(measure: Measure, entry: Contender) -> str:
 
 _WORDS = (  # of the subject beside the best other family, the bad news first
     ((False, True), "is behind in {}"),
-    ((False, None), "has a worse number in {}"),
-    ((False, False), "has a worse number, not distinguishable, in {}"),
+    ((False, None), "has a worse number, without an interval, in {}"),
+    ((False, False), "has a worse number that may be chance in {}"),
     ((True, True), "is ahead in {}"),
-    ((True, None), "has a better number in {}"),
-    ((True, False), "has a better number, not distinguishable, in {}"),
+    ((True, None), "has a better number, without an interval, in {}"),
+    ((True, False), "has a better number that may be chance in {}"),
     ((None, None), "is level in {}"),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pdebench.report import formatting
+from pdebench.report.budgets import budgets
 from pdebench.report.charts import (
     Axis,
     Figure,
@@ -113,6 +114,10 @@ def _quality(rows: pd.DataFrame, table: pd.DataFrame, x: Axis, y: Axis, place: s
     sampled = score and bool(rows["metric_samples"].notna().any())
     counts = rows["metric_samples"].map(lambda count: f"{count:,.0f}" if pd.notna(count) else "unknown")
     points = points_of(rows, x, y)
+    flops = {row: one.flops for one in budgets(rows) for row in one.rows.index}
+    for point, row in zip(points, rows.index, strict=True):
+        if flops[row]:  # sizes of one budget are settings to choose from
+            point["size"], point["budget"] = "", flops[row]
     wanted = (*APART[x.column], *(SAMPLED if score else ()))
     apart = [name for name in wanted if name in rows and name not in TOLD and plain_values(rows[name]).nunique() > 1]
     for point, count, row in zip(points, counts, records(rows[["model.family", *apart]]), strict=True):

@@ -57,7 +57,13 @@ def envelope_figure(found: Sequence[tuple[Runs, PowerLaw]], table: pd.DataFrame,
         _only(base, "best").mark_point(filled=True, size=90, opacity=1).encode(shape=shape_of(table), tooltip=tooltip),
         data=alt.NamedData(name="rows"),
     )
-    return Figure(f"scaling-envelope-{_slug(title)}", f"{title} against compute", sentence, sized(chart, _HEIGHT), rows)
+    return Figure(
+        f"scaling-envelope-{_slug(title)}",
+        f"{title[:1].upper()}{title[1:]} against compute",
+        sentence,
+        sized(chart, _HEIGHT),
+        rows,
+    )
 
 
 def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
@@ -65,7 +71,7 @@ def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
     assert one.isoflop is not None
     rows: list[Row] = []
     for profile in one.isoflop.profiles:
-        shared = _shared(one.group) | {"budget": f"{profile.flops:.2g} FLOPs"}
+        shared = _shared(one.group) | {"budget": _flops(profile.flops)}
         rows += _points("mean", shared, profile.n, profile.loss)
         middle = profile.n[int(np.argmin(profile.loss))]
         grid = np.geomspace(profile.n[0] / _BEYOND, profile.n[-1] * _BEYOND, 40)
@@ -78,9 +84,9 @@ def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
         rows.append(right)
     inside = [profile for profile in one.isoflop.profiles if profile.best is not None]
     edge = len(one.isoflop.profiles) - len(inside)
-    told = [f"{formatting.amount(p.best.value)} at {p.flops:.2g} FLOPs" for p in inside if p.best is not None]
+    told = [f"{formatting.amount(p.best.value)} at {_flops(p.flops)}" for p in inside if p.best is not None]
     sentence = f"Validation loss against parameters, one curve a budget, for {one.group}."
-    sentence += f" Best sizes: {formatting.listed(told)}." if told else ""
+    sentence += f" Best sizes, by the curves and not only of those that ran: {formatting.listed(told)}." if told else ""
     sentence += f" Growing as C^{within(one.isoflop.a)}." if one.isoflop.a is not None else ""
     note = f"At {formatting.plural(edge, 'budget')} the best size is at the edge of those that ran." if edge else ""
     base = alt.Chart().encode(
@@ -199,8 +205,12 @@ def _counted(what: str, rows: Sequence[Row]) -> alt.X:
     """A logarithmic axis of counts, all ticks in one unit, which the title names: no `900G` beside `1T`."""
     size, prefix = unit_of([float(row["x"]) for row in rows if "x" in row])
     title = f"{what.removesuffix('FLOPs')}{prefix}FLOPs" if what.endswith("FLOPs") else f"{what}, {prefix}".strip(", ")
-    axis = alt.Axis(labelExpr=f"format(datum.value / {size:g}, ',.4~g')", tickCount=5)
+    axis = alt.Axis(labelExpr=f"format(datum.value / {size:g}, ',.6~g')", tickCount=5)
     return alt.X("x:Q", title=title, scale=_LOG, axis=axis)
+
+
+def _flops(value: float) -> str:
+    return f"{value:.2g} FLOPs".replace("e+", "e")
 
 
 def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:
