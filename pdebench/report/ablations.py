@@ -14,7 +14,17 @@ from pdebench.models.settings import OptionSetting, options_of, setting_of
 from pdebench.report.budgets import Budget, budgets
 from pdebench.report.comparisons import best_entry
 from pdebench.report.differences import LEARNT, beside, differences
-from pdebench.report.frame import DIMENSIONS, SEED, families_in, finished, named, plain_config, records, settings_of
+from pdebench.report.frame import (
+    DIMENSIONS,
+    SEED,
+    WHICH_SET,
+    families_in,
+    finished,
+    named,
+    plain_config,
+    records,
+    settings_of,
+)
 from pdebench.stats.paired import PairedDifference, paired
 
 
@@ -161,7 +171,7 @@ def _same(config: pd.DataFrame, options: set[str]) -> list[str]:
     columns = [str(name) for name in config]
     # an evaluation does not change a loss; what a size, the options or a matched cost resolve to is no choice
     apart = {*options, *DIMENSIONS, SEED, *(name for name in columns if name.startswith("evaluate."))}
-    apart |= {"data.path", "data.content"}  # which set it is, its name says
+    apart |= set(WHICH_SET)
     same = [name for name in columns if name not in apart]
     for name in DIMENSIONS:
         if _chosen(config, [*same, *options], name):

@@ -52,6 +52,9 @@ FAMILIES = (
 
 CONFIG_PREFIXES = ("data.", "model.", "train.", "evaluate.", "measure.")
 SEED = "train.seed"
+WHICH_SET = ("data.path", "data.content", "data.download")
+"""Keys that say where a set came from; which one it is, its name says."""
+
 DIMENSIONS = ("model.depth", "model.width", "model.heads", "model.mlp_hidden")
 """Resolved in every record, whether a suite gave them or they follow from the size, the options or a matched cost."""
 
@@ -332,7 +335,7 @@ def settings(table: pd.DataFrame, but: str = " ") -> pd.Series:
     plain = plain_config(table)
     families = table["model.family"]
     groups = [table["data.name"].fillna(""), table["data.resolution"].fillna(-1), families]
-    hidden = {SEED, "model.family", "data.resolution", "data.name", "data.path", "data.content", "train.init_content"}
+    hidden = {SEED, "model.family", "data.resolution", "data.name", *WHICH_SET, "train.init_content"}
     told: dict[str, pd.Series] = {}
     for name in sorted(map(str, plain), key=lambda name: name in DIMENSIONS):
         beside = [plain[other] for other in told] if name in DIMENSIONS else []

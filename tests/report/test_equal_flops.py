@@ -109,6 +109,8 @@ def test_options_at_equal_flops_are_one_ablation() -> None:
     frame = rows()
     frame = frame[(frame["model.family"] == "PDE-SSM-DiT") & (frame["model.size"] == "S")].copy()
     frame["model.gate"] = False
+    frame["data.download"] = False
+    other = frame.assign(**{"data.name": "photographs", "data.download": True})
     gated = frame.copy()
     gated["model.gate"] = True
     gated["cell"] = [f"{100 + place:012x}" for place in range(len(gated))]
@@ -120,6 +122,9 @@ def test_options_at_equal_flops_are_one_ablation() -> None:
     failed["train.seed"] = 7
     found = ablations(make_frame(pd.concat([frame, gated, failed], ignore_index=True)))
     assert [one.title.rpartition(", ")[2] for one in found] == ["1e11 FLOPs", "1e12 FLOPs"]
+    two_sets = ablations(make_frame(pd.concat([frame, gated, other, other.assign(**{"model.gate": True})])))
+    assert len(two_sets) == 4
+    assert not any("download" in one.title for one in two_sets), "its name says which set it is"
     for one in found:
         assert one.default is not None
         (arm,) = [arm for arm in one.arms if arm is not one.default]
