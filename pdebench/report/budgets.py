@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from pdebench.report import formatting
 from pdebench.report.frame import CLIP, named, plain_value, plain_values
 from pdebench.stats.runs import budgets as budgets_of
 
@@ -101,11 +102,4 @@ def _nominal_flops(rows: pd.DataFrame) -> pd.Series:
 def _said(key: str, value: Any) -> str:
     if pd.isna(value):
         return ""
-    return f"{_rounded(value)} FLOPs" if key == _FLOPS else named(key, plain_value(value))
-
-
-def _rounded(flops: float) -> str:
-    """`1e12`: as few digits as tell it to within the half step that a budget is met to."""
-    texts = [f"{flops:.{digits}e}" for digits in range(3)]
-    text = next((one for one in texts if abs(float(one) / flops - 1) < (EQUAL_FLOPS - 1) / 2), texts[-1])
-    return text.replace("e+", "e")
+    return formatting.flops(value) if key == _FLOPS else named(key, plain_value(value))

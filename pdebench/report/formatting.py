@@ -55,6 +55,13 @@ def size(value: Any) -> str:
     return f"{mebi / 1024:.2f} GiB" if mebi >= 1024 else f"{mebi:.0f} MiB" if mebi >= 10 else f"{mebi:.1f} MiB"
 
 
+def flops(value: float) -> str:
+    """A budget: `1e12 FLOPs`, in as few digits as tell it to 1.5%, since it is met to half a step."""
+    texts = [f"{value:.{digits}e}" for digits in range(3)]
+    text = next((one for one in texts if abs(float(one) / value - 1) < 0.015), texts[-1])
+    return f"{text.replace('e+', 'e')} FLOPs"
+
+
 def percent(ratio: float) -> str:
     """A ratio as a signed change: 1.04 is `+4.0%`."""
     return f"{(ratio - 1) * 100:+.1f}%".replace("-", "−")

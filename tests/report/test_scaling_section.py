@@ -18,14 +18,16 @@ import pdebench.report
 from pdebench.report import palette
 from pdebench.report.frame import families_in, family_order, make_frame, noun_of
 from pdebench.report.sections.scaling import ScalingSection, scaling_section
-from pdebench.report.sections.scaling_comparison import sealed_tables
+from pdebench.report.sections.scaling_comparison import in_one_sentence, sealed_tables
 from pdebench.report.sections.scaling_headline import headlines
 from pdebench.report.sections.summary import summarise
+from pdebench.stats.comparison import comparisons
 from pdebench.stats.runs import Columns, runs_of
 from pdebench.stats.scaling import scale
 from pdebench.stats.sealed import predict, write
 
 HERE = Path(pdebench.report.__file__).parent
+COLUMNS = Columns("params", "val_loss", "images_seen", "flops_train", "cell", ("model.family",))
 FAMILIES = {"PDE-SSM-DiT": 0.20, "DiT": 0.21}
 
 
@@ -215,6 +217,12 @@ def test_the_page_opens_with_the_multiples_of_compute(section):
     assert "peak memory" not in " ".join(told), "costs of sizes that the losses chose are no outcome"
 
 
+def test_a_multiple_that_is_not_told_from_one_is_named_as_such():
+    (found,) = comparisons([scale(one) for one in runs_of(results(), COLUMNS)], "PDE-SSM-DiT")
+    assert in_one_sentence([replace(found, apart=True)]).endswith("PDE-SSM-DiT")
+    assert "(DiT not told from as many" in in_one_sentence([replace(found, apart=False)])
+
+
 def test_one_budget_is_one_line():
     table = results(budgets=1)
     found = scaling_section(table)
@@ -245,9 +253,8 @@ def sealed(tmp_path_factory) -> tuple[Path, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("results")
     table = results(budgets=5).assign(folder="")
     early = table[table["flops_train"] < 2.9e15]
-    columns = Columns("params", "val_loss", "images_seen", "flops_train", "cell", ("model.family",))
-    fits = [scale(runs, 40) for runs in runs_of(early, columns)]
-    write(predict(fits, columns, [3e15, 1e16]), folder / "sealed_prediction.json")
+    fits = [scale(runs, 40) for runs in runs_of(early, COLUMNS)]
+    write(predict(fits, COLUMNS, [3e15, 1e16]), folder / "sealed_prediction.json")
     return folder, table
 
 
@@ -289,8 +296,7 @@ def test_the_headline_is_by_loss_at_the_largest_budget_and_beside_dit(section):
 
 
 def test_gammas_of_laws_with_a_floor_and_without_do_not_stand_in_one_column():
-    columns = Columns("params", "val_loss", "images_seen", "flops_train", "cell", ("model.family",))
-    found = [scale(runs, 40) for runs in runs_of(results(), columns)]
+    found = [scale(runs, 40) for runs in runs_of(results(), COLUMNS)]
     assert all(line.gamma != "—" for line in headlines(found)[0].lines)
     law = found[0].envelope
     found[0] = replace(found[0], envelope=replace(law, floor=None if law.floor else law.gamma))

@@ -71,7 +71,7 @@ def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
     assert one.isoflop is not None
     rows: list[Row] = []
     for profile in one.isoflop.profiles:
-        shared = _shared(one.group) | {"budget": _flops(profile.flops)}
+        shared = _shared(one.group) | {"budget": formatting.flops(profile.flops)}
         rows += _points("mean", shared, profile.n, profile.loss)
         middle = profile.n[int(np.argmin(profile.loss))]
         grid = np.geomspace(profile.n[0] / _BEYOND, profile.n[-1] * _BEYOND, 40)
@@ -84,7 +84,7 @@ def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
         rows.append(right)
     inside = [profile for profile in one.isoflop.profiles if profile.best is not None]
     edge = len(one.isoflop.profiles) - len(inside)
-    told = [f"{formatting.amount(p.best.value)} at {_flops(p.flops)}" for p in inside if p.best is not None]
+    told = [f"{formatting.amount(p.best.value)} at {formatting.flops(p.flops)}" for p in inside if p.best is not None]
     sentence = f"Validation loss against parameters, one curve a budget, for {one.group}."
     sentence += f" Best sizes, by the curves and not only of those that ran: {formatting.listed(told)}." if told else ""
     sentence += f" Growing as C^{within(one.isoflop.a)}." if one.isoflop.a is not None else ""
@@ -207,10 +207,6 @@ def _counted(what: str, rows: Sequence[Row]) -> alt.X:
     title = f"{what.removesuffix('FLOPs')}{prefix}FLOPs" if what.endswith("FLOPs") else f"{what}, {prefix}".strip(", ")
     axis = alt.Axis(labelExpr=f"format(datum.value / {size:g}, ',.6~g')", tickCount=5)
     return alt.X("x:Q", title=title, scale=_LOG, axis=axis)
-
-
-def _flops(value: float) -> str:
-    return f"{value:.2g} FLOPs".replace("e+", "e")
 
 
 def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:

@@ -107,7 +107,9 @@ def in_one_sentence(found: Sequence[ScalingComparison]) -> str:
     reference = family_of(known[0][0].reference)
     (first, least), *rest = [(family_of(one.family), " ".join(_parts(multiple))) for one, multiple in known]
     told = [f"{first} needs {least} times the FLOPs of {reference}", *(" ".join(each) for each in rest)]
-    return f"for one loss {formatting.listed(told)}"
+    unsure = [family_of(one.family) for one, _ in known if not one.apart]
+    doubt = f" ({formatting.listed(unsure)} not told from as many, all comparisons together)" if unsure else ""
+    return f"for one loss {formatting.listed(told)}{doubt}"
 
 
 def sealed_tables(rows: pd.DataFrame, folders: Mapping[str, Path]) -> list[SealedTable]:
