@@ -154,7 +154,7 @@ _STEPS = "train.steps"
 
 
 @dataclass(frozen=True)
-class _Group:
+class _Arms:
     """Runs of one family that differ in its own options and the seed, and the rows of the budget that they share."""
 
     budget: Budget
@@ -179,11 +179,11 @@ def _same(config: pd.DataFrame, options: set[str]) -> list[str]:
     return same
 
 
-def _groups(budget: Budget, family: str, config: pd.DataFrame, same: Sequence[str]) -> list[_Group]:
+def _groups(budget: Budget, family: str, config: pd.DataFrame, same: Sequence[str]) -> list[_Arms]:
     """At equal FLOPs options that cost more take fewer steps."""
     rows = budget.rows[budget.rows["model.family"] == family]
     keys = [config.loc[rows.index, name] for name in same if not (budget.flops and name == _STEPS)]
-    return [_Group(budget, part) for _, part in rows.groupby(keys, sort=False)]
+    return [_Arms(budget, part) for _, part in rows.groupby(keys, sort=False)]
 
 
 def _chosen(config: pd.DataFrame, rest: Sequence[str], name: str) -> bool:

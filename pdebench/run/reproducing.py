@@ -71,7 +71,8 @@ def reproduce(folder: Path, asked: str, scratch: Path, make_watcher: MakeWatcher
     cell = _cell(suite, then, folder)
     if then.get("threads"):  # sums over threads are in another order with another number of them
         os.environ["OMP_NUM_THREADS"] = str(then["threads"] * cell.train.devices)  # that its processes share
-    outcome = run_suite(replace(suite, _cells=(cell,)), scratch, make_watcher, say=say)
+    untimed = suite.execution.model_copy(update={"timing": "shared"})  # losses are all that is asked for
+    outcome = run_suite(replace(suite, _cells=(cell,), execution=untimed), scratch, make_watcher, say=say)
     if outcome.interrupted:
         raise KeyboardInterrupt
     now = outcome.records[0] if outcome.records else {}

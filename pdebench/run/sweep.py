@@ -93,7 +93,7 @@ def run_suite(
     places = places_of(suite, workers)
     limits = replace(
         CellLimits.of(suite.limits, suite.execution, trackers),
-        shared=len(places) > 1 and places[0].cores is not None,
+        shared=suite.execution.timing == "shared" and places[0].on_cpu,
         warm=suite.execution.isolation == "warm",
     )
     described = _described(folder)
@@ -144,7 +144,7 @@ def places_of(suite: Suite, workers: int | None) -> list[Slot]:
         SlotError: fewer machines, GPUs or cores than the suite takes, or cells side by side that are to be timed.
     """
     places = _places(suite, workers)
-    if len(places) > 1 and places[0].cores is not None and suite.execution.timing == "alone":
+    if len(places) > 1 and places[0].on_cpu and suite.execution.timing == "alone":
         raise SlotError(
             f"--workers {workers} on a CPU: cells side by side slow each other down, and this suite's are timed; set "
             "execution.timing: shared, which leaves the timings out, or run one worker"

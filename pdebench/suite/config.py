@@ -267,8 +267,8 @@ class ExecutionConfig(Section):
 
     timing: Literal["alone", "shared"] = Field(
         default="alone",
-        description="alone: a cell has its device, or the CPU, to itself, and is timed. shared: several workers may "
-        "share a CPU; what they would have measured of time is left out.",
+        description="alone: a cell has its device, or the CPU, to itself, and is timed. shared: cells may share a CPU, "
+        "with one worker or several and with other runs; what they would have measured of time is left out.",
     )
     isolation: Literal["fresh", "warm"] = Field(
         default="fresh",

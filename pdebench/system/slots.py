@@ -25,6 +25,11 @@ class Slot:
     environment: Mapping[str, str] = field(default_factory=dict)
     cores: tuple[int, ...] | None = None
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether its cells run on the CPU, which others may share; a GPU is one cell's."""
+        return self.name.startswith("cpu")
+
 
 def available_cores() -> tuple[int, ...]:
     """The cores that this process may use."""

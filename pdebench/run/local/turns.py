@@ -29,10 +29,9 @@ class Turn:
     """One slot's hold of its devices, taken for a cell and given back after it."""
 
     def __init__(self, slot: Slot, *, timed: bool) -> None:
-        on_gpu = not slot.name.startswith(CPU)
-        gpus = slot.name.partition(":")[2].split("+") if on_gpu else []
+        gpus = [] if slot.on_cpu else slot.name.partition(":")[2].split("+")
         self._wanted = [(f"gpu-{gpu}", fcntl.LOCK_EX) for gpu in gpus]
-        self._wanted.append((CPU, fcntl.LOCK_EX if timed and not on_gpu else fcntl.LOCK_SH))
+        self._wanted.append((CPU, fcntl.LOCK_EX if timed and slot.on_cpu else fcntl.LOCK_SH))
         if "SLURM_JOB_ID" in os.environ:
             self._wanted = []
         self._held: list[BinaryIO] = []

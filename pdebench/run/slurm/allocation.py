@@ -64,7 +64,7 @@ def run_one(
         slot = _slot(os.environ, cell.train.devices)
         if "matched_ratio" in matched_columns(cell, results.folder):
             refuse_elsewhere(read_sizes(results.folder), machine_here(slot), results.folder)
-        here = replace(asked_for, shared=asked_for.shared and slot.name.startswith("cpu"))
+        here = replace(asked_for, shared=asked_for.shared and slot.on_cpu)
         run_cells([cell], results, watcher, [slot], here, retry_failed=retry_failed)
     except KeyboardInterrupt:
         pass
@@ -87,7 +87,7 @@ def _asked_for(folder: Path) -> CellLimits:
 def _slot(environment: Mapping[str, str], devices: int) -> Slot:
     """The one slot of this job: its GPUs, or as many threads as it has cores."""
     (slot,) = slots(1, devices)
-    if not slot.name.startswith("cpu"):
+    if not slot.on_cpu:
         return slot
     # nodes that do not bind jobs to cores show them all, and one that the job has to itself gives more than was asked
     given = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE") or len(available_cores())

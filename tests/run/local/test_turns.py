@@ -116,6 +116,17 @@ def test_two_runs_time_their_cells_one_after_another(suite: Path, tmp_path: Path
     assert spans[0][1] <= spans[1][0]
 
 
+def test_a_run_that_times_nothing_waits_for_no_other_that_times_nothing(suite: Path, tmp_path: Path) -> None:
+    """With one worker, too."""
+    others = Turn(HALF, timed=False)
+    assert others.take()
+    run = pdebench_run("run", suite, "--results", tmp_path / "out", "--set", "execution.timing=shared")
+    others.give_back()
+    assert run.returncode == 0
+    assert "waiting" not in run.stdout
+    assert list(pdebench.load_results(tmp_path / "out")["timing"]) == ["shared", "shared"]
+
+
 def test_where_the_cache_has_no_locks_nobody_waits_for_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(file: object, how: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
