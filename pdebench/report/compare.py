@@ -106,7 +106,7 @@ def compare(measure: Measure, better: Contender, worse: Contender) -> PairwiseCo
     difference: positive where the medians are told right.
     """
     gap = _gap(measure, better.median(measure.column), worse.median(measure.column))
-    theirs, ours = _by_seed(measure, better), _by_seed(measure, worse)
+    theirs, ours = by_seed(measure, better), by_seed(measure, worse)
     over = paired(ours, theirs)
     if over is not None and over.low is not None and over.high is not None:
         return _verdict(gap, _over_seeds(measure, over.pairs, over.mean, over.low, over.high), over.low, over.high)
@@ -135,7 +135,7 @@ def _gap(measure: Measure, better: float, worse: float) -> str:
     return formatting.times(better / worse) if measure.kind == "rate" else formatting.percent(worse / better)
 
 
-def _by_seed(measure: Measure, entry: Contender) -> dict[float, float]:
+def by_seed(measure: Measure, entry: Contender) -> dict[float, float]:
     """One number a seed on the scale that distances are taken on, so that worse less better is positive."""
     found: dict[float, list[float]] = {}
     rows = entry.of(measure.column)

@@ -14,11 +14,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from pdebench.report import formatting, palette, vega
-from pdebench.report.frame import SUBJECT, families_in, family_order, make_frame, noun_of
+from pdebench.report.frame import SUBJECT, families_in, family_order, finished, make_frame, noun_of
 from pdebench.report.looks import looks_of
 from pdebench.report.section import Page, PageSection, SweepProgress
 from pdebench.report.sections import tables
 from pdebench.report.sections.ablation import AblationTable, ablation_tables
+from pdebench.report.sections.beside import beside
 from pdebench.report.sections.classification import classification
 from pdebench.report.sections.costs import costs
 from pdebench.report.sections.curves import loss_curves
@@ -54,13 +55,16 @@ def sections(page: Page) -> list[PageSection]:
     table = page.table
     ablations = ablation_tables(table)
     scaling = scaling_section(table, page.folders)
-    summary = summarise(table, page.comparisons, scaling.multiples if scaling else "")
+    others = beside(finished(table), page.comparisons)
+    multiples = scaling.multiples if scaling else ""
+    summary = summarise(table, page.comparisons, beside=others.claim if others else "", multiples=multiples)
     made = [
         PageSection(
             "findings",
             "Findings",
             Findings(summary, ablations, table["machine_fingerprint"].nunique()),
         ),
+        PageSection("beside", f"Beside {SUBJECT}", others),
         PageSection("glossary", "Words", glossary(table)),
         PageSection("ablation", "Ablation", ablations),
         PageSection("classification", "Classification", classification(table, page.comparisons)),

@@ -67,7 +67,7 @@ def paired(values: Mapping[float, float], reference: Mapping[float, float]) -> P
 
 
 @cache
-def student_t(freedom: int, confidence: float = 0.95) -> float:
+def student_t(freedom: float, confidence: float = 0.95) -> float:
     """The t that a Student variable with so many degrees of freedom stays within, either side, with that confidence."""
     from scipy.special import stdtrit  # scipy.stats takes longer to import than pandas
 

@@ -15,22 +15,13 @@ import pandas as pd
 from pdebench.models.settings import OptionSetting, plain
 from pdebench.report import formatting
 from pdebench.report.ablations import Ablation, Arm, ablations, machine_of
+from pdebench.report.forest import Bar, bars
 from pdebench.report.frame import DIMENSIONS
 from pdebench.report.sections.summary import Finding
 from pdebench.stats.paired import FEWEST_PAIRS, PairedDifference
 
 MOST_SEEDS = 4
 """Seeds whose losses are shown one by one; of more, the range is."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """Where a difference, its interval and 0 lie in a drawing 100 wide."""
-
-    zero: float
-    mean: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -85,11 +76,10 @@ def ablation_tables(table: pd.DataFrame) -> list[AblationTable]:
 def _rows(ablation: Ablation) -> tuple[list[AblationRow], list[AblationRow]]:
     everyone = [*ablation.arms, *ablation.references]
     differences = [ablation.difference(arm) for arm in everyone]
-    scale = _scale([difference for difference in differences if difference])
     marks = _marks(ablation.arms)
     rows = [
-        _row(ablation, arm, difference, scale, marks.get(place, ""))
-        for place, (arm, difference) in enumerate(zip(everyone, differences, strict=True))
+        _row(ablation, arm, difference, bar, marks.get(place, ""))
+        for place, (arm, difference, bar) in enumerate(zip(everyone, differences, bars(differences), strict=True))
     ]
     return rows[: len(ablation.arms)], rows[len(ablation.arms) :]
 
@@ -104,9 +94,7 @@ def _marks(arms: Sequence[Arm]) -> dict[int, str]:
     return {place: words_of[loss] for place, loss in whole.items() if loss in words_of}
 
 
-def _row(
-    ablation: Ablation, arm: Arm, difference: PairedDifference | None, scale: tuple[float, float], mark: str
-) -> AblationRow:
+def _row(ablation: Ablation, arm: Arm, difference: PairedDifference | None, bar: Bar | None, mark: str) -> AblationRow:
     default, setting = arm is ablation.default, arm.setting
     step = arm.step(ablation.machine)
     base = ablation.default.step(ablation.machine) if ablation.default else math.nan
@@ -128,7 +116,7 @@ def _row(
         verdict=_verdict(difference)
         if arm.losses and ablation.default and ablation.default.losses and not default
         else "",
-        bar=_bar(difference, scale) if difference else None,
+        bar=bar,
         step=formatting.number(step, 3),
         ratio="" if math.isnan(ratio) else f"{ratio:.2f}×",
         ran=f"{len(arm.done)} of {len(arm.rows)}" if arm.failed else str(len(arm.done)),
@@ -159,21 +147,6 @@ def _verdict(difference: PairedDifference | None) -> str:
     if difference.low is None:
         return f"{formatting.plural(difference.pairs, 'seed')}: no interval"
     return "not distinguishable" if difference.covers_zero else ""
-
-
-def _scale(differences: Sequence[PairedDifference]) -> tuple[float, float]:
-    ends = [0.0] + [end for item in differences for end in (item.mean, item.low, item.high) if end is not None]
-    return min(ends), max(ends)
-
-
-def _bar(difference: PairedDifference, scale: tuple[float, float]) -> Bar:
-    low, high = scale
-    width = (high - low) or 1.0
-
-    def place(value: float | None) -> float | None:
-        return None if value is None else round(4 + 92 * (value - low) / width, 2)
-
-    return Bar(place(0.0) or 0.0, place(difference.mean) or 0.0, place(difference.low), place(difference.high))
 
 
 def _notes(ablation: Ablation) -> list[str]:

@@ -20,10 +20,13 @@ NAMED = 5  # families or comparisons that a sentence can name
 TOLD = 3  # places at which a measure is told with its numbers
 
 
-def opening(table: pd.DataFrame, rankings: Sequence[Sequence[Ranking]], multiples: str = "") -> list[str]:
+def opening(
+    table: pd.DataFrame, rankings: Sequence[Sequence[Ranking]], beside: str = "", multiples: str = ""
+) -> list[str]:
     """The sentences of a frame (see `frame.make_frame`) and the rankings of each measure.
 
-    `multiples` is the outcome of a study at equal FLOPs, in words; where it is told, no verdicts on costs are.
+    `beside` says, in words, which families are told from the subject in the measure that is told first. `multiples` is
+    the outcome of a study at equal FLOPs, likewise; where it is told, no verdicts on costs are.
     """
     done = finished(table)
     if table.empty:
@@ -40,11 +43,12 @@ def opening(table: pd.DataFrame, rankings: Sequence[Sequence[Ranking]], multiple
         )
         return [f"{compared}.", _no_ranking(done, rankings), none]
     verdicts = [one for of_measure in known for ranking in of_measure if (one := ranking.verdict(SUBJECT))]
-    head = _headline(done, known)
+    head = headline(done, known)
     if multiples:
         verdicts = [one for one in verdicts if one.ranking.measure == head[0].measure]
         known = [head]
-    outcome = "; ".join(filter(None, [_outcome(head, verdicts), multiples]))
+    others = [one for one in verdicts if not (beside and one.ranking.measure == head[0].measure)]
+    outcome = "; ".join(filter(None, [_first(head), beside, _subject(others), multiples]))
     return [f"{compared}.", f"{outcome}.", f"{_sureness(known, verdicts)}."]
 
 
@@ -110,15 +114,10 @@ def _size(done: pd.DataFrame) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def _headline(done: pd.DataFrame, known: Sequence[list[Ranking]]) -> list[Ranking]:
+def headline(done: pd.DataFrame, known: Sequence[list[Ranking]]) -> list[Ranking]:
     """The measure that is told first: what a task is judged by, where it has scores of its own, else the loss."""
     own = measured(done, [score.column for task in tasks_in(done) for score in task.scores])
     return next((one for one in known if one[0].measure.column in own[:1]), known[0])
-
-
-def _outcome(head: Sequence[Ranking], verdicts: Sequence[Verdict]) -> str:
-    first = _first(head)
-    return f"{first}; {told}" if (told := _subject(verdicts)) else first
 
 
 def _first(head: Sequence[Ranking]) -> str:

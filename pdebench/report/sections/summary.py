@@ -61,10 +61,12 @@ class Summary:
     notes: list[str] = field(default_factory=list)
 
 
-def summarise(table: pd.DataFrame, known_fields: Sequence[Comparison] | None = None, multiples: str = "") -> Summary:
+def summarise(
+    table: pd.DataFrame, known_fields: Sequence[Comparison] | None = None, *, beside: str = "", multiples: str = ""
+) -> Summary:
     """Build the summary of a frame (see `frame.make_frame`), whose comparisons may be known already.
 
-    `multiples`, in words how many times the subject's FLOPs others need, is told in the opening.
+    The opening tells `beside`, who is told from the subject, and `multiples`, how many times its FLOPs others need.
     """
     done = finished(table)
     fields = comparisons(done) if known_fields is None else known_fields
@@ -86,7 +88,7 @@ def summarise(table: pd.DataFrame, known_fields: Sequence[Comparison] | None = N
         if told:
             leaders.append((measure.title, told))
     return Summary(
-        opening=opening(table, rankings, multiples),
+        opening=opening(table, rankings, beside, multiples),
         cells=_cells(table),
         behind=[finding for finding in worse if finding.apart],
         worse=[finding for finding in worse if not finding.apart],
