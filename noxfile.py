@@ -29,7 +29,7 @@ def prepare(session: nox.Session) -> None:
     if not stamp.exists() or stamp.read_text() != wanted:
         if not (BIN / "python").exists():
             session.run(sys.executable, "-m", "venv", str(ENVIRONMENT), external=True)
-        session.log("installing pdebench and torch into .nox/env, once for all sessions (minutes, 6 to 7 GB)")
+        session.log("installing pdebench and torch into .nox/env, once for all sessions (minutes, about 7 GB)")
         python(session, "-m", "pip", "install", "--quiet", "-e", ".[data,features,dev]")
         stamp.write_text(wanted)
 
