@@ -23,7 +23,7 @@ from pdebench.stats.simultaneous import MeanDifference, mean_difference
 FEWEST = 3
 """Other families with an interval: of fewer the findings say all."""
 
-_NAMED = 4
+_NAMED = 5  # families that a sentence can name
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,12 @@ def _claim(measure: Measure, others: Sequence[_Other], tested: int) -> str:
     if ahead:
         parts.append(f"{_names(measure, ahead)} {'is' if len(ahead) == 1 else 'are'} ahead of {SUBJECT}")
     else:
-        first = min((one for one in others if one.difference), key=_order)
-        nearest = f" ({_names(measure, [first])} has the best mean)" if _order(first) < _order(_SUBJECT) else ""
-        parts.append(f"nobody is told to be ahead of {SUBJECT}{nearest}")
+        best = min(others, key=_order)
+        found = best.difference
+        mean = (
+            f", though {best.family} is by its mean ({measure.change(found.mean)})" if found and found.mean < 0 else ""
+        )
+        parts.append(f"nobody is told to be ahead of {SUBJECT}{mean}")
     if behind:
         parts.append(f"{_names(measure, behind[::-1])} {'is' if len(behind) == 1 else 'are'} behind it")
     if rest:
@@ -178,7 +181,6 @@ def _claim(measure: Measure, others: Sequence[_Other], tested: int) -> str:
 
 def _names(measure: Measure, of: Sequence[_Other]) -> str:
     """The farthest with their changes, and how many more."""
-    told = [f"{one.family} ({measure.change(one.difference.mean)})" for one in of[:_NAMED] if one.difference]
-    if len(of) == _NAMED + 1:
-        return formatting.listed([*told, f"{of[-1].family}"])
-    return f"{', '.join(told)} and {len(of) - _NAMED} more" if len(of) > _NAMED else formatting.listed(told)
+    shown = of if len(of) <= _NAMED else of[: _NAMED - 1]
+    told = [f"{one.family} ({measure.change(one.difference.mean)})" for one in shown if one.difference]
+    return formatting.listed(told if shown is of else [*told, f"{len(of) - len(shown)} more"])
