@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pdebench.data.nouns import plural as plural
+from pdebench.stats.digits import short
 
 MISSING = "—"
 
@@ -22,7 +23,7 @@ def missing(value: Any) -> bool:
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """A number in few digits: 0.2116, 85.3, 1,204, 3.1e-05, 2.4e+12."""
+    """A number in few digits: 0.2116, 85.3, 1,204, 3.1e-5, 2.4e12."""
     if missing(value):
         return MISSING
     value = float(value)
@@ -31,7 +32,7 @@ def number(value: Any, digits: int = 4) -> str:
     if value.is_integer() and abs(value) < 1e10:
         return f"{int(value):,}".replace("-", "−")
     if abs(value) >= 1e7 or abs(value) < 1e-3:
-        return f"{value:.{digits - 1}g}".replace("-", "−")
+        return short(value, digits - 1).replace("-", "−")
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:,.{places}f}".replace("-", "−")
 

@@ -18,6 +18,7 @@ from pdebench.stats.comparison_words import (
     sensitivity_sentence,
     signed,
 )
+from pdebench.stats.digits import short
 from pdebench.stats.multiplier import POINTS
 from pdebench.stats.sealed import Outcome, SealedPrediction
 from pdebench.stats.sensitivity import Sensitivity
@@ -45,7 +46,11 @@ def print_comparisons(
             rows_of(console, exponents, ("  exponent", "its", "reference", "difference", "p"))
         if one.compute is not None:
             shown = [
-                (f"  {one.compute.loss[at]:.4g}", f"{one.compute.reference[at]:.2g}", _within(one.compute.times[at]))
+                (
+                    f"  {one.compute.loss[at]:.4g}",
+                    f"{short(one.compute.reference[at], 2)}",
+                    _within(one.compute.times[at]),
+                )
                 for at in (0, POINTS // 2, POINTS - 1)
             ]
             rows_of(console, shown, ("  loss", "reference's FLOPs", "times as many"))
@@ -69,7 +74,7 @@ def print_prediction(console: Console, prediction: SealedPrediction) -> None:
     rows = [
         (
             f"  {one.group or 'all rows'}",
-            f"{budget.flops:.2g}",
+            short(budget.flops, 2),
             _within(budget.loss),
             _within(budget.n) if budget.n else "",
         )
@@ -90,7 +95,7 @@ def print_outcomes(console: Console, prediction: SealedPrediction, outcomes: Seq
         came = "" if one.observed is None else f"{one.observed:.4g}"
         verdict = {None: "not run yet", True: "inside", False: "outside"}[one.inside]
         sizes = f"{one.sizes_inside} of {len(one.sizes)}" if one.sizes else ""
-        rows.append((f"  {one.group or 'all rows'}", f"{one.flops:.2g}", _within(one.predicted), came, verdict, sizes))
+        rows.append((f"  {one.group or 'all rows'}", short(one.flops, 2), _within(one.predicted), came, verdict, sizes))
     rows_of(console, rows, ("  group", "FLOPs", "predicted", "came", "", "sizes inside"))
 
 

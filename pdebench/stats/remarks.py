@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from pdebench.data.nouns import plural
+from pdebench.stats.digits import short
 from pdebench.stats.isoflop import FEWEST_SIZES, IsoFlop
 from pdebench.stats.left_out import counted, sentence, shortened
 from pdebench.stats.misfit import of_residuals
@@ -138,10 +139,10 @@ def _of_profiles(runs: Runs, profiles: IsoFlop | None) -> list[str]:
     if profiles is None:
         return []
     found = []
-    edges = [f"{profile.flops:.2g}" for profile in profiles.profiles if profile.best is None]
+    edges = [short(profile.flops, 2) for profile in profiles.profiles if profile.best is None]
     if edges:
         found.append(f"edge optimum at {', '.join(edges)} FLOPs: the best size may lie beyond those that ran; left out")
-    lost = {f"at {one.flops:.2g} FLOPs": one.best.lost for one in profiles.profiles if one.best is not None}
+    lost = {f"at {short(one.flops, 2)} FLOPs": one.best.lost for one in profiles.profiles if one.best is not None}
     lost |= {} if profiles.a is None else {"of the exponent": profiles.a.lost}
     often = {what: share for what, share in lost.items() if share > _LOST}
     if often:
@@ -154,7 +155,7 @@ def _of_profiles(runs: Runs, profiles: IsoFlop | None) -> list[str]:
     for index in range(int(runs.budget.max()) + 1):
         rows = runs.budget == index
         if (sizes := len(np.unique(runs.n[rows]))) < FEWEST_SIZES:
-            few.append(f"{np.median(runs.flops[rows]):.2g} ({sizes})")
+            few.append(f"{short(float(np.median(runs.flops[rows])), 2)} ({sizes})")
     if few:
         found.append(
             f"{plural(len(few), 'budget')} {'was' if len(few) == 1 else 'were'} run at fewer than "

@@ -23,6 +23,7 @@ from pdebench.files import disk
 from pdebench.files.seal import CHECKSUM, unsealed
 from pdebench.results.store import write_json
 from pdebench.stats.bootstrap import Interval, interval
+from pdebench.stats.digits import short
 from pdebench.stats.holdout import by_both_forms, predicted
 from pdebench.stats.left_out import shortened
 from pdebench.stats.parametric import PARAMETERS, optimum
@@ -169,11 +170,11 @@ def predict(fits: Sequence[Scaling], columns: Columns, budgets: Sequence[float])
     largest = max((float(one.runs.flops.max()) for one in fits if one.runs.count), default=0.0)
     for flops in asked:
         if not np.isfinite(flops):
-            raise TableError(f"--predict {flops:g}: that is no budget; give FLOPs, such as 3e16")
+            raise TableError(f"--predict {short(flops, 6)}: that is no budget; give FLOPs, such as 3e16")
         if flops <= SAME_BUDGET * largest:
             raise TableError(
-                f"--predict {flops:g}: runs of {largest:.3g} FLOPs are in the table, and only what lies beyond all of "
-                "them is predicted; give a larger budget"
+                f"--predict {short(flops, 6)}: runs of {short(largest, 3)} FLOPs are in the table, and only what lies "
+                "beyond all of them is predicted; give a larger budget"
             )
     families = tuple(_of_family(one, asked) for one in fits if one.runs.count)
     if all(one.refusal for one in families):
@@ -329,8 +330,8 @@ def _refuse_changed(family: OfFamily, runs: Runs) -> np.ndarray:
     for budget in family.budgets:
         if (runs.flops[before] * SAME_BUDGET >= budget.flops).any():
             raise TableError(
-                f"the rows that the prediction of {family.group} was made from hold {budget.flops:.3g} FLOPs: it was "
-                "not made before that budget ran"
+                f"the rows that the prediction of {family.group} was made from hold {short(budget.flops, 3)} FLOPs: "
+                "it was not made before that budget ran"
             )
     return before
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from pdebench.data.nouns import plural
 from pdebench.errors import printable
 from pdebench.stats.bootstrap import Interval
+from pdebench.stats.digits import short
 from pdebench.stats.holdout import Held
 from pdebench.stats.isoflop import IsoFlop
 from pdebench.stats.parametric import Parametric
@@ -35,7 +36,7 @@ def print_fits(console: Console, fits: Sequence[Scaling], read: Sequence[str] = 
         head = f"{found.group or 'all rows'}: {plural(runs.count, 'run')}"
         if runs.count:
             sizes = plural(len(runs.sizes), "size")
-            head += f", {sizes}, {runs.flops.min():.2g} to {runs.flops.max():.2g} training FLOPs"
+            head += f", {sizes}, {short(runs.flops.min(), 2)} to {short(runs.flops.max(), 2)} training FLOPs"
         say(console, head, "bold")
         if found.parametric is not None:
             _parametric(console, found.parametric)
@@ -75,8 +76,8 @@ def _parametric(console: Console, law: Parametric) -> None:
     rows = [(f"  {name}", _within(getattr(law, name))) for name in names]
     rows += [("  best N ~ C^a, a", _within(law.a)), ("  best D ~ C^b, b", _within(law.b))]
     for best in law.allocations:
-        rows.append((f"  best N at {best.flops:.2g} FLOPs", _within(best.n)))
-        rows.append((f"  best D at {best.flops:.2g} FLOPs", _within(best.d)))
+        rows.append((f"  best N at {short(best.flops, 2)} FLOPs", _within(best.n)))
+        rows.append((f"  best D at {short(best.flops, 2)} FLOPs", _within(best.d)))
     rows_of(console, rows)
 
 
@@ -84,7 +85,8 @@ def _held(console: Console, held: Sequence[Held]) -> None:
     inside = sum(point.covered for point in held)
     say(console, f"  largest budget, held out and predicted: {inside} of {len(held)} in the interval")
     rows = [
-        (f"  {point.n:.3g}", f"{point.flops:.2g}", _within(point.predicted), f"{point.observed:.4g}") for point in held
+        (f"  {short(point.n, 3)}", short(point.flops, 2), _within(point.predicted), f"{point.observed:.4g}")
+        for point in held
     ]
     rows_of(console, rows, ("  N", "FLOPs", "predicted", "observed"))
 
@@ -93,7 +95,7 @@ def _isoflop(console: Console, found: IsoFlop) -> None:
     exponent = "" if found.a is None else f": best N ~ C^{_within(found.a)}"
     say(console, f"IsoFLOP profiles{exponent}")
     rows = [
-        (f"  {one.flops:.2g}", str(len(one.n)), "edge of the sizes" if one.best is None else _within(one.best))
+        (f"  {short(one.flops, 2)}", str(len(one.n)), "edge of the sizes" if one.best is None else _within(one.best))
         for one in found.profiles
     ]
     rows_of(console, rows, ("  FLOPs", "sizes", "best N"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pdebench.data.registry import SOURCES
 from pdebench.models.backbone_cost import backbone_cost
 from pdebench.models.registry import FAMILIES
+from pdebench.stats.digits import short
 from pdebench.suite.build import input_size_of
 from pdebench.suite.config import Cell
 from pdebench.tasks.registry import TASKS
@@ -47,8 +48,9 @@ def steps_within(cell: Cell, train_flops: float) -> int:
     steps = round(train_flops / step)
     if steps < FEWEST_STEPS:
         raise TooSmall(
-            f"{train_flops:.3g} FLOPs train {cell.model.family}-{cell.model.size}/{cell.model.patch} at "
-            f"{cell.data.resolution} px for {steps} steps: one takes {step:.3g} at batch {cell.train.batch_size}, and "
-            f"under {FEWEST_STEPS} steps cannot be held to a budget; raise it, or make the batch smaller"
+            f"{short(train_flops, 3)} FLOPs train {cell.model.family}-{cell.model.size}/{cell.model.patch} at "
+            f"{cell.data.resolution} px for {steps} steps: one takes {short(step, 3)} at batch "
+            f"{cell.train.batch_size}, and under {FEWEST_STEPS} steps cannot be held to a budget; raise "
+            "it, or make the batch smaller"
         )
     return steps

@@ -211,7 +211,7 @@ def test_budgets_that_a_law_leaves_out_are_said(tmp_path: Path) -> None:
     few = table[(table["flops"] != 1e15) | (table["params"] < 1e6)]
     (group,) = found(written(tmp_path, few))
     assert len(group["envelope"]["flops"]) == len(group["isoflop"]["profiles"]) == 4
-    assert any("1e+15 (2)" in warning for warning in group["warnings"])
+    assert any("1e15 (2)" in warning for warning in group["warnings"])
     assert any("leaves out 1 budget run" in warning for warning in group["warnings"])
 
 

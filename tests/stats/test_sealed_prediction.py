@@ -100,7 +100,7 @@ def test_rows_that_were_changed_or_taken_out_are_refused(tmp_path: Path, table: 
 def test_a_budget_that_has_run_is_not_predicted(tmp_path: Path, table: pd.DataFrame, early: str) -> None:
     out = tmp_path / "late.json"
     why = refused(written(tmp_path, table), "--predict", f"{LAST:g}", "--out", str(out), named=NAMED)
-    assert "--predict 1e+16: runs of 1e+16 FLOPs are in the table" in why
+    assert "--predict 1e16: runs of 1e16 FLOPs are in the table" in why
     assert not out.exists()
     assert "--predict inf: that is no budget" in refused(early, "--predict", "inf", "--out", str(out), named=NAMED)
     assert not out.exists()

@@ -98,7 +98,7 @@ def test_overrides(suite_file):
 
 STEPS = "budget chooses this for each cell; leave it out, or leave budget out"
 SMALL = (
-    "1.2e+11 FLOPs train PDE-SSM-DiT-XS/4 at 32 px for 9 steps: one takes 1.4e+10 at batch 16, and under 10 steps cannot "
+    "1.2e11 FLOPs train PDE-SSM-DiT-XS/4 at 32 px for 9 steps: one takes 1.4e10 at batch 16, and under 10 steps cannot "
     "be held to a budget; raise it, or make the batch smaller"
 )
 BAD = [

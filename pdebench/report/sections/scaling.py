@@ -19,6 +19,7 @@ from pdebench.report.sections.scaling_charts import (
     family_of,
     isoflop_figure,
     multiplier_figure,
+    parts,
     residual_figure,
     within,
 )
@@ -32,7 +33,6 @@ from pdebench.report.sections.scaling_comparison import (
 )
 from pdebench.report.sections.scaling_headline import Headline, headlines
 from pdebench.report.sections.summary import Finding
-from pdebench.stats.bootstrap import Interval
 from pdebench.stats.cells import states, told_apart
 from pdebench.stats.comparison import comparisons
 from pdebench.stats.holdout import Held
@@ -46,17 +46,20 @@ from pdebench.stats.sensitivity import sensitivities
 
 @dataclass(frozen=True)
 class ScalingLine:
-    """One group's figures, as text; `why` stands in their place where `L(N, D)` was refused."""
+    """One group's figures, as texts, and their intervals as others; `why` says that `L(N, D)` was refused.
+
+    `held` is of how many sizes at the largest budget the prediction held, and how far off it was in the median.
+    """
 
     family: str
     who: str
     runs: str
-    alpha: str
-    beta: str
-    a: str
-    floor: str
-    gamma: str
-    held: str
+    alpha: tuple[str, str]
+    beta: tuple[str, str]
+    a: tuple[str, str]
+    floor: tuple[str, str]
+    gamma: tuple[str, str]
+    held: tuple[str, str]
     why: str
 
 
@@ -65,8 +68,9 @@ class ScalingSection:
     """The section.
 
     Attributes:
-        findings: in words, the subject's first.
+        findings: in words: how families compare, or what the laws of one family are.
         lines: a table, one line a group.
+        notes: on its law of compute, the reasons for its form.
         groups: figures under a heading each.
         refusals: what could not be fitted, of whom and why.
         warnings: what to know before believing the rest.
@@ -79,6 +83,7 @@ class ScalingSection:
 
     findings: list[Finding] = field(default_factory=list)
     lines: list[ScalingLine] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     groups: list[tuple[str, list[Figure]]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -130,14 +135,15 @@ def scaling_section(table: pd.DataFrame, folders: Mapping[str, Path] | None = No
         left = [(runs.name, sentence(runs.left_out, runs.rows)) for runs, _ in scored if runs.left_out]
         warnings += [(group, f"{title}: {why}") for group, why in left]
     return ScalingSection(
-        findings=[*comparison_findings(compared), *_findings(found, noun_of(done))],
+        findings=comparison_findings(compared) if compared else _findings(found, noun_of(done)),
         lines=[_line(one) for one in found],
+        notes=_by_whom([(one.group, f"γ is of a law {one.envelope.why}") for one in found if one.envelope]),
         groups=[(title, figures) for title, figures in groups if figures],
         refusals=_by_whom(refusals),
         warnings=_by_whom(warnings),
         compared=compared_with(compared, sensitivities(found, compared)),
         sealed=sealed_tables(rows, folders or {}),
-        headlines=headlines(found),
+        headlines=headlines(found, compared),
         multiples=in_one_sentence(compared),
     )
 
@@ -213,8 +219,7 @@ def _findings(found: Sequence[Scaling], noun: Noun) -> list[Finding]:
 
 
 def _predicted(held: Sequence[Held]) -> str:
-    inside = sum(point.covered for point in held)
-    off = sorted(abs(point.predicted.value / point.observed - 1) for point in held)[len(held) // 2]
+    inside, off = _held(held)
     points = formatting.plural(len(held), "size")
     return (
         f"held out and predicted from the smaller budgets, the largest had {inside} of {points} in the 95% interval "
@@ -222,25 +227,30 @@ def _predicted(held: Sequence[Held]) -> str:
     )
 
 
+def _held(held: Sequence[Held]) -> tuple[int, float]:
+    """How many predictions held, and how far off they were in the median, as a share."""
+    off = sorted(abs(point.predicted.value / point.observed - 1) for point in held)[len(held) // 2]
+    return sum(point.covered for point in held), off
+
+
 def _line(one: Scaling) -> ScalingLine:
     law = one.parametric
-    inside = f"{sum(point.covered for point in one.held)} of {len(one.held)}" if one.held else formatting.MISSING
+    held = (formatting.MISSING, "")
+    if one.held:
+        inside, off = _held(one.held)
+        held = f"{inside} of {len(one.held)}", f"{off:.1%} off"
     return ScalingLine(
         family=family_of(one.group),
         who=one.group,
         runs=str(one.runs.count),
-        alpha=_told(None if law is None else law.alpha),
-        beta=_told(None if law is None else law.beta),
-        a=_told(None if law is None else law.a),
-        floor=_told(None if law is None else law.E),
-        gamma=_told(None if one.envelope is None else one.envelope.gamma),
-        held=inside,
+        alpha=parts(None if law is None else law.alpha),
+        beta=parts(None if law is None else law.beta),
+        a=parts(None if law is None else law.a),
+        floor=parts(None if law is None else law.E),
+        gamma=parts(None if one.envelope is None else one.envelope.gamma),
+        held=held,
         why=one.refusals.get("L(N, D)", ""),
     )
-
-
-def _told(found: Interval | None) -> str:
-    return formatting.MISSING if found is None else within(found)
 
 
 def _by_whom(said: Sequence[tuple[str, str]]) -> list[str]:

@@ -226,5 +226,13 @@ def within(found: Interval) -> str:
     )
 
 
+def parts(found: Interval | None) -> tuple[str, str]:
+    """The same in two texts, for two lines of a table: `0.351` and `(0.33 to 0.372)`; a dash where nothing is known."""
+    if found is None:
+        return formatting.MISSING, ""
+    value, _, interval = within(found).partition(" ")
+    return value, interval
+
+
 def _slug(text: str) -> str:
     return "-".join(filter(None, "".join(c if c.isascii() and c.isalnum() else "-" for c in text.lower()).split("-")))

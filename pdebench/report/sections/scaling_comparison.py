@@ -10,9 +10,8 @@ import pandas as pd
 
 from pdebench.errors import PdebenchError
 from pdebench.report import formatting
-from pdebench.report.sections.scaling_charts import family_of, within
+from pdebench.report.sections.scaling_charts import family_of, parts, within
 from pdebench.report.sections.summary import Finding
-from pdebench.stats.bootstrap import Interval
 from pdebench.stats.comparison import PROFILES, ScalingComparison
 from pdebench.stats.comparison_words import (
     compute_sentence,
@@ -32,7 +31,7 @@ EXPONENTS = ("alpha", "beta", "a", PROFILES, "gamma")
 
 @dataclass(frozen=True)
 class ComparisonLine:
-    """One family's line: multiples, then differences of exponents, each with its interval as another text.
+    """One family's line: growth, then differences of exponents, each with its interval as another text.
 
     `apart` says of each whether it is told from none.
     """
@@ -105,7 +104,7 @@ def in_one_sentence(found: Sequence[ScalingComparison]) -> str:
     if not known or len({one.reference for one, _ in known}) > 1:
         return ""
     reference = family_of(known[0][0].reference)
-    (first, least), *rest = [(family_of(one.family), " ".join(_parts(multiple))) for one, multiple in known]
+    (first, least), *rest = [(family_of(one.family), " ".join(parts(multiple))) for one, multiple in known]
     told = [f"{first} needs {least} times the FLOPs of {reference}", *(" ".join(each) for each in rest)]
     unsure = [family_of(one.family) for one, _ in known if not one.apart]
     doubt = f" ({formatting.listed(unsure)} not told from as many, all comparisons together)" if unsure else ""
@@ -146,18 +145,10 @@ def _outcome(one: Outcome) -> tuple[str, ...]:
 def _line(one: ScalingComparison) -> ComparisonLine:
     exponents = {each.exponent: each for each in one.exponents}
     growth = None if one.compute is None else one.compute.growth
-    values = [_parts(found.middle if found else None) for found in (one.compute, one.images)]
-    values.insert(1, _parts(growth))
+    values = [parts(growth)]
     values += [signed_parts(exponents[name].difference) if name in exponents else _NONE for name in EXPONENTS]
     apart = [name in exponents and exponents[name].apart for name in EXPONENTS]
-    return ComparisonLine(family_of(one.family), one.family, tuple(values), (one.apart, one.grows, False, *apart))
-
-
-def _parts(found: Interval | None) -> tuple[str, str]:
-    if found is None:
-        return _NONE
-    value, low, high = (formatting.number(number, 3) for number in (found.value, found.low, found.high))
-    return value, f"({low} to {high})"
+    return ComparisonLine(family_of(one.family), one.family, tuple(values), (one.grows, *apart))
 
 
 def _left_out(one: Sensitivity) -> DropOneTable:
