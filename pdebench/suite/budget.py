@@ -10,7 +10,6 @@ from __future__ import annotations
 from pdebench.data.registry import SOURCES
 from pdebench.models.backbone_cost import backbone_cost
 from pdebench.models.registry import FAMILIES
-from pdebench.stats.digits import short
 from pdebench.suite.build import input_size_of
 from pdebench.suite.config import Cell
 from pdebench.tasks.registry import TASKS
@@ -47,9 +46,10 @@ def steps_within(cell: Cell, train_flops: float) -> int:
     step = flops_of_step(cell)
     steps = round(train_flops / step)
     if steps < FEWEST_STEPS:
+        budget, one = (f"{value:.3g}".replace("e+", "e") for value in (train_flops, step))  # as they are typed
         raise TooSmall(
-            f"{short(train_flops, 3)} FLOPs train {cell.model.family}-{cell.model.size}/{cell.model.patch} at "
-            f"{cell.data.resolution} px for {steps} steps: one takes {short(step, 3)} at batch "
+            f"{budget} FLOPs train {cell.model.family}-{cell.model.size}/{cell.model.patch} at "
+            f"{cell.data.resolution} px for {steps} steps: one takes {one} at batch "
             f"{cell.train.batch_size}, and under {FEWEST_STEPS} steps cannot be held to a budget; raise "
             "it, or make the batch smaller"
         )
