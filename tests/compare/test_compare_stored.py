@@ -333,7 +333,7 @@ def test_directions_are_those_that_are_declared() -> None:
 
 
 def test_committed_folders_of_two_versions_are_compared_in_80_columns() -> None:
-    a, b = ROOT / "results/baselines", ROOT / "results/baselines_again"
+    a, b = ROOT / "results/baselines_revision_1", ROOT / "results/baselines"
     found = compare_stored(a, b)
     assert len(found.settings) == 6
     assert found.differs["model.revision"] == ("1", "2")
