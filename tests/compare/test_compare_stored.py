@@ -335,10 +335,12 @@ def test_directions_are_those_that_are_declared() -> None:
 def test_committed_folders_of_two_versions_are_compared_in_80_columns() -> None:
     a, b = ROOT / "results/baselines_revision_1", ROOT / "results/baselines"
     found = compare_stored(a, b)
-    assert len(found.settings) == 6
+    assert len(found.settings) == 11
     assert found.differs["model.revision"] == ("1", "2")
     assert verdicts(found)["val_loss PDE-SSM-DiT, revision 1 / 2"] == "B is better"
-    assert verdicts(found)["val_loss DiT"] == "not distinguishable"
+    assert verdicts(found)["val_loss DiT"] == "equal", "PyTorch 2.14 and 2.15 differ by 1e-8 of it"
+    assert verdicts(found)["fd_efficientnet_lite0 DiT"] == "equal", "three differences of 2e-8, alike"
+    assert verdicts(found)["val_loss DiG"] == "not distinguishable"
     told = lines(found)
     assert max(map(len, told)) <= 80
     assert not [line for line in told if "…" in line]
