@@ -123,12 +123,14 @@ def place(folders: Sequence[Path], out: Path | None) -> Path:
     """Where the report of these folders goes.
 
     Raises:
-        ResultsError: several folders need one of its own.
+        ResultsError: several folders need one of its own, or it is named like a page.
     """
     if out is None and len(folders) > 1:
         raise ResultsError("one report of several results folders needs a folder of its own: give it with --out FOLDER")
     if out is not None and len(folders) > 1 and out.resolve() in [folder.resolve() for folder in folders]:
         raise ResultsError(f"--out {out} is one of the results folders, whose own report would be lost: give another")
+    if out is not None and out.suffix.lower() in (".html", ".htm") and not out.is_dir():
+        raise ResultsError(f"--out {out} names a page: give a folder, in which report.html and its figures will lie")
     return out or folders[0]
 
 

@@ -82,6 +82,11 @@ def print_prediction(console: Console, prediction: SealedPrediction) -> None:
         for budget in one.budgets
     ]
     rows_of(console, rows, ("  group", "FLOPs", "least loss", "best N"))
+    say(
+        console,
+        "Least loss: the luckiest run of the sizes that ran. Best N: of any size, also of one that did not.",
+        "dim",
+    )
     for one in prediction.families:
         if one.refusal:
             say(console, f"{one.group or 'all rows'}: {one.refusal}", "yellow")

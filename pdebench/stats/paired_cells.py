@@ -2,13 +2,14 @@
 
 A size is known by the name that a results table has for it, or else by its rank in its group, since two families seldom
 have the same parameters. Runs of one cell are drawn together by the bootstrap, so that what a seed or a budget does to
-all families alike drops out of their differences; where groups share no cell they are drawn apart.
+all families alike drops out of their differences; where groups share no cell they are drawn apart. Cells are numbered
+by what they are, so that the same runs have the same intervals in whatever order their table has them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from pdebench.stats.power_sum import Array
 from pdebench.stats.runs import Runs, budgets
+
+Key = tuple[str | int, int, str, int]  # its size, budget and seed, and which of several with the same ones it is
 
 
 def paired(groups: Sequence[Runs]) -> list[Runs]:
@@ -28,19 +31,19 @@ def paired(groups: Sequence[Runs]) -> list[Runs]:
     ends = np.cumsum([len(one) for one in flops])[:-1]
     named = all(one.labels.size for one in groups if one.count)
     keys = [_keys(one, rows, own, named) for one, rows, own in zip(groups, last, np.split(every, ends), strict=True)]
-    place = {key: number for number, key in enumerate(dict.fromkeys(key for own in keys for key in own))}
+    place = {key: number for number, key in enumerate(sorted({key for own in keys for key in own}))}
     return [
         replace(one, cell=np.array([place[key] for key in own], dtype=np.int64), cells=len(place))
         for one, own in zip(groups, keys, strict=True)
     ]
 
 
-def _keys(one: Runs, rows: NDArray[np.int64], budget: NDArray[np.int64], named: bool) -> list[Hashable]:
-    """Of each run its size, budget and seed, and which of several with the same ones it is."""
+def _keys(one: Runs, rows: NDArray[np.int64], budget: NDArray[np.int64], named: bool) -> list[Key]:
+    """Of each run."""
     sizes = one.labels.size if named else np.unique(one.n, return_inverse=True)[1].reshape(-1).tolist()
     seeds = one.labels.seed or [""] * len(one.n)
-    before: Counter[Hashable] = Counter()
-    found: list[Hashable] = []
+    before: Counter[tuple[str | int, int, str]] = Counter()
+    found: list[Key] = []
     for row, at in zip(rows.tolist(), budget.tolist(), strict=True):
         key = (sizes[row], at, seeds[row])
         found.append((*key, before[key]))

@@ -13,7 +13,7 @@ import numpy as np
 from pdebench.data.nouns import plural
 from pdebench.errors import InsufficientData
 from pdebench.stats.bootstrap import RESAMPLES, Interval, interval
-from pdebench.stats.power_sum import Array, PowerSum
+from pdebench.stats.power_sum import LEAST_SQUARES, Array, PowerSum
 from pdebench.stats.runs import SAME_BUDGET, Runs
 
 FEWEST_BUDGETS = 3
@@ -153,7 +153,7 @@ def choose(found: Envelope) -> tuple[bool, str]:
         for fold in range(folds):
             left = np.arange(budgets - 1) % folds == fold
             x, y = np.log(found.flops[:-1])[None], found.y[0, :-1]
-            law = PowerSum(x[:, ~left], floor=floor)
+            law = PowerSum(x[:, ~left], floor=floor, delta=LEAST_SQUARES)
             misses.extend(y[left] - law.predict(law.fit(y[~left]).theta, x[:, left])[0])
         errors[floor] = float(np.sqrt(np.mean(np.square(misses))))
     better = errors[True] < errors[False]
@@ -163,7 +163,7 @@ def choose(found: Envelope) -> tuple[bool, str]:
 
 def fitted(found: Envelope, floor: bool) -> tuple[PowerSum, Array]:
     """The law's form and its parameters in the whole table and in each resample, (1 + R, p)."""
-    law = PowerSum(np.log(found.flops)[None], floor=floor)
+    law = PowerSum(np.log(found.flops)[None], floor=floor, delta=LEAST_SQUARES)
     known = np.isfinite(found.y)
     enough = known.sum(axis=1) >= law.size
     y, weights = np.where(known, found.y, found.y[0]), np.where(enough[:, None], known, 1.0)

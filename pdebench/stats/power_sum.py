@@ -6,6 +6,9 @@ bootstrap refits it a thousand times, so that the fit is vectorised over resampl
 
 A parameter vector `theta` holds, in logs: the floor if there is one, the coefficients of the terms, their exponents.
 Regressors and losses are centred in their logs, so that a change of units changes no fit.
+
+Where a law has few points, as one of the best run of each budget has, that Huber loss says too little: it is a sum of
+absolute deviations there, whose least value many lines share. Such a law is fitted by least squares (`LEAST_SQUARES`).
 """
 
 from __future__ import annotations
@@ -21,13 +24,16 @@ Array = NDArray[np.float64]
 DELTA = 1e-3
 """Of the Huber loss, in units of the log-loss: Hoffmann et al.'s. A residual beyond it counts by its size."""
 
+LEAST_SQUARES = 1.0
+"""The same where every residual counts by its square: none is of a factor of e."""
+
 EXPONENTS = (0.01, 3.0)
 """The least and the greatest exponent that a fit may take; published ones lie between .05 and 1."""
 
 _GRID = (0.05, 0.1, 0.2, 0.3, 0.4, 0.55, 0.75, 1.0, 1.5)  # exponents to start from
 _FAINT = 8.0  # a coefficient is at least exp(-8) of the losses: below, it is no longer to be seen
 _ITERATIONS = 80
-_NOTHING = 1e-11  # of the loss, absolute: residuals of 1e-7, where there is no noise
+_NOTHING = 1e-7  # a residual, where there is no noise
 _TOLERANCE = 1e-7  # of the loss, relative: far below what one resample differs from the next by
 
 
@@ -45,13 +51,15 @@ class PowerSum:
     Args:
         logs: logs of the regressors, (k, n): one term each.
         floor: whether a constant is added to the terms.
+        delta: of the Huber loss.
     """
 
-    def __init__(self, logs: Array, *, floor: bool) -> None:
+    def __init__(self, logs: Array, *, floor: bool, delta: float = DELTA) -> None:
         self.logs = np.atleast_2d(np.asarray(logs, dtype=float))
         self.centre = self.logs.mean(axis=1)
         self.terms = len(self.logs)
         self.floor = floor
+        self.delta = delta
         self.size = floor + 2 * self.terms
         # Runs of several seeds share a point, and what a law says there is computed once.
         points, where = np.unique(self.logs, axis=1, return_inverse=True)
@@ -95,7 +103,7 @@ class PowerSum:
         grid = self._grid(typical - level)
         # (R, G): what each start would leave of each data set
         residual = typical[None] - level - self.predict(grid)
-        losses = weights @ _huber(residual).T
+        losses = weights @ _huber(residual, self.delta).T
         order = np.argsort(losses, axis=1)[:, :starts]
         begins = [grid[order[:, rank]] for rank in range(order.shape[1])]
         if near is not None:
@@ -145,11 +153,11 @@ class PowerSum:
         low = np.array([least] * (self.floor + self.terms) + [np.log(EXPONENTS[0])] * self.terms)
         high = np.array([np.inf] * (self.floor + self.terms) + [np.log(EXPONENTS[1])] * self.terms)
         residual = y - self.predict(theta)
-        loss = (weights * _huber(residual)).sum(axis=1)
+        loss = (weights * _huber(residual, self.delta)).sum(axis=1)
         active = np.arange(len(theta))
         for _ in range(_ITERATIONS):
             now, r = theta[active], residual[active]
-            pull = weights[active] / np.maximum(np.abs(r), DELTA)
+            pull = weights[active] / np.maximum(np.abs(r), self.delta)
             jacobian = self._jacobian(now)  # (R, m, p)
             gradient = (((pull * r) @ self._share)[:, None] @ jacobian)[:, 0]
             hessian = jacobian.transpose(0, 2, 1) @ (jacobian * (pull @ self._share)[..., None])
@@ -158,9 +166,9 @@ class PowerSum:
             step = np.linalg.solve(hessian + scale[:, None, :] * np.eye(self.size), gradient[..., None])[..., 0]
             trial = np.clip(now + np.clip(step, -1.0, 1.0), low, high)
             left = y[active] - self.predict(trial)
-            after = (weights[active] * _huber(left)).sum(axis=1)
+            after = (weights[active] * _huber(left, self.delta)).sum(axis=1)
             better = after <= loss[active]
-            settled = better & (loss[active] - after <= _TOLERANCE * loss[active] + _NOTHING)
+            settled = better & (loss[active] - after <= _TOLERANCE * loss[active] + _NOTHING**2 / self.delta)
             chosen = active[better]
             theta[chosen], residual[chosen], loss[chosen] = trial[better], left[better], after[better]
             damping[active] = np.where(better, damping[active] / 5, damping[active] * 4)
@@ -183,7 +191,7 @@ def _log_sum(parts: Array) -> Array:
     return np.asarray(top + np.log(np.exp(parts - top[:, None]).sum(axis=1)))
 
 
-def _huber(residual: Array) -> Array:
+def _huber(residual: Array, delta: float) -> Array:
     """Huber's loss over delta: r^2 / (2 delta) within delta, |r| - delta / 2 beyond."""
     size = np.abs(residual)
-    return np.where(size <= DELTA, size * size / (2 * DELTA), size - DELTA / 2)
+    return np.where(size <= delta, size * size / (2 * delta), size - delta / 2)

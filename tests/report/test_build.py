@@ -130,6 +130,7 @@ def test_what_cannot_be_one_report_is_refused_in_a_sentence(folders: tuple[Path,
         ([first, second], "give it with --out FOLDER"),
         ([first, first, "--out", str(tmp_path)], "is given twice"),
         ([first, second, "--out", first], "is one of the results folders"),
+        ([first, "--out", str(tmp_path / "page.html")], "give a folder"),
         ([first, "--figures", "svg,pgn"], "there is no format 'pgn'; did you mean 'png'?"),
         ([first, str(tmp_path / "nowhere"), "--out", str(tmp_path)], "there is no results folder"),
     ):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pdebench.report import formatting
-from pdebench.report.charts import Figure, Row, color_of, digits, shape_of, sized, unit_of
+from pdebench.report.charts import Figure, Row, color_of, digits, round_ticks, shape_of, sized, unit_of
 from pdebench.stats.bootstrap import Interval
 from pdebench.stats.comparison import ScalingComparison
 from pdebench.stats.power_law import PowerLaw
@@ -47,7 +47,7 @@ def envelope_figure(found: Sequence[tuple[Runs, PowerLaw]], table: pd.DataFrame,
         f"{formatting.listed(told)}. Lines are the fitted laws, bands their 95% intervals, small marks single runs."
     )
     x = _counted("training FLOPs", rows)
-    y = _log("y", title, ",~g")
+    y = _log("y", title, rows)
     base = alt.Chart().encode(x=x, y=y, color=color_of(table))
     tooltip = _tooltip(("run", "run"), ("x", "training FLOPs"), ("y", title))
     chart = alt.layer(
@@ -90,7 +90,7 @@ def isoflop_figure(one: Scaling, table: pd.DataFrame) -> Figure:
     sentence += f" Growing as C^{within(one.isoflop.a)}." if one.isoflop.a is not None else ""
     note = f"At {formatting.plural(edge, 'budget')} the best size is at the edge of those that ran." if edge else ""
     base = alt.Chart().encode(
-        x=_counted("parameters", rows), y=_log("y", "validation loss", ",~g"), color=color_of(table)
+        x=_counted("parameters", rows), y=_log("y", "validation loss", rows), color=color_of(table)
     )
     tooltip = _tooltip(("budget", "budget"), ("x", "parameters"), ("y", "validation loss"))
     chart = alt.layer(
@@ -162,8 +162,8 @@ def multiplier_figure(found: Sequence[ScalingComparison], table: pd.DataFrame) -
     if rows:
         rows.append({"layer": "as many", "family": rows[0]["family"]})  # a rule of every row would be a black one
     title = f"times the FLOPs of {reference}"
-    y = _log("y", title, ",~g")
-    base = alt.Chart().encode(x=_log("x", "validation loss", ",~g"), color=color_of(table))
+    y = _log("y", title, rows)
+    base = alt.Chart().encode(x=_log("x", "validation loss", rows), color=color_of(table))
     tooltip = _tooltip(("run", "run"), ("x", "validation loss"), ("y", "times the FLOPs"))
     chart = alt.layer(
         _only(alt.Chart(), "as many").mark_rule(opacity=0.4).encode(y=alt.YDatum(1)),
@@ -196,16 +196,20 @@ def _only(base: alt.Chart, layer: str) -> alt.Chart:
     return base.transform_filter(f"datum.layer === '{layer}'")
 
 
-def _log(axis: str, title: str, form: str) -> Any:
+def _log(axis: str, title: str, rows: Sequence[Row]) -> Any:
     channel = alt.X if axis == "x" else alt.Y
-    return channel(f"{axis}:Q", title=title, scale=_LOG, axis=alt.Axis(format=form, tickCount=5))
+    return channel(f"{axis}:Q", title=title, scale=_LOG, axis=alt.Axis(format=",~g", values=_ticks(axis, rows)))
+
+
+def _ticks(axis: str, rows: Sequence[Row]) -> list[float]:
+    return round_ticks([row for row in rows if axis in row], axis)
 
 
 def _counted(what: str, rows: Sequence[Row]) -> alt.X:
     """A logarithmic axis of counts, all ticks in one unit, which the title names: no `900G` beside `1T`."""
     size, prefix = unit_of([float(row["x"]) for row in rows if "x" in row])
     title = f"{what.removesuffix('FLOPs')}{prefix}FLOPs" if what.endswith("FLOPs") else f"{what}, {prefix}".strip(", ")
-    axis = alt.Axis(labelExpr=f"format(datum.value / {size:g}, ',.6~g')", tickCount=5)
+    axis = alt.Axis(labelExpr=f"format(datum.value / {size:g}, ',.6~g')", values=_ticks("x", rows))
     return alt.X("x:Q", title=title, scale=_LOG, axis=axis)
 
 
