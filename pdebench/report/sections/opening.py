@@ -237,8 +237,8 @@ def _sureness(known: Sequence[list[Ranking]], verdicts: Sequence[Verdict]) -> st
     if none := len(judged) - sure - alike:
         told += f", and {none} {'has' if none == 1 else 'have'} no interval for want of {FEWEST_PAIRS} common seeds"
     return (
-        f"How sure: {told}{but}; an interval knows nothing of other data, sizes or learning rates, and of twenty one "
-        "may be wrong by chance"
+        f"How sure: {told}{but}; an interval knows nothing of other data, sizes or learning rates, and one in "
+        "twenty may be wrong by chance"
     )
 
 
