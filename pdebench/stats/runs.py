@@ -29,7 +29,7 @@ from pdebench.stats.numbers import numbers_of
 from pdebench.stats.power_sum import Array
 from pdebench.stats.suspects import Suspects, suspects
 from pdebench.stats.trajectories import checkpoints
-from pdebench.stats.units import other_factor, refuse_mixed, shared_unit
+from pdebench.stats.units import other_factor, refuse_counts, refuse_mixed, shared_unit
 
 FACTOR = 6.0
 """FLOPs for each parameter and token of a dense model's training: C = 6 N D (arXiv 2001.08361)."""
@@ -173,6 +173,7 @@ def runs_of(table: pd.DataFrame, columns: Columns) -> list[Runs]:
     places = _places(table, cells)
     numbers = numbers_of(table, used, places)
     refuse_mixed(numbers, columns.counts, columns.flops, places)
+    refuse_counts(columns.loss, numbers[columns.loss].to_numpy(), places)
     rows = _Rows(
         table=table,
         columns=columns,

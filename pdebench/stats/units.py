@@ -1,4 +1,4 @@
-"""Counts in two units in one column: thousands or millions beside counts in full.
+"""Counts in two units in one column: thousands or millions beside counts in full; and counts where a loss should be.
 
 Units that all rows share change no exponent, and a count that was computed, such as C / 6N, may have a fraction. So a
 fraction is refused only where the count is small and others are whole and large.
@@ -59,6 +59,23 @@ def refuse_mixed(numbers: pd.DataFrame, counts: Sequence[str], flops: str | None
         raise TableError(
             f"{places[row]}, column '{flops}': {_shown(values[row])} FLOPs are in another unit than {places[other]}, "
             f"which has {_shown(values[other])}; write all in one unit, such as 1e15"
+        )
+
+
+def refuse_counts(name: str, values: Array, places: Sequence[str]) -> None:
+    """Raise TableError where a loss column holds only large whole numbers, which are counts: two columns were swapped.
+
+    Args:
+        name: the column's.
+        values: its numbers, NaN where there is none.
+        places: what a person calls each row.
+    """
+    there = np.flatnonzero(np.isfinite(values))
+    known = values[there]
+    if len(known) and (known >= _LARGE).all() and (known == np.floor(known)).all():
+        raise TableError(
+            f"{places[there[0]]}, column '{name}': {_shown(known[0])} is a count, as all of the column are, and no "
+            "loss; name another column with --loss"
         )
 
 

@@ -52,6 +52,12 @@ def test_flops_in_two_units_are_refused(tmp_path: Path) -> None:
     assert "line 6, column 'flops': 0.1" in why
 
 
+def test_two_columns_that_are_swapped_are_refused(tmp_path: Path) -> None:
+    why = refused(written(tmp_path, law_table()), named=("--n", "val_loss", "--d", "images", "--loss", "params"))
+    assert "line 2, column 'params': 200000 is a count" in why
+    assert "--loss" in why
+
+
 @pytest.mark.parametrize("unit", [1e3, 1e6])
 def test_a_unit_that_all_rows_share_is_said_and_fitted(tmp_path: Path, unit: float) -> None:
     """Of five sizes in millions two are whole, 3 and 8: they are in the unit of the others."""
