@@ -168,9 +168,7 @@ def _claim(measure: Measure, others: Sequence[_Other], tested: int) -> str:
     else:
         best = min(others, key=_order)
         found = best.difference
-        mean = (
-            f", though {best.family} is by its mean ({measure.change(found.mean)})" if found and found.mean < 0 else ""
-        )
+        mean = f" ({best.family} has the best mean, {measure.change(found.mean)})" if found and found.mean < 0 else ""
         parts.append(f"nobody is told to be ahead of {SUBJECT}{mean}")
     if behind:
         parts.append(f"{_names(measure, behind[::-1])} {'is' if len(behind) == 1 else 'are'} behind it")
