@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pdebench.data.registry import SOURCES
-from pdebench.errors import SuiteError, did_you_mean
+from pdebench.errors import SuiteError, did_you_mean, nearest
 from pdebench.files.yaml_source import Where, YamlSource, comma_hint, dotted, read_text, show
 from pdebench.models.grid import KINDS, grid_of, indivisible
 from pdebench.models.registry import FAMILIES
@@ -92,10 +92,12 @@ def task_of(raw: Raw) -> str:
 
 
 def nearest_key(key: str, known: Iterable[str]) -> str:
-    """A clause that names the nearest dotted key; `lr` is near `train.lr`."""
+    """A clause that names the nearest dotted key; `lr` is near `train.lr`, and so is `lrr`."""
     known = list(known)
-    ends = [word for word in known if word.endswith(f".{key}")]
-    return f"did you mean '{ends[0]}'?" if ends else did_you_mean(key, known)
+    ends = {word.rpartition(".")[2]: word for word in reversed(known)}
+    if "." not in key and (key in ends or nearest(key, known) is None) and (near := nearest(key, ends)) is not None:
+        return f"did you mean '{ends[near]}'?"
+    return did_you_mean(key, known)
 
 
 def check_header(raw: Raw) -> list[Problem]:

@@ -110,7 +110,7 @@ BAD = [
     ("data.resolution: 128}", "data.resolution: 512}", 19,
      "exclude[0]: matches no combination of the grid, so it excludes nothing"),
     ("data.resolution: 128}", "train.lr: 1}", 19,
-     "exclude[0].train.lr: exclude matches keys of the grid only; did you mean 'train.seed'?"),
+     "exclude[0].train.lr: exclude matches keys of the grid only; known: data.resolution, model.family, train.seed"),
     ("model.states: 4", "train.seed: 0", 17, "include[0]: repeats a combination of the grid and adds nothing to it"),
     ("  - {model.family: DiT, data.resolution: 128}", "  - {}", 19,
      "exclude[0]: must be dotted keys and values, such as {train.seed: 0}, not {}"),
@@ -209,6 +209,7 @@ def test_what_does_not_fit_the_family_or_its_width(suite_file, family, model, gr
         ("train.lr=abc", "train.lr: must be a number above 0, not 'abc'"),
         ("train.lrr=1", "train.lrr: unknown key; did you mean 'lr'?"),
         ("lr=1", "lr: there is no such key to set; did you mean 'train.lr'?"),
+        ("lrr=1", "lrr: there is no such key to set; did you mean 'train.lr'?"),
         (
             "train.seed=1",
             "train.seed: the grid on line 15 sweeps this key; override grid.train.seed instead, with a list",
