@@ -29,7 +29,11 @@ def backbone_cost(
     out_channels: int | None = None,
     conditioned: bool = True,
 ) -> Cost:
-    """A whole backbone; arguments as of `create_model`."""
+    """A whole backbone; arguments as of `create_model`.
+
+    Raises:
+        ModelError: the formula of another package's family fails.
+    """
     shell, (depth, d, heads, hidden) = family.shell, dimensions
     grid = grid_of(input_size, patch, patch_frames)
     place = MixerContext(d, heads or 1, grid, 0, depth, hidden is not None, shell.rope, shell.qk_norm)
@@ -40,7 +44,7 @@ def backbone_cost(
     single = shell.adaln == "single"
 
     def block(layer: int) -> Cost:
-        found = family.cost(replace(place, layer=layer), options) + norm
+        found = family.cost_of(replace(place, layer=layer), options) + norm
         if hidden is not None:
             found += _mlp(shell.mlp, d, hidden, n) + norm
         if conditioned:  # adaLN, of which a block may have a table alone, as long as the biases

@@ -111,6 +111,11 @@ class Family:
         if self.mark is not None and not re.fullmatch("[Mm][MLHVCSQTAZmlhvcsqtaz0-9., +-]+", self.mark):
             raise ModelError(f"family {self.name}: mark must be an SVG path, not '{self.mark}'")
 
+    @property
+    def of_another_package(self) -> bool:
+        """Whether its mixer is none of ours."""
+        return re.split("[.:]", self.mixer)[0] != __name__.partition(".")[0]
+
     def in_shell(self, asked: ShellOptions) -> Family:
         """The family in another shell than DiT's, so far as it can have it; see `shell_options.py`."""
         shell = asked.applied(self)
@@ -141,6 +146,23 @@ class Family:
                 raise
             said = f"{type(error).__name__}: {error}"
             raise ModelError(f"family '{self.name}': its mixer {self.mixer} cannot be imported: {said}") from error
+
+    def cost_of(self, place: MixerContext, options: BaseModel) -> Cost:
+        """Parameters and MACs of one mixer by hand.
+
+        Raises:
+            ModelError: another package's formula fails, or gives no `Cost`.
+        """
+        try:
+            found = self.cost(place, options)
+            if not isinstance(found, Cost):
+                raise TypeError(f"it gives {found!r:.80}, which is no Cost")
+        except FOREIGN as error:
+            if not self.of_another_package or out_of_memory(error):
+                raise
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ModelError(f"family '{self.name}': its cost by hand fails: {said}; mend its `cost`") from error
+        return found
 
     def size(self, name: str) -> Size:
         """Depth, width and heads that this family has at a size of the table."""
@@ -177,6 +199,7 @@ class Family:
 
         Raises:
             DimensionError: something is given that the family has none of, or that does not divide.
+            ModelError: as `cost_of`, where the mixer's cost decides the MLP's width.
         """
         table = self.size(size)
         depth, chosen = depth or table.depth, width or table.width
@@ -194,7 +217,7 @@ class Family:
             raise DimensionError("width", f"width {chosen} is not a multiple of {self.multiple}, as {self.name} needs")
         if mlp_hidden is None and self.shell.mlp != "none":
             place = MixerContext(chosen, heads or 1, (1, 1), 0, depth, mlp=True)
-            mlp_hidden = closed_form.mlp_hidden(self.shell.mlp, place, self.cost(place, options))
+            mlp_hidden = closed_form.mlp_hidden(self.shell.mlp, place, self.cost_of(place, options))
         return Dimensions(depth, chosen, heads, mlp_hidden)
 
 

@@ -34,7 +34,8 @@ def disagreement(name: str, build: Mapping[str, Any], counted: CountedCost, para
         said = cost_by_hand(name, build)
         agrees = said.params == params and abs(said.macs - counted.macs) <= TOLERANCE * counted.macs
     except Exception as error:  # it is another package's code: whatever it does, the run does not depend on it
-        why = " ".join(f"{type(error).__name__}: {error}".split())
+        cause = error.__cause__ or error
+        why = " ".join(f"{type(cause).__name__}: {cause}".split())
         return (
             f"family {family}: its cost by hand cannot be computed for {name} ({why}): budgets and matched sizes rest "
             "on it; mend its `cost`"

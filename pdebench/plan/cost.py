@@ -39,6 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from pdebench.models.backbone import create_model
+from pdebench.models.mixer_fault import blamed_on_mixer, check_shapes
 from pdebench.models.registry import parse_name
 from pdebench.ops.operand import Handle, Handles, Macs
 from pdebench.plan.counted import CountedCost
@@ -65,6 +66,7 @@ _FREE = {
     "prim::Constant", "prim::DictConstruct", "prim::GetAttr", "prim::ListConstruct", "prim::ListUnpack",
     "prim::NumToTensor", "prim::TupleConstruct", "prim::TupleIndex", "prim::TupleUnpack", "prim::device", "prim::dtype",
 }  # fmt: skip
+_DONE = "counted on PyTorch's meta device"  # as a sentence of what fails there says it
 _OURS = "pdebench"  # the package whose functions in Python have handles here
 _FREE_OF_OURS = {"prim::PythonOp.Reorder"}
 
@@ -130,22 +132,36 @@ def _macs(operation: GraphNode, handle: Handle | None) -> Macs | None:
 
 
 def count_by_name(name: str, **options: Any) -> tuple[CountedCost, int]:
-    """Cost and number of parameters of `create_model(name, **options)`, allocating nothing."""
-    with torch.device("meta"):
-        model = create_model(name, **options)
-    return count(model, handles=parse_name(name)[0].handles), _parameters(model)
+    """Cost and number of parameters of `create_model(name, **options)`, allocating nothing.
+
+    Raises:
+        ModelError: there is no such model, or it is of another package whose mixer fails.
+    """
+    family, _, _ = parse_name(name)
+    with blamed_on_mixer(family, _DONE):
+        with torch.device("meta"):
+            model = create_model(name, **options)
+        check_shapes(model, family)
+        return count(model, handles=family.handles), _parameters(model)
 
 
 def count_one_block(name: str, **options: Any) -> tuple[CountedCost, int]:
-    """What `count_by_name` gives, in a fraction of its time: only blocks that cost differently are built and traced."""
+    """What `count_by_name` gives, in a fraction of its time: only blocks that cost differently are built and traced.
+
+    Raises:
+        ModelError: as `count_by_name`.
+    """
     family, size, _ = parse_name(name)
     depth = options.pop("depth", None) or family.size(size).depth
-    with torch.device("meta"):
-        model = create_model(name, depth=1, **options)
-        if (cycle := min(depth, model.cycle)) > 1:
-            model = create_model(name, depth=cycle, **options)
-    more = sum((len(range(place, depth, cycle)) - 1) * _parameters(block) for place, block in enumerate(model.blocks))
-    return count(model, depth, family.handles), _parameters(model) + more
+    with blamed_on_mixer(family, _DONE):
+        with torch.device("meta"):
+            model = create_model(name, depth=1, **options)
+            if (cycle := min(depth, model.cycle)) > 1:
+                model = create_model(name, depth=cycle, **options)
+        check_shapes(model, family)
+        blocks = enumerate(model.blocks)
+        more = sum((len(range(place, depth, cycle)) - 1) * _parameters(block) for place, block in blocks)
+        return count(model, depth, family.handles), _parameters(model) + more
 
 
 def _parameters(module: torch.nn.Module) -> int:

@@ -24,6 +24,7 @@ from typing import Any
 import pdebench
 from pdebench.data import registry
 from pdebench.data.cache import cache_folder
+from pdebench.errors import FOREIGN, ModelError
 from pdebench.files.seal import read_sealed, write_sealed
 from pdebench.models.package_code import digests_of
 from pdebench.plan.counted import CountedCost
@@ -51,7 +52,10 @@ def cached_cost(name: str, build: Mapping[str, Any]) -> tuple[CountedCost, int]:
 def count_ahead(cells: Iterable[Cell]) -> None:
     """Count the models of some cells that are not in the cache, in another process.
 
-    What cannot be counted there is left to the cell, whose record says why.
+    What cannot be counted there for another reason than its model is left to the cell, whose record says why.
+
+    Raises:
+        ModelError: a model that cannot be built, or another package's mixer that fails: in no cell could it train.
     """
     classes = cache(registry.class_count)
     builds = (build_of(cell, classes(cell.data, TASKS[cell.task].target)) for cell in cells)
@@ -60,10 +64,25 @@ def count_ahead(cells: Iterable[Cell]) -> None:
     if missing:
         command = [sys.executable, "-m", "pdebench.plan.cost_cache"]
         with contextlib.suppress(OSError):
-            subprocess.run(
+            done = subprocess.run(
                 command, input=json.dumps(missing), text=True, capture_output=True, check=False,
                 preexec_fn=with_its_parent(),
             )  # fmt: skip
+            if done.returncode == 0 and (refused := json.loads(done.stdout)):
+                raise ModelError("; ".join(refused))
+
+
+def _count_those_asked_for() -> list[str]:
+    """Count the models that standard input brings; what is wrong with some of them, each said once."""
+    refused: dict[str, None] = {}
+    for one in json.load(sys.stdin):
+        try:
+            cached_cost(*one)
+        except ModelError as error:
+            refused[str(error)] = None
+        except FOREIGN:  # whatever it is, the cell meets it too, and tells
+            continue
+    return list(refused)
 
 
 def _entry(name: str, build: Mapping[str, Any]) -> Path | None:
@@ -127,6 +146,6 @@ def _source() -> str:
 
 
 if __name__ == "__main__":
-    for one in json.load(sys.stdin):
-        with contextlib.suppress(Exception):  # whatever it is, the cell meets it too, and tells
-            cached_cost(*one)
+    with contextlib.redirect_stdout(sys.stderr):  # what a package prints is not the answer
+        found_wrong = _count_those_asked_for()
+    json.dump(found_wrong, sys.stdout)

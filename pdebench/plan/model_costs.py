@@ -38,7 +38,7 @@ def model_costs(wanted: Mapping[Model, set[Pass]], said: Said = lambda done, of:
         said: told about how many of how many models that are not in the cache are done.
 
     Raises:
-        ModelError: a model that cannot be built.
+        ModelError: a model that cannot be built, or another package's mixer that fails.
     """
     before = {model: found for model, passes in wanted.items() if (found := kept(model, passes)) is not None}
     models = [(model, passes) for model, passes in wanted.items() if model not in before]

@@ -36,6 +36,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pdebench.models.backbone import Backbone, create_model
+from pdebench.models.mixer_fault import blamed_on_mixer
 from pdebench.models.registry import parse_name
 from pdebench.ops.constants import kept_in_a_trace
 from pdebench.ops.operand import Handles
@@ -74,12 +75,13 @@ def trace_step(
         **build: as `create_model` takes it.
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: there is no such model, or it is of another package whose mixer fails.
     """
     family, size, _ = parse_name(name)
     depth = build.pop("depth", None) or family.size(size).depth
     learner = TASKS[task].looked_at()
-    with planned_for(device, capability), FakeTensorMode():
+    traced = blamed_on_mixer(family, "traced, forward and backward, on PyTorch's fake tensors")
+    with traced, planned_for(device, capability), FakeTensorMode():
         model = create_model(name, depth=min(depth, BUILT), **build)
         if (cycle := model.cycle) > 1:
             model = create_model(name, depth=min(depth, BUILT * cycle + depth % cycle), **build)

@@ -17,6 +17,8 @@ from pdebench.measure.spatial.explanations import describe
 from pdebench.measure.spatial.findings import SPATIAL, Survey
 from pdebench.measure.spatial.survey import survey
 from pdebench.models.backbone import create_model
+from pdebench.models.mixer_fault import blamed_on_mixer, check_shapes
+from pdebench.models.registry import parse_name
 from pdebench.results.store import make_folder, write_own
 from pdebench.run.checkpoint import Checkpoint, read_checkpoint
 from pdebench.tasks.generation.learner import GenerationLearner
@@ -35,7 +37,8 @@ def build(checkpoint: Path | None, model: str | None, resolution: int | None, se
         seed: of its weights.
 
     Raises:
-        ModelError: neither is given, or both; or the one that is given is no model.
+        ModelError: neither is given, or both; or the one that is given is no model, or of another package whose mixer
+            fails.
     """
     if (checkpoint is None) == (model is None):
         raise ModelError("inspect takes a CHECKPOINT, or --model such as PDE-SSM-DiT-S/2: give one of them")
@@ -45,12 +48,21 @@ def build(checkpoint: Path | None, model: str | None, resolution: int | None, se
         found = read_checkpoint(checkpoint)
     else:
         assert model is not None
-        torch.manual_seed(seed)
         side = 32 if resolution is None else resolution
+        _refuse_faulty(model, side)
+        torch.manual_seed(seed)
         built = create_model(model, input_size=side, in_channels=CHANNELS, num_classes=None)
         found = Checkpoint(built.eval(), model, GenerationLearner())
     found.model.to("cuda" if torch.cuda.is_available() else "cpu")
     return found
+
+
+def _refuse_faulty(model: str, side: int) -> None:
+    """See that a mixer of another package can be built and called, where nothing is computed."""
+    family, _, _ = parse_name(model)
+    if family.of_another_package:
+        with blamed_on_mixer(family, "built and called on PyTorch's meta device"), torch.device("meta"):
+            check_shapes(create_model(model, input_size=side, in_channels=CHANNELS, num_classes=None), family)
 
 
 def inspect_model(

@@ -16,7 +16,7 @@ from pdebench import create_model
 from pdebench.measure.memory import analytic_bytes
 from pdebench.plan.cost import CountedCost, count_by_name, count_one_block
 
-B, D, H, W = 1, 128, 8, 8
+D, H, W = 128, 8, 8
 
 
 def of_mixers(monkeypatch: pytest.MonkeyPatch, build: Any, mix: Any, **more: Any) -> CountedCost:
@@ -77,11 +77,11 @@ PRODUCTS = [
     (shared, lambda self, u: torch.tensordot(u, self.columns, 1), D * H * W * W),
     (shared, lambda self, u: u @ self.columns[0, :, None] * u, D * H * W),
     (shared, lambda self, u: (u @ self.columns[0])[..., None] * u, D * H * W),
-    (shared, lambda self, u: torch.mv(u.flatten(0, 2), self.columns[0]).view(B, D, H, 1) * u, D * H * W),
+    (shared, lambda self, u: torch.mv(u.flatten(0, 2), self.columns[0]).view(-1, D, H, 1) * u, D * H * W),
     (shared, lambda self, u: torch.dot(u.flatten(), u.flatten()) * u, D * H * W),
-    (shared, lambda self, u: torch.outer(u[0, :, 0, 0], self.rows.flatten()).view(B, D, H, W), D * H * H),
+    (shared, lambda self, u: torch.outer(u[0, :, 0, 0], self.rows.flatten()).view(D, H, W).expand_as(u), D * H * H),
     (shared, lambda self, u: torch.inner(u, self.columns), D * H * W * W),
-    (shared, lambda self, u: torch.baddbmm(u[0], u[0], self.columns.expand(D, W, W))[None], D * H * W * W),
+    (shared, lambda self, u: torch.baddbmm(u[0], u[0], self.columns.expand(D, W, W)).expand_as(u), D * H * W * W),
     (shared, lambda self, u: torch.addbmm(u[0, 0], u[0], u[0].mT) * u, D * H * W * H),
     (shared, lambda self, u: torch.addmm(u[0, 0], u[0, 0], self.columns) * u, H * W * W),
     (shared, lambda self, u: torch.addmv(u[0, 0, 0], u[0, 0], self.columns[0]) * u, H * W),
@@ -142,7 +142,7 @@ TRANSFORMS = [
     (lambda u: torch.fft.irfft(torch.complex(u, u), n=W), D * H * real(W)),
     (lambda u: torch.fft.irfft(torch.complex(u, u), dim=2)[:, :, :H], D * W * real(14)),
     (lambda u: torch.fft.fft2(torch.complex(u, u)).real, D * 2 * real(H * W)),
-    (lambda u: torch.fft.ifft2(torch.complex(u, u), s=(16, 4)).real.reshape(B, D, H, W), D * 2 * real(64)),
+    (lambda u: torch.fft.ifft2(torch.complex(u, u), s=(16, 4)).real.reshape(-1, D, H, W), D * 2 * real(64)),
     (lambda u: torch.fft.rfft2(u, s=(16, 16)).real[..., :H, :W], D * real(256)),
     (lambda u: torch.fft.irfft2(torch.complex(u, u), s=(H, W)), D * real(H * W)),
     (lambda u: torch.fft.fftn(torch.complex(u, u)).real, 2 * real(D * H * W)),
@@ -194,7 +194,7 @@ LISTED = [
     ("aten::sort", lambda u: u.sort()[0]),
     ("aten::argsort", lambda u: u.gather(-1, u.argsort())),
     ("aten::argmax", lambda u: u + u.argmax()),
-    ("aten::index_add", lambda u: u.index_add(0, torch.zeros(1, dtype=torch.int64, device=u.device), u)),
+    ("aten::index_add", lambda u: u.index_add(0, torch.zeros(len(u), dtype=torch.int64, device=u.device), u)),
     ("aten::scatter_add", lambda u: u.scatter_add(0, torch.zeros_like(u, dtype=torch.int64), u)),
     ("aten::upsample_nearest2d", lambda u: F.interpolate(u, scale_factor=2)[..., :H, :W]),
     ("aten::upsample_bilinear2d", lambda u: F.interpolate(u, size=(H, W), mode="bilinear")),
