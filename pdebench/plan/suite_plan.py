@@ -7,7 +7,7 @@ their columns say so: `predicted_...`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from pdebench.data import registry
 from pdebench.errors import ResultsError
+from pdebench.plan.closed_form_check import disagreement
 from pdebench.plan.devices import DATASHEETS, Device
-from pdebench.plan.kept import Model, Pass
+from pdebench.plan.kept import Model, ModelCosts, Pass
 from pdebench.plan.model_costs import Said, model_costs
 from pdebench.plan.probe import this_device
 from pdebench.plan.roofline import Rates, seconds_by_kind
@@ -84,17 +85,23 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Plan:
-    """The predictions of a suite's cells, in its order, and the device that they are for."""
+    """The predictions of a suite's cells, in its order, and the device that they are for.
+
+    Attributes:
+        warnings: of models whose cost by hand is not what was counted, as their cells will warn.
+    """
 
     suite: Suite
     device: Device
     predictions: tuple[Prediction, ...]
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; every predicted number is called so."""
         cells = [asdict(prediction) for prediction in self.predictions]
         sizes = {} if self.suite.about_sizes is None else {"sizes": self.suite.about_sizes}
-        return {"suite": self.suite.name, "device": self.device.about(), **sizes, "cells": cells}
+        warned = {"warnings": list(self.warnings)} if self.warnings else {}
+        return {"suite": self.suite.name, "device": self.device.about(), **sizes, **warned, "cells": cells}
 
     def write(self, folder: Path) -> Path:
         """Leave the predictions in a results folder, where the report finds them.
@@ -126,11 +133,27 @@ def make_plan(suite: Suite, device: str, said: Said = lambda done, of: None) -> 
     Raises:
         CalibrationError: `this` cannot be probed.
         DataError: a data set whose number of classes is not to be had.
-        ModelError: a model that cannot be built.
+        ModelError: a model that cannot be built, or another package's mixer that fails.
     """
     cells = suite.planned()
     target = _device(suite, cells, device)
-    return Plan(suite, target, tuple(_predictions(cells, target, said)))
+    classes = cache(registry.class_count)
+    asked = [_asked(cell, classes(cell.data, TASKS[cell.task].target), target) for cell in cells]
+    wanted: dict[Model, set[Pass]] = {}
+    for model, training, sampled, sampling in asked:
+        wanted.setdefault(model, set()).update([training] if training is not None else [])
+        wanted.setdefault(sampled, set()).update([sampling] if sampling is not None else [])
+    found = model_costs(wanted, said)
+    predictions = tuple(_predictions(cells, asked, found, target))
+    return Plan(suite, target, predictions, _wrong_by_hand(dict.fromkeys(one.model for one in asked), found))
+
+
+def _wrong_by_hand(models: Iterable[Model], found_of: Mapping[Model, ModelCosts]) -> tuple[str, ...]:
+    """Of each model whose cost by hand is not what was counted, the sentence that its cells will warn with."""
+    said = (
+        disagreement(model.name, dict(model.build), found_of[model].cost, found_of[model].params) for model in models
+    )
+    return tuple(sentence for sentence in said if sentence is not None)
 
 
 def _device(suite: Suite, cells: Sequence[Cell], key: str) -> Device:
@@ -140,25 +163,20 @@ def _device(suite: Suite, cells: Sequence[Cell], key: str) -> Device:
     return this_device([cell.train.precision for cell in cells], None if limit is None else int(limit * 1e9))
 
 
-def _predictions(cells: Sequence[Cell], device: Device, said: Said) -> Iterator[Prediction]:
+def _predictions(
+    cells: Sequence[Cell], asked: Sequence[_Asked], found_of: Mapping[Model, ModelCosts], device: Device
+) -> Iterator[Prediction]:
     """In the cells' order; what cells have in common, such as seeds, is counted once."""
-    classes = cache(registry.class_count)
-    models = [_asked(cell, classes(cell.data, TASKS[cell.task].target), device) for cell in cells]
-    wanted: dict[Model, set[Pass]] = {}
-    for model, training, sampled, sampling in models:
-        wanted.setdefault(model, set()).update([training] if training is not None else [])
-        wanted.setdefault(sampled, set()).update([sampling] if sampling is not None else [])
-    found_of = model_costs(wanted, said)
-    for cell, (model, training, sampled, sampling) in zip(cells, models, strict=True):
+    for cell, (model, training, sampled, sampling) in zip(cells, asked, strict=True):
         train, evaluate, found = cell.train, cell.evaluate, found_of[model]
         cost, rates = found.cost, _rates(cell, device)
         predicted: dict[str, Any] = dict.fromkeys(_OF_TRAINING)
         sample_seconds = 0.0
         if training is not None:
             predicted = _step(found.steps[training], cell, device)
-        if sampling is not None and (asked := TASKS[cell.task].passes(evaluate)) is not None:
+        if sampling is not None and (drawn := TASKS[cell.task].passes(evaluate)) is not None:
             forward = sum(seconds_by_kind(found_of[sampled].steps[sampling].forward, rates).values())
-            sample_seconds = forward / sampling.batch_size * (asked.images / train.processes) * asked.evaluations
+            sample_seconds = forward / sampling.batch_size * (drawn.images / train.processes) * drawn.evaluations
         yield Prediction(
             cell=cell.id,
             planned_as=cell.planned_as,

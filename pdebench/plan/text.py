@@ -30,7 +30,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     where = f"{plural(len(cells), 'cell')} on {plan.device.name}"
     tell(f"{plan.suite.name}: {where}; {_flops(flops)} training FLOPs, predicted {span(total)} in all")
     console.print(_table(plan, cells))
-    for line in _warnings(plan, cells):
+    for line in (*_warnings(plan, cells), *(f"{warning}." for warning in plan.warnings)):
         tell(line, "red")
     if plan.suite.about_sizes is not None:
         tell(f"Of the models: {plan.suite.about_sizes}.", "red" if plan.suite.unmeasured else "dim")

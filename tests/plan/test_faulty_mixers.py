@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +14,11 @@ import pytest
 import torch
 from made_up import NAME, install
 from torch import Tensor
+from typer.testing import CliRunner
 
+from pdebench.cli import app
 from pdebench.errors import ModelError, PdebenchError
+from pdebench.models.closed_form import Cost
 from pdebench.plan.cost import count_by_name, count_one_block
 from pdebench.plan.trace import trace_step
 from pdebench.run import inspection
@@ -114,6 +118,29 @@ def test_to_inspect_a_faulty_mixer_is_refused(monkeypatch: pytest.MonkeyPatch) -
     install(monkeypatch, nothing, lambda self, u: u.transpose(1, 2))
     with pytest.raises(ModelError, match=rf"^{WHOSE}gives "):
         inspection.build(None, NAME, None, 0)
+
+
+def test_a_plan_says_where_a_cost_by_hand_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, nothing, lambda self, u: u, lambda place, options: Cost(0, 5 * place.tokens * place.width))
+    (tmp_path / "wrong.yaml").write_text(
+        "suite: wrong\ndata: {name: latents, resolution: 16}\nmodel: {size: XXS, patch: 4, depth: 1}\n"
+        "train: {steps: 1, batch_size: 2, lr: 1e-3}\n"
+        "grid: {model.family: [Made-Up, None-DiT], train.seed: [0, 1]}\n"
+    )
+
+    def plan(*more: str) -> str:
+        command = ["plan", str(tmp_path / "wrong.yaml"), "--device", "h100", *more]
+        done = CliRunner().invoke(app, command, env={"COLUMNS": "80", "TERM": "dumb"})
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    shown = " ".join(plan().split())
+    assert shown.count("its cost by hand says") == 1
+    assert "family Made-Up: its cost by hand says" in shown
+    assert "budgets and matched sizes rest on the former; mend its `cost`." in shown
+    (warning,) = json.loads(plan("--json"))["warnings"]
+    assert f"{warning}." in shown
+    assert "warnings" not in json.loads(plan("--json", "--set", "grid.model.family=[None-DiT]"))
 
 
 FAMILIES = """\
