@@ -44,13 +44,14 @@ def validate(
     """Check a suite and its data, and count its cells; nothing is run.
 
     All that is wrong is said at once, a line each with file, line and key. Data have to be there, at the side that is
-    asked for; a relative path begins at the suite's file, one of `--set` at the current folder.
+    asked for; a relative path begins at the suite's file, one of `--set` at the current folder. Mixers of other
+    packages are imported, but not called: `pdebench plan` does that, without values.
 
     Example: `pdebench validate my_suite.yaml`
     """
     from pdebench.suite.load import load_suite
 
-    study = load_suite(suite, override, with_data=True)
+    study = load_suite(suite, override, with_parts=True)
     cells = study.planned()
     sizes = {} if study.about_sizes is None else {"sizes": study.about_sizes}
     if as_json:

@@ -47,6 +47,7 @@ from pdebench.suite.validation import (
     Problem,
     fields,
     known_keys,
+    mixer_not_to_be_had,
     nearest_key,
     resolve,
     task_of,
@@ -161,7 +162,7 @@ def shipped_suites() -> dict[str, Path]:
 
 
 def load_suite(
-    path_or_name: str | Path, overrides: Sequence[str] = (), results: Path | None = None, *, with_data: bool = False
+    path_or_name: str | Path, overrides: Sequence[str] = (), results: Path | None = None, *, with_parts: bool = False
 ) -> Suite:
     """Read a suite, check all of it and expand its grid.
 
@@ -172,7 +173,8 @@ def load_suite(
             the current folder.
         results: the results folder, whose sizes a suite has that is matched by what is measured. Default: the one that
             the suite lies in, or `runs/<suite>`.
-        with_data: its data sets have to be there too, as they are asked for.
+        with_parts: its data sets have to be there too, as they are asked for, and the mixers of other packages, which
+            are imported.
 
     Raises:
         SuiteError: the first problem, with its file, line and key, and all others.
@@ -180,9 +182,9 @@ def load_suite(
     """
     source = anchored(read_file(_find(str(path_or_name))))
     if not overrides:
-        return _finish(check(source), None, results, with_data=with_data)
+        return _finish(check(source), None, results, with_parts=with_parts)
     written = layout(source)  # of the values only those that are left are looked at
-    return _finish(check(_overridden(source, overrides)), written, results, with_data=with_data)
+    return _finish(check(_overridden(source, overrides)), written, results, with_parts=with_parts)
 
 
 def _find(name: str) -> Path:
@@ -296,7 +298,7 @@ def _over_includes(source: YamlSource, places: Mapping[str, SourceLocation]) -> 
     return source
 
 
-def _finish(draft: Draft, written: Layout | None, results: Path | None, *, with_data: bool) -> Suite:
+def _finish(draft: Draft, written: Layout | None, results: Path | None, *, with_parts: bool) -> Suite:
     """Expand a draft into cells. `written` is the file's form before overrides, where there were any.
 
     An override narrows or widens the grid; entries of include and exclude that thereby lose their object are
@@ -323,7 +325,7 @@ def _finish(draft: Draft, written: Layout | None, results: Path | None, *, with_
         match.sizes = read_sizes(sizes_folder(draft.header.suite, draft.source.file, results))
     if draft.errors:  # what is left out may be what they would have matched
         errors = list(draft.errors)
-    cells = _cells(draft, after, errors, match, with_data=with_data)
+    cells = _cells(draft, after, errors, match, with_parts=with_parts)
     if errors:
         raise together(errors)
     return Suite(
@@ -345,7 +347,7 @@ def _finish(draft: Draft, written: Layout | None, results: Path | None, *, with_
 
 
 def _cells(
-    draft: Draft, expansion: Expansion, errors: list[SuiteError], match: SuiteMatch | None, *, with_data: bool
+    draft: Draft, expansion: Expansion, errors: list[SuiteError], match: SuiteMatch | None, *, with_parts: bool
 ) -> list[Cell]:
     """The cells of all combinations; `errors` takes what is wrong with some."""
     cells: dict[str, Cell] = {}
@@ -359,11 +361,13 @@ def _cells(
         budget = raw.pop("budget")
         if draft.budgeted:
             raw["train"]["steps"] = 0  # until the cell's size is known
-        if with_data:
+        if with_parts:
             for problem in data_problems(raw["data"]):  # what the model is has nothing to do with it
                 about = {key: point[key] for key in ("data.name", "data.set", dotted(problem.where)) if key in point}
                 errors.append(_located(draft, about, problem))
         cell = resolve(raw)
+        if with_parts and isinstance(cell, Cell) and (why := mixer_not_to_be_had(cell.model.family)) is not None:
+            cell = [Problem(("model", "family"), why)]
         if isinstance(cell, Cell) and match:
             cell = match.matched(cell)
         if isinstance(cell, Cell) and draft.budgeted:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pdebench.data.registry import SOURCES
-from pdebench.errors import SuiteError, did_you_mean, nearest
+from pdebench.errors import ModelError, SuiteError, did_you_mean, nearest
 from pdebench.files.yaml_source import Where, YamlSource, comma_hint, dotted, read_text, show
 from pdebench.models.grid import KINDS, grid_of, indivisible
 from pdebench.models.registry import FAMILIES
@@ -204,6 +204,17 @@ def resolve(raw: Raw) -> Cell | list[Problem]:
             )
             return [Problem(where, message, shared=(("model", "family"), ("data", "resolution")))]
     return cell
+
+
+@cache
+def mixer_not_to_be_had(family: str) -> str | None:
+    """Why the mixer of another package cannot be imported; None where it can, and of a family of ours, unasked."""
+    if FAMILIES[family].of_another_package:
+        try:
+            FAMILIES[family].mixer_class()
+        except ModelError as error:
+            return str(error)
+    return None
 
 
 def _wrong_frames(cell: Cell) -> Problem | None:

@@ -214,3 +214,16 @@ def test_a_run_refuses_a_faulty_mixer_before_anything_is_trained(site: Path) -> 
         "device: AttributeError: 'Tensor' object has no attribute 'mix' (turned.py, line 12)\n"
     )
     assert not list(site.parent.glob("runs/*/cells/*/record.json"))
+
+
+@pytest.mark.parametrize(
+    ("family", "says"),
+    [
+        ("Unreadable", "SyntaxError: expected ':' (unreadable.py, line 1)"),
+        ("Gone", "AttributeError: module 'faulty.turned' has no attribute 'Gone'"),
+    ],
+)
+def test_a_suite_whose_mixer_cannot_be_imported_is_not_valid(site: Path, family: str, says: str) -> None:
+    said = refused(site, family, "validate")
+    assert said.startswith(f"faulty.yaml:6: grid.model.family[1]: family '{family}': its mixer faulty.")
+    assert f"cannot be imported: {says}" in said

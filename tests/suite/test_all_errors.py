@@ -118,7 +118,7 @@ def test_a_path_of_set_is_said_to_begin_at_the_current_folder(
 def test_a_suite_of_which_nothing_is_wrong_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "good.yaml"
     path.write_text(GOOD)
-    assert len(load_suite(path, with_data=True).planned()) == 1
+    assert len(load_suite(path, with_parts=True).planned()) == 1
 
 
 def test_a_page_of_errors_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,9 +73,9 @@ TWICE = [
 @pytest.mark.parametrize("sections", TWICE)
 def test_what_its_data_and_its_cells_have_against_it_is_said_once(tmp_path, sections):
     told = []
-    for with_data in (False, True):
+    for with_parts in (False, True):
         with pytest.raises(SuiteError) as error:
-            load_suite(str(written(tmp_path, sections)), with_data=with_data)
+            load_suite(str(written(tmp_path, sections)), with_parts=with_parts)
         said = [str(one) for one in (error.value, *error.value.others)]
         told.append([one.partition(", in the combination")[0] for one in said])
     assert len(told[0]) == 1
