@@ -102,7 +102,9 @@ class Registry(Mapping[str, T]):
         why = self._import(near) if near is not None and near not in self.built_in else None
         hint = f"the nearest is not to be had: {why}" if isinstance(why, str) else did_you_mean(name, self)
         if near is None:  # it may be in a package of the user's
-            hint += f"; a {self.what} of your own has to be installed: `pdebench doctor` lists those that it finds"
+            hint += (
+                "; one of a package of your own is known once that is installed: `pdebench doctor` lists what it finds"
+            )
         raise self.error(f"unknown {self.what} '{name}'; {hint}")
 
     def added(self) -> dict[str, T]:

@@ -110,5 +110,5 @@ def test_an_unknown_name_may_be_of_a_package_that_is_not_installed(registry: Reg
     with pytest.raises(PdebenchError) as refused:
         registry.find("Quux")
     assert str(refused.value).endswith(
-        f"; a {registry.what} of your own has to be installed: `pdebench doctor` lists those that it finds"
+        "; one of a package of your own is known once that is installed: `pdebench doctor` lists what it finds"
     )
