@@ -25,6 +25,7 @@ CellWarning                  what a reader of a cell's numbers has to know; its 
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import re
@@ -191,26 +192,24 @@ def printable(text: str) -> str:
 
 
 _LISTED, _SHOWN = 40, 60  # names that a sentence lists, and characters of each
-_SHORTEST = 3  # letters of a word that may be misspelt: of two, one is half the word
-_SLIPS = 3  # letters that are wrong in a misspelt word, at most; and of so many letters one may be
+_NEAR = 0.65  # likeness of a word that is meant; of `split` and `shift` it is .6
+_SHORTEST = 3  # letters of a word that may be cut short
 
 
 def nearest(word: object, known: Iterable[str]) -> str | None:
     """The known word that is meant by one that is misspelt, or cut short; None where none is near.
 
     Upper and lower case are alike. What two names have in common, such as the `-DiT` that families end with, brings
-    them no nearer: only their other parts are held against each other, and there one letter in three may be wrong.
-    Without a misspelt one, a known word is near that the word begins, or of which it leaves parts out: `flops` is near
-    `train_flops`.
+    them no nearer: only their other parts are held against each other. A known word is near, too, that the word begins,
+    or of which it leaves parts out: `flops` is near `train_flops`.
     """
     asked, options = _Spelt(str(word)), [_Spelt(option) for option in sorted(known)]
     if same := [option for option in options if option.plain == asked.plain]:
         return same[0].word
-    slips = {option.word: count for option in options if (count := asked.slips(option)) is not None}
-    if slips:
-        return min(slips, key=lambda option: slips[option])
-    longer = [option.word for option in options if asked.shortens(option)]
-    return min(longer, key=len) if longer else None
+    if longer := [option.word for option in options if asked.shortens(option)]:
+        return min(longer, key=len)
+    near = max(options, key=asked.likeness, default=None)
+    return near.word if near is not None and asked.likeness(near) >= (_NEAR, False) else None
 
 
 class _Spelt:
@@ -220,20 +219,15 @@ class _Spelt:
         self.word, self.plain = word, word.lower()
         self.parts = [part for part in re.split(r"[\W_]+", self.plain) if part]
 
-    def slips(self, other: _Spelt) -> int | None:
-        """How many letters are wrong if the other is meant; None: too many."""
+    def likeness(self, other: _Spelt) -> tuple[float, bool]:
+        """Of what they do not share at either end: as difflib measures it, 0 to 1; whether the letters are the same."""
         mine, theirs = list(self.parts), list(other.parts)
         for end in (0, -1):
             while mine and theirs and mine[end] == theirs[end]:
                 mine.pop(end)
                 theirs.pop(end)
         one, two = "".join(mine), "".join(theirs)
-        longest = max(len(one), len(two))
-        most = min(_SLIPS, max(1, longest // 3)) if longest >= _SHORTEST else 0
-        if abs(len(one) - len(two)) > most:
-            return None
-        count = _edits(one, two)
-        return count if count <= most else None
+        return difflib.SequenceMatcher(None, one, two).ratio(), sorted(one) == sorted(two)
 
     def shortens(self, other: _Spelt) -> bool:
         """Whether the other is this with more of it, or this the other with more behind it, as `DiT-XL` of `DiT`."""
@@ -243,19 +237,6 @@ class _Spelt:
         if all(part in rest for part in self.parts) or self.parts[: len(other.parts)] == other.parts:
             return True
         return len(self.plain) >= _SHORTEST and other.plain.startswith(self.plain)
-
-
-def _edits(one: str, two: str) -> int:
-    """Letters to add, leave out, change, or swap with the next, to make one word of the other."""
-    before: list[int] = []
-    row = list(range(len(two) + 1))
-    for i, mine in enumerate(one):
-        earlier, before, row = before, row, [i + 1]
-        for j, theirs in enumerate(two):
-            row.append(min(before[j + 1] + 1, row[j] + 1, before[j] + (mine != theirs)))
-            if i and j and mine == two[j - 1] and theirs == one[i - 1]:
-                row[-1] = min(row[-1], earlier[j - 1] + 1)
-    return row[-1]
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
