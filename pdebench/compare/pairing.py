@@ -194,6 +194,21 @@ def _or_none(value: str) -> str:
     return value or "none"
 
 
+def unpaired(table: pd.DataFrame, found: Pairing) -> dict[str, list[tuple[str, int]]]:
+    """By side the settings that have no counterpart, in words that tell them from all others, and their cells."""
+    texts = _settings(table)
+    alone: dict[str, dict[tuple[str, ...], list[int]]] = {side: {} for side in found.left}
+    for side, rows in found.left.items():
+        for row in rows:
+            alone[side].setdefault(tuple(texts[row].values()), []).append(row)
+    groups = [(side, rows) for side, of_side in alone.items() for rows in of_side.values()]
+    lone = [CellPair(tuple(rows), (), texts[rows[0]], {}) for _, rows in groups]
+    told: dict[str, list[tuple[str, int]]] = {side: [] for side in found.left}
+    for (side, rows), label in zip(groups, labels([*found.pairs, *lone])[len(found.pairs) :], strict=True):
+        told[side].append((label, len(rows)))
+    return told
+
+
 def differing(pairs: Sequence[CellPair]) -> dict[str, tuple[str, str]]:
     """The settings that differ between the sides, and what either has, in words.
 

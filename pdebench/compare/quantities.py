@@ -27,6 +27,12 @@ _SETTINGS = ("evaluate.", "data.")
 _ALIKE = tuple(column for column in SAMPLED if column not in DRAWN)
 """What must be the same of samples whose scores are compared, however they were drawn."""
 
+_NO_MACHINE = "some records do not say on which of the machines they ran"
+_MACHINES = "A and B ran on different machines"
+_BATCHES = "the batch sizes differ"
+_EVALUATIONS = "samples took other numbers of evaluations"
+_UNLESS_NAMED = (_NO_MACHINE, _MACHINES, _BATCHES, _EVALUATIONS)
+
 _DTYPES = ("Int64", "Float64")
 
 
@@ -60,7 +66,7 @@ def quantity(column: str) -> Quantity | None:
     if declared is None or declared.dtype not in _DTYPES:
         return None
     if declared.gate == "learned":
-        return Quantity(column, column, "quality", True)
+        return Quantity(column, words(column), "quality", True)
     if declared.gate == "cost":
         return Quantity(column, words(column), "cost", not declared.higher_is_better, unit=declared.unit)
     if declared.gate == "exact":
@@ -79,7 +85,8 @@ def quantities(table: pd.DataFrame, asked: Sequence[str]) -> list[Quantity]:
     known = measured(table, [str(name) for name in table if quantity(str(name)) is not None])
     for name in asked:
         if name not in known:
-            hint = did_you_mean(name, [column for column in usual if column in known] or known)
+            titled = [column for column in known if name == getattr(quantity(column), "title", None)]
+            hint = did_you_mean(titled[0] if titled else name, titled or [c for c in usual if c in known] or known)
             raise ResultsError(f"--metric {name}: neither side has such a number; {hint}")
     chosen = dict.fromkeys(asked or (name for name in usual if name in known))
     return [found for name in chosen if (found := quantity(name)) is not None]
@@ -95,6 +102,11 @@ def why_not(one: Quantity, a: pd.DataFrame, b: pd.DataFrame, asked: Collection[s
     if one.kind == "cost":
         return _why_no_cost(one, sides, asked)
     return ""
+
+
+def can_be_named(reason: str) -> bool:
+    """Whether what is not compared for this reason is, where the user names it."""
+    return reason in _UNLESS_NAMED
 
 
 def _that_have(rows: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -129,13 +141,13 @@ def _why_no_cost(one: Quantity, sides: dict[str, pd.DataFrame], asked: Collectio
         return ""
     machines = pd.concat([rows[MACHINE] for rows in sides.values()])
     if machines.isna().any():
-        return "some records do not say on which of the machines they ran"
+        return _NO_MACHINE
     if machines.nunique() > 1:
-        return "A and B ran on different machines"
+        return _MACHINES
     if (one.column.endswith("_ms_median") or one.column == "peak_memory_bytes") and differences(
         sides, ("train.batch_size",)
     ):
-        return "the batch sizes differ"
+        return _BATCHES
     if one.column.startswith("sample_") and differences(sides, (NFE,)):
-        return "samples took other numbers of evaluations"
+        return _EVALUATIONS
     return ""

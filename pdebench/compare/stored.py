@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pdebench.compare.judgement import NotCompared, QuantityDifference, judge
-from pdebench.compare.pairing import Pairing, differing, labels, pair_up
+from pdebench.compare.pairing import Pairing, differing, labels, pair_up, unpaired
 from pdebench.compare.quantities import MACHINE, quantities
 from pdebench.compare.sides import SIDE, A, B, ComparedSide, read_sides
 from pdebench.report.differences import differences
@@ -45,6 +45,7 @@ class StoredComparison:
         differs: what differs between the cells that are compared, and what A and B have, as text.
         pairing: which cells are compared.
         settings: the pairs in words.
+        unpaired: by side the settings without a counterpart in words, and how many cells each has.
         found: every quantity of every pair, and over all pairs.
         refused: what is not compared.
         machines: whether they ran on one machine.
@@ -54,6 +55,7 @@ class StoredComparison:
     differs: dict[str, tuple[str, str]]
     pairing: Pairing
     settings: list[str]
+    unpaired: dict[str, list[tuple[str, int]]]
     found: list[QuantityDifference]
     refused: list[NotCompared]
     machines: bool
@@ -64,7 +66,9 @@ class StoredComparison:
             **{
                 side.name.lower(): {
                     "path": str(side.path), "cells": side.cells, "done": side.done,
-                    "unpaired": len(self.pairing.left[side.name]), "remarks": list(side.remarks),
+                    "unpaired": len(self.pairing.left[side.name]),
+                    "unpaired_settings": [label for label, _ in self.unpaired[side.name]],
+                    "remarks": list(side.remarks),
                 }
                 for side in self.sides
             },
@@ -106,6 +110,7 @@ def compare_stored(a: Path, b: Path, metrics: Sequence[str] = ()) -> StoredCompa
         {**differing(pairing.pairs), **told},
         pairing,
         labels(pairing.pairs),
+        unpaired(table, pairing),
         found,
         refused,
         machines=table.groupby(SIDE)[MACHINE].nunique().sum() == 2 and MACHINE not in ran,

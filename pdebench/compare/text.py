@@ -9,11 +9,13 @@ from typing import get_args
 from rich.console import Console
 
 from pdebench.compare.judgement import QuantityDifference, Verdict
+from pdebench.compare.quantities import can_be_named
 from pdebench.compare.sides import ComparedSide
 from pdebench.compare.stored import StoredComparison
 from pdebench.errors import printable
 from pdebench.report import formatting
-from pdebench.report.formatting import plural
+from pdebench.report.formatting import listed, plural
+from pdebench.report.frame import REVISION, SOURCE
 from pdebench.stats.paired import FEWEST_PAIRS
 from pdebench.terminal.prose import say
 from pdebench.terminal.text_table import Cell, TextColumn, in_columns
@@ -23,19 +25,29 @@ _STYLES = {"A is better": "cyan", "B is better": "green", "differs": "yellow"}
 _FAR = math.log(3)  # from where on a ratio is told as a factor
 _FARTHEST = 700.0  # a logarithm whose exponential is still a float
 _LONGEST_TITLE = 24
-_MOST_PLACES = 4
+_MOST_PLACES = 6
+_LEAST_PERCENT = 0.01  # a smaller change is told as less than this
+_MOST_UNPAIRED = 6  # settings without a counterpart that are named
+_KEYS = {REVISION: "revision of a family", SOURCE: "code of a family"}  # that no suite sets
 _LONGEST = 11  # characters of a setting that stands in a table; longer ones are listed once, by numbers
 
 
 def print_comparison(console: Console, found: StoredComparison) -> None:
     """Everything, in lines of the console's width."""
+    say(console, _outcome(found), "bold")
+    console.print()
     for side in found.sides:
         say(console, _told(side, len(found.pairing.left[side.name])))
+        if unpaired := found.unpaired[side.name]:
+            say(console, _named_few(unpaired), "dim", lead="   without a counterpart: ")
         for text in side.remarks:
             say(console, text, "dim", lead="   note: ")
     console.print()
     if found.differs:
-        told = [[(printable(text), "") for text in (name, *values)] for name, values in found.differs.items()]
+        told = [
+            [(printable(text), "") for text in (_KEYS.get(name, name), *values)]
+            for name, values in found.differs.items()
+        ]
         columns = [TextColumn("they differ in", least=12), TextColumn("A", least=20), TextColumn("B", least=20)]
         console.print(in_columns(columns, told, console.width), soft_wrap=True)
     else:
@@ -65,6 +77,32 @@ def print_comparison(console: Console, found: StoredComparison) -> None:
     for text in _endings(found):
         console.print()
         say(console, text)
+
+
+def _outcome(found: StoredComparison) -> str:
+    """`Of 12 numbers in 4 settings B is better in 2, A in none; 6 are equal and 4 not distinguishable.`"""
+    own: list[str] = [one.verdict for one in found.found if one.setting]
+    if not own:
+        return "Nothing could be compared."
+    judged = [f"B is {word} in {own.count(f'B is {word}') or 'none'}, A in {own.count(f'A is {word}') or 'none'}"
+              for word in ("better", "higher") if {f"A is {word}", f"B is {word}"} & {*own}]  # fmt: skip
+    rest = {
+        "equal": own.count("equal"),
+        "not distinguishable": own.count("not distinguishable"),
+        "of too few seeds to be judged": own.count("no interval") + own.count("within one process"),
+    }
+    told = [f"{count} {'are' if count > 1 else 'is'} {what}" for what, count in rest.items() if count]
+    if differs := own.count("differs"):
+        told.append(f"{plural(differs, 'count')} differ{'s' * (differs == 1)}")
+    where = f"{plural(len(own), 'number')} in {plural(len(found.settings), 'setting')}"
+    return f"Of {where} {'; '.join(filter(None, [*(judged or ['neither side is better in any']), listed(told)]))}."
+
+
+def _named_few(unpaired: Sequence[tuple[str, int]]) -> str:
+    """`vHeat-DiT (3 cells), DiCo (1 cell) and 2 more settings`."""
+    told = [f"{label} ({plural(cells, 'cell')})" for label, cells in unpaired[:_MOST_UNPAIRED]]
+    more = len(unpaired) - _MOST_UNPAIRED
+    return listed([*told, f"{plural(more, 'more setting')}"] if more > 0 else told)
 
 
 def _told(side: ComparedSide, unpaired: int) -> str:
@@ -116,13 +154,20 @@ def _table(console: Console, head: str, rows: Sequence[tuple[str, QuantityDiffer
         TextColumn(""),
     ]
     shown = len(columns) if judged else -1
-    lines = [_line(name, one)[:shown] for name, one in rows]
+    last = _last_place([one for _, one in rows])
+    lines = [_line(name, one, last)[:shown] for name, one in rows]
     console.print(in_columns(columns[:shown], lines, console.width))
 
 
-def _line(name: str, one: QuantityDifference) -> list[Cell]:
+def _last_place(rows: Sequence[QuantityDifference]) -> float:
+    """The place of the last digit that is shown of the largest A or B: no difference below it can be seen."""
+    largest = max((abs(x) for one in rows for x in (one.a, one.b) if math.isfinite(x)), default=0.0)
+    return 10.0 ** (math.floor(math.log10(largest)) - 3) if largest else 0.0
+
+
+def _line(name: str, one: QuantityDifference, last: float) -> list[Cell]:
     values = (_value(one, value) for value in (one.a, one.b))
-    texts = [printable(name), *values, _change(one), str(one.pairs)]
+    texts = [printable(name), *values, _change(one, last), str(one.pairs)]
     return [*((text, "") for text in texts), (one.verdict, _STYLES.get(one.verdict, ""))]
 
 
@@ -134,25 +179,32 @@ def _value(one: QuantityDifference, value: float) -> str:
     return formatting.size(value) if one.quantity.unit == "bytes" else formatting.number(value)
 
 
-def _change(one: QuantityDifference) -> str:
-    """`+1.2% [−0.3, +2.7]`, `3.2× [2.9×, 3.5×]`, `+0.0031 [−0.0002, +0.0064]`."""
+def _change(one: QuantityDifference, last: float) -> str:
+    """`+1.2% [−0.3, +2.7]`, `3.2× [2.9×, 3.5×]`, `+0.0031 [−0.0002, +0.0064]`; what is smaller than shown `< 0.01%`."""
     ends = [] if one.low is None or one.high is None else [one.low, one.high]
-    if one.by_difference:
-        told, *rest = _signed([one.change, *ends])
-    elif abs(one.change) > _FAR:
+    if not one.by_difference and abs(one.change) > _FAR:
         told, *rest = (formatting.times(math.exp(min(x, _FARTHEST))) for x in (one.change, *ends))
-    else:
-        told, *rest = _signed([100 * math.expm1(min(x, _FARTHEST)) for x in (one.change, *ends)])
-        told += "%"
-    return f"{told} [{rest[0]}, {rest[1]}]" if rest else told
+        return _with_interval(told, rest)
+    values, least, unit = [one.change, *ends], last, ""
+    if not one.by_difference:
+        values, least, unit = [100 * math.expm1(min(x, _FARTHEST)) for x in values], _LEAST_PERCENT, "%"
+    if 0 < max(map(abs, values)) < least:
+        return f"< {least:g}{unit}"
+    told, *rest = _signed(values)
+    return _with_interval(told + unit, rest)
+
+
+def _with_interval(told: str, ends: Sequence[str]) -> str:
+    return f"{told} [{ends[0]}, {ends[1]}]" if ends else told
 
 
 def _signed(values: Sequence[float]) -> list[str]:
-    """Numbers with their signs, in the digits that show two of the largest; from 1 on, one place."""
+    """Numbers with their signs, in the digits that show two of the largest; from 1 on, one place. 0 has no sign."""
     largest = max(map(abs, values))
     places = 1 if largest == 0 or largest >= 1 else 1 - math.floor(math.log10(largest))
     kind = f"{places}f" if places <= _MOST_PLACES else "0e"
-    return [f"{value:+.{kind}}".replace("-", "−") for value in values]
+    texts = [f"{value:+.{kind}}" for value in values]
+    return [(text if float(text) else text[1:]).replace("-", "−") for text in texts]
 
 
 def _endings(found: StoredComparison) -> Iterator[str]:
@@ -160,14 +212,16 @@ def _endings(found: StoredComparison) -> Iterator[str]:
     alike = [title for title, own in _by_title(found.found).items() if all(one.verdict == "equal" for one in own)]
     if alike:
         yield f"Equal: {', '.join(alike)}."
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, dict[str, str]] = {}
     for one in found.refused:
         where = "" if len(one.settings) == len(found.settings) else f" ({plural(len(one.settings), 'setting')})"
         if one.reason != "only one side has it" or where:
-            reasons.setdefault(one.reason, []).append(f"{one.quantity.title}{where}")
+            reasons.setdefault(one.reason, {})[one.quantity.column] = f"{one.quantity.title}{where}"
     for reason, titles in reasons.items():
-        hint = "; name one with --metric to see it all the same" if "machines" in reason or "batch" in reason else ""
-        yield f"Not compared, since {reason}: {', '.join(titles)}{hint}."
+        hint = ""
+        if can_be_named(reason):
+            hint = f"; to see them all the same, add {' '.join(f'--metric {column}' for column in titles)}"
+        yield f"Not compared, since {reason}: {', '.join(titles.values())}{hint}."
     one_sided = [one.quantity.title for one in found.refused
                  if one.reason == "only one side has it" and len(one.settings) == len(found.settings)]  # fmt: skip
     if one_sided:
@@ -175,7 +229,10 @@ def _endings(found: StoredComparison) -> Iterator[str]:
     if found.pairing.ambiguous:
         yield f"{plural(found.pairing.ambiguous, 'cell')} have several counterparts, and are left out."
     verdicts = {one.verdict for one in found.found}
-    told = []
+    told = [
+        "A and B are means over the n seeds, of what is compared by ratio geometric ones; `pdebench report` shows "
+        "medians."
+    ]
     if any(one.p_value is not None for one in found.found):
         several = len(found.settings) > 1
         tests = sum(one.p_value is not None for one in found.found)
@@ -189,8 +246,7 @@ def _endings(found: StoredComparison) -> Iterator[str]:
         told.append("Within one process: the next one may differ by more, so nothing is said; see `pdebench regress`.")
     if not found.machines and any(one.quantity.kind == "cost" for one in found.found):
         told.append("Timings and memory are of different machines.")
-    if told:
-        yield " ".join(told)
+    yield " ".join(told)
 
 
 def _by_title(found: Sequence[QuantityDifference]) -> dict[str, list[QuantityDifference]]:

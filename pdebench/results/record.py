@@ -53,12 +53,14 @@ COLUMNS: dict[str, Column] = {
     ),
     "matched_ratio_low": Column("Float64", "of its 95% interval"),
     "matched_ratio_high": Column("Float64", ""),
-    "params": Column("Int64", "parameters, the frozen position embedding included", gate="exact"),
+    "params": Column("Int64", "parameters, the frozen position embedding included", title="parameters", gate="exact"),
     "params_idle": Column("Int64", "parameters that never act: what irfft2 does not use of GFNet's filters"),
     "tokens": Column("Int64", "tokens of an image"),
     "macs_forward": Column("Int64", "multiply-accumulates of one image's forward pass", title="MACs", gate="exact"),
     "macs_uncounted": Column("string", "operations that the MACs leave out", gate="exact"),
-    "flops_train_step": Column("Int64", "3 x 2 x MACs x batch, no recomputation", gate="exact"),
+    "flops_train_step": Column(
+        "Int64", "3 x 2 x MACs x batch, no recomputation", title="FLOPs of a step", gate="exact"
+    ),
     "flops_train": Column("Float64", "flops_train_step x steps"),
     "mixer_implementation": Column("string", "what ran the token mixer"),
     "warnings": Column("string", "what a reader of these numbers has to know, as the cell said it; null: nothing"),
@@ -76,10 +78,22 @@ COLUMNS: dict[str, Column] = {
     ),
     "data_skipped": Column("Int64", "images of the source that were left out"),
     "images_seen": Column("Int64", "steps x batch"),
-    "train_loss": Column("Float64", "training loss, mean of the last tenth of the steps", gate="learned", signed=True),
-    "val_loss": Column("Float64", "loss on held-out images, trained weights", gate="learned", signed=True),
+    "train_loss": Column(
+        "Float64",
+        "training loss, mean of the last tenth of the steps",
+        title="training loss",
+        gate="learned",
+        signed=True,
+    ),
+    "val_loss": Column(
+        "Float64", "loss on held-out images, trained weights", title="validation loss", gate="learned", signed=True
+    ),
     "val_loss_ema": Column(
-        "Float64", "loss on held-out images, averaged weights", title="val loss", gate="learned", signed=True
+        "Float64",
+        "loss on held-out images, averaged weights",
+        title="validation loss (EMA)",
+        gate="learned",
+        signed=True,
     ),
     "val_loss_transfer": Column(
         "Float64",
@@ -131,7 +145,11 @@ COLUMNS: dict[str, Column] = {
     "mixer_forward_ms_median": Column("Float64", "of the forward pass alone", timed=True),
     "mixer_images_per_s": Column("Float64", "batch / median pass", timed=True),
     "mixer_held_bytes": Column(
-        "Int64", "kept by autograd between forward and backward, weights left out", unit="bytes", gate="exact"
+        "Int64",
+        "kept by autograd between forward and backward, weights left out",
+        unit="bytes",
+        title="held by the mixer",
+        gate="exact",
     ),
     "block_ms_median": Column(
         "Float64",
@@ -146,7 +164,11 @@ COLUMNS: dict[str, Column] = {
     "block_forward_ms_median": Column("Float64", "of the forward pass alone", timed=True),
     "block_images_per_s": Column("Float64", "batch / median pass", timed=True),
     "block_held_bytes": Column(
-        "Int64", "kept by autograd between forward and backward, weights left out", unit="bytes", gate="exact"
+        "Int64",
+        "kept by autograd between forward and backward, weights left out",
+        unit="bytes",
+        title="held by a block",
+        gate="exact",
     ),
     "operators_step": Column(
         "Int64",
@@ -240,9 +262,11 @@ COLUMNS: dict[str, Column] = {
         unit="bytes",
         title="memory of graphs",
     ),
-    "weights_bytes": Column("Int64", "analytic", unit="bytes", gate="exact"),
-    "gradients_bytes": Column("Int64", "analytic", unit="bytes", gate="exact"),
-    "optimizer_bytes": Column("Int64", "analytic: AdamW's two moments", unit="bytes", gate="exact"),
+    "weights_bytes": Column("Int64", "analytic", unit="bytes", title="weights", gate="exact"),
+    "gradients_bytes": Column("Int64", "analytic", unit="bytes", title="gradients", gate="exact"),
+    "optimizer_bytes": Column(
+        "Int64", "analytic: AdamW's two moments", unit="bytes", title="optimiser's state", gate="exact"
+    ),
     "precision_used": Column("string", "fp32 or bf16 (autocast)"),
     "machine_fingerprint": Column("string", "hash of what decides speed; timings compare within one"),
     "device": Column("string", "GPU's name, or cpu"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -95,7 +96,7 @@ def test_a_planted_difference_is_found_with_students_interval_over_seeds(tmp_pat
     assert kid.by_difference
     assert kid.change == pytest.approx(0, abs=1e-9)
     text = "\n".join(lines(found))
-    assert "val_loss ↓" in text
+    assert "validation loss ↓" in text
     assert "−2.0% [−2.1, −1.9]" in text
     assert "They differ in nothing" in text
 
@@ -106,7 +107,7 @@ def test_where_nothing_differs_nothing_is_said_to(tmp_path: Path) -> None:
     assert verdicts(found) == {"val_loss": "not distinguishable", "params": "equal"}
     same = compare_stored(tmp_path / "a", folder(tmp_path / "same", a))
     assert set(verdicts(same).values()) == {"equal"}
-    assert any(line.startswith("Equal: val_loss, params") for line in lines(same))
+    assert any(line.startswith("Equal: validation loss, parameters") for line in lines(same))
 
 
 def test_one_test_of_many_has_to_be_surer(tmp_path: Path) -> None:
@@ -167,6 +168,7 @@ def test_settings_that_both_have_pair_first_and_the_rest_by_what_differs(tmp_pat
     assert found.pairing.left["A"] == []
     text = " ".join(lines(found, 200))
     assert "5 cells, 1 without a counterpart" in text
+    assert "without a counterpart: Mamba-DiT (1 cell)" in text
     assert "No interval: it takes 3 seeds" in text
 
 
@@ -203,7 +205,7 @@ def test_timings_of_no_machine_that_is_known_are_refused_too(tmp_path: Path) -> 
     a = [cell(seed, whole=True, machine_fingerprint=None) for seed in SEEDS]
     found = compared(tmp_path, a, [{**one, "train_step_ms_median": 2 * one["train_step_ms_median"]} for one in a])
     assert refusals(found)["train_step_ms_median"] == "some records do not say on which of the machines they ran"
-    assert "name one with --metric" in " ".join(lines(found, 300))
+    assert "add --metric train_step_ms_median" in " ".join(lines(found, 300))
 
 
 def test_one_process_says_nothing_of_the_next_and_three_do(tmp_path: Path) -> None:
@@ -298,7 +300,7 @@ def test_json_has_it_all(tmp_path: Path) -> None:
     assert loss["b_against_a"] == pytest.approx(math.exp(-0.1))
     assert loss["low"] < loss["b_against_a"] < loss["high"] < 1
     assert (loss["verdict"], loss["higher_is_better"], loss["pairs"]) == ("B is better", False, 5)
-    assert found["a"] == {"path": str(a), "cells": 5, "done": 5, "unpaired": 0, "remarks": []}
+    assert found["a"] == {"path": str(a), "cells": 5, "done": 5, "unpaired": 0, "unpaired_settings": [], "remarks": []}
 
 
 @given(st.lists(st.floats(-0.05, 0.05), min_size=10, max_size=10))
@@ -344,6 +346,36 @@ def test_committed_folders_of_two_versions_are_compared_in_80_columns() -> None:
     told = lines(found)
     assert max(map(len, told)) <= 80
     assert not [line for line in told if "…" in line]
+    assert " ".join(told[:2]).split("; ")[0] == "Of 110 numbers in 11 settings B is better in 2, A in 1"
+    text = " ".join(" ".join(told).split())
+    assert "without a counterpart: vHeat-DiT (3 cells), Wave-DiT (3 cells)" in text
+    assert "A and B are means" in text
+    assert "e−0" not in text, "nobody reads a change of 1e−04%"
+    assert "< 0.01%" in text
+    assert not {"val_loss_ema", "flops_train_step", "model.revision"} & {*text.split()}
+
+
+def test_the_names_that_metric_takes_are_told_where_they_help(tmp_path: Path) -> None:
+    a = [cell(seed, whole=True) for seed in SEEDS]
+    found = compared(tmp_path, a, [{**one, "machine_fingerprint": "another"} for one in a])
+    told = " ".join(lines(found, 300))
+    named = [word for before, word in itertools.pairwise(told.split()) if before == "--metric"]
+    again = compare_stored(tmp_path / "a", tmp_path / "b", [word.rstrip(".") for word in named])
+    assert {"train_step_ms_median", "sample_images_per_s"} <= {*verdicts(again)}
+    with pytest.raises(ResultsError, match="did you mean 'sample_images_per_s'"):
+        compare_stored(tmp_path / "a", tmp_path / "b", ["sampling"])
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(5e-5, "< 0.01%"), (2e-4, "+0.020% [+0.0"), (0.02, "+2.0% ["), (0.0, "0.0%")]
+)
+def test_a_change_that_its_digits_cannot_show_is_told_as_less_than_they_can(
+    tmp_path: Path, share: float, said: str
+) -> None:
+    a = [cell(seed) for seed in (0, 1, 2)]
+    b = [{**one, "val_loss": one["val_loss"] * (1 + share * (1 + 0.01 * place))} for place, one in enumerate(a)]
+    told = " ".join(lines(compared(tmp_path, a, [{**one, "params": 1} for one in b], "val_loss")))
+    assert said in told if share else "Equal: validation loss" in told
 
 
 def test_every_pair_is_of_one_cell_where_both_sides_are_one_suite(tmp_path: Path) -> None:

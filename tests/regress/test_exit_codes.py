@@ -60,7 +60,9 @@ def test_1_where_something_deterministic_changed_and_0_once_it_is_accepted(
 
     shown = gate(monkeypatch, suite, machine())
     assert shown.exit_code == 1
-    assert "params was 1,000 and is 1,100 (+10.0%); if that is meant: --accept params" in " ".join(shown.stdout.split())
+    assert "parameters was 1,000 and is 1,100 (+10.0%); if that is meant: --accept params" in " ".join(
+        shown.stdout.split()
+    )
     assert gate(monkeypatch, suite, machine(), "--accept", "params").exit_code == 0
 
 
