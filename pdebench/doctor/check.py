@@ -12,14 +12,14 @@ class Check:
 
     Attributes:
         name: what was looked at.
-        state: `ok`, `warning`: there, but not as it should be, or `missing`.
+        state: `ok`, `warning`: there, but not as it should be, `missing`, or `broken`: installed, and it fails.
         detail: what was found.
         remedy: what to do about it; empty where there is nothing to do.
         essential: without it no suite runs.
     """
 
     name: str
-    state: Literal["ok", "warning", "missing"]
+    state: Literal["ok", "warning", "missing", "broken"]
     detail: str
     remedy: str = ""
     essential: bool = False

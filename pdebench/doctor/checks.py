@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -22,11 +21,11 @@ from pdebench.data.nouns import plural
 from pdebench.doctor import timing_checks
 from pdebench.doctor.check import Check
 from pdebench.errors import FOREIGN, DataError, MetricError, TrackerError
+from pdebench.installing import COMMANDS, DISTRIBUTION, install, install_extra
 from pdebench.registry import Registry
 from pdebench.system.machine import cpu_name
 from pdebench.system.slots import cpu_variables
 
-DISTRIBUTION = "pdebench-mixers"
 LITTLE_DISK = 5 * 2**30  # bytes: a few checkpoints of the largest models
 FRAMES = 16  # of the clips that data sets are asked for
 LITTLE_MEMORY = 2 * 2**30  # bytes: PyTorch, a small model and its optimiser
@@ -46,7 +45,7 @@ def packages() -> Iterator[Check]:
             "packages",
             "warning",
             "pdebench is not installed, so what it requires is not known",
-            "python -m pip install -e . in its folder",
+            install_extra(),
         )
         return
     lacking = [text for text in wanted if not _installed(text)]
@@ -55,7 +54,7 @@ def packages() -> Iterator[Check]:
             "packages",
             "missing",
             f"{len(wanted) - len(lacking)} of {len(wanted)}; without {', '.join(lacking)}",
-            "python -m pip install " + " ".join(map(shlex.quote, lacking)),
+            install(*lacking),
             essential=True,
         )
     else:
@@ -142,13 +141,17 @@ def allocator() -> Iterator[Check]:
 
 def data() -> Iterator[Check]:
     """The data sets, none of which is decoded."""
-    from pdebench.data.clips.video import INSTALL
     from pdebench.data.registry import SOURCES
     from pdebench.suite.config import DataConfig
 
     for name, source in SOURCES.at_hand().items():
         if name == "clips" and find_spec("av") is None:
-            yield Check("data clips", "missing", "video files need the package av; folders of frames do not", INSTALL)
+            yield Check(
+                "data clips",
+                "missing",
+                "video files need the package av; folders of frames do not",
+                install_extra("video"),
+            )
             continue
         if source.brought:
             yield Check(f"data {name}", "ok", f"your own {source.brought}, wherever data.path says")
@@ -160,7 +163,7 @@ def data() -> Iterator[Check]:
         except DataError as error:
             yield Check(f"data {name}", "missing", *_with_command(str(error)))
         except FOREIGN as error:  # another package's, which may fail in any way
-            yield Check(f"data {name}", "missing", f"its check fails with {type(error).__name__}: {error}")
+            yield Check(f"data {name}", "broken", f"its check fails with {type(error).__name__}: {error}")
     yield from _broken("data", SOURCES)
 
 
@@ -183,12 +186,12 @@ def _broken(title: str, registry: Registry[Any]) -> Iterator[Check]:
     """What other packages add in vain."""
     for name, why in registry.broken().items():
         also = " (added)" if name in registry.built_in else ""
-        yield Check(f"{title} {name}{also}", "missing", why, _MEND)
+        yield Check(f"{title} {name}{also}", "broken", why, _MEND)
 
 
 def _with_command(message: str) -> tuple[str, str]:
     """An error's sentence, and the command or the key to set that it ends with."""
-    for begins in ("python -m pip ", "set data."):
+    for begins in (*COMMANDS, "set data."):
         what, found, rest = message.partition(begins)
         if found:
             return what.rstrip(" :"), found + rest
@@ -238,9 +241,7 @@ def energy() -> Iterator[Check]:
         if counter_of(torch.device("cuda", index)) is not None:
             yield Check(title, "ok", "joules an image are measured")
         elif find_spec("pynvml") is None:
-            yield Check(
-                title, "missing", "joules an image need nvidia-ml-py", "python -m pip install 'pdebench-mixers[energy]'"
-            )
+            yield Check(title, "missing", "joules an image need nvidia-ml-py", install_extra("energy"))
         else:
             yield Check(title, "missing", "no counter that can be read: records have no joules an image")
 
@@ -312,7 +313,7 @@ def trackers() -> Iterator[Check]:
                 f"tracker {tracker}",
                 "missing",
                 f"only `pdebench run --track {tracker}` needs it",
-                f"python -m pip install {tracker}",
+                install(tracker),
             )
 
 
@@ -362,14 +363,18 @@ def print_checks(checks: Iterable[Check]) -> bool:
     from pdebench.terminal.prose import say
 
     console = Console(highlight=False)
-    fatal, lacking = [], 0
+    fatal, broken, lacking = [], [], 0
     for check in checks:
         style = "red" if check.fatal else "green" if check.state == "ok" else "yellow"
         say(console, check.detail, lead=Text.assemble((f"{check.state:<7}  ", style), f"{check.name:<21}  "))
         if check.remedy:  # from further left, so that most commands and addresses fit a line
             say(console, check.remedy, "dim" if check.state == "ok" else "cyan", lead=" " * 9)
         fatal += [check.name] if check.fatal else []
+        broken += [f"{check.name} ({check.detail})"] if check.state == "broken" else []
         lacking += check.state == "missing" and not check.fatal
+    if broken:
+        console.print()
+        say(console, f"Broken, and not to be used: {'; '.join(broken)}.", "yellow")
     if fatal:
         console.print(Text(f"\nNo suite can run before this is mended: {', '.join(fatal)}.", "red"))
     else:

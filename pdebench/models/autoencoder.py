@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from pdebench.data.space import Space
 from pdebench.errors import ModelError
+from pdebench.installing import install_extra
 
-INSTALL = "python -m pip install 'pdebench-mixers[latents]'"
 KINDS = ("AutoencoderKL", "AutoencoderDC", "AutoencoderTiny")
 
 
@@ -79,7 +79,7 @@ def load(where: str, device: torch.device, *, download: bool = False) -> Autoenc
     try:
         import diffusers
     except ImportError:
-        raise ModelError(f"an autoencoder of latents needs the package diffusers: {INSTALL}") from None
+        raise ModelError(f"an autoencoder of latents needs the package diffusers: {install_extra('latents')}") from None
     folder = Path(where).expanduser()
     from_hub: dict[str, Any] = {} if folder.is_dir() else {"local_files_only": not download}
     name = str(folder) if folder.is_dir() else where

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from pdebench.errors import CellWarning, out_of_memory
+from pdebench.installing import install
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Kernel:
     @property
     def remedy(self) -> str:
         """The command that installs it. Packages that compile CUDA need the PyTorch that they will run with."""
-        isolation = "" if self.package == "flash-linear-attention" else " --no-build-isolation"
-        return f"python -m pip install{isolation} '{self.package}>={self.least}'"
+        isolation = "" if self.package == "flash-linear-attention" else "--no-build-isolation"
+        return install(f"{self.package}>={self.least}", options=isolation)
 
 
 KERNELS = {

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pdebench.errors import TrackerError
 from pdebench.files import disk
 from pdebench.files.picture import read_png, read_webp
+from pdebench.installing import install
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ def check(trackers: Iterable[str]) -> None:
             version(tracker)
         except PackageNotFoundError:
             raise TrackerError(
-                f"--track {tracker}: the package {tracker} is not installed; python -m pip install {tracker}, "
+                f"--track {tracker}: the package {tracker} is not installed; {install(tracker)}, "
                 "or leave the option out"
             ) from None
 

@@ -42,7 +42,7 @@ def test_zstd_is_read_where_there_is_a_decoder(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(DataError, match=r"some_1\.0_all\.deb is damaged or was cut short"):
         read_files(written(tmp_path, deb({}, ".zst", b"no zstd at all")), ["etc/c"])
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    with pytest.raises(DataError, match=r"compressed with zstd: python -m pip install zstandard"):
+    with pytest.raises(DataError, match=r"compressed with zstd: .*pip install .*zstandard"):
         read_files(path, ["etc/c"])
 
 

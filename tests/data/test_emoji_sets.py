@@ -11,6 +11,7 @@ import pytest
 from pdebench.data import emoji, emoji_sets, packages, registry
 from pdebench.data.source import Sample
 from pdebench.errors import DataError
+from pdebench.installing import install_extra
 
 EVERY = 12  # of the table's emoji: drawing all takes half a minute
 
@@ -119,7 +120,7 @@ def test_a_missing_package_is_named_with_its_remedy_here(data, monkeypatch, modu
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None if name == module else find(name))
     with pytest.raises(DataError) as error:
         registry.check(data("emoji_sets"))
-    remedy = "python -m pip install 'pdebench-mixers[data]'"
+    remedy = install_extra("data")
     assert str(error.value) == f"data set 'emoji_sets' needs the package {package}: {remedy}"
 
 

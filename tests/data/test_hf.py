@@ -225,5 +225,5 @@ def test_what_cannot_be_is_said_before_anything_is_read(data, more, match):
 def test_the_package_is_named_where_it_is_missing(data, tmp_path, monkeypatch):
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "datasets" else there(name))
-    with pytest.raises(DataError, match=r"needs the package datasets: .*pdebench-mixers\[hf\]"):
+    with pytest.raises(DataError, match=r"needs the package datasets: .*\[hf\]"):
         registry.check(data("hf", SIDE, tmp_path))

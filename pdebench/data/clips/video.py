@@ -18,6 +18,7 @@ from pdebench.data.pixels import Damaged
 from pdebench.data.shards.window import Window
 from pdebench.errors import DataError, out_of_memory, refused_by_system
 from pdebench.files import disk
+from pdebench.installing import install_extra
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -36,7 +37,6 @@ CONTAINERS = {
 }
 """libavformat's demuxers, by how the names of files end, in lower case."""
 
-INSTALL = "python -m pip install 'pdebench-mixers[video]'"
 _SOUGHT = 64  # frames before a window that are decoded for nothing, rather than looked for where a decoder can begin
 _UNEVEN = 2  # ticks of a container's clock that frames of an even rate may be off, which it rounds to
 
@@ -79,7 +79,8 @@ class Looked(NamedTuple):
 def require(source: str, suffixes: Iterable[str]) -> None:
     """Raise DataError, with what installs it, where PyAV is missing; `suffixes` are of the files that need it."""
     if importlib.util.find_spec("av") is None:
-        raise DataError(f"data set '{source}' needs the package av for {', '.join(sorted(suffixes))} files: {INSTALL}")
+        kinds = ", ".join(sorted(suffixes))
+        raise DataError(f"data set '{source}' needs the package av for {kinds} files: {install_extra('video')}")
 
 
 def versions() -> str:

@@ -16,6 +16,7 @@ from typing import IO, BinaryIO
 
 from pdebench.errors import DataError, refused_by_system
 from pdebench.files import disk
+from pdebench.installing import install
 
 _MAGIC, _HEADER = b"!<arch>\n", 60  # ar(5): name 16, time 12, owner 6, group 6, mode 8, size 10, end 2
 _LARGEST = 2**26  # bytes of a file that is read
@@ -91,7 +92,7 @@ def _zstd(package: Path, packed: IO[bytes]) -> IO[bytes]:
     try:
         import zstandard
     except ImportError:
-        raise DataError(f"{package} is compressed with zstd: python -m pip install zstandard") from None
+        raise DataError(f"{package} is compressed with zstd: {install('zstandard')}") from None
 
     class Reader(io.RawIOBase):
         """Its errors are of a type of their own."""

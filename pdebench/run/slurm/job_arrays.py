@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pdebench.errors import SchedulerError, printable
+from pdebench.installing import install_extra
 from pdebench.results.store import refuse_link
 from pdebench.run.limits import CellLimits
 from pdebench.run.slurm import jobs
@@ -45,9 +46,7 @@ def require() -> None:
     try:
         import submitit  # noqa: F401
     except ImportError:
-        raise SchedulerError(
-            "--executor slurm: submitit is not installed; python -m pip install 'pdebench-mixers[slurm]'"
-        ) from None
+        raise SchedulerError(f"--executor slurm: submitit is not installed; {install_extra('slurm')}") from None
 
 
 def require_path(folder: Path) -> None:
