@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import synthetic
+from test_report import page, section
 
 from pdebench.report.frame import make_frame
 from pdebench.report.sections.tables import conventions
@@ -28,3 +32,11 @@ def test_what_was_worked_out_has_no_ratio_and_what_is_as_it_is_no_sentence() -> 
     assert conventions(make_frame(table)).matched == [
         "Models have the parameters that act of DiT at their size, patch and resolution, to 2%."
     ]
+
+
+@pytest.mark.parametrize(("matched_by", "told"), [("macs", True), ("params", False)])
+def test_models_of_equal_macs_have_them_beside_their_parameters(tmp_path: Path, matched_by: str, told: bool) -> None:
+    table = synthetic.results().assign(matched_by=matched_by, matched_to="DiT", macs_forward=5_430_000_000)
+    glance = section(page(table, tmp_path), "findings").partition("Medians over seeds")[0]
+    assert ("GMACs, forward" in glance) == told
+    assert (" 5.43 " in glance) == told

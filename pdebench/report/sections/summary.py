@@ -12,6 +12,7 @@ from pdebench.report.compare import Measure, Ranking, compare, measures, rank, s
 from pdebench.report.comparisons import Comparison, Contender, comparisons
 from pdebench.report.frame import SUBJECT, finished, measured, noun_of, scores_in
 from pdebench.report.sections.opening import only_one_seed, opening
+from pdebench.report.sections.unquiet import disturbances
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class FamilyStanding:
     tried: int
     seeds: int
     params: str
+    macs: str
     values: tuple[str, ...]
     best: tuple[bool, ...]
 
@@ -46,6 +48,7 @@ class Summary:
         cells: how many finished.
         behind: where the subject is, as an interval tells.
         worse: where its number is worse than the best, and no interval tells it from that.
+        by_macs: whether networks were sized to equal MACs, which are then told beside their parameters.
         unlike: where families that are compared trained differently.
     """
 
@@ -56,6 +59,7 @@ class Summary:
     subject_compared: bool = False
     leaders: list[tuple[str, list[Finding]]] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
+    by_macs: bool = False
     standings: list[FamilyStanding] = field(default_factory=list)
     unlike: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -95,6 +99,7 @@ def summarise(
         subject_compared=any(ranking.verdict(SUBJECT) for ranking in compared),
         leaders=leaders,
         measures=known,
+        by_macs="matched_by" in done and bool((done["matched_by"] == "macs").any()),
         standings=[
             _standing([of_measure[place] for of_measure in rankings], comparison, entry)
             for place, comparison in enumerate(fields)
@@ -106,7 +111,7 @@ def summarise(
             for comparison in fields
             if comparison.unlike
         ],
-        notes=_notes(done, fields, lone=lone),
+        notes=[*_notes(done, fields, lone=lone), *_of_the_machine(table)],
     )
 
 
@@ -178,9 +183,14 @@ def _standing(rankings: list[Ranking], comparison: Comparison, entry: Contender)
         entry.tried,
         entry.seeds,
         formatting.amount(entry.median("params")),
+        formatting.number(entry.median("macs_forward") / 1e9, 3),
         tuple(ranking.measure.show(entry.median(ranking.measure.column)) for ranking in rankings),
         tuple(entry.family == ranking.ahead for ranking in rankings),
     )
+
+
+def _of_the_machine(table: pd.DataFrame) -> list[str]:
+    return ["Something disturbed the timings: see Warnings."] if disturbances(table) else []
 
 
 def _notes(done: pd.DataFrame, fields: Sequence[Comparison], *, lone: bool) -> list[str]:

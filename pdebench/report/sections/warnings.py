@@ -1,4 +1,4 @@
-"""What cells warned of, which a reader of their numbers has to know: each sentence once, and of which cells."""
+"""What a reader of the numbers has to know: what cells warned of, each sentence once, and what their timings show."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from pdebench.report import formatting
 from pdebench.report.frame import families_in
 from pdebench.report.sections.tables import cut
+from pdebench.report.sections.unquiet import disturbances
 from pdebench.results.cell_warnings import SEPARATOR
 
 
@@ -25,14 +26,16 @@ MOST = 200  # sentences: more than anybody reads, and cells may each say another
 
 @dataclass(frozen=True)
 class Warnings:
-    """The section; `more`: sentences that are left out."""
+    """The section: what was seen of the machine, what cells said, and how many sentences are left out."""
 
     found: list[Warned]
+    seen: list[Warned]
     more: int = 0
 
 
 def warned(table: pd.DataFrame) -> Warnings | None:
-    """The section of a frame; None where no cell warned of anything."""
+    """The section of a frame; None where no cell warned of anything, and nothing disturbed a timing."""
+    seen = [Warned(one.text, _whose(table, one.rows)) for one in disturbances(table)]
     cells: dict[str, list[int]] = {}
     for place, text in table["warnings"].dropna().items():
         for sentence in str(text).split(SEPARATOR):
@@ -42,7 +45,7 @@ def warned(table: pd.DataFrame) -> Warnings | None:
         for sentence, places in cells.items()
     ]
     found.sort(key=lambda one: one.whose)
-    return Warnings(found[:MOST], max(0, len(found) - MOST)) if found else None
+    return Warnings(found[:MOST], seen, max(0, len(found) - MOST)) if found or seen else None
 
 
 def _whose(table: pd.DataFrame, rows: pd.DataFrame) -> str:
