@@ -262,10 +262,10 @@ COLUMNS: dict[str, Column] = {
         unit="bytes",
         title="memory of graphs",
     ),
-    "weights_bytes": Column("Int64", "analytic", unit="bytes", title="weights", gate="exact"),
-    "gradients_bytes": Column("Int64", "analytic", unit="bytes", title="gradients", gate="exact"),
+    "weights_bytes": Column("Int64", "analytic", unit="bytes", title="memory of weights", gate="exact"),
+    "gradients_bytes": Column("Int64", "analytic", unit="bytes", title="memory of gradients", gate="exact"),
     "optimizer_bytes": Column(
-        "Int64", "analytic: AdamW's two moments", unit="bytes", title="optimiser's state", gate="exact"
+        "Int64", "analytic: AdamW's two moments", unit="bytes", title="memory of the optimiser", gate="exact"
     ),
     "precision_used": Column("string", "fp32 or bf16 (autocast)"),
     "machine_fingerprint": Column("string", "hash of what decides speed; timings compare within one"),
