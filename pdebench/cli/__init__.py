@@ -16,6 +16,7 @@ from pdebench.cli.evaluating import evaluate
 from pdebench.cli.flags import plain_flags
 from pdebench.cli.gate import regress, save_baseline
 from pdebench.cli.importing import import_
+from pdebench.cli.notes import notes
 from pdebench.cli.planning import anchors, doctor, list_, plan, schema, validate
 from pdebench.cli.probing import probe
 from pdebench.cli.reproducing import reproduce
@@ -95,7 +96,8 @@ SAID_BY_SYSTEM = (
 def main() -> Any:
     """Entry point: errors raised on purpose become one sentence and their exit status."""
     try:
-        return app()
+        with notes():
+            return app()
     except PdebenchError as error:
         others = error.others if isinstance(error, SuiteError) else ()
         for one in (error, *others[:MOST_ERRORS]):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +11,7 @@ import typer
 
 from pdebench.cli.options import JsonOption
 from pdebench.data.nouns import called, plural
-from pdebench.errors import CellWarning, DataError
+from pdebench.errors import DataError
 from pdebench.terminal.bar import bar
 
 if TYPE_CHECKING:
@@ -68,8 +65,7 @@ def stats(
     from pdebench.data.statistics import statistics
 
     for config in configs_of(what, resolution, name, keys):
-        with remarks():
-            found = statistics(_sets(config))
+        found = statistics(_sets(config))
         if as_json:
             typer.echo(json.dumps({"data": config.model_dump(mode="json"), **asdict(found)}, indent=1))
         else:
@@ -105,8 +101,7 @@ def show(
     if split not in ("train", "validation"):
         raise DataError(f"--split {split}: take train or validation")
     config = configs_of(what, resolution, name, keys)[0]
-    with remarks():
-        images = registry.load(config, split)  # type: ignore[arg-type]
+    images = registry.load(config, split)  # type: ignore[arg-type]
     if images.images.shape[1] not in (1, 3) or images.images.dtype != np.uint8:
         raise DataError(
             f"data set '{config.name}' has {images.images.shape[1]} channels of {images.images.dtype}, which are no "
@@ -150,7 +145,7 @@ def pack(
     from pdebench.data.packed.images import pack as make
 
     (config,) = configs_of(what, resolution, name, keys)[:1]
-    with remarks(), bar("packing", "parts") as said:
+    with bar("packing", "parts") as said:
         index = make(config, out, workers or len(os.sched_getaffinity(0)), said)
     rows = {split: sum(len(part.splits[split].labels) for part in index.parts if split in part.splits)
             for split in ("train", "validation")}  # fmt: skip
@@ -195,7 +190,7 @@ def encode(
     except RuntimeError:
         raise DataError(f"--device {devices}: take cpu, or cuda:0 and so on") from None
     config = configs_of(what, resolution, name, keys)[0]
-    with remarks(), bar("encoding", "parts") as said:
+    with bar("encoding", "parts") as said:
         index = make(
             config, out, autoencoder, devices=chosen, flip=flip, precision=precision, download=download, said=said
         )
@@ -273,16 +268,6 @@ def _sets(config: DataConfig) -> dict[Split, ImageSet]:
 
 
 # ---- what is said
-
-
-@contextmanager
-def remarks() -> Iterator[None]:
-    """What a source has to say of its set, once each, on standard error."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CellWarning)
-        yield
-    for text in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, CellWarning)):
-        typer.echo(f"note: {text}", err=True)
 
 
 def _print_statistics(config: DataConfig, found: Any) -> None:

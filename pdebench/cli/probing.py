@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from pdebench.cli.data import configs_of, remarks
+from pdebench.cli.data import configs_of
 from pdebench.cli.options import JsonOption
 from pdebench.data.nouns import plural
 from pdebench.errors import DataError, ModelError, ResultsError
@@ -83,7 +83,7 @@ def probe(
         data=None if data is None else configs_of(data, resolution, name, keys)[0], batch_size=batch_size,
     )  # fmt: skip
     of_results = what.is_dir()
-    with remarks(), bar("probing", "features") as said:
+    with bar("probing", "features") as said:
         if of_results:
             found = list(probe_results(what, asked, said))
         else:

@@ -35,7 +35,7 @@ def not_as_they_were(images: str, entry: CachedSplit, resolution: int) -> Iterat
     if entry.enlarged:
         yield (
             f"{entry.enlarged} of {entry.decoded} {images} are smaller than {resolution} px and were enlarged: "
-            "remove them or lower data.resolution"
+            "remove them or take a lower resolution"
         )
     if entry.paged:
         yield f"{entry.paged} of {entry.decoded} {images} have several pages, of which the first is used"
