@@ -147,5 +147,23 @@ def _print(found: list[Scores]) -> None:
         for column in shown:
             mean, low, high = interval([float(one.columns[column]) for one in found])
             typer.echo(f"{titles[column]}: {mean:.4g}, 95% interval {low:.4g} to {high:.4g} over {len(found)} seeds")
-    about = found[0].columns
-    typer.echo(f"{plural(int(about['metric_samples']), 'sample')} against {about['metric_reference']}")
+    for line in dict.fromkeys(map(_compared, found)):  # cells of a suite may have several references
+        typer.echo(line)
+    for line in dict.fromkeys(map(_of_few, found)):
+        typer.echo(line) if line else None
+
+
+def _of_few(one: Scores) -> str:
+    """What is to be known of scores of few samples; empty where they are enough."""
+    from pdebench.metrics.quality import small_sample
+    from pdebench.metrics.registry import METRICS
+
+    computed = [name for name, metric in METRICS.items() if metric.columns[0] in one.columns]
+    return small_sample(computed, one.columns)
+
+
+def _compared(one: Scores) -> str:
+    """`60 samples, 64 x 64 px, against folder/train/64px (174 images), 64 x 64 px`."""
+    count, reference = int(one.columns["metric_samples"]), one.columns["metric_reference"]
+    other = one.reference_size or "of a size that it does not say"
+    return f"{plural(count, 'sample')}, {one.size}, against {reference}, {other}"

@@ -110,6 +110,8 @@ def evaluate(samples: Npz, reference: Reference) -> Recomputed:
     notes += [str(warning.message) for warning in caught if issubclass(warning.category, CellWarning)]
     if given := record.get("metric_reference_statistics"):
         notes.append(f"statistics of the reference: {given}")
+    if few := quality.small_sample(names, record):
+        notes.append(few)
     published = PUBLISHED.get((samples.path.name, reference.name), {})
     scores = [score.column for name in names for score in METRICS[name].scores]
     lines = [Line(score, float(record[score]), published.get(score)) for score in scores]

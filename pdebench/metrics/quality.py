@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pdebench.data.nouns import plural
@@ -152,10 +152,40 @@ def check_reference(names: Iterable[str], reference: Reference) -> None:
             )
 
 
+def check_size(names: Iterable[str], size: Sequence[int], reference: Reference) -> None:
+    """See that samples are as large as the images that they are compared with.
+
+    A network resizes both to its own input, so that a distance of unlike sizes would be one of their sharpness. Of
+    statistics that come without images nobody can say what size those had.
+
+    Args:
+        names: of metrics; those that compare with nothing do not mind.
+        size: of the samples: height and width, in pixels, whatever stands before them.
+        reference: what they are compared with.
+
+    Raises:
+        MetricError: they are not.
+    """
+    if reference.images is None or not any(metric.compares for metric in _chosen(names)):
+        return
+    own, other = tuple(size[-2:]), tuple(reference.images.shape[-2:])
+    if own != other:
+        again = f" (--resolution {own[0]}, of a folder or a data set)" if own[0] == own[1] else ""
+        raise MetricError(
+            f"samples are {pixels(own)} and those of the reference {reference.name} {pixels(other)}: scores of unlike "
+            f"sizes say nothing; take a reference of the samples' size{again}, or samples of the reference's"
+        )
+
+
+def pixels(size: Sequence[int]) -> str:
+    """`64 x 48 px`: width and height, of a shape that ends with height and width."""
+    return f"{size[-1]} x {size[-2]} px"
+
+
 def evaluate(
     names: Iterable[str], generated: Rows | torch.Tensor, reference: Reference, *, device: torch.device
 ) -> dict[str, float | int | str | bool]:
-    """Compute metrics of `generated` (N, C, H, W) against a reference, whose images are (M, C, H', W').
+    """Compute metrics of `generated` (N, C, H, W) against a reference, whose images are (M, C, H, W).
 
     Of clips (N, C, T, H, W) metrics are of their frames or of whole clips; counts are of clips.
 
@@ -170,8 +200,8 @@ def evaluate(
     `metric_reference_copies` count images that are the same as others, where that matters and there are some.
     `metric_reference_statistics` says which statistics came with the reference, where some did.
 
-    Raises TypeError for images that are not uint8, MetricError for too few images, a reference that lacks something,
-    missing weights, or a metric that fails.
+    Raises TypeError for images that are not uint8, MetricError for too few images, a reference that lacks something
+    or has another size, missing weights, or a metric that fails.
     """
     chosen = _chosen(names)
     if not chosen:
@@ -189,6 +219,7 @@ def evaluate(
                 f"{len(generated)} samples"
             )
     check_reference([metric.name for metric in chosen], reference)
+    check_size([metric.name for metric in chosen], generated.shape, reference)
     record: dict[str, float | int | str | bool] = {}
     digests: dict[str, str] = {}
     for kind, of in dict.fromkeys((metric.extractor, metric.of) for metric in chosen):
@@ -234,6 +265,21 @@ def evaluate(
             ),
         }
     return record
+
+
+def small_sample(names: Iterable[str], record: Mapping[str, object]) -> str:
+    """What a reader of Fréchet distances of few images has to know; empty where there are enough, or no such distance.
+
+    `record` is what `evaluate` gave of these metrics.
+    """
+    kinds = {metric.extractor for metric in _chosen(names) if any(one.kind == "frechet" for one in metric.scores)}
+    if not record.get("metric_small_sample") or not kinds:
+        return ""
+    most = max(DIMENSIONS[kind][POOLED] for kind in kinds if kind is not None)
+    return (
+        f"few images: a Fréchet distance of no more than the network has features ({most:,}) is biased upwards, the "
+        "more the fewer; compare it at equal counts alone"
+    )
 
 
 def _frames(generated: Rows | torch.Tensor, reference: Reference) -> tuple[Rows | torch.Tensor, Reference]:

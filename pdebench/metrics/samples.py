@@ -32,7 +32,7 @@ class Samples:
 
     @property
     def reference(self) -> Images:
-        """Images (M, C, H', W') of the reference, read some at a time.
+        """Images (M, C, H, W) of the reference, read some at a time.
 
         Raises:
             MetricError: it has none.

@@ -39,10 +39,19 @@ HISTORY = "evaluations.json"
 
 @dataclass(frozen=True)
 class Scores:
-    """What was found of one set of samples: scores, and what has to be known of them."""
+    """What was found of one set of samples: scores, and what has to be known of them.
+
+    Attributes:
+        what: was scored.
+        columns: of a record.
+        size: of the samples, such as `64 x 64 px`.
+        reference_size: of the images that they are compared with; None: of statistics alone, which do not say it.
+    """
 
     what: str
     columns: Mapping[str, Any]
+    size: str
+    reference_size: str | None
 
 
 def reference_of(data: DataConfig) -> Reference:
@@ -64,7 +73,7 @@ def evaluate_samples(what: Path, reference: Reference, names: Sequence[str]) -> 
 
     Raises:
         DataError: it is neither.
-        MetricError: a metric cannot be computed of it.
+        MetricError: a metric cannot be computed of it, or the reference is of another size.
     """
     clips = any(METRICS.find(name).of != "images" for name in names)
     samples: Rows
@@ -73,8 +82,14 @@ def evaluate_samples(what: Path, reference: Reference, names: Sequence[str]) -> 
     else:
         samples = PictureFolder(what) if what.is_dir() else Npz(what).images()
     quality.check_reference(names, reference)
+    quality.check_size(names, samples.shape, reference)
     quality.check(names, len(samples))
-    return Scores(str(what), quality.evaluate(names, samples, reference, device=_device()))
+    return _scored(str(what), samples, reference, quality.evaluate(names, samples, reference, device=_device()))
+
+
+def _scored(what: str, samples: Rows, reference: Reference, columns: Mapping[str, Any]) -> Scores:
+    other = None if reference.images is None else quality.pixels(reference.images.shape)
+    return Scores(what, columns, quality.pixels(samples.shape), other)
 
 
 def evaluate_checkpoint(
@@ -92,11 +107,14 @@ def evaluate_checkpoint(
 
     Raises:
         ModelError, ResultsError: as `sample_checkpoint`.
-        MetricError: a metric cannot be computed.
+        MetricError: a metric cannot be computed, or the reference is of another size than what it draws.
     """
     quality.check_reference(names, reference)
     quality.check(names, count)
-    sides = read_checkpoint(checkpoint).model.sides
+    found = read_checkpoint(checkpoint)
+    sides = found.model.sides
+    if found.space is None:  # latents are decoded first
+        quality.check_size(names, sides, reference)
     clips = len(sides) == 3
     quality.check_kind(names, sides[0] if clips else None, f"the model of {checkpoint}")
     for seed in seeds:
@@ -141,10 +159,15 @@ def evaluate_results(
         if not isinstance(cell.evaluate, SamplesEvaluation):
             raise MetricError(f"cell {cell.id} is of the task {cell.task}, which draws no samples")
     asked = [(cell, *_asked(cell, results, names, count)) for cell in cells]
+    own: dict[DataConfig, Reference] = {}
     for cell, wanted, samples in asked:  # all that can be known to fail, before anything is drawn
         quality.check_images(wanted, registry.SOURCES.find(cell.data.name), cell.data)
         if reference is not None:
             quality.check_reference(wanted, reference)
+            if cell.data not in own:
+                own[cell.data] = reference_of(cell.data)
+            if (images := own[cell.data].images) is not None:  # what is drawn is as large, latents decoded
+                quality.check_size(wanted, images.shape, reference)
         quality.check(wanted, samples)
     for done, (cell, wanted, samples) in enumerate(asked):
         said(done, len(asked))
@@ -194,10 +217,11 @@ def _evaluate_cell(
     )  # fmt: skip
     if applied.made is None:
         raise MetricError(f"samples of cell {cell.id} came out NaN or infinite: none is measured")
-    columns = quality.evaluate(names, applied.made, reference or reference_of(cell.data), device=device)
+    compared = reference or reference_of(cell.data)
+    columns = quality.evaluate(names, applied.made, compared, device=device)
     _put(folder, record, columns)
     shutil.rmtree(folder / MADE)
-    return Scores(cell.id, columns)
+    return _scored(cell.id, applied.made, compared, columns)
 
 
 def _put(folder: Path, record: Mapping[str, Any], columns: Mapping[str, Any]) -> None:

@@ -14,7 +14,9 @@ from runs import pdebench_run, write_images, write_suite
 from test_sampling import checkpoint_of
 
 from pdebench.errors import DataError, MetricError
-from pdebench.metrics.reference import read_reference
+from pdebench.metrics import quality
+from pdebench.metrics.gaussian import Gaussian
+from pdebench.metrics.reference import Reference, read_reference
 from pdebench.results.store import Results
 from pdebench.run.evaluating import evaluate_samples, interval
 from pdebench.run.sampling import sample_checkpoint
@@ -73,6 +75,11 @@ def test_scores_that_are_added_are_those_of_a_run_that_asked_for_them(suite: Pat
     assert by_turns.stat().st_size == as_often.stat().st_size
     assert by_turns.read_bytes() != as_often.read_bytes()
 
+    np.savez(tmp_path / "large.npz", arr_0=np.zeros((6, 32, 32, 3), np.uint8))
+    refused = pdebench_run("evaluate", later, "--reference", tmp_path / "large.npz")
+    assert refused.returncode == 2
+    assert "samples are 16 x 16 px" in refused.stderr
+
     evaluated(later, "--metrics", FD, "--samples", 9)  # what was there is computed again, of the same samples
     again = record(later)
     assert again["metric_samples"] == 9
@@ -100,7 +107,9 @@ def test_seeds_have_an_interval(suite: Path, tmp_path: Path) -> None:
     shown = pdebench_run("evaluate", checkpoint, *against, "--samples", 5, "--set", "nfe=2", "--seeds", 3)
     assert shown.returncode == 0, shown.stderr
     assert "over 3 seeds" in shown.stdout
-    assert "5 samples against folder/train/16px" in shown.stdout
+    assert shown.stdout.count("few images: ") == 1
+    assert "(1,280) is biased upwards" in shown.stdout
+    assert "5 samples, 16 x 16 px, against folder/train/16px (" in shown.stdout
     assert interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 2 - 2.4841, 2 + 2.4841), abs=1e-3)
 
 
@@ -143,6 +152,55 @@ def test_what_cannot_be_scored_is_one_sentence(
     assert refused.returncode == 2, refused.stdout
     assert said in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("samples", ["pictures", "samples.npz", "a.safetensors"])
+@pytest.mark.parametrize("reference", ["images", "good.npz"])
+def test_samples_are_not_compared_with_images_of_another_size(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: str, reference: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("good.npz", arr_0=np.zeros((6, 32, 32, 3), np.uint8))
+    Path("images").symlink_to(suite.parent / "images")
+    if samples == "a.safetensors":
+        checkpoint_of(tmp_path / "cell").rename(samples)
+    else:
+        sample_checkpoint(checkpoint_of(tmp_path / "cell"), Path(samples), count=6, nfe=2)
+    refused = pdebench_run("evaluate", samples, "--reference", reference, "--resolution", 32, "--metrics", FD)
+    assert refused.returncode == 2, refused.stdout
+    assert "samples are 16 x 16 px" in refused.stderr
+    assert "32 x 32 px" in refused.stderr
+    assert "--resolution 16" in refused.stderr
+    assert refused.stdout == ""
+    if reference == "images":  # what is read has a remark, and no line of code stands before it
+        note, _ = refused.stderr.splitlines()
+        assert note.startswith("note: 40 of 40 images in ")
+        assert note.endswith("are smaller than 32 px and were enlarged: remove them or take a lower resolution")
+    assert not list(tmp_path.glob("samples_*"))  # nothing was drawn for nothing
+
+
+def test_few_images_are_said_of_frechet_distances_alone() -> None:
+    few, many = {"metric_small_sample": True}, {"metric_small_sample": False}
+    assert "(2,048)" in quality.small_sample(["fid", KID], few)
+    assert quality.small_sample([KID], few) == quality.small_sample(["fid"], many) == ""
+
+
+def test_both_sizes_are_said(suite: Path, tmp_path: Path) -> None:
+    samples = tmp_path / "samples.npz"
+    np.savez(samples, arr_0=np.zeros((6, 16, 16, 3), np.uint8))
+    (found,) = evaluated(samples, "--reference", suite.parent / "images", "--resolution", 16, "--metrics", KID)
+    assert (found["size"], found["reference_size"]) == ("16 x 16 px", "16 x 16 px")
+
+
+def test_statistics_alone_do_not_say_their_size_and_an_inception_score_compares_with_nothing() -> None:
+    statistics = Reference(
+        "edm.npz", None, "", {("inception_v3_2015", "pooled"): Gaussian(np.zeros(2048), np.eye(2048))}
+    )
+    quality.check_size(["fid"], (16, 16), statistics)
+    images = Reference("good.npz", np.zeros((6, 3, 32, 32), np.uint8))
+    quality.check_size(["is"], (16, 16), images)
+    with pytest.raises(MetricError, match=r"32 x 32 px: .* take a reference of the samples' size, or"):
+        quality.check_size(["is", "fid"], (16, 24), images)
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
