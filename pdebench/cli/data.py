@@ -227,6 +227,7 @@ def configs_of(what: str, resolution: int | None, name: str | None, keys: list[s
             raise DataError(f"{what}: say the side of the images with --resolution")
         return [_config({"name": what, "resolution": resolution} | given)]
     if name is None and not folder.is_dir():
+        _refuse_missing(what)
         return _of_suite(what, resolution, given)
     packed = (folder / INDEX).is_file()
     about: dict[str, Any] = {"path": folder.absolute(), "resolution": resolution}
@@ -238,6 +239,31 @@ def configs_of(what: str, resolution: int | None, name: str | None, keys: list[s
     if about["resolution"] is None:
         raise DataError(f"{what}: say the side of the images with --resolution")
     return [_config(about | given)]
+
+
+def _refuse_missing(what: str) -> None:
+    """Refuse what is neither there nor a suite's name, and say all that it may have been meant to be.
+
+    Raises:
+        DataError: it is.
+    """
+    from pdebench.data.registry import SOURCES
+    from pdebench.errors import nearest
+    from pdebench.files.disk import expanded
+    from pdebench.suite.load import suite_names
+
+    typed = what.rstrip("/")
+    path, suites = expanded(typed), suite_names()
+    if path.exists() or what in suites:
+        return
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    here = nearest(path.name, [one.name for one in beside if one.is_dir() or one.suffix in (".yaml", ".yml")])
+    near = typed.removesuffix(path.name) + here if here else None  # the way to it as it was typed
+    near = near or nearest(what, {*suites, *SOURCES.at_hand()})
+    raise DataError(
+        f"{what}: there is no such folder of images, packed set, suite or suite's file, and no data set of "
+        "that name; " + (f"did you mean '{near}'?" if near else "see `pdebench data list` and `pdebench list suites`")
+    )
 
 
 def _of_suite(what: str, resolution: int | None, given: dict[str, Any]) -> list[DataConfig]:
@@ -252,12 +278,13 @@ def _config(values: dict[str, Any]) -> DataConfig:
     from pydantic import ValidationError
 
     from pdebench.suite.config import DataConfig
+    from pdebench.suite.validation import problem_of
 
     try:
         return DataConfig(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"data.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        first = problem_of(error, DataConfig, values, "data")
+        raise DataError(f"{'.'.join(map(str, first.where))}: {first.message}") from None
 
 
 def _sets(config: DataConfig) -> dict[Split, ImageSet]:

@@ -68,13 +68,13 @@ def evaluate(
     from pdebench.run import evaluating
 
     names = [one.strip() for one in metrics.split(",") if one.strip()]
-    compared = None if reference is None else _reference(reference, resolution, frames, name)
     if not what.exists():
         raise DataError(f"there is no {what}: name a results folder, a checkpoint, a folder of pictures or a .npz")
     of_results = (what / "cells").is_dir()
-    if not of_results and (compared is None or not names):
-        lacks = "--reference" if compared is None else "--metrics"
-        raise MetricError(f"{what} needs {lacks}: see `pdebench evaluate --help`")
+    lacks = ["--reference"] * (reference is None) + ["--metrics"] * (not names)
+    if lacks and not of_results:
+        raise MetricError(f"{what} needs {' and '.join(lacks)}: see `pdebench evaluate --help`")
+    compared = None if reference is None else _reference(reference, resolution, frames, name)
     if keys and what.suffix != CHECKPOINT:
         raise ModelError("--set is for a checkpoint: a cell is sampled as its suite says, and files are there")
     if seeds > 1 and what.suffix != CHECKPOINT:

@@ -187,6 +187,11 @@ def load_suite(
     return _finish(check(_overridden(source, overrides)), written, results, with_parts=with_parts)
 
 
+def suite_names() -> dict[str, Path]:
+    """The suites that have a name here: those of `./suites`, and those shipped with the package; and their files."""
+    return {**{path.stem: path for path in Path("suites").glob("*.yaml")}, **shipped_suites()}
+
+
 def _find(name: str) -> Path:
     path = Path(name)
     if "/" in name or "\\" in name or path.suffix in (".yaml", ".yml"):
@@ -200,7 +205,7 @@ def _find(name: str) -> Path:
     local = Path("suites") / f"{name}.yaml"
     if name and local.is_file():
         return local
-    known = {**{path.stem: path for path in Path("suites").glob("*.yaml")}, **shipped_suites()}
+    known = suite_names()
     if name in known:
         return known[name]
     hint = "`pdebench list suites` lists them" if nearest(name, known) is None else did_you_mean(name, known)

@@ -375,6 +375,11 @@ def _errors(model: type[BaseModel], raw: Raw) -> list[Any]:
     return []
 
 
+def problem_of(error: ValidationError, model: type[BaseModel], raw: Raw, section: str) -> Problem:
+    """The first thing that is wrong with values of a section, in the words in which a suite is told it."""
+    return _translated(error.errors(include_url=False)[0], model, raw, (section,))
+
+
 def _translated(error: Any, model: type[BaseModel], raw: Raw, above: Where) -> Problem:
     kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
     if len(loc) > 1 and (inner := INNER.get((*above, loc[0]))) is not None:

@@ -35,7 +35,21 @@ TABLE = "params;images;loss\n" + "".join(f"{n}00000;{n}00000;0,{n}\n" for n in r
         ("regress quickstart", "pass either --against REV or --baseline FILE"),
         ("anchors --family Foo", "no published result of family 'Foo' is kept; known: DiCo, DiG"),
         ("list models --shell foo", "--shell: there is no shell 'foo'; known: dit, lightning, uvit"),
-        ("data stats nosuch", "there is no suite of the name 'nosuch'; `pdebench list suites` lists them"),
+        (
+            "data stats nosuch",
+            "nosuch: there is no such folder of images, packed set, suite or suite's file, and no data set of that "
+            "name; see `pdebench data list` and `pdebench list suites`",
+        ),
+        ("data stats brids --resolution 32", "and no data set of that name; did you mean 'birds'?"),
+        ("data stats ./brids --resolution 32", "./brids: there is no such folder of images, packed set, suite or "),
+        ("data stats ./brids --resolution 32", "did you mean './birds'?"),
+        ("data pack quikstart --out packed", "did you mean 'quickstart'?"),
+        ("data show digit --resolution 32", "did you mean 'digits'?"),
+        ("evaluate birds --reference brids --resolution 32 --metrics fid", "brids: there is no such folder of images"),
+        (
+            "data stats birds --resolution 32 --set frames=big",
+            "data.frames: must be a whole number above 0 or null, not 'big'",
+        ),
         ("data stats digits", "digits: say the side of the images with --resolution"),
         ("data stats digits --resolution 9", "data set 'digits' has no images of 9 px"),
         ("doctor --evaluation a b", "a is not there; give the path of a .npz file"),
@@ -47,6 +61,7 @@ def test_one_sentence_and_no_traceback(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pdebench", *typed.split()])
     Path("runs.csv").write_text(TABLE)
+    Path("birds").mkdir()
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
@@ -54,3 +69,25 @@ def test_one_sentence_and_no_traceback(
     assert printed.startswith("error: ")
     assert said in printed
     assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("data stats birds --resolution big", "'--resolution': must be a whole number of at least 1, not 'big'"),
+        ("data stats birds --resolution=0", "'--resolution': must be a whole number of at least 1, not '0'"),
+        ("sample a.safetensors --guidance much", "'--guidance': must be a number of at least 0, not 'much'"),
+        ("sample a.safetensors --seed 1.5", "'--seed': must be a whole number, not '1.5'"),
+        ("fit runs.csv --predict 1e18 --predict more", "'--predict': must be a number of at least 1"),
+        ("sample a.safetensors --guidance-interval 0.1 high", "'--guidance-interval': must be a number"),
+    ],
+)
+def test_a_number_that_is_none_is_told_as_a_suites_is(
+    typed: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["pdebench", *typed.split()])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err

@@ -124,8 +124,11 @@ def test_statistics_alone_serve_as_a_reference_and_say_what_they_lack(tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nothing.npz", "--reference", "r.npz", "--metrics", "fid"), "r.npz"),
-        (("pictures", "--metrics", KID), "needs --reference"),
+        (("nothing.npz", "--reference", "r.npz", "--metrics", "fid"), "there is no nothing.npz"),
+        (("pictures", "--reference", "r.npz", "--metrics", "fid"), "r.npz is not there"),
+        (("pictures",), "needs --reference and --metrics: see"),
+        (("pictures", "--metrics", KID), "needs --reference: see"),
+        (("pictures", "--reference", "good.npz", "--metrics", f"{KID},", "fidd"), "did you mean"),
         (("pictures", "--reference", "good.npz"), "needs --metrics"),
         (("pictures", "--reference", "good.npz", "--metrics", KID), "2.png is 8 x 8 px, others are 16 x 16"),
         (("pictures", "--reference", "good.npz", "--metrics", "fidd"), "did you mean"),
