@@ -34,7 +34,12 @@ def compare(
     `pdebench report A B` is another thing: it puts both into one table, compares the families in it, and counts a cell
     that both have once.
 
-    Example: `pdebench compare runs/before runs/after`, or `pdebench compare A B --metric val_loss --json`
+    Example:
+
+    ```sh
+    pdebench compare runs/before runs/after
+    pdebench compare A B --metric val_loss --json
+    ```
     """
     from rich.console import Console
 

@@ -176,7 +176,11 @@ def encode(
     Scale and shift are those of its configuration. Interrupted, the same command goes on where it was. Train on it with
     `data: {name: packed, path: FOLDER, resolution: SIDE OF A LATENT}`; samples are decoded.
 
-    Example: `pdebench data encode imagenet256 --autoencoder stabilityai/sd-vae-ft-ema --out latents256`
+    Example:
+
+    ```sh
+    pdebench data encode imagenet256 --autoencoder sd-vae-ft-ema --out latents
+    ```
     """
     import torch
 

@@ -62,8 +62,13 @@ def evaluate(
     interrupted evaluation goes on with the same command. Weights of extractors are fetched or named as `pdebench list
     metrics` says.
 
-    Example: `pdebench evaluate samples.npz --reference VIRTUAL_imagenet256_labeled.npz --metrics fid,sfid,is_adm`, or
-    `pdebench evaluate runs/imagenet256_latent --samples 50000 --metrics fid`
+    Example:
+
+    ```sh
+    pdebench evaluate generated --reference birds --resolution 64 --metrics fid
+    pdebench evaluate samples.npz --reference batch.npz --metrics fid,sfid
+    pdebench evaluate runs/imagenet256_latent --samples 50000 --metrics fid
+    ```
     """
     from pdebench.run import evaluating
 

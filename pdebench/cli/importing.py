@@ -41,7 +41,11 @@ def import_(
     is run. Which files of which repositories are read, and how nearly they agree with the authors' code, stands in
     `docs/published_checkpoints.md`.
 
-    Example: `pdebench import DiT-XL-2-256x256.pt --family DiT --autoencoder stabilityai/sd-vae-ft-ema --out dit_xl`
+    Example:
+
+    ```sh
+    pdebench import DiT-XL-2.pt --family DiT --autoencoder sd-vae --out dit_xl
+    ```
     """
     from rich.console import Console
     from rich.table import Table

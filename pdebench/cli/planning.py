@@ -107,8 +107,9 @@ def plan(
 def schema() -> None:
     """Print the JSON Schema of a suite, with which an editor completes and checks.
 
-    Example: `pdebench schema > suite.schema.json`, then begin a suite with
-    `# yaml-language-server: $schema=suite.schema.json`
+    A suite then begins with `# yaml-language-server: $schema=suite.schema.json`.
+
+    Example: `pdebench schema > suite.schema.json`
     """
     from pdebench.suite.load import json_schema
 

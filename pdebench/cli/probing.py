@@ -63,7 +63,12 @@ def probe(
     initial weights. What is found is kept in `probe.json` beside the checkpoint, for the report and for the next call,
     and an interrupted call goes on.
 
-    Example: `pdebench probe runs/quickstart`, or with `--layers 1,2 --times 0.7,0.9`
+    Example:
+
+    ```sh
+    pdebench probe runs/quickstart
+    pdebench probe runs/quickstart --layers 1,2 --times 0.7,0.9
+    ```
     """
     if not what.exists():
         raise ModelError(f"there is no {what}: name a checkpoint, or a folder of results")

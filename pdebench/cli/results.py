@@ -34,7 +34,12 @@ def report(
     Of a folder whose cells were not kept, such as a committed one, its table is shown. To hold two folders
     against each other, cell by cell, there is `pdebench compare`.
 
-    Example: `pdebench report runs/quickstart`, or `pdebench report runs/a runs/b --out runs/both`
+    Example:
+
+    ```sh
+    pdebench report runs/quickstart
+    pdebench report runs/a runs/b --out runs/both
+    ```
     """
     from pdebench.report.build import build_report
     from pdebench.report.drawings import formats
@@ -117,8 +122,13 @@ def fit(
     Of several groups each is compared with one, the reference: exponents, and how many times its FLOPs a group needs
     for one loss. `--predict` writes what a budget that has not run will bring; `--check` says later whether it did.
 
-    Example: `pdebench fit runs.csv --n params --d images --loss val_loss --family family`, or
-    `pdebench fit runs/scaling --predict 3e16`, then `--check runs/scaling/sealed_prediction.json`
+    Example:
+
+    ```sh
+    pdebench fit runs.csv --n params --d images --loss val_loss --group family
+    pdebench fit runs/scaling --predict 3e16
+    pdebench fit runs/scaling --check runs/scaling/sealed_prediction.json
+    ```
     """
     from rich.console import Console
 
@@ -201,8 +211,13 @@ def sample(
     The options of sampling are those of a suite's `evaluate:`, by the same names. Images go to disk as they are drawn:
     the same command goes on after an interruption, and ends with the same images.
 
-    Example: `pdebench sample runs/quickstart/cells/*/checkpoint.safetensors --label 3 --guidance 2`, or with
-    `--sampler dopri5 --tolerance 1e-4`, or with `--count 50000 --out samples.npz`
+    Example:
+
+    ```sh
+    pdebench sample runs/quickstart/cells/*/checkpoint.safetensors --label 3
+    pdebench sample runs/a/cells/*/checkpoint.safetensors --sampler dopri5
+    pdebench sample runs/a/cells/*/checkpoint.safetensors --out samples.npz
+    ```
     """
     from pdebench.run.sampling import names_apart, sample_checkpoint
 

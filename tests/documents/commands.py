@@ -77,7 +77,7 @@ def unknown_options(words: list[str]) -> list[str]:
 
 
 def examples() -> list[str]:
-    """Each example of the help of each verb; one that begins with an option goes on as the one before begins."""
+    """Each example of the help of each verb: one in its line, or several in a block."""
     found = []
 
     def visit(name: str, command: Any) -> None:
@@ -85,16 +85,14 @@ def examples() -> list[str]:
             for word, below in command.commands.items():
                 visit(f"{name} {word}".strip(), below)
             return
-        _, said, told = inspect.cleandoc(command.help).partition("Example: ")
+        _, said, told = inspect.cleandoc(command.help).partition("Example:")
         assert said, f"the help of {name} has no example"
-        begun = ""
-        for code in re.findall(r"`([^`]+)`", " ".join(told.split())):
-            if code.startswith("--"):
-                found.append(f"{begun} {code}")
-            elif code.startswith("pdebench"):
-                begun = code.partition(" --")[0]
-                assert code.startswith(f"pdebench {name}"), f"the help of {name} has an example of another verb"
-                found.append(code)
+        block = re.search(r"^```sh\n(.*?)^```", told, re.DOTALL | re.MULTILINE)
+        own = [*split(block[1])] if block else re.findall(r"`(pdebench [^`]+)`", " ".join(told.split()))
+        assert len(own) == 1 or block, f"the help of {name} has several examples, and no block of a line each"
+        for one in own:
+            assert one.startswith(f"pdebench {name}"), f"the help of {name} has an example of another verb"
+        found.extend(own)
 
     visit("", _root())
     return found

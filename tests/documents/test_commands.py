@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import examples, play, split, unknown_options, words_of
+from commands import examples, play, split, unknown_options, verb_of, words_of
 from pages import PAGES, ROOT, Block, blocks, inline_code, named
+from typer.testing import CliRunner
+
+from pdebench.cli import app
 
 SHELL = [block for page in PAGES for block in blocks(page) if block.language in ("sh", "bash", "shell", "console")]
 RUN = sorted({block.page for block in SHELL if not block.reason})
@@ -20,9 +23,9 @@ NOT_RUN = {
     "regress nightly": "takes a quarter of an hour",
     "baseline save nightly": "takes minutes",
     "doctor --timing": "takes half a minute, and wants a quiet machine",
+    "evaluate generated": "fetches Inception's weights",
     "evaluate samples.npz": "fetches Inception's weights",
     "evaluate runs/imagenet256_latent": "fetches Inception's weights",
-    "--count 50000": "draws 50,000 images",
     "worker runs": "SLURM's jobs call it, with the name of a cell",
     "--check runs/scaling": "needs the training that was predicted",
     "reproduce results": "trains, of the name of a cell",
@@ -132,3 +135,13 @@ def test_what_is_told_of_a_command(command: str, wrong: list[str]) -> None:
 def test_a_command_that_fails_or_may_do_harm_fails_its_test(command: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         play(command, tmp_path)
+
+
+@pytest.mark.parametrize("command", examples())
+def test_examples_of_help_stand_in_one_line_of_a_narrow_terminal(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that the terminal's width breaks would be copied as two."""
+    monkeypatch.setenv("COLUMNS", "80")
+    words = command.split()
+    verb = words[1 : len(words) - len(verb_of(words)[1])]
+    shown = CliRunner().invoke(app, [*verb, "--help"]).stdout
+    assert command in {line.strip().removeprefix("Example: ") for line in shown.splitlines()}
