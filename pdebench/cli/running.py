@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pdebench.cli.options import JsonOption, SetOption, SuiteArgument
-from pdebench.errors import PdebenchError, SchedulerError, SuiteError, printable
+from pdebench.errors import DataError, PdebenchError, SchedulerError, SuiteError, printable
 
 if TYPE_CHECKING:
     from pdebench.suite.load import Suite
@@ -120,19 +122,21 @@ def run(
     if only_match:
         say(f"{folder}: {study.about_sizes}")
         return
+    placed = nullcontext() if smoke else _placed(suite, override, folder)
     if executor is Where.slurm:
         from pdebench.run.slurm.submit import finish, submit_suite
         from pdebench.run.summary import print_submitted
 
-        submitted = submit_suite(
-            study,
-            folder,
-            profile=profile,
-            workers=workers,
-            retry_failed=retry is Retry.failed,
-            trackers=trackers,
-            say=say,
-        )
+        with placed:
+            submitted = submit_suite(
+                study,
+                folder,
+                profile=profile,
+                workers=workers,
+                retry_failed=retry is Retry.failed,
+                trackers=trackers,
+                say=say,
+            )
         print_submitted(console, submitted)
         if submitted.left and not wait:
             if as_json:
@@ -140,7 +144,7 @@ def run(
             return
         outcome = finish(submitted.cells, folder, say)
     else:
-        with torchrun.together():
+        with placed, torchrun.together():
             outcome = run_suite(
                 study,
                 folder,
@@ -154,6 +158,25 @@ def run(
         typer.echo(json.dumps(outcome.records, indent=1))
     print_outcome(console, outcome, suite)
     raise typer.Exit(outcome.exit_code)
+
+
+@contextmanager
+def _placed(suite: str, overrides: list[str], folder: Path) -> Iterator[None]:
+    """Says of data that are wrong where the suite asks for them, as `validate` does, where that can be said.
+
+    They are looked at when cells are to run: cells that are done need none.
+
+    Raises:
+        SuiteError: the data that the suite asks for are not there.
+        DataError: something else is wrong with them.
+    """
+    from pdebench.suite.load import load_suite
+
+    try:
+        yield
+    except DataError:
+        load_suite(suite, overrides, folder, with_parts=True)
+        raise
 
 
 def _at_toy_length(study: Suite, results: Path | None) -> tuple[Suite, Path]:

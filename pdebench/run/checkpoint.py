@@ -19,6 +19,7 @@ from pdebench.files.disk import open_plain
 from pdebench.models.backbone import Backbone, create_model
 from pdebench.models.grid import sides_of
 from pdebench.results.store import replacing
+from pdebench.suite.paths import default_results
 from pdebench.tasks.learner import Learner
 from pdebench.tasks.registry import TASKS
 
@@ -43,10 +44,11 @@ def write_checkpoint(
         about["space"] = json.dumps(asdict(space))
     if class_names is not None:
         about["class_names"] = json.dumps(list(class_names))
-    with replacing(folder / "checkpoint.safetensors") as file:
+    with replacing(folder / _NAME) as file:
         weights_file.save(weights, about, file)
 
 
+_NAME = "checkpoint.safetensors"
 _STORED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # what weights may be stored as
 
 
@@ -79,6 +81,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     from safetensors import SafetensorError, safe_open
 
+    _refuse_other_things(path)
     try:
         # before safetensors, which waits for a FIFO and calls any failure a missing file
         with open_plain(path, follow=True) as file:
@@ -112,6 +115,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
             "first): its training diverged, or the file was damaged; train its cell again"
         )
     return Checkpoint(model.eval(), name, learner, space, build, names)
+
+
+def _refuse_other_things(path: Path) -> None:
+    """Refuse what leads to checkpoints and is none: a folder, of results or of a cell, and a suite; say which are.
+
+    Raises:
+        ModelError: it is such a thing.
+    """
+    if path.is_dir():
+        if (path / "cells").is_dir():
+            what, which = "a results folder", path / "cells" / "*" / _NAME
+        elif (path / _NAME).is_file():
+            what, which = "a cell's folder", path / _NAME
+        else:
+            what, which = "a folder", default_results("NAME") / "cells" / "*" / _NAME
+    elif path.suffix in (".yaml", ".yml") and path.is_file():
+        what, which = "a suite, or part of one", default_results(path.stem) / "cells" / "*" / _NAME
+    else:
+        return
+    raise ModelError(f"{path} is not a checkpoint of pdebench but {what}: name a cell's, such as {which}")
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

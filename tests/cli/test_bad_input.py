@@ -10,6 +10,12 @@ import pytest
 from pdebench.cli import main
 
 TABLE = "params;images;loss\n" + "".join(f"{n}00000;{n}00000;0,{n}\n" for n in range(1, 9)) + ";;Average\n"
+STUDY = """\
+suite: study
+data: {name: folder, path: brids, resolution: 32}
+model: {family: DiT, size: XXS, patch: 8}
+train: {steps: 2, batch_size: 4, lr: 1e-3}
+"""
 
 
 @pytest.mark.parametrize(
@@ -24,6 +30,18 @@ TABLE = "params;images;loss\n" + "".join(f"{n}00000;{n}00000;0,{n}\n" for n in r
         ("compare nosuch other", "nosuch is not there: give a results folder"),
         ("worker nosuch", "nosuch is not a cell's folder: pass RESULTS/cells/ID"),
         ("sample nosuch", "cannot read the checkpoint nosuch: No such file or directory"),
+        (
+            "sample study.yaml",
+            "study.yaml is not a checkpoint of pdebench but a suite, or part of one: name a cell's, ",
+        ),
+        ("sample study.yaml", "such as runs/study/cells/*/checkpoint.safetensors"),
+        ("sample done", "but a results folder: name a cell's, such as done/cells/*/checkpoint.safetensors"),
+        ("inspect done", "but a results folder: name a cell's, such as done/cells/*/checkpoint.safetensors"),
+        ("sample done/cells/a", "but a cell's folder: name a cell's, such as done/cells/a/checkpoint.safetensors"),
+        ("sample birds", "but a folder: name a cell's, such as runs/NAME/cells/*/checkpoint.safetensors"),
+        ("run study.yaml", "study.yaml:2: data.path: there is no folder"),
+        ("run study.yaml --set data.name=nosuch", "--set data.name=nosuch: data.name: unknown"),
+        ("validate study.yaml", "study.yaml:2: data.path: there is no folder"),
         ("probe nosuch", "there is no nosuch: name a checkpoint, or a folder of results"),
         ("evaluate nosuch", "there is no nosuch: name a results folder, a checkpoint"),
         ("inspect", "inspect takes a CHECKPOINT, or --model such as PDE-SSM-DiT-S/2: give one of them"),
@@ -62,6 +80,9 @@ def test_one_sentence_and_no_traceback(
     monkeypatch.setattr(sys, "argv", ["pdebench", *typed.split()])
     Path("runs.csv").write_text(TABLE)
     Path("birds").mkdir()
+    Path("done/cells/a").mkdir(parents=True)
+    Path("done/cells/a/checkpoint.safetensors").touch()
+    Path("study.yaml").write_text(STUDY)
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
