@@ -60,10 +60,10 @@ class Verb(_Plain, TyperCommand):
 
 
 def _joined(args: Sequence[str]) -> list[str]:
-    """`--metrics fid, kid` as `--metrics fid,kid`: nothing that ends with a comma is whole."""
+    """`--metrics fid, kid` as `--metrics fid,kid`: what ends with a comma goes on, but not with an option or a file."""
     found: list[str] = []
     for one in args:
-        if found and found[-1].endswith(",") and not one.startswith("--"):
+        if found and found[-1].endswith(",") and not one.startswith("-") and not Path(one).exists():
             found[-1] += one
         else:
             found.append(one)

@@ -89,13 +89,25 @@ def _outcome(found: StoredComparison) -> str:
     rest = {
         "equal": own.count("equal"),
         "not distinguishable": own.count("not distinguishable"),
-        "of too few seeds to be judged": own.count("no interval") + own.count("within one process"),
+        "of too few seeds to be judged": own.count("no interval"),
+        "of one process, which is no interval": own.count("within one process"),
     }
     told = [f"{count} {'are' if count > 1 else 'is'} {what}" for what, count in rest.items() if count]
     if differs := own.count("differs"):
         told.append(f"{plural(differs, 'count')} differ{'s' * (differs == 1)}")
     where = f"{plural(len(own), 'number')} in {plural(len(found.settings), 'setting')}"
-    return f"Of {where} {'; '.join(filter(None, [*(judged or ['neither side is better in any']), listed(told)]))}."
+    told = [*(judged or ["neither side is better in any"]), listed(told), *_over_all(found)]
+    return f"Of {where} {'; '.join(filter(None, told))}."
+
+
+def _over_all(found: StoredComparison) -> list[str]:
+    """`over all settings together B is better in training throughput`, of either side."""
+    together = [one for one in found.found if not one.setting]
+    return [
+        f"over all settings together {verdict} in {listed([one.quantity.title for one in sure])}"
+        for verdict in get_args(Verdict)
+        if verdict.startswith(("A is", "B is")) and (sure := [one for one in together if one.verdict == verdict])
+    ]
 
 
 def _named_few(unpaired: Sequence[tuple[str, int]]) -> str:

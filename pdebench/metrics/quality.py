@@ -272,10 +272,19 @@ def small_sample(names: Iterable[str], record: Mapping[str, object]) -> str:
 
     `record` is what `evaluate` gave of these metrics.
     """
-    kinds = {metric.extractor for metric in _chosen(names) if any(one.kind == "frechet" for one in metric.scores)}
-    if not record.get("metric_small_sample") or not kinds:
+    if not record.get("metric_small_sample"):
         return ""
-    most = max(DIMENSIONS[kind][POOLED] for kind in kinds if kind is not None)
+    counts = [int(str(record[one])) for one in ("metric_samples", "metric_reference_count") if record.get(one)]
+    few = [
+        DIMENSIONS[metric.extractor][POOLED]
+        for metric in _chosen(names)
+        if metric.extractor is not None
+        and any(one.kind == "frechet" for one in metric.scores)
+        and (metric.of == "frames" or min(counts, default=0) <= DIMENSIONS[metric.extractor][POOLED])
+    ]
+    if not few:
+        return ""
+    most = max(few)
     return (
         f"few images: a Fréchet distance of no more than the network has features ({most:,}) is biased upwards, the "
         "more the fewer; compare it at equal counts alone"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -146,6 +147,8 @@ def _source() -> str:
 
 
 if __name__ == "__main__":
-    with contextlib.redirect_stdout(sys.stderr):  # what a package prints is not the answer
-        found_wrong = _count_those_asked_for()
-    json.dump(found_wrong, sys.stdout)
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what a package writes to its output, now or when it ends, is not the answer
+    found_wrong = _count_those_asked_for()
+    with os.fdopen(answer, "w") as out:
+        json.dump(found_wrong, out)

@@ -3,7 +3,7 @@
 A size is known by the name that a results table has for it, or else by its rank in its group, since two families seldom
 have the same parameters. Runs of one cell are drawn together by the bootstrap, so that what a seed or a budget does to
 all families alike drops out of their differences; where groups share no cell they are drawn apart. Cells are numbered
-by what they are, so that the same runs have the same intervals in whatever order their table has them.
+by what they are, so that what compares groups has the same intervals in whatever order a table has its runs.
 """
 
 from __future__ import annotations

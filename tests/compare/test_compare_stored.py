@@ -355,6 +355,15 @@ def test_committed_folders_of_two_versions_are_compared_in_80_columns() -> None:
     assert not {"val_loss_ema", "flops_train_step", "model.revision"} & {*text.split()}
 
 
+def test_the_outcome_tells_what_holds_over_all_settings_together() -> None:
+    of = "results/classification_quick"
+    told = " ".join(" ".join(lines(compare_stored(ROOT / of, ROOT / f"{of}_again"))).split())
+    assert told.startswith(
+        "Of 195 numbers in 15 settings neither side is better in any; 165 are equal and 30 are of one"
+    )
+    assert "over all settings together B is better in " in told.partition(". ")[0]
+
+
 def test_the_names_that_metric_takes_are_told_where_they_help(tmp_path: Path) -> None:
     a = [cell(seed, whole=True) for seed in SEEDS]
     found = compared(tmp_path, a, [{**one, "machine_fingerprint": "another"} for one in a])

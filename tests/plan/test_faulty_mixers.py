@@ -153,12 +153,16 @@ TURNED, RAISING, UNREADABLE, GONE = (
 )
 """
 TURNED = """\
+import atexit
+import os
 from pdebench.models.mixers.none import PerToken
+
+atexit.register(print, "a word at the end")
 
 
 class Turned(PerToken):
     def forward(self, x, c):
-        print("a word on standard output")
+        os.write(1, b"a word on standard output")
         return super().forward(x, c).transpose(1, 2)
 
 
@@ -211,7 +215,7 @@ def test_a_run_refuses_a_faulty_mixer_before_anything_is_trained(site: Path) -> 
     assert said == (
         "family 'Turned': its mixer faulty.turned:Turned gives (2, 128, 16) of tokens (2, 16, 128): it must keep their "
         "shape, (B, N, D); family 'Raising': its mixer faulty.turned:Raising cannot be counted on PyTorch's meta "
-        "device: AttributeError: 'Tensor' object has no attribute 'mix' (turned.py, line 12)\n"
+        "device: AttributeError: 'Tensor' object has no attribute 'mix' (turned.py, line 16)\n"
     )
     assert not list(site.parent.glob("runs/*/cells/*/record.json"))
 

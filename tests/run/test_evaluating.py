@@ -186,6 +186,8 @@ def test_few_images_are_said_of_frechet_distances_alone() -> None:
     few, many = {"metric_small_sample": True}, {"metric_small_sample": False}
     assert "(2,048)" in quality.small_sample(["fid", KID], few)
     assert quality.small_sample([KID], few) == quality.small_sample(["fid"], many) == ""
+    enough = {**few, "metric_samples": 1500, "metric_reference_count": 1500}  # of one network's 1,280, not of Inception
+    assert quality.small_sample(["fd_efficientnet_lite0", "is"], enough) == ""
 
 
 def test_both_sizes_are_said(suite: Path, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ BUSY = 1.5
 """Load over cores from which on a machine was busy.
 
 The load is an average over the minute before a cell begins, in which the suite's own cell of before kept every core: an
-undisturbed suite records about 1 a core, and at most 1.25 (`results/`). A quarter more than that is somebody else's.
+undisturbed suite records about 1 a core, and at most 1.23 (`results/`, but for six cells of
+learning_rates). A quarter more than that is somebody else's.
 """
 
 APART = 1.5
