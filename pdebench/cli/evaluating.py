@@ -152,10 +152,9 @@ def _print(found: list[Scores]) -> None:
         for column in shown:
             mean, low, high = interval([float(one.columns[column]) for one in found])
             typer.echo(f"{titles[column]}: {mean:.4g}, 95% interval {low:.4g} to {high:.4g} over {len(found)} seeds")
-    for line in dict.fromkeys(map(_compared, found)):  # cells of a suite may have several references
+    told = [*map(_compared, found), *filter(None, map(_of_few, found))]  # of cells there may be several references
+    for line in dict.fromkeys(told):
         typer.echo(line)
-    for line in dict.fromkeys(map(_of_few, found)):
-        typer.echo(line) if line else None
 
 
 def _of_few(one: Scores) -> str:

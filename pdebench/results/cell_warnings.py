@@ -14,14 +14,14 @@ SEPARATOR = " | "
 
 
 @contextmanager
-def heard(tell: Callable[[str], None]) -> Iterator[list[str]]:
+def heard(tell: Callable[[str], None], *, printed: bool = True) -> Iterator[list[str]]:
     """Every `CellWarning` inside, each text once, in their order; `tell` is told at once.
 
-    They are printed as any warning is, too.
+    They are printed as any warning is, too, unless `printed` is false. All other warnings are.
     """
     texts: list[str] = []
     with warnings.catch_warnings():
-        printed = warnings.showwarning
+        otherwise = warnings.showwarning
 
         def show(
             message: Warning | str, category: type[Warning], filename: str, lineno: int,
@@ -33,7 +33,9 @@ def heard(tell: Callable[[str], None]) -> Iterator[list[str]]:
                     return
                 texts.append(text)
                 tell(text)
-            printed(message, category, filename, lineno, file, line)
+                if not printed:
+                    return
+            otherwise(message, category, filename, lineno, file, line)
 
         warnings.simplefilter("always", CellWarning)
         warnings.showwarning = show
